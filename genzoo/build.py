@@ -1,0 +1,229 @@
+"""Name, table or instance -> part; sizes flow down from the owner; errors name the place.
+
+`build` is the only way in. It looks the name up, checks the settings against the signature of what it found, adds the context
+that only the owner knows (`dim`, `shape`), calls it, and notes on the result how it was made, so that `config` can say it again.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from genzoo.errors import SettingError, did_you_mean
+from genzoo.registry import KINDS, registry
+
+_place: ContextVar[tuple[str, ...]] = ContextVar("place", default=())
+_MARK = "_genzoo_made"
+
+
+@dataclass(frozen=True)
+class Made:
+    """How a part was made: enough to make it again."""
+
+    kind: str
+    name: str
+    settings: Mapping[str, Any]
+    """Every argument with its value, defaults included."""
+    context: frozenset[str] = frozenset()
+    """Which of them the owner handed down."""
+
+
+def build(spec: Any, kind: str = "models", /, *, at: str | None = None, **context: Any) -> Any:
+    """A part from its name, its table or itself.
+
+    Arguments:
+        spec: a registered name (`"mog"`), a table (`{"name": "mog", "components": 20}`) or an instance, which is returned as it is.
+        kind: the registry to look in, `"models"` by default.
+        at: what the slot is called in its owner, for error messages; the kind's singular by default.
+        **context: sizes that the owner hands down (`dim=8`, `shape=(1, 28, 28)`).
+
+    Raises:
+        SettingError: an unknown name or setting, a value of another type, or a size that contradicts the owner's.
+
+    Example:
+        >>> build({"name": "mog", "components": 20}, "priors", dim=2).dim
+        2
+    """
+    place = (*_place.get(), at or kind[:-1])
+    if not isinstance(spec, str | Mapping):
+        _check_instance(spec, context, ".".join(place))
+        return spec
+    settings = {"name": spec} if isinstance(spec, str) else dict(spec)
+    name = settings.pop("name", None)
+    if not isinstance(name, str):
+        raise SettingError(f"{'.'.join(place)} = {dict(spec)!r}: a table needs a name, as in {{name = \"...\"}}")
+    with _inside(place):
+        target = registry(kind).get(name)
+        label = f"{'.'.join(place)} {name!r}"
+        for key, value in context.items():
+            if key in settings and not _same(settings[key], value):
+                raise SettingError(f"{'.'.join(place)}.{key} = {settings[key]!r} where its owner needs {value!r}; leave it out")
+        arguments = check(target, {**settings, **context}, label, ".".join(place))
+        part = target(**arguments)
+    note(part, Made(kind, name, {**defaults(target), **arguments}, frozenset(context)))
+    return part
+
+
+def note(part: Any, made: Made) -> None:
+    """Write on a part how it was made; what takes no attributes goes without, and is refused when a run is saved."""
+    try:
+        object.__setattr__(part, _MARK, made)
+    except AttributeError:
+        return
+
+
+def made(part: Any) -> Made:
+    """How a part was made.
+
+    Raises:
+        SettingError: it is an instance of something that is not registered.
+    """
+    mark = vars(part).get(_MARK) if hasattr(part, "__dict__") else None
+    if mark is not None and mark.name:
+        return mark
+    for kind in KINDS:
+        name = registry(kind).name_of(type(part)) if mark is not None else None
+        if name is not None:
+            return Made(kind, name, mark.settings)
+    thing = type(part)
+    raise SettingError(
+        f"{thing.__module__}.{thing.__qualname__} is not registered, so a run that holds one cannot be saved or rebuilt. "
+        f'Register it, as in @genzoo.priors.register("my-prior"), or train without a run folder.'
+    )
+
+
+def settings_of(part: Any) -> Mapping[str, Any]:
+    """The arguments that a part was made with, defaults included; empty where nobody noted them."""
+    mark = vars(part).get(_MARK) if hasattr(part, "__dict__") else None
+    return mark.settings if mark is not None else {}
+
+
+def config(part: Any, *, root: bool = True) -> dict[str, Any]:
+    """The table that builds a part again: its name and every setting, defaults filled, slots expanded.
+
+    Sizes that an owner hands down are left out below the root.
+    """
+    how = made(part)
+    table: dict[str, Any] = {"name": how.name}
+    for key, value in how.settings.items():
+        if not root and key in how.context:
+            continue
+        held = getattr(part, key, None)
+        if isinstance(value, str | Mapping) and hasattr(held, "__dict__") and _MARK in vars(held):
+            table[key] = config(held, root=False)
+        elif _plain(value):
+            table[key] = value
+        else:
+            table[key] = config(value, root=False)
+    return table
+
+
+def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The settings of a class or factory, in order."""
+    found = inspect.signature(target.__init__ if inspect.isclass(target) else target).parameters
+    return {k: p for k, p in found.items() if k != "self" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+
+
+def defaults(target: Callable[..., Any]) -> dict[str, Any]:
+    """The settings that have a default, with it."""
+    return {k: p.default for k, p in parameters(target).items() if p.default is not p.empty}
+
+
+def check(target: Callable[..., Any], settings: Mapping[str, Any], label: str, place: str) -> dict[str, Any]:
+    """Settings checked against a signature: names, types, nothing missing.
+
+    Arguments:
+        label: the target in words, as in `model 'vae'`.
+        place: where the settings stand, as in `model.prior`.
+    """
+    known = parameters(target)
+    for key in settings:
+        if key not in known:
+            raise SettingError(f"{label} has no setting {key!r}.{did_you_mean(key, known)}")
+    for key, parameter in known.items():
+        if parameter.default is parameter.empty and key not in settings:
+            raise SettingError(f"{label} needs a setting {key!r}.")
+    hints = _hints(target)
+    return {key: typed(value, hints[key], f"{place}.{key}") if key in hints else value for key, value in settings.items()}
+
+
+def typed(value: Any, hint: Any, place: str) -> Any:
+    """A value checked against a type, without coercion but for TOML's lists (to tuples) and whole numbers (to floats)."""
+    from pydantic import ValidationError
+
+    adapter = _adapter(hint)
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        if isinstance(value, list):
+            return typed(_tuples(value), hint, place)
+        expected = " or ".join(dict.fromkeys(_words(detail["msg"]) for detail in error.errors()))
+        raise SettingError(f"{place} = {_show(value)}: expected {expected}") from None
+
+
+def _words(message: str) -> str:
+    for old, new in (("Input should be ", ""), ("a valid integer", "an integer"), ("a valid ", "a "), ("an instance of", "a"), ("dictionary", "table")):
+        message = message.replace(old, new)
+    return message.split(", unable")[0]
+
+
+def _show(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+@cache
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
+    except (NameError, TypeError):  # a stranger's annotation that cannot be evaluated is not ours to refuse
+        return {}
+
+
+@cache
+def _adapter(hint: Any) -> Any:
+    from pydantic import ConfigDict, PydanticUserError, TypeAdapter
+
+    try:
+        return TypeAdapter(hint, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
+    except PydanticUserError:  # a type with a configuration of its own
+        return TypeAdapter(hint)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(_plain(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return all(_plain(item) for item in value)
+    return value is None or isinstance(value, str | bool | int | float)
+
+
+def _same(left: Any, right: Any) -> bool:
+    return bool(_tuples(left) == _tuples(right))
+
+
+def _check_instance(part: Any, context: Mapping[str, Any], place: str) -> None:
+    if inspect.isclass(part):
+        raise SettingError(f"{place} = {part.__name__}: expected a name, a table or an instance, as in {part.__name__}(...)")
+    for key, value in context.items():
+        own = getattr(part, key, None)
+        if own is not None and not _same(own, value):
+            raise SettingError(f"{place}: the {type(part).__name__} that was handed in has {key} = {own!r}, its owner needs {value!r}")
+
+
+@contextmanager
+def _inside(place: tuple[str, ...]) -> Iterator[None]:
+    token = _place.set(place)
+    try:
+        yield
+    finally:
+        _place.reset(token)

@@ -1,0 +1,222 @@
+"""The contract: what a model, a player, a part, a data set and a metric must do, with shapes and units.
+
+A **model** is a `torch.nn.Module` that can `sample(n)` and names the **players** that train it. Everything else is a part that a
+model holds, or a function that takes a model.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Self
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Tensor, nn
+
+from genzoo.build import Made, check, config, defaults, note, settings_of
+from genzoo.dataset import Dataset, Shape, is_image
+
+Batch = Tensor | Mapping[str, Tensor]
+"""What a loss gets: a tensor where a model has one input, else a mapping from input to tensor."""
+Part = nn.Module | str | Mapping[str, Any]
+"""A slot: an instance, a registered name, or a table with a name and settings."""
+Positive = Annotated[int, Gt(0)]
+__all__ = [
+    "Batch", "Configurable", "Critic", "Dataset", "Decoder", "Divergence", "Encoder", "Metric", "Model", "NonNegativeFloat", "Part",
+    "Player", "Positive", "PositiveFloat", "Prior", "Shape", "is_image",
+]  # fmt: skip
+
+PositiveFloat = Annotated[float, Gt(0)]
+NonNegativeFloat = Annotated[float, Ge(0)]
+
+
+class Configurable(nn.Module):
+    """A module that remembers its constructor's arguments, outside its attributes, so that it can be built again.
+
+    `config` is the table for `genzoo.build`; subclasses need do nothing for it.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        try:
+            bound = inspect.signature(cls.__init__).bind(self, *args, **kwargs)
+        except TypeError:  # `__init__` will say it better; `copy.deepcopy` brings its own state
+            return self
+        given = dict(list(bound.arguments.items())[1:])
+        check(cls, given, cls.__name__, cls.__name__)
+        note(self, Made("", "", {**defaults(cls), **given}))
+        return self
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The table that builds this again, with every default filled in.
+
+        Raises:
+            SettingError: it, or a part that it holds, is not registered.
+        """
+        return config(self)
+
+    def extra_repr(self) -> str:
+        held = dict(self.named_children())
+        return ", ".join(f"{key}={value!r}" for key, value in settings_of(self).items() if key not in held)
+
+
+@dataclass(frozen=True)
+class Player:
+    """One participant in training: the parameters it moves, and the loss it moves them for.
+
+    Arguments:
+        name: what recipes and logs call it (`"autoencoder"`, `"critic"`).
+        owns: the modules whose parameters this player moves; no other player may move them.
+        loss: batch -> `{"loss": scalar, ...}`; whatever stands beside `"loss"` is logged.
+        steps: steps a round, or round -> steps (which may then be 0).
+        optimizer: a name in `torch.optim` and its settings; a recipe may override them.
+        schedule: fraction of training in [0, 1] -> factor on the learning rate.
+        after: an in-place constraint after each step, such as weight clipping; called without gradients.
+    """
+
+    name: str
+    owns: tuple[nn.Module, ...]
+    loss: Callable[[Any], Mapping[str, Tensor]]
+    steps: int | Callable[[int], int] = 1
+    optimizer: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({"name": "Adam", "lr": 1e-3}))
+    schedule: Callable[[float], float] | None = None
+    after: Callable[[], None] | None = None
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters it moves, each once; those that the author froze stay frozen."""
+        found = {id(p): p for module in self.owns for p in module.parameters() if p.requires_grad}
+        return list(found.values())
+
+
+class Model(Configurable):
+    """What can be trained and sampled: a constructor that takes `shape`, a `loss(batch)` and a `sample(n)`.
+
+    Beyond that, capabilities are methods that a model has or has not: `log_prob(x)` (exact, nats, shape `(batch,)`), `elbo(x)` and
+    `log_prob_bound(x, samples)` (bounds are called bounds), `encode(x)`, `posterior(x)`, `decode(z)`, `reconstruct(x)`.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("x",)
+    """The data columns that a loss reads; one name gives it a tensor, several a mapping."""
+    given: ClassVar[tuple[str, ...]] = ()
+    """The columns that `sample` needs as `given`: a tensor for one, a mapping for several."""
+    training_state: ClassVar[tuple[str, ...]] = ()
+    """Names of submodules and buffers that training needs and a user does not: in checkpoints, not in exports."""
+    shape: Shape
+
+    def loss(self, batch: Any) -> Mapping[str, Tensor]:
+        """The objective of the default player: `{"loss": scalar, ...}`."""
+        raise NotImplementedError(f"{type(self).__name__} has neither a loss(batch) nor players() of its own")
+
+    def sample(self, n: int, given: Any = None) -> Any:
+        """`n` samples, without gradients, on the model's device and in its dtype; images in [0, 1]."""
+        raise NotImplementedError(f"{type(self).__name__} has no sample(n)")
+
+    def players(self) -> tuple[Player, ...]:
+        """Who trains this model; by default one player that owns all of it and minimises `loss`."""
+        return (Player("model", owns=(self,), loss=self.loss),)
+
+    def round(
+        self, plan: Sequence[tuple[Player, int]], batches: Sequence[Batch], update: Callable[[Player, Batch], None]
+    ) -> None:
+        """One round of the game: each player makes its steps, on the last of the batches if it makes fewer than others.
+
+        Schemes that need another order override this (rare).
+
+        Arguments:
+            plan: the players with the number of steps that each makes this round.
+            batches: as many as the largest number of steps.
+            update: makes one step of a player on a batch.
+        """
+        for player, steps in plan:
+            for batch in batches[len(batches) - steps :]:
+                update(player, batch)
+
+    def batch_size(self, batch: Batch) -> int:
+        """How many examples a batch holds."""
+        return len(batch if isinstance(batch, Tensor) else next(iter(batch.values())))
+
+    def example(self, n: int) -> Batch:
+        """A valid batch of `n` made-up examples on the model's device, for the conformance suite."""
+        return torch.rand(n, *self.shape, device=self.like.device, dtype=self.like.dtype)
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor with the model's device and floating dtype."""
+        tensors: Iterable[Tensor] = (*self.parameters(), *self.buffers())
+        return next((t for t in tensors if t.is_floating_point()), torch.zeros(()))
+
+
+class Encoder(Configurable):
+    """Data -> features: `Encoder(shape, dim)` maps `(batch, *shape)` to `(batch, dim)`, unconstrained."""
+
+    shape: Shape
+    dim: int
+
+
+class Decoder(Configurable):
+    """Latent -> data (a generator is a decoder): `Decoder(dim, shape)` maps `(batch, dim)` to `(batch, *shape)`, unconstrained.
+
+    The model that holds it applies what its likelihood asks for (a sigmoid for images).
+    """
+
+    dim: int
+    shape: Shape
+
+
+class Critic(Configurable):
+    """Data -> score: `Critic(shape)` maps `(batch, *shape)` to `(batch,)`, unconstrained (a discriminator's logit)."""
+
+    shape: Shape
+
+
+class Prior(Configurable):
+    """A law on latent vectors: `Prior(dim)`, with `sample` and, where it has a density, `log_prob`."""
+
+    dim: int
+
+    def sample(self, n: int) -> Tensor:
+        """`n` draws, `(n, dim)`; differentiable in the prior's parameters where it is learned and that is possible."""
+        raise NotImplementedError(f"{type(self).__name__} has no sample(n)")
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log-density in nats, `(batch, dim)` -> `(batch,)`."""
+        raise NotImplementedError(f"{type(self).__name__} has no density")
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of each coordinate, `(dim,)`."""
+        raise NotImplementedError(f"{type(self).__name__} does not state its variance")
+
+    def strata(self, n: int) -> tuple[Tensor, Tensor]:
+        """A stratified sample for expectations: draws `(K, m, dim)` with K * m >= n, and the strata's weights `(K,)`.
+
+        \\( E f(z) \\approx \\sum_k w_k \\frac1m \\sum_i f(z_{ki}) \\). A mixture enumerates its components here, which gives its
+        weights a gradient; everything else is one stratum of weight 1.
+        """
+        z = self.sample(n)
+        return z[None], z.new_ones(1)
+
+
+class Divergence(Configurable):
+    """How far apart two laws are: `forward(p, q)`.
+
+    Between samples `(n, dim)`, or a sample and a `Prior`, the result is a scalar; between a batch of distributions and a prior it is
+    `(batch,)`.
+    """
+
+
+class Metric:
+    """A measurement of a trained model: built by name with its settings, then called with the model and data.
+
+    `needs` names the capabilities without which it cannot be taken (`("encode", "decode")`); who calls it says what is missing.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def __call__(self, model: Model, batches: Iterable[Any]) -> Mapping[str, float]:
+        """Name -> value, over batches as `loss` would get them, without gradients."""
+        raise NotImplementedError

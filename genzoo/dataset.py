@@ -1,0 +1,132 @@
+"""What a data set is: named columns of a train and a test split, as stored, and the one way from stored rows to what a model sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genzoo.errors import DataError
+from genzoo.ranks import uniform
+
+Shape = tuple[int, ...]
+"""The shape of one example: `(D,)` for vectors, `(C, H, W)` for images."""
+
+
+def is_image(shape: Shape) -> bool:
+    """Whether a shape is that of an image, `(C, H, W)`: then values are in [0, 1] at every boundary."""
+    return len(shape) == 3
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Named columns of a train and a test split.
+
+    Arguments:
+        train: column -> array with one row an example: uint8 levels or floats (integers for labels); a tensor, a numpy array or a
+            memory-mapped one. The first column is the one that `shape` speaks of.
+        test: the same columns, held out; may be empty.
+        groups: columns that share a permutation (paired images, an image and its label); groups permute independently (unpaired
+            domains, of any lengths). By default all columns are one group.
+        levels: how many values a uint8 column has; level k stands for k / (levels - 1).
+        binarize: `"threshold"` (x > 0.5), `"stochastic"` (x is the probability of a one, drawn anew each time), or None.
+        dequantize: add uniform noise within a level, (k + u) / levels; needed wherever densities of images are compared.
+        name: what messages call it.
+
+    Raises:
+        DataError: no rows, unequal lengths in a group, a value that is not finite, a float image outside [0, 1].
+
+    Example:
+        >>> data = Dataset({"x": torch.rand(10, 1, 8, 8)})
+        >>> data.shape, data.rows("train")
+        ((1, 8, 8), 10)
+    """
+
+    train: Mapping[str, Any]
+    test: Mapping[str, Any] = field(default_factory=dict)
+    groups: tuple[tuple[str, ...], ...] = ()
+    levels: int = 256
+    binarize: Literal["threshold", "stochastic"] | None = None
+    dequantize: bool = False
+    name: str = "data"
+
+    def __post_init__(self) -> None:
+        if not self.groups:
+            object.__setattr__(self, "groups", (tuple(self.train),))
+        if self.binarize and self.dequantize:
+            raise DataError(f"{self.name}: binarize and dequantize exclude each other; choose one.")
+        for split, columns in (("train", self.train), ("test", self.test)):
+            if split == "test" and not columns:
+                continue
+            for group in self.groups:
+                _check_group(f"{self.name}, {split}", {name: columns[name] for name in group if name in columns}, group)
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of one example of the first column."""
+        return tuple(next(iter(self.train.values())).shape[1:])
+
+    def split(self, name: str) -> Mapping[str, Any]:
+        """The columns of `"train"` or `"test"`.
+
+        Raises:
+            DataError: the data set has no such split.
+        """
+        columns = {"train": self.train, "test": self.test}.get(name)
+        if not columns:
+            raise DataError(f"{self.name} has no {name} split; it has {'train and test' if self.test else 'train only'}.")
+        return columns
+
+    def rows(self, split: str = "train") -> int:
+        """How many examples a split holds (of its first column)."""
+        return len(next(iter(self.split(split).values())))
+
+    def prepare(self, stored: Tensor) -> Tensor:
+        """Stored rows -> what a model sees: uint8 levels become floats in [0, 1], then noise or bits as asked; integers stay.
+
+        Random settings draw from torch's default generator, for the global batch (see `genzoo.ranks`).
+        """
+        if stored.dtype != torch.uint8 and not stored.is_floating_point():
+            return stored
+        if stored.dtype == torch.uint8:
+            if self.dequantize:
+                x = stored.to(torch.get_default_dtype())
+                return (x + uniform(len(x), *x.shape[1:], like=x)) / self.levels
+            stored = stored.to(torch.get_default_dtype()).div_(self.levels - 1)
+        if self.binarize == "threshold":
+            return (stored > 0.5).to(stored.dtype)
+        if self.binarize == "stochastic":
+            return (uniform(len(stored), *stored.shape[1:], like=stored) < stored).to(stored.dtype)
+        return stored
+
+
+def _check_group(place: str, columns: Mapping[str, Any], group: tuple[str, ...]) -> None:
+    missing = [name for name in group if name not in columns]
+    if missing or not columns:
+        raise DataError(f"{place}: there is no column {', '.join(missing) or 'at all'}; a data set has the same columns in each split.")
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"{place}: columns of one group have different lengths: {lengths}; put unpaired columns in groups of their own.")
+    for name, column in columns.items():
+        if not len(column):
+            raise DataError(f"{place}: column {name!r} has no rows.")
+        _check_values(f"{place}, column {name!r}", column)
+
+
+def _check_values(place: str, column: Any) -> None:
+    kind = str(column.dtype).removeprefix("torch.")
+    if not kind.startswith(("float", "bfloat")):
+        return
+    values = column if isinstance(column, Tensor) else torch.from_numpy(np.asarray(column))
+    finite = torch.isfinite(values.reshape(len(values), -1)).all(dim=1)
+    if not finite.all():
+        bad = int((~finite).nonzero()[0])
+        raise DataError(f"{place}: row {bad} holds a value that is not finite ({int((~finite).sum())} such rows); clean the data first.")
+    if is_image(tuple(values.shape[1:])):
+        low, high = float(values.min()), float(values.max())
+        if low < 0 or high > 1:
+            raise DataError(f"{place}: images are floats in [0, 1] or uint8; these span {low:g} to {high:g}. Rescale them.")
