@@ -66,7 +66,7 @@ def build(spec: Any, kind: str = "models", /, *, at: str | None = None, **contex
                 raise SettingError(f"{'.'.join(place)}.{key} = {settings[key]!r} where its owner needs {value!r}; leave it out")
         arguments = check(target, {**settings, **context}, label, ".".join(place))
         part = target(**arguments)
-    note(part, Made(kind, name, {**defaults(target), **arguments}, frozenset(context)))
+    note(part, Made(kind, name, filled(target, arguments), frozenset(context)))
     return part
 
 
@@ -130,9 +130,10 @@ def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {k: p for k, p in found.items() if k != "self" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
 
 
-def defaults(target: Callable[..., Any]) -> dict[str, Any]:
-    """The settings that have a default, with it."""
-    return {k: p.default for k, p in parameters(target).items() if p.default is not p.empty}
+def filled(target: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given settings and the defaults of the others, in the signature's order."""
+    values = {key: given.get(key, parameter.default) for key, parameter in parameters(target).items()}
+    return {key: value for key, value in values.items() if value is not inspect.Parameter.empty}
 
 
 def check(target: Callable[..., Any], settings: Mapping[str, Any], label: str, place: str) -> dict[str, Any]:

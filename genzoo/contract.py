@@ -16,7 +16,7 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from genzoo.build import Made, check, config, defaults, note, settings_of
+from genzoo.build import Made, check, config, filled, note, settings_of
 from genzoo.dataset import Dataset, Shape, is_image
 
 Batch = Tensor | Mapping[str, Tensor]
@@ -47,7 +47,7 @@ class Configurable(nn.Module):
             return self
         given = dict(list(bound.arguments.items())[1:])
         check(cls, given, cls.__name__, cls.__name__)
-        note(self, Made("", "", {**defaults(cls), **given}))
+        note(self, Made("", "", filled(cls, given)))
         return self
 
     @property
