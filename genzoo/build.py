@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -53,11 +53,13 @@ def build(spec: Any, kind: str = "models", /, *, at: str | None = None, **contex
     place = (*_place.get(), at or kind[:-1])
     if not isinstance(spec, str | Mapping):
         _check_instance(spec, context, ".".join(place))
+        if (mark := _mark(spec)) is not None:
+            note(spec, replace(mark, context=frozenset(context)))
         return spec
-    settings = {"name": spec} if isinstance(spec, str) else dict(spec)
+    settings: dict[str, Any] = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
     name = settings.pop("name", None)
     if not isinstance(name, str):
-        raise SettingError(f"{'.'.join(place)} = {dict(spec)!r}: a table needs a name, as in {{name = \"...\"}}")
+        raise SettingError(f"{'.'.join(place)} = {spec!r}: a table needs a name, as in {{name = \"...\"}}")
     with _inside(place):
         target = registry(kind).get(name)
         label = f"{'.'.join(place)} {name!r}"
@@ -84,13 +86,13 @@ def made(part: Any) -> Made:
     Raises:
         SettingError: it is an instance of something that is not registered.
     """
-    mark = vars(part).get(_MARK) if hasattr(part, "__dict__") else None
-    if mark is not None and mark.name:
-        return mark
-    for kind in KINDS:
-        name = registry(kind).name_of(type(part)) if mark is not None else None
-        if name is not None:
-            return Made(kind, name, mark.settings)
+    mark = _mark(part)
+    if mark is not None:
+        if mark.name:
+            return mark
+        for kind in KINDS:
+            if (name := registry(kind).name_of(type(part))) is not None:
+                return replace(mark, kind=kind, name=name)
     thing = type(part)
     raise SettingError(
         f"{thing.__module__}.{thing.__qualname__} is not registered, so a run that holds one cannot be saved or rebuilt. "
@@ -100,8 +102,12 @@ def made(part: Any) -> Made:
 
 def settings_of(part: Any) -> Mapping[str, Any]:
     """The arguments that a part was made with, defaults included; empty where nobody noted them."""
-    mark = vars(part).get(_MARK) if hasattr(part, "__dict__") else None
+    mark = _mark(part)
     return mark.settings if mark is not None else {}
+
+
+def _mark(part: Any) -> Made | None:
+    return vars(part).get(_MARK) if hasattr(part, "__dict__") else None
 
 
 def config(part: Any, *, root: bool = True) -> dict[str, Any]:
@@ -115,7 +121,7 @@ def config(part: Any, *, root: bool = True) -> dict[str, Any]:
         if not root and key in how.context:
             continue
         held = getattr(part, key, None)
-        if isinstance(value, str | Mapping) and hasattr(held, "__dict__") and _MARK in vars(held):
+        if isinstance(value, str | Mapping) and _mark(held) is not None:
             table[key] = config(held, root=False)
         elif _plain(value):
             table[key] = value

@@ -97,6 +97,7 @@ class Dataset:
                 x = stored.to(torch.get_default_dtype())
                 return (x + uniform(len(x), *x.shape[1:], like=x)) / self.levels
             stored = stored.to(torch.get_default_dtype()).div_(self.levels - 1)
+        stored = stored.to(torch.get_default_dtype())  # numpy's floats are float64
         if self.binarize == "threshold":
             return (stored > 0.5).to(stored.dtype)
         if self.binarize == "stochastic":

@@ -55,9 +55,9 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "toy": "genzoo.data.toy:toy",
     },
     "metrics": {
-        "likelihood": "genzoo.metrics.likelihood:likelihood",
-        "reconstruction": "genzoo.metrics.reconstruction:reconstruction",
-        "codes": "genzoo.metrics.codes:codes",
+        "likelihood": "genzoo.metrics.likelihood:Likelihood",
+        "reconstruction": "genzoo.metrics.reconstruction:Reconstruction",
+        "codes": "genzoo.metrics.codes:Codes",
     },
 }
 

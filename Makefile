@@ -1,0 +1,37 @@
+# What a source checkout is used for. Everything runs in .venv, which is made, and remade, when needed.
+PYTHON ?= python3
+VENV ?= .venv
+PIP ?= $(VENV)/bin/pip
+RECIPE ?= recipes/vae-digits.toml
+
+.PHONY: demo test lint docs bench clean
+
+demo: $(VENV)/plots.installed  ## about a minute: train, sample, and say where the picture is
+	$(VENV)/bin/genzoo train $(RECIPE) --out demo --overwrite
+	$(VENV)/bin/genzoo sample demo -n 64 -o demo/samples.png
+	@echo "64 samples: $(CURDIR)/demo/samples.png"
+
+test: $(VENV)/dev.installed
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/dev.installed
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+docs: $(VENV)/docs.installed
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+bench: $(VENV)/plots.installed  ## hours: measures again what docs/benchmarks/ says
+	set -e; for script in $(wildcard benchmarks/*.py); do $(VENV)/bin/python $$script; done
+
+clean:
+	rm -rf demo site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# One stamp per extra: a change of the requirements or the pins installs it again.
+$(VENV)/%.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install -q -c constraints.txt -e ".[$*]"
+	@touch $@
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)

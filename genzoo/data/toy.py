@@ -1,0 +1,82 @@
+"""Laws on the plane whose shape and modes are known exactly: what a two-dimensional picture of a model is made with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from annotated_types import Ge, Lt
+
+from genzoo.contract import Positive
+from genzoo.dataset import Dataset
+
+Draw = Callable[[int, np.random.RandomState], Any]
+
+
+def toy(
+    law: Literal["8-gaussians", "25-gaussians", "swiss-roll", "moons"],
+    rows: Positive = 50_000,
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
+) -> Dataset:
+    """Points in the plane, float32 `(rows, 2)`: `rows` to train on, and as many again held out.
+
+    The first three have the scales of the WGAN-GP authors' code, about one standard deviation per coordinate:
+
+    - `"8-gaussians"`: eight modes at multiples of 45 degrees, radius 2 / 1.414, standard deviation 0.02 / 1.414;
+    - `"25-gaussians"`: a 5x5 grid of modes at (-4, -2, 0, 2, 4) / 2.828, standard deviation 0.05 / 2.828;
+    - `"swiss-roll"`: scikit-learn's roll with noise 0.25, seen from the side, / 7.5;
+    - `"moons"`: scikit-learn's two moons with noise 0.1, as they are.
+
+    Arguments:
+        law: which of them.
+        rows: training rows.
+        seed: of the draw.
+
+    References:
+        I. Gulrajani, F. Ahmed, M. Arjovsky, V. Dumoulin, A. Courville, Improved Training of Wasserstein GANs, 2017.
+        https://arxiv.org/abs/1704.00028, code: https://github.com/igul222/improved_wgan_training (gan_toy.py)
+
+    Example:
+        >>> data = toy("8-gaussians", rows=1000)
+        >>> data.shape, data.rows("train"), data.rows("test")
+        ((2,), 1000, 1000)
+    """
+    random = np.random.RandomState(seed)  # numpy freezes its streams: the same rows for ever
+    x = LAWS[law](2 * rows, random).astype(np.float32)
+    return Dataset({"x": x[:rows]}, {"x": x[rows:]}, name=law)
+
+
+def _eight_gaussians(n: int, random: np.random.RandomState) -> Any:
+    angle = random.randint(8, size=n) * np.pi / 4
+    centre = 2 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return (centre + 0.02 * random.standard_normal((n, 2))) / 1.414
+
+
+def _twenty_five_gaussians(n: int, random: np.random.RandomState) -> Any:
+    # The authors shuffle exactly 4,000 points of each mode; independent draws are what a law is.
+    centre = 2 * (random.randint(5, size=(n, 2)) - 2)
+    return (centre + 0.05 * random.standard_normal((n, 2))) / 2.828
+
+
+def _swiss_roll(n: int, random: np.random.RandomState) -> Any:
+    from sklearn.datasets import make_swiss_roll
+
+    return make_swiss_roll(n, noise=0.25, random_state=random)[0][:, [0, 2]] / 7.5
+
+
+def _moons(n: int, random: np.random.RandomState) -> Any:
+    from sklearn.datasets import make_moons
+
+    return make_moons(n, noise=0.1, random_state=random)[0]
+
+
+LAWS: Mapping[str, Draw] = MappingProxyType(
+    {
+        "8-gaussians": _eight_gaussians,
+        "25-gaussians": _twenty_five_gaussians,
+        "swiss-roll": _swiss_roll,
+        "moons": _moons,
+    }
+)

@@ -1,0 +1,55 @@
+r"""Expectations of radial kernels under Gaussians, without samples.
+
+Both kernels are mixtures of Gaussian kernels, \( k(r^2) = \sum_q c_q \exp(-a_q r^2) \): the RBF as it stands, the inverse
+multiquadratic as an integral, and a Gaussian kernel has a closed-form mean under a Gaussian.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_NODES = 48
+
+
+def gaussian_kernels(kernel: str, scales: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+    r"""The rates \( a_q \) and masses \( c_q \) of a kernel as a mixture of Gaussian kernels, `(Q,)` each.
+
+    The inverse multiquadratics are \( \sum_s s / (s + r^2) = \int_0^\infty e^{-a r^2} \sum_s s e^{-sa} \, da \), by Gauss and
+    Legendre's rule in u after \( a = \tau (u / (1 - u))^2 \). All scales share the nodes, good to 1e-7 over two decades.
+
+    Example:
+        >>> a, c = gaussian_kernels("imq", (0.5, 2.0))
+        >>> (c * torch.exp(-a * 3.0)).sum()  # 0.5 / 3.5 + 2 / 5
+        tensor(0.5429)
+    """
+    s = np.array(scales)[:, None]
+    if kernel == "rbf":
+        return torch.tensor(1 / s[:, 0]).to(torch.get_default_dtype()), torch.ones(len(scales))
+    x, weight = np.polynomial.legendre.leggauss(_NODES)
+    odds = (1 + x) / (1 - x)
+    tau = 1 / np.sqrt(s.min() * s.max())
+    a = tau * odds**2
+    step = weight * 4 * tau * odds / (1 - x) ** 2
+    mass = step * (s * np.exp(-s * a)).sum(axis=0)
+    return torch.tensor(a).to(torch.get_default_dtype()), torch.tensor(mass).to(torch.get_default_dtype())
+
+
+def expectation(difference: Tensor, variance: Tensor, rates: Tensor, masses: Tensor) -> Tensor:
+    r"""The mean of \( k(|\delta + e|^2) \) over \( e \sim N(0, \operatorname{diag} v) \).
+
+    \[ \sum_q c_q \prod_i (1 + 2 a_q v_i)^{-1/2} \exp\Bigl(-\sum_i \frac{a_q \delta_i^2}{1 + 2 a_q v_i}\Bigr) \]
+
+    Arguments:
+        difference: \( \delta \), `(..., dim)`.
+        variance: \( v \), `(..., dim)`; the batch dimensions broadcast.
+        rates: \( a \), `(Q,)`.
+        masses: \( c \), `(Q,)`.
+
+    Returns:
+        `(...)`.
+    """
+    widened = 1 + 2 * variance[..., None] * rates
+    exponent = torch.einsum("...i,...iq->...q", difference.square(), rates / widened)
+    return torch.exp(-exponent - 0.5 * widened.log().sum(dim=-2)) @ masses

@@ -1,0 +1,56 @@
+"""How far the codes of data, all together, are from the prior."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from genzoo.build import build
+from genzoo.contract import Metric, Part
+
+
+class Codes(Metric):
+    r"""The aggregate posterior \( q_Z = E_x\, q(z \mid x) \) against the prior \( p_Z \), as samples of equal size.
+
+    A random encoder is represented by one draw for each example: its means alone are narrower than \( q_Z \).
+
+    Arguments:
+        divergence: a part of kind `"divergences"` between samples and a prior.
+
+    Returns:
+        `squared_norm`: \( E \| z \|^2 / d_z \), which is 1 under the standard normal prior;
+        `divergence`: from the codes to the prior, the squared MMD by default;
+        `mean_deviation`: \( \| E z - E z' \| \) with \( z' \) from the prior;
+        `covariance_deviation`: the Frobenius norm of \( \mathrm{Cov}\, z - \mathrm{Cov}\, z' \).
+
+    Example:
+        >>> from genzoo import build
+        >>> sorted(Codes()(build("wae-mmd", shape=(1, 8, 8)), [torch.rand(9, 1, 8, 8)]))
+        ['covariance_deviation', 'divergence', 'mean_deviation', 'squared_norm']
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("encode", "prior")
+
+    def __init__(self, divergence: Part = "mmd") -> None:
+        self.divergence = build(divergence, "divergences")
+
+    @torch.no_grad()
+    def __call__(self, model: Any, batches: Iterable[Tensor]) -> Mapping[str, float]:
+        def code(x: Tensor) -> Tensor:
+            return model.posterior(x).sample() if hasattr(model, "posterior") else model.encode(x)
+
+        z = torch.cat([code(x) for x in batches])
+        drawn = model.prior.sample(len(z))
+        return {
+            "squared_norm": z.square().mean().item(),
+            "divergence": self.divergence(z, model.prior).item(),
+            "mean_deviation": (z.mean(0) - drawn.mean(0)).norm().item(),
+            "covariance_deviation": (_covariance(z) - _covariance(drawn)).norm().item(),
+        }
+
+
+def _covariance(z: Tensor) -> Tensor:
+    return torch.cov(z.T).reshape(z.shape[1], z.shape[1])

@@ -1,0 +1,73 @@
+"""What autoencoders with a prior have in common: codes, images from codes, and samples from the prior."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Independent, Normal
+
+from genzoo.build import build
+from genzoo.contract import Model, Part, Player, Shape, is_image
+from genzoo.ranks import noise
+
+
+class Autoencoder(Model):
+    r"""An encoder \( x \to z \), a decoder \( z \to x \) and a prior on \( z \); a subclass adds the loss.
+
+    Arguments:
+        latent_dim: \( d_z \), the number of latent coordinates.
+        features: what the encoder puts out for an example: `latent_dim` numbers, or twice as many for a mean and a log-variance.
+        unit_range: squash what the decoder puts out to [0, 1] with a sigmoid; images always are.
+        encoder: a part of kind `"encoders"`.
+        decoder: a part of kind `"decoders"`.
+        prior: a part of kind `"priors"`.
+        shape: the shape of one example, `(C, H, W)` or `(D,)`.
+    """
+
+    optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 1e-3}
+
+    def __init__(
+        self, latent_dim: int, features: int, unit_range: bool, encoder: Part, decoder: Part, prior: Part, shape: Shape
+    ) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.shape = tuple(shape)
+        self.unit_range = unit_range or is_image(self.shape)
+        self.encoder = build(encoder, "encoders", shape=self.shape, dim=features)
+        self.decoder = build(decoder, "decoders", dim=latent_dim, shape=self.shape)
+        self.prior = build(prior, "priors", dim=latent_dim)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The code of each example (the mean where it is random), `(batch, *shape)` -> `(batch, latent_dim)`."""
+        return self.encoder(x)[:, : self.latent_dim]
+
+    def decode(self, z: Tensor) -> Tensor:
+        """`(batch, latent_dim)` -> `(batch, *shape)`; images in [0, 1]."""
+        output: Tensor = self.decoder(z)
+        return output.sigmoid() if self.unit_range else output
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Decode the code of each example, `(batch, *shape)` -> `(batch, *shape)`."""
+        return self.decode(self.encode(x))
+
+    @torch.no_grad()
+    def sample(self, n: int, given: Any = None) -> Tensor:  # noqa: ARG002, unconditional
+        """Decode `n` draws from the prior: `(n, *shape)`."""
+        return self.decode(self.prior.sample(n))
+
+    def players(self) -> tuple[Player, ...]:
+        return (Player("autoencoder", owns=(self,), loss=self.loss, optimizer=self.optimizer),)
+
+
+def diagonal_normal(features: Tensor) -> Independent[Normal]:
+    """The normal law whose means and log-variances stand side by side: `(batch, 2 * dim)` -> batch of laws on `(dim,)`."""
+    mean, log_variance = features.chunk(2, dim=-1)
+    return Independent(Normal(mean, (log_variance / 2).exp(), validate_args=False), 1, validate_args=False)
+
+
+def reparameterized(q: Independent[Normal]) -> Tensor:
+    """One draw from each law of a batch, differentiable, and equal across rank counts."""
+    return q.mean + q.stddev * noise(*q.mean.shape, like=q.mean)

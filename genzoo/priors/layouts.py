@@ -1,0 +1,97 @@
+"""Where the means of a mixture stand: unit layouts, to be scaled by a radius.
+
+Each takes the number of points and of coordinates and gives `(points, dim)` in float64, centred, the farthest points at norm 1
+(a grid's reach 1 along each axis).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from genzoo.errors import SettingError
+
+
+def ring(points: int, dim: int) -> Tensor:
+    """Evenly on a circle in the first two coordinates.
+
+    Example:
+        >>> ring(4, 3).round(decimals=6).abs()
+        tensor([[1., 0., 0.],
+                [0., 1., 0.],
+                [1., 0., 0.],
+                [0., 1., 0.]], dtype=torch.float64)
+    """
+    if dim < 2:
+        raise SettingError('means = "ring" needs two coordinates, but dim = 1; take "grid" or "spread".')
+    angle = torch.arange(points, dtype=torch.float64) * (2 * math.pi / points)
+    return _pad(torch.stack([angle.cos(), angle.sin()], dim=1), dim)
+
+
+def grid(points: int, dim: int) -> Tensor:
+    """A square in the first two coordinates; evenly on a line where there is one coordinate.
+
+    Example:
+        >>> grid(9, 2)[:4]
+        tensor([[-1., -1.],
+                [-1.,  0.],
+                [-1.,  1.],
+                [ 0., -1.]], dtype=torch.float64)
+    """
+    axes = min(dim, 2)
+    side = round(points ** (1 / axes))
+    if side**axes != points:
+        raise SettingError(
+            f'means = "grid" needs a square number of components, but components = {points}; take {side**2} or {(side + 1) ** 2}.'
+        )
+    ticks = torch.linspace(-1, 1, side, dtype=torch.float64) if side > 1 else torch.zeros(1, dtype=torch.float64)
+    return _pad(torch.cartesian_prod(*[ticks] * axes).reshape(points, axes), dim)
+
+
+def simplex(points: int, dim: int) -> Tensor:
+    """All equally far from each other.
+
+    Example:
+        >>> torch.pdist(simplex(3, 2))
+        tensor([1.7321, 1.7321, 1.7321], dtype=torch.float64)
+    """
+    if points > dim + 1:
+        raise SettingError(
+            f'means = "simplex" has room for dim + 1 = {dim + 1} components, but components = {points}; take "spread" or fewer.'
+        )
+    rows = torch.ones(points - 1, points, dtype=torch.float64).tril()  # Helmert's matrix: orthogonal rows that sum to 0
+    rows.diagonal(1).copy_(-torch.arange(1, points))
+    return _pad(normalize(normalize(rows).T), dim)
+
+
+def spread(points: int, dim: int) -> Tensor:
+    """As far from each other as they can be: a simplex, a ring, a line, or points that repel each other on a sphere.
+
+    The last is Thomson's problem, solved by descent on the inverse-square energy from fixed random directions.
+
+    Example:
+        >>> spread(10, 8).norm(dim=1).round(decimals=6).unique()
+        tensor([1.], dtype=torch.float64)
+    """
+    if points <= dim + 1:
+        return simplex(points, dim)
+    if dim <= 2:
+        return (grid if dim == 1 else ring)(points, dim)
+    z = normalize(torch.randn(points, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+    for step in range(200):
+        difference = z[:, None] - z
+        distance = difference.square().sum(dim=2).fill_diagonal_(math.inf)
+        force = (difference / distance.square()[..., None]).sum(dim=1)
+        z = normalize(z + 0.5 * (1 - step / 200) * force / force.norm(dim=1).max())
+    return z
+
+
+def _pad(points: Tensor, dim: int) -> Tensor:
+    return torch.nn.functional.pad(points, (0, dim - points.shape[1]))
+
+
+LAYOUTS: dict[str, Callable[[int, int], Tensor]] = {"spread": spread, "ring": ring, "grid": grid, "simplex": simplex}

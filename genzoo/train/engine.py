@@ -1,0 +1,131 @@
+"""The machine under the loop: device, precision, processes and their collectives, on Lightning Fabric.
+
+Modules are never wrapped: ranks broadcast the initial weights, and a player's gradients are all-reduced, flat, after its backward.
+So a loss may call any method of any part, and the traps of wrapped games cannot occur.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genzoo.errors import SettingError
+
+_DTYPES = {"64-true": torch.float64, "bf16-true": torch.bfloat16}
+
+
+class Engine:
+    """Where and how a run computes: `device`, `rank` of `size`, and the few collectives that a game needs.
+
+    Arguments:
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        precision: as in `Settings`.
+
+    Raises:
+        SettingError: no such device here.
+    """
+
+    def __init__(self, device: str, precision: str) -> None:
+        accelerator, devices = check_device(device)
+        local, nodes = _processes()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*srun.*")
+            from lightning_fabric import Fabric
+
+            self.fabric = Fabric(
+                accelerator=accelerator,
+                devices=local if local > 1 or nodes > 1 else devices,
+                num_nodes=nodes,
+                precision=precision,  # type: ignore[arg-type]
+                strategy="ddp" if local * nodes > 1 else "auto",
+            )
+            self.fabric.launch()
+        self.device, self.rank, self.size = self.fabric.device, self.fabric.global_rank, self.fabric.world_size
+        if self.size != local * nodes:
+            raise SettingError(f"{self.size} processes are running where the launcher announced {local * nodes}; start with torchrun")
+        if precision == "16-mixed" and self.device.type == "cpu":
+            raise SettingError('train.precision = "16-mixed": a CPU has no half precision to train in; use "bf16-mixed"')
+        self.dtype = _DTYPES.get(precision, torch.float32)
+        self.precision = precision
+
+    @property
+    def main(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.rank == 0
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """A gradient scaler, which does nothing but for half precision."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.precision == "16-mixed")
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context in which a loss is computed."""
+        return self.fabric.autocast()
+
+    def adopt(self, model: nn.Module) -> None:
+        """Move a model here, in the run's dtype, with rank 0's weights."""
+        model.to(device=self.device, dtype=self.dtype)
+        if self.size > 1:
+            for tensor in (*model.parameters(), *model.buffers()):
+                torch.distributed.broadcast(tensor.data, 0)
+
+    def cast(self, tensor: Tensor) -> Tensor:
+        """A floating tensor in the run's dtype."""
+        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor
+
+    def reduce_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Average the gradients over ranks: one flat collective a dtype."""
+        if self.size == 1:
+            return
+        grads = [p.grad for p in parameters if p.grad is not None]
+        for dtype in dict.fromkeys(grad.dtype for grad in grads):
+            same = [grad for grad in grads if grad.dtype == dtype]
+            flat = self.mean(torch.cat([grad.flatten() for grad in same]))
+            for grad, new in zip(same, flat.split([g.numel() for g in same]), strict=True):
+                grad.copy_(new.view_as(grad))
+
+    def mean(self, tensor: Tensor) -> Tensor:
+        """The mean of a tensor over ranks."""
+        return self.fabric.all_reduce(tensor, reduce_op="mean") if self.size > 1 else tensor  # type: ignore[return-value]
+
+    def any(self, flag: bool) -> bool:
+        """Whether any rank says so."""
+        if self.size == 1:
+            return flag
+        return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        self.fabric.barrier()
+
+
+def check_device(device: str) -> tuple[str, Any]:
+    """The kind and index of a device.
+
+    Raises:
+        SettingError: it is none, or this machine has it not.
+    """
+    kind, _, index = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (index and not index.isdigit()) or (index and kind != "cuda"):
+        raise SettingError(f'device = "{device}": expected "auto", "cpu", "cuda", "cuda:1" or "mps"')
+    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(kind)
+    if (there and not there()) or (index and int(index) >= torch.cuda.device_count()):
+        raise SettingError(f'device = "{device}": this machine has no such device; use "auto" or "cpu"')
+    return kind, [int(index)] if index else 1
+
+
+def _processes() -> tuple[int, int]:
+    """Processes a node and nodes, as torchrun or SLURM announced them; Fabric must be told, or each process trains alone."""
+    env = os.environ
+    if "LOCAL_WORLD_SIZE" in env and "WORLD_SIZE" in env:
+        local = int(env["LOCAL_WORLD_SIZE"])
+        return local, int(env["WORLD_SIZE"]) // local
+    if int(env.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in env and env.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
+        nodes = int(env.get("SLURM_NNODES", "1"))
+        return int(env["SLURM_NTASKS"]) // nodes, nodes
+    return 1, 1

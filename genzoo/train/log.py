@@ -1,0 +1,165 @@
+"""What a run says while it trains: a progress bar, a line of numbers a logged step, TensorBoard's events, pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genzoo.errors import TrainingError
+from genzoo.train.engine import Engine
+
+
+class Reports:
+    """The losses since the last line of the log; they stay on the device until somebody asks."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[Tensor]] = {}
+        self.rounds: dict[str, list[int]] = {}
+
+    def add(self, prefix: str, round: int, report: Mapping[str, Tensor]) -> None:
+        """Keep what a step reported."""
+        for key, value in report.items():
+            self.values.setdefault(prefix + key, []).append(value)
+        self.rounds.setdefault(prefix + "loss", []).append(round)
+
+    def check(self, last_good: Path | None) -> None:
+        """Stop where a loss was not finite, naming the player, the step and the way back.
+
+        Raises:
+            TrainingError: some loss is NaN or infinite.
+        """
+        for key, rounds in self.rounds.items():
+            losses = torch.stack(self.values[key])
+            finite = torch.isfinite(losses)
+            if not bool(finite.all()):
+                first = int((~finite).nonzero()[0])
+                way = f"The last good checkpoint is {last_good}." if last_good else "There is no checkpoint before it."
+                raise TrainingError(
+                    f"{key} was {float(losses[first])} at step {rounds[first] + 1}. {way} "
+                    "Lower the learning rate, or set train.clip, and start again."
+                )
+
+    def means(self, engine: Engine) -> dict[str, float]:
+        """The mean of each since the last call, over ranks too; then forget them."""
+        if not self.values:
+            return {}
+        names = list(self.values)
+        flat = engine.mean(torch.stack([torch.stack(self.values[name]).float().mean() for name in names]))
+        self.values, self.rounds = {}, {}
+        return dict(zip(names, flat.tolist(), strict=True))
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"values": {k: torch.stack(v) for k, v in self.values.items()}, "rounds": self.rounds}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a kept state."""
+        self.values = {k: list(v.unbind()) for k, v in state["values"].items()}
+        self.rounds = {k: list(v) for k, v in state["rounds"].items()}
+
+
+class History:
+    """The lines of the log, in memory and, where there is a run folder, in `metrics.jsonl` and TensorBoard's events."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.lines: list[dict[str, float]] = []
+        self.file = None if folder is None else folder / "metrics.jsonl"
+        self._writer: Any = None
+        self._folder = folder
+
+    def resume(self, step: int) -> None:
+        """Read the lines up to a step, and drop those of work that a kill undid."""
+        from genzoo.train.checkpoint import write_atomic
+
+        if self.file is None or not self.file.exists():
+            return
+        for text in self.file.read_text(encoding="utf-8").splitlines():
+            try:
+                line = json.loads(text)
+            except json.JSONDecodeError:  # torn by a kill
+                continue
+            if line["step"] <= step:
+                self.lines.append(line)
+        kept = "".join(json.dumps(line) + "\n" for line in self.lines)
+        write_atomic(self.file, lambda path: path.write_text(kept, encoding="utf-8"))
+
+    def add(self, line: dict[str, float]) -> None:
+        """Append a line."""
+        self.lines.append(line)
+        if self.file is None:
+            return
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({k: v if math.isfinite(v) else str(v) for k, v in line.items()}) + "\n")
+        if self._writer is None and find_spec("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self._folder), purge_step=int(line["step"]))  # type: ignore[no-untyped-call]
+        if self._writer is not None:
+            for name, value in line.items():
+                if name != "step":
+                    self._writer.add_scalar(name, value, int(line["step"]))
+
+    def close(self) -> None:
+        """Flush what is buffered."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+class Clock:
+    """Time spent training, over all sessions of a run, and images a second since the last look."""
+
+    def __init__(self, before: float = 0.0) -> None:
+        self.start = self.mark = time.perf_counter()
+        self.before, self.images = before, 0
+
+    def rate(self) -> float:
+        """Images a second since the last call."""
+        now = time.perf_counter()
+        rate = self.images / max(now - self.mark, 1e-9)
+        self.mark, self.images = now, 0
+        return rate
+
+    def seconds(self) -> float:
+        """Seconds in all."""
+        return self.before + time.perf_counter() - self.start
+
+
+class Bar:
+    """A progress bar with the losses and the throughput; drawn at most ten times a second, so that it costs nothing."""
+
+    def __init__(self, total: int, done: int, shown: bool) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.bar = Progress(
+            TextColumn("training"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}"), disable=not shown, refresh_per_second=5,
+        )  # fmt: skip
+        self.task = self.bar.add_task("", total=total, completed=done, text="")
+        self.next = 0.0
+
+    def __enter__(self) -> Bar:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def move(self, done: int, force: bool = False) -> None:
+        """Show how far training is."""
+        now = time.monotonic()
+        if force or now >= self.next:
+            self.next = now + 0.1
+            self.bar.update(self.task, completed=done)
+
+    def say(self, line: Mapping[str, float]) -> None:
+        """Show a line of the log."""
+        losses = "  ".join(f"{k} {v:.4g}" for k, v in line.items() if k not in ("step", "seconds", "images_per_second"))
+        self.bar.update(self.task, text=f"{losses}  {line['images_per_second']:,.0f} images/s")

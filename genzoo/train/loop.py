@@ -1,0 +1,389 @@
+"""The one trainer: `fit` plays the game that a model's players describe, and keeps it in a run folder.
+
+The loop knows no model by name. It draws batches, gives each player its turn, and sees to everything that is not a loss:
+seeds, precision, ranks, schedules, averaging, the log, pictures and checkpoints.
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from genzoo.build import build, config, made
+from genzoo.contract import Batch, Dataset, Model, Player
+from genzoo.data.arrays import as_dataset
+from genzoo.data.stream import Stream, once
+from genzoo.errors import RunError, SettingError
+from genzoo.pictures import can_plot, curves, draw, save
+from genzoo.ranks import as_rank, reseed
+from genzoo.recipe import Recipe
+from genzoo.train.checkpoint import Checkpoints, load_weights, read_checkpoint, read_weights, write_atomic, write_weights
+from genzoo.train.engine import Engine
+from genzoo.train.log import Bar, Clock, History, Reports
+from genzoo.train.players import Ownership, trainers
+from genzoo.train.run import IN_MEMORY, Run, RunFolder
+from genzoo.train.settings import Settings
+
+SHEET = 64
+"""Samples on a sheet."""
+
+
+def fit(
+    model: Any,
+    data: Any,
+    out: str | Path | None = None,
+    *,
+    players: Mapping[str, Mapping[str, Any]] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train a model on data.
+
+    Arguments:
+        model: an instance (trained in place), a registered name, or a table; the latter two are built with the data's shape, under
+            the seed.
+        data: a registered data set's name or table, a `Dataset`, or arrays (see `genzoo.data.arrays.as_dataset`).
+        out: the run folder; without one nothing is written.
+        players: player -> settings of its optimizer that replace the model's (`{"critic": {"lr": 1e-4}}`).
+        resume: go on from the newest checkpoint in `out`, to `steps` in all; start over where there is none.
+        overwrite: remove the run that is in `out` first.
+        progress: show a progress bar.
+        **settings: as in `genzoo.train.settings.Settings` (`steps`, `batch_size`, `seed`, `device`, ...).
+
+    Returns:
+        The trained model with its history.
+
+    Raises:
+        SettingError: an unknown name, setting or value.
+        DataError: data that cannot be read, or fewer than a batch.
+        RunError: `out` is taken, or a checkpoint is damaged or another model's.
+        TrainingError: a loss is not finite, or players own the same parameter.
+
+    Example:
+        >>> import genzoo
+        >>> run = genzoo.fit("vae", "digits", steps=2, batch_size=16)
+        >>> run.steps, run.model.sample(3).shape
+        (2, torch.Size([3, 1, 8, 8]))
+    """
+    chosen = Settings.of(settings)
+    engine = Engine(chosen.device, chosen.precision)
+    folder = None if out is None else RunFolder(out)
+    if folder is not None:
+        folder.refuse(resume, overwrite)
+    with _callers_noise(engine.device), as_rank(engine.rank, engine.size):
+        dataset = as_dataset(data)
+        model = _built(model, dataset, chosen.seed, engine)
+        session = Session(model, dataset, chosen, engine, players or {}, folder)
+        if folder is not None:
+            session.open(resume, overwrite)
+        return session.run(progress and engine.main)
+
+
+class Session:
+    """One call of `fit`: what it trains, on what, how, and how far it is."""
+
+    def __init__(
+        self,
+        model: Model,
+        dataset: Dataset,
+        settings: Settings,
+        engine: Engine,
+        overrides: Mapping[str, Mapping[str, Any]],
+        folder: RunFolder | None,
+    ) -> None:
+        self.model, self.dataset, self.settings, self.engine, self.folder = model, dataset, settings, engine, folder
+        self.overrides = overrides
+        if settings.batch_size % (settings.accumulate * engine.size):
+            raise SettingError(
+                f"train.batch_size = {settings.batch_size}: expected a multiple of accumulate ({settings.accumulate}) "
+                f"times processes ({engine.size})"
+            )
+        engine.adopt(model)
+        self.trainers = trainers(model, overrides, engine, settings)
+        self.ownership = Ownership(model, self.trainers)
+        self.by_name = {trainer.player.name: trainer for trainer in self.trainers}
+        self.prefix = {name: f"{name}/" if len(self.trainers) > 1 else "" for name in self.by_name}
+        self.stream = Stream(
+            dataset, model.inputs, settings.batch_size, seed=settings.seed, device=engine.device, rank=engine.rank,
+            size=engine.size, resident=settings.resident,
+        )  # fmt: skip
+        self.average = settings.ema and AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
+        self.reports = Reports()
+        self.history = History(folder.path if folder is not None and engine.main else None)
+        self.checkpoints = None if folder is None else Checkpoints(folder.checkpoints, settings.keep)
+        self.total = settings.total(self.stream.batches_per_epoch, self._batches(0))
+        self.round = self.batches = 0
+        self.last_good: Path | None = None
+
+    def _batches(self, round: int) -> int:
+        return max(trainer.steps(round) for trainer in self.trainers)
+
+    def recipe(self) -> Recipe:
+        """What is being run, with every default filled.
+
+        Raises:
+            SettingError: the model, or a part that it holds, is not registered.
+        """
+        try:
+            data = config(self.dataset) if made(self.dataset).name else {}
+        except SettingError:
+            data = {"name": IN_MEMORY, "shape": self.dataset.shape, "rows": self.dataset.rows()}
+        return {
+            "model": config(self.model),
+            "data": data,
+            "train": {**vars(self.settings)},
+            "players": {name: dict(table) for name, table in self.overrides.items()},
+        }
+
+    def open(self, resume: bool, overwrite: bool) -> None:
+        """Make the run folder, or take up the run that is in it; nothing is removed before everything else was checked."""
+        assert self.folder is not None
+        assert self.checkpoints is not None
+        folder, recipe = self.folder, self.recipe()
+        resume = resume and folder.recipe_file.exists()
+        if resume:
+            folder.agree(recipe)
+            found = self.checkpoints.paths()
+            if found:
+                self.restore(read_checkpoint(found[-1], self.engine.device), found[-1])
+        self.engine.barrier()  # all have looked before one writes
+        if self.engine.main:
+            if overwrite:
+                folder.clear()
+            self.checkpoints.sweep()
+            self.history.resume(self.round)
+            if self.round < self.total:
+                folder.write_recipe(recipe, self.engine.device, self.engine.size)
+        self.engine.barrier()
+
+    def state(self) -> dict[str, Any]:
+        """All that an exact resume needs."""
+        return {
+            "round": self.round,
+            "batches": self.batches,
+            "model": self.model.state_dict(),
+            "ema": self.average.module.state_dict() if self.average else None,
+            "averaged": int(self.average.n_averaged) if self.average else 0,
+            "players": {name: trainer.state() for name, trainer in self.by_name.items()},
+            "reports": self.reports.state(),
+            "seconds": self.clock.seconds() if hasattr(self, "clock") else 0.0,
+        }
+
+    def restore(self, state: Mapping[str, Any], path: Path) -> None:
+        """Take up a checkpoint.
+
+        Raises:
+            RunError: it is another model's.
+        """
+        if set(state["players"]) != set(self.by_name):
+            raise RunError(f"{path} is of a game between {sorted(state['players'])}, this model's is {sorted(self.by_name)}.")
+        load_weights(self.model, state["model"], path)
+        if self.average:
+            if state["ema"] is None:
+                raise RunError(f"{path} holds no average of the weights, which train.ema asks for; start again with --overwrite.")
+            self.average.module.load_state_dict(state["ema"])
+            self.average.n_averaged.fill_(state["averaged"])
+        for name, trainer in self.by_name.items():
+            trainer.restore(state["players"][name])
+        self.reports.restore(state["reports"])
+        self.round, self.batches, self.seconds = state["round"], state["batches"], state["seconds"]
+        self.last_good = path
+
+    def run(self, progress: bool) -> Run:
+        """Play the rounds that are left, then write what a user reads.
+
+        Raises:
+            KeyboardInterrupt: asked to stop; everything is saved, and the message says how to go on.
+        """
+        if self.folder is not None and self.round >= self.total:
+            if self.engine.main and not self._exported():  # killed between its last checkpoint and its export
+                self._export()
+            return replace(self._result(), was_complete=True)
+        self.clock = Clock(getattr(self, "seconds", 0.0))
+        stopped = False
+        try:
+            with _stop_signals() as asked, Bar(self.total, self.round, progress) as bar:
+                stopped = self._play(bar, asked)
+        finally:
+            self.ownership.release()
+            self.history.close()
+        if stopped and self.folder is not None:
+            raise KeyboardInterrupt(
+                f"stopped at step {self.round:,} of {self.total:,}; {self.last_good} holds it all. "
+                f"Go on with the same command and --resume (--out {shlex.quote(str(self.folder.path))})."
+            )
+        if stopped:
+            raise KeyboardInterrupt(f"stopped at step {self.round:,} of {self.total:,}")
+        if self.folder is not None and self.engine.main:
+            self._export()
+        self.engine.barrier()
+        return self._result()
+
+    def _play(self, bar: Bar, asked: threading.Event) -> bool:
+        """The loop; True where it was asked to stop before the end."""
+        settings, engine, model = self.settings, self.engine, self.model
+        batches = self.stream.batches(self.batches)
+        model.train()
+        if self.round == 0:
+            self._picture()
+        while self.round < self.total:
+            plan = [(trainer.player, trainer.steps(self.round)) for trainer in self.trainers]
+            drawn = [self._cast(next(batches)) for _ in range(max(steps for _, steps in plan))]
+            model.round(plan, drawn, self._update)
+            if self.average:
+                self.average.update_parameters(model)
+            self.round += 1
+            self.batches += len(drawn)
+            self.clock.images += len(drawn) * settings.batch_size
+            bar.move(self.round)
+            last, logs = self.round == self.total, self.round % settings.log == 0
+            stop = asked.is_set() if engine.size == 1 else logs and engine.any(asked.is_set())
+            saves = self.checkpoints is not None and (last or stop or self.round % settings.checkpoint == 0)
+            if logs or last or saves:
+                self.reports.check(self.last_good)
+            if logs or last:
+                line = {"step": self.round, "seconds": round(self.clock.seconds(), 3), "images_per_second": round(self.clock.rate(), 1)}
+                line.update(self.reports.means(engine))
+                self.history.add(line)
+                bar.say(line)
+            if saves:
+                self._save()
+            if last or self.round % settings.samples == 0:
+                self._picture()
+            if stop and not last:
+                return True
+        bar.move(self.round, force=True)
+        return False
+
+    def _update(self, player: Player, batch: Batch) -> None:
+        self.ownership.give(player.name)
+        report = self.by_name[player.name].step(batch, self.round / self.total)
+        self.reports.add(self.prefix[player.name], self.round, report)
+
+    def _cast(self, batch: Batch) -> Batch:
+        if isinstance(batch, torch.Tensor):
+            return self.engine.cast(batch)
+        return {name: self.engine.cast(column) for name, column in batch.items()}
+
+    def _save(self) -> None:
+        assert self.checkpoints is not None
+        if self.engine.main:
+            self.last_good = self.checkpoints.save(self.state())
+        self.engine.barrier()
+
+    def _final(self) -> Model:
+        return self.average.module if self.average else self.model
+
+    def _result(self) -> Run:
+        folder = None if self.folder is None else self.folder.path
+        return Run(self._final().eval(), self.history.lines, self.round, folder)
+
+    def _exported(self) -> bool:
+        assert self.folder is not None
+        try:
+            return read_weights(self.folder.weights)[1] == self.round
+        except RunError:
+            return False
+
+    def _export(self) -> None:
+        assert self.folder is not None
+        write_weights(self.folder.weights, self.model, self.model.state_dict(), self.round)
+        if self.average:
+            write_weights(self.folder.averaged, self.model, self.average.module.state_dict(), self.round)
+        if can_plot() and self.history.lines:
+            write_atomic(self.folder.path / "curves.png", lambda path: save(curves(self.history.lines), path))
+
+    def _picture(self) -> None:
+        """A sheet of samples from the same noise each time."""
+        if self.folder is None or not self.engine.main:
+            return
+        given = _given(self.model, self.dataset, self.engine.device, SHEET)
+        with _evaluating(self._final()) as model, as_rank(0, 1):
+            reseed(self.engine.device, self.settings.seed, "samples")
+            samples = model.sample(SHEET, given=given) if model.given else model.sample(SHEET)
+        points = isinstance(samples, torch.Tensor) and samples.dim() == 2
+        if points and not can_plot():
+            return
+        picture = draw(samples, next(once(self.dataset, ("x",), 2000, device=self.engine.device, split="train")) if points else None)
+        if picture is not None:
+            path = self.folder.samples / f"step-{self.round:06d}.png"
+            write_atomic(path, lambda file: save(picture, file))
+
+
+def _built(model: Any, dataset: Dataset, seed: int, engine: Engine) -> Model:
+    """The model, built with the data's shape under the seed, or the instance itself if it fits the data."""
+    if not isinstance(model, nn.Module):
+        reseed(engine.device, seed, "weights")
+        return build(model, shape=dataset.shape)
+    if not isinstance(model, Model):
+        raise SettingError(f"{type(model).__name__} is no genzoo.Model; subclass it: a constructor, loss(batch) and sample(n)")
+    shape = getattr(model, "shape", None)
+    if shape is not None and tuple(shape) != dataset.shape:
+        raise SettingError(f"{type(model).__name__} has shape {tuple(shape)}, the data have {dataset.shape}; build it with that shape")
+    return model
+
+
+def _given(model: Model, dataset: Dataset, device: torch.device, n: int) -> Any:
+    """What `sample` needs beside a number: held-out rows of the columns that the model names."""
+    if not model.given:
+        return None
+    batch = next(once(dataset, model.given, n, device=device, split="test" if dataset.test else "train"))
+    like = model.like
+    if isinstance(batch, torch.Tensor):
+        return batch.to(like.dtype)
+    return {name: column.to(like.dtype) if column.is_floating_point() else column for name, column in batch.items()}
+
+
+@contextmanager
+def _evaluating(model: Model) -> Iterator[Model]:
+    """Within: eval mode; afterwards each module in the mode that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield model
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def _callers_noise(device: torch.device) -> Iterator[None]:
+    """Give the caller's random state back at the end."""
+    devices = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(devices=devices, device_type=device.type if devices else "cuda"):
+        yield
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """Within: Ctrl-C and SIGTERM ask to stop at the end of the round; a second one stops at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt("stopped at once; the last checkpoint is whole")
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+

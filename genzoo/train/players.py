@@ -1,0 +1,165 @@
+"""Players at work: ownership, optimizers, and one step of one player."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genzoo.build import check
+from genzoo.contract import Batch, Model, Player
+from genzoo.errors import SettingError, TrainingError, did_you_mean
+from genzoo.ranks import reseed
+from genzoo.train.engine import Engine
+from genzoo.train.settings import Settings
+
+_OPTIMIZERS = {
+    name.lower(): thing
+    for name, thing in vars(torch.optim).items()
+    if inspect.isclass(thing) and issubclass(thing, torch.optim.Optimizer) and thing is not torch.optim.Optimizer
+}
+
+
+class PlayerTrainer:
+    """A player with its optimizer and the number of steps that it has made."""
+
+    def __init__(self, player: Player, overrides: Mapping[str, Any], engine: Engine, settings: Settings) -> None:
+        self.player, self.engine, self.settings = player, engine, settings
+        self.parameters = player.parameters()
+        if not self.parameters:
+            raise TrainingError(f"player {player.name!r} owns no parameters that can move")
+        self.optimizer = make_optimizer(self.parameters, {**player.optimizer, **overrides}, f"players.{player.name}")
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.scaler = engine.scaler()
+        self.loss = torch.compile(player.loss) if settings.compile else player.loss
+        self.count = 0
+
+    def steps(self, round: int) -> int:
+        """How many steps it makes in a round."""
+        steps = self.player.steps(round) if callable(self.player.steps) else self.player.steps
+        if steps < 0 or (steps == 0 and not callable(self.player.steps)):
+            raise TrainingError(f"player {self.player.name!r} makes {steps} steps in round {round}; a constant is at least 1")
+        return steps
+
+    def step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+        """One step: the loss on each microbatch, its gradient, averaged over ranks, clipped, applied.
+
+        Returns:
+            What the loss reported, detached, averaged over microbatches.
+        """
+        engine, settings, name = self.engine, self.settings, self.player.name
+        factor = settings.factor(self.player.schedule, progress)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        reports = []
+        for micro, part in enumerate(split(batch, settings.accumulate)):
+            reseed(engine.device, settings.seed, name, self.count, micro)
+            with engine.autocast():
+                report = self.loss(part)
+            if not isinstance(report, Mapping) or "loss" not in report or report["loss"].dim() != 0:
+                raise TrainingError(f"player {name!r}: its loss must return a mapping with a scalar tensor under 'loss'")
+            loss = report["loss"]
+            self.scaler.scale(loss / settings.accumulate if settings.accumulate > 1 else loss).backward()  # type: ignore[no-untyped-call]
+            reports.append({key: torch.as_tensor(value).detach() for key, value in report.items()})
+        engine.reduce_gradients(self.parameters)
+        if settings.clip is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.parameters, settings.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.player.after is not None:
+            with torch.no_grad():
+                self.player.after()
+        self.count += 1
+        if len(reports) == 1:
+            return reports[0]
+        return {key: torch.stack([report[key] for report in reports]).mean() for key in reports[0]}
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "count": self.count}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up a kept state."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.count = state["count"]
+
+
+class Ownership:
+    """Which parameters take gradients: those of the player whose turn it is, and no others."""
+
+    def __init__(self, model: nn.Module, trainers: Iterable[PlayerTrainer]) -> None:
+        self.owned: dict[str, list[nn.Parameter]] = {}
+        owner: dict[int, str] = {}
+        names = {id(p): name for name, p in model.named_parameters()}
+        for trainer in trainers:
+            name = trainer.player.name
+            if name in self.owned:
+                raise TrainingError(f"two players are named {name!r}; give each a name of its own")
+            for parameter in trainer.parameters:
+                if id(parameter) in owner:
+                    what = names.get(id(parameter), "a parameter")
+                    raise TrainingError(f"players {owner[id(parameter)]!r} and {name!r} both own {what}; a parameter has one owner")
+                owner[id(parameter)] = name
+            self.owned[name] = trainer.parameters
+        self.turn: str | None = None
+
+    def give(self, name: str) -> None:
+        """Make it this player's turn."""
+        if name == self.turn:
+            return
+        for other, parameters in self.owned.items():
+            for parameter in parameters:
+                parameter.requires_grad_(other == name)
+        self.turn = name
+
+    def release(self) -> None:
+        """Nobody's turn: everything that a player owns takes gradients again."""
+        for parameters in self.owned.values():
+            for parameter in parameters:
+                parameter.requires_grad_(True)
+        self.turn = None
+
+
+def trainers(model: Model, overrides: Mapping[str, Any], engine: Engine, settings: Settings) -> list[PlayerTrainer]:
+    """The model's players, ready to train.
+
+    Raises:
+        SettingError: an override for a player that there is not, or one that its optimizer does not take.
+    """
+    players = model.players()
+    for name in overrides:
+        if name not in {player.name for player in players}:
+            raise SettingError(f"{type(model).__name__} has no player {name!r}.{did_you_mean(name, [p.name for p in players])}")
+    return [PlayerTrainer(player, overrides.get(player.name, {}), engine, settings) for player in players]
+
+
+def make_optimizer(parameters: Sequence[nn.Parameter], table: Mapping[str, Any], place: str) -> torch.optim.Optimizer:
+    """An optimizer of `torch.optim` by name and settings; the fused implementation where there is one."""
+    settings = dict(table)
+    name = str(settings.pop("name", "Adam"))
+    if name.lower() not in _OPTIMIZERS:
+        raise SettingError(f"{place}: no optimizer named {name!r}.{did_you_mean(name.lower(), _OPTIMIZERS)}")
+    kind = _OPTIMIZERS[name.lower()]
+    given = {**check(kind, {**settings, "params": ()}, f"{place} {name!r}", place), "params": list(parameters)}
+    if "fused" in inspect.signature(kind).parameters and not {"fused", "foreach"} & settings.keys():
+        given["fused"] = all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for p in parameters)
+    try:
+        return kind(**given)
+    except ValueError as error:  # torch names the value
+        raise SettingError(f"{place} {name!r}: {error}") from None
+
+
+def split(batch: Batch, parts: int) -> list[Any]:
+    """A batch in equal microbatches."""
+    if parts == 1:
+        return [batch]
+    if isinstance(batch, Tensor):
+        return list(batch.chunk(parts))
+    columns = {name: column.chunk(parts) for name, column in batch.items()}
+    return [{name: chunks[i] for name, chunks in columns.items()} for i in range(parts)]

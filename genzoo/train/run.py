@@ -1,0 +1,210 @@
+"""The run folder, and the way back from it: `load`.
+
+```
+recipe.toml          the recipe as run: every default filled, and what it ran on
+model.safetensors    the weights (model-ema.safetensors beside them where averaged)
+checkpoints/         the last few, everything for an exact resume
+metrics.jsonl        a line a logged step
+samples/             sheets of fixed noise; curves.png
+report/              what `genzoo evaluate` made
+```
+"""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import shutil
+import subprocess
+import tomllib
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genzoo.build import build
+from genzoo.contract import Dataset, Model
+from genzoo.errors import RunError, SettingError
+from genzoo.recipe import Recipe, checked, differences, dumps
+from genzoo.registry import registry
+from genzoo.train.checkpoint import Checkpoints, load_weights, newest_whole, read_weights, step_of, write_atomic
+
+FREE = frozenset({"steps", "epochs", "device", "compile", "checkpoint", "keep", "log", "samples", "resident"})
+"""The training settings that a resume may change; any other would make it another run."""
+
+
+@dataclass
+class Run:
+    """What `fit` returns.
+
+    Arguments:
+        model: trained, in eval mode; with the averaged weights where `ema` was on.
+        history: the log, a mapping a line: step, seconds, images_per_second and the losses.
+        steps: rounds trained, in all.
+        folder: the run folder, if one was asked for.
+        was_complete: the folder held a complete run, so nothing was done.
+    """
+
+    model: Model
+    history: list[dict[str, float]] = field(repr=False)
+    steps: int
+    folder: Path | None = None
+    was_complete: bool = False
+
+
+class RunFolder:
+    """A folder that holds one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.recipe_file = self.path / "recipe.toml"
+        self.weights = self.path / "model.safetensors"
+        self.averaged = self.path / "model-ema.safetensors"
+        self.checkpoints = self.path / "checkpoints"
+        self.samples = self.path / "samples"
+        self.report = self.path / "report"
+
+    def refuse(self, resume: bool, overwrite: bool) -> None:
+        """Refuse to write where something is, unless told what to do with it.
+
+        Raises:
+            RunError: the folder holds a run and neither was asked for, or it holds something that is no run.
+        """
+        if resume and overwrite:
+            raise RunError(f"{self.path}: resume goes on with what is there and overwrite removes it; ask for one of them.")
+        if self.path.is_file():
+            raise RunError(f"{self.path} is a file; a run needs a folder.")
+        if not self.path.exists() or not any(self.path.iterdir()):
+            return
+        if not self.recipe_file.exists():
+            raise RunError(f"{self.path} exists and is not a run folder (it has no recipe.toml); choose another with --out.")
+        if not resume and not overwrite:
+            raise RunError(f"{self.path} already holds a run; go on with --resume, or start again with --overwrite.")
+
+    def clear(self) -> None:
+        """Remove the run that is there."""
+        if self.recipe_file.exists():
+            shutil.rmtree(self.path)
+
+    def recipe(self) -> Recipe:
+        """The recipe as run.
+
+        Raises:
+            RunError: there is none, or it is damaged.
+        """
+        try:
+            table = tomllib.loads(self.recipe_file.read_text(encoding="utf-8"))
+        except OSError:
+            raise RunError(f"{self.path} is not a run folder: it has no recipe.toml.") from None
+        except ValueError as error:
+            raise RunError(f"{self.recipe_file} is damaged: {error}") from None
+        table.pop("run", None)
+        return checked(table, str(self.recipe_file))
+
+    def agree(self, recipe: Mapping[str, Any]) -> None:
+        """Make sure that a resume goes on with the same run.
+
+        Raises:
+            RunError: the recipe differs where a resume may not; it says where.
+        """
+        old = self.recipe()
+        kept = {**old, "train": {k: v for k, v in old["train"].items() if k not in FREE}}
+        new = {**recipe, "train": {k: v for k, v in recipe["train"].items() if k not in FREE}}
+        changed = differences(kept, new)
+        if changed:
+            raise RunError(f"{self.path} was made by another recipe ({'; '.join(changed[:3])}); resume with the same one, or --out.")
+
+    def write_recipe(self, recipe: Mapping[str, Any], device: torch.device, size: int) -> None:
+        """Write the recipe with what it runs on."""
+        import genzoo
+
+        found = {
+            "genzoo": genzoo.__version__,
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({platform.machine()})",
+            "processes": size,
+            "git": _git_revision(),
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        text = dumps({**{k: v for k, v in recipe.items() if v}, "run": found})
+        write_atomic(self.recipe_file, lambda path: path.write_text(text, encoding="utf-8"))
+
+    def model(self, averaged: bool = True) -> Model:
+        """The trained model, in eval mode: the averaged weights where there are, else the last ones.
+
+        Of a run that was killed, the newest whole checkpoint's, with a warning.
+        """
+        model: Model = build(self.recipe()["model"])
+        file = self.averaged if averaged and self.averaged.exists() else self.weights
+        weights, round = read_weights(file) if file.exists() else ({}, -1)
+        paths = Checkpoints(self.checkpoints).paths()
+        if paths and step_of(paths[-1]) > round:
+            found = newest_whole(self.checkpoints)
+            if found is not None and found[1]["round"] > round:
+                file, state = found
+                weights, round = (state["ema"] if averaged and state["ema"] is not None else state["model"]), state["round"]
+                warnings.warn(f"{self.path} did not finish; these are the weights of step {round:,}.", stacklevel=3)
+        if round < 0:
+            raise RunError(f"{self.path} has no weights and no whole checkpoint yet; train it with --resume.")
+        load_weights(model, weights, file)
+        return model.eval()
+
+    def dataset(self) -> Dataset:
+        """The data that the run was trained on.
+
+        Raises:
+            RunError: they were handed in from Python and are not in the folder.
+        """
+        table = self.recipe()["data"]
+        if table["name"] == IN_MEMORY:
+            raise RunError(f"{self.path} was trained on arrays handed in from Python; hand them in again, or name a data set.")
+        return build(table, "datasets")
+
+
+IN_MEMORY = "in-memory"
+"""What a recipe calls data that were handed in as arrays."""
+
+
+def load(name: str | Path, /, **settings: Any) -> Model:
+    """A model by its registered name, fresh, with settings; or the trained model of a run folder, in eval mode.
+
+    A registered name beats a folder of that name (write `./name` for the folder). Nothing in a folder is ever executed or
+    unpickled.
+
+    Arguments:
+        name: a registered name, or the path of a run folder.
+        **settings: the constructor's settings, for a name.
+
+    Raises:
+        SettingError: no such model, setting or value, or settings for a run, which has its own.
+        RunError: the folder is not a run's, or its weights are damaged or another model's.
+
+    Example:
+        >>> import genzoo
+        >>> genzoo.load("wae-mmd", prior="mog", latent_dim=2, shape=(1, 8, 8)).sample(4).shape
+        torch.Size([4, 1, 8, 8])
+    """
+    names = registry("models")
+    if isinstance(name, str) and name in names:
+        return build({"name": name, **settings})
+    path = Path(name)
+    if path.is_dir():
+        if settings:
+            raise SettingError(f"{path} is a run, which has its own settings; leave out {', '.join(settings)}.")
+        return RunFolder(path).model()
+    if isinstance(name, str) and len(path.parts) == 1 and not path.suffix:
+        return build(name)  # says that there is no such name, and what is near
+    raise RunError(f"{path} is neither a run folder nor a model's name.")
+
+
+def _git_revision() -> str | None:
+    """The revision of the code in the working folder, if it is under git."""
+    try:
+        found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,203 @@
+"""Encoders, decoders and critics: shapes, norms, what compiles, and the laws each norm obeys."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import genzoo
+from genzoo.blocks.conv import ConvCritic, ConvDecoder, ConvEncoder
+from genzoo.blocks.mlp import MLPDecoder, MLPEncoder
+from genzoo.errors import SettingError
+
+IMAGES = [(1, 8, 8), (1, 28, 28), (3, 25, 31), (2, 4, 7)]
+CONV_NORMS = ["none", "batch", "layer", "instance", "spectral"]
+MLP_NORMS = ["none", "batch", "layer", "spectral"]
+CASES = [
+    *(("conv", shape, norm) for shape in IMAGES for norm in CONV_NORMS if norm != "instance" or min(shape[1:]) > 4),
+    *(("mlp", shape, norm) for shape in [(5,), (1, 8, 8), (3, 25, 31), (4, 6)] for norm in MLP_NORMS),
+]
+SMALL = {"conv": {"channels": (4, 6)}, "mlp": {"hidden": (12, 8)}}
+
+
+def parts(name, shape, norm, dim=1):
+    """An encoder, a decoder and a critic, each with an input."""
+    settings = {"name": name, "norm": norm, **SMALL[name]}
+    x, z = torch.rand(4, *shape), torch.randn(4, dim)
+    return [
+        (genzoo.build(settings, "encoders", shape=shape, dim=dim), x, (4, dim)),
+        (genzoo.build(settings, "decoders", dim=dim, shape=shape), z, (4, *shape)),
+        (genzoo.build(settings, "critics", shape=shape), x, (4,)),
+    ]
+
+
+@pytest.mark.parametrize(("name", "shape", "norm"), CASES)
+def test_shapes_precision_and_gradients(name, shape, norm):
+    for part, given, expected in parts(name, shape, norm):
+        assert part(given).shape == expected
+        if norm != "batch":
+            assert part(given[:1]).shape == (1, *expected[1:])
+        double = part.double()(given.double())
+        assert double.dtype == torch.float64
+        double.square().sum().backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in part.parameters())
+
+
+@pytest.mark.parametrize(("name", "shape", "norm"), [case for case in CASES if case[1] in ((3, 25, 31), (5,))])
+def test_compiles_whole_and_equals_eager(name, shape, norm):
+    for part, given, _ in parts(name, shape, norm):
+        torch._dynamo.reset()
+        twin = copy.deepcopy(part)
+        torch.testing.assert_close(torch.compile(twin, fullgraph=True, backend="eager")(given), part(given))
+
+
+@pytest.mark.parametrize("norm", MLP_NORMS)
+@pytest.mark.parametrize("name", ["mlp", "conv"])
+def test_the_same_settings_mirror_each_other(name, norm):
+    """A decoder has an encoder's weights, turned around."""
+    (encoder, _, _), (decoder, _, _), _ = parts(name, (3, 25, 31), norm, dim=5)
+    weights = [sorted(p.numel() for p in part.parameters() if p.dim() > 1) for part in (encoder, decoder)]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv"])
+def test_a_critic_is_an_encoder_with_one_feature(name):
+    (encoder, x, _), _, (critic, _, _) = parts(name, (1, 8, 8), "layer")
+    encoder = type(encoder)((1, 8, 8), 1, activation="leaky-relu", norm="layer", **SMALL[name])
+    encoder.load_state_dict(critic.encoder.state_dict())
+    torch.testing.assert_close(critic(x), encoder(x)[:, 0])
+
+
+def test_an_mlp_of_no_hidden_layers_is_linear():
+    decoder = MLPDecoder(2, (3, 2), hidden=())
+    z, w = torch.randn(2, 4, 2), torch.tensor([0.3, 0.7])
+    mixed = w[0] * z[0] + w[1] * z[1]
+    torch.testing.assert_close(decoder(mixed), w[0] * decoder(z[0]) + w[1] * decoder(z[1]))
+
+
+def test_an_mlp_by_hand():
+    encoder = MLPEncoder((2,), 1, hidden=(2,), activation="leaky-relu").double()
+    (first, _, last) = (layer for layer in encoder.net if not isinstance(layer, nn.Flatten))
+    with torch.no_grad():
+        first.weight.copy_(torch.tensor([[1.0, 2.0], [-1.0, 0.0]]))
+        first.bias.copy_(torch.tensor([0.5, 0.0]))
+        last.weight.copy_(torch.tensor([[2.0, 10.0]]))
+        last.bias.copy_(torch.tensor([1.0]))
+    # hidden: 1 + 4 + 0.5 = 5.5, and -1 with slope 0.2; out: 2 * 5.5 - 10 * 0.2 + 1
+    torch.testing.assert_close(encoder(torch.tensor([[1.0, 2.0]]).double()), torch.tensor([[10.0]]).double())
+
+
+@pytest.mark.parametrize(
+    ("activation", "value"),
+    [
+        ("relu", 0.0),
+        ("leaky-relu", -0.2),
+        ("elu", math.expm1(-1)),
+        ("silu", -1 / (1 + math.e)),
+        ("gelu", -0.5 * (1 + math.erf(-1 / math.sqrt(2)))),
+        ("tanh", math.tanh(-1)),
+    ],
+)
+def test_activations(activation, value):
+    encoder = MLPEncoder((1,), 1, hidden=(1,), activation=activation)
+    assert encoder.net[2](torch.tensor(-1.0)).item() == pytest.approx(value, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv"])
+def test_spectral_norm_bounds_every_layer(name):
+    part = genzoo.build({"name": name, "norm": "spectral", **SMALL[name]}, "critics", shape=(1, 8, 8))
+    for _ in range(200):  # a power iteration each
+        part(torch.rand(2, *part.shape))
+    layers = [layer for layer in part.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    assert len(layers) == 3
+    for layer in layers:
+        largest = torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2)
+        assert largest.item() == pytest.approx(1, abs=1e-3)
+
+
+def outputs_after(part, kind, x):
+    """What the layers of a kind put out."""
+    seen = []
+    for layer in part.modules():
+        if isinstance(layer, kind):
+            layer.register_forward_hook(lambda _, __, y: seen.append(y))
+    part(x)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("norm", "kind", "over"),
+    [("batch", nn.BatchNorm2d, (0, 2, 3)), ("layer", nn.GroupNorm, (1, 2, 3)), ("instance", nn.InstanceNorm2d, (2, 3))],
+)
+def test_what_a_norm_standardises(norm, kind, over):
+    """Every level but the one that touches the data, on both sides: two of an encoder, three of a decoder."""
+    shape, channels = (1, 32, 32), (4, 6, 8)
+    encoder, decoder = ConvEncoder(shape, 2, channels, norm=norm), ConvDecoder(2, shape, channels, norm=norm)
+    for part, given, count in ((encoder, torch.rand(8, *shape), 2), (decoder, 50 * torch.randn(8, 2), 3)):
+        seen = outputs_after(part, kind, given)
+        assert len(seen) == count
+        for y in seen[:1]:  # deep in an untrained net the variance may fall to the norm's epsilon
+            torch.testing.assert_close(y.mean(over), torch.zeros_like(y.mean(over)), atol=1e-5, rtol=0)
+            torch.testing.assert_close(y.var(over, correction=0), torch.ones_like(y.mean(over)), atol=0.2, rtol=0)
+
+
+def test_no_bias_before_a_norm_that_cancels_it():
+    for norm, biased in (("none", True), ("batch", False), ("instance", False), ("layer", True), ("spectral", True)):
+        layers = [layer for layer in ConvEncoder((1, 8, 8), 2, norm=norm).net if isinstance(layer, nn.Conv2d | nn.Linear)]
+        assert [layer.bias is not None for layer in layers] == [True, biased, True]
+
+
+def test_only_batch_norm_mixes_examples():
+    x = torch.rand(4, 1, 8, 8)
+    for norm in CONV_NORMS:
+        encoder = ConvEncoder((1, 8, 8), 2, norm=norm)
+        together, alone = encoder(x)[:2], encoder(x[:2])
+        assert torch.allclose(together, alone, atol=1e-2) == (norm != "batch"), norm
+
+
+@pytest.mark.parametrize("norm", ["none", "layer", "instance", "spectral"])
+def test_a_gradient_penalty_can_be_taken_by_transforms(norm):
+    critic = ConvCritic((1, 8, 8), (4, 6), norm=norm).double().eval()
+    parameters = dict(critic.named_parameters())
+    x = torch.rand(3, 1, 8, 8, dtype=torch.float64, requires_grad=True)
+    (expected,) = torch.autograd.grad(critic(x).sum(), x)
+    gradient = torch.func.grad(lambda x: torch.func.functional_call(critic, parameters, (x,)).sum())(x.detach())
+    torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: ConvEncoder((64,), 2), "shape = (64,): convolutions need images (C, H, W); take 'mlp'"),
+        (lambda: ConvDecoder(2, (4, 4)), "shape = (4, 4): convolutions need images (C, H, W); take 'mlp'"),
+        (
+            lambda: ConvCritic((1, 9, 4), channels=(8, 8, 8)),
+            "channels = (8, 8, 8): each level halves images of 9 x 4; give 1 to 2 levels, or take 'mlp'.",
+        ),
+        (lambda: ConvEncoder((3, 1, 5), 2), "channels = (32, 64): each level halves images of 1 x 5; take 'mlp'."),
+        (lambda: ConvEncoder((1, 8, 8), 2, channels=()), "channels = (): each level halves images of 8 x 8; give 1 to 3 levels"),
+        (lambda: MLPEncoder((4,), 2, norm="instance"), 'MLPEncoder.norm = "instance": expected'),
+        (lambda: MLPEncoder((4,), 0), "MLPEncoder.dim = 0: expected"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_a_way_out(make, text):
+    with pytest.raises(SettingError) as caught:
+        make()
+    assert str(caught.value).startswith(text)
+
+
+@pytest.mark.parametrize("name", ["mlp", "conv"])
+def test_an_autoencoder_of_blocks_learns(name):
+    """A hundred and fifty steps on eight fixed images bring the error far below that of the mean image."""
+    x = torch.rand(8, 1, 9, 10)
+    encoder = genzoo.build({"name": name, **SMALL[name]}, "encoders", shape=(1, 9, 10), dim=8)
+    decoder = genzoo.build({"name": name, **SMALL[name]}, "decoders", dim=8, shape=(1, 9, 10))
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-2)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = (decoder(encoder(x)) - x).square().mean()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.5 * (x - x.mean(0)).square().mean().item()

@@ -1,0 +1,87 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from genzoo.data.arrays import as_dataset, as_tensor
+from genzoo.dataset import Dataset
+from genzoo.errors import DataError, SettingError
+
+
+def test_a_data_set_is_itself_and_names_are_built():
+    data = Dataset({"x": torch.rand(3, 2)})
+    assert as_dataset(data) is data
+    assert as_dataset("digits").rows() == 1500
+    assert as_dataset({"name": "toy", "law": "moons", "rows": 7}).rows() == 7
+    with pytest.raises(SettingError, match="digits"):
+        as_dataset("digit")
+
+
+@pytest.mark.parametrize("make", [torch.from_numpy, np.asarray])
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((5, 3), (3,)), ((5, 6, 7), (1, 6, 7)), ((5, 3, 6, 7), (3, 6, 7)), ((5, 3, 4, 3), (3, 4, 3))]
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_axes(make, shape, expected, dtype):
+    array = np.random.RandomState(0).uniform(0, 1, shape).astype(dtype)
+    data = as_dataset(make(array))
+    assert data.shape == expected
+    assert np.array_equal(np.asarray(data.train["x"]).reshape(shape), array)
+
+
+def test_columns_and_splits():
+    x, y = torch.rand(4, 2), torch.arange(4)
+    data = as_dataset(({"x": x, "y": y}, {"x": x[:1], "y": y[:1]}))
+    assert (data.rows("train"), data.rows("test"), data.groups) == (4, 1, (("x", "y"),))
+    data = as_dataset((x, x[:3]))
+    assert (data.rows("train"), data.rows("test")) == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (np.zeros((5, 8, 8, 3), np.uint8), r"x.transpose\(0, 3, 1, 2\)"),
+        (torch.zeros(5, 8, 8, 1), r"x.permute\(0, 3, 1, 2\)"),
+        (torch.zeros(5, 8, 8, dtype=torch.int64), "int64: use uint8"),
+        (torch.zeros(5, 2, dtype=torch.bool), "bool"),
+        (torch.zeros(5, 2, dtype=torch.complex64), "complex64"),
+        (np.zeros((5, 2), np.uint16), "uint16"),
+        (np.zeros((5, 2), ">f4"), "byte order"),
+        (np.zeros((5, 2))[::-1], "stride"),
+        (np.array([["a"], ["b"]]), "<U1"),
+        ([[1.0, 2.0]], "list"),
+        (None, "NoneType"),
+        (torch.zeros(()), r"\(\)"),
+        (torch.zeros(2, 1, 2, 2, 2), r"\(2, 1, 2, 2, 2\)"),
+        ((torch.zeros(3, 2),), "tuple of 1"),
+        ({"nmae": "digits"}, "'nmae' is a str"),
+        (torch.full((3, 1, 2, 2), 255.0), "0, 1"),
+        ({"x": torch.zeros(3, 2), "y": torch.zeros(2)}, "different lengths"),
+    ],
+)
+def test_refusals_name_what_is_wrong(data, words):
+    with pytest.raises(DataError, match=words):
+        as_dataset(data)
+
+
+def test_as_tensor_copies_nothing(tmp_path):
+    array = np.zeros((3, 2), np.float32)
+    tensor = as_tensor(array, "x")
+    array[1, 1] = 5
+    assert tensor[1, 1] == 5
+
+    np.save(tmp_path / "x.npy", array)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mapped = as_tensor(np.load(tmp_path / "x.npy", mmap_mode="r"), "x")
+    assert mapped[1, 1] == 5
+
+
+def test_gradients_stay_outside():
+    assert not as_tensor(torch.zeros(3, 2, requires_grad=True), "x").requires_grad
+
+
+def test_double_precision_arrays_meet_a_single_precision_model():
+    data = as_dataset(np.random.RandomState(0).uniform(size=(5, 2)))
+    assert data.prepare(data.train["x"]).dtype == torch.float32

@@ -1,0 +1,154 @@
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from genzoo.build import build, config
+from genzoo.data import folder as module
+from genzoo.data.folder import folder
+from genzoo.data.stream import once
+from genzoo.errors import DataError
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+@pytest.fixture
+def images(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENZOO_DATA", str(tmp_path / "home"))
+    (tmp_path / "images").mkdir()
+    return tmp_path / "images"
+
+
+def save(path, colour, size=(16, 16), mode="RGB", **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(path, **options)
+
+
+def only(images, **settings):
+    """The one image of a folder, (channels, H, W)."""
+    data = folder(str(images), test_fraction=0.0, **settings)
+    assert data.rows() == 1
+    return np.array(data.train["x"][0])
+
+
+def flat(colour, size=4):
+    return np.broadcast_to(np.array(colour, np.uint8)[:, None, None], (len(colour), size, size))
+
+
+def test_images_are_found_by_suffix_at_any_depth(images):
+    save(images / "a.png", RED)
+    save(images / "b" / "c" / "d.JPG", GREEN)
+    save(images / "b" / "e.webp", BLUE)
+    save(images / ".hidden.png", RED)
+    (images / "notes.txt").write_text("not an image")
+    (images / "folder.png").mkdir()
+    data = folder(str(images), size=4, test_fraction=0.4)
+    assert (data.shape, data.rows("train"), data.rows("test")) == ((3, 4, 4), 2, 1)
+    colours = np.concatenate([data.train["x"], data.test["x"]]).mean(axis=(2, 3))
+    assert sorted(colours.argmax(axis=1)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [
+        ("RGB", RED, RED),
+        ("L", 77, (77, 77, 77)),
+        ("1", 1, (255, 255, 255)),
+        ("RGBA", (*RED, 255), RED),
+        ("RGBA", (*RED, 0), (255, 255, 255)),  # transparent: the white below shows
+        ("LA", (77, 0), (255, 255, 255)),
+        ("P", 0, (0, 0, 0)),
+    ],
+)
+def test_modes_become_colour(images, mode, colour, expected):
+    save(images / "a.png", colour, mode=mode)
+    assert np.array_equal(only(images, size=4), flat(expected))
+
+
+def test_grey_is_luma(images):
+    save(images / "a.png", RED)
+    assert np.array_equal(only(images, size=4, channels=1), flat((76,)))  # ITU-R 601: 0.299 of 255
+
+
+def test_the_centre_is_kept(images):
+    stripes = np.zeros((10, 30, 3), np.uint8)
+    stripes[:, :10], stripes[:, 10:20], stripes[:, 20:] = RED, GREEN, BLUE
+    Image.fromarray(stripes).save(images / "wide.png")
+    assert np.array_equal(only(images, size=10), flat(GREEN, 10))
+    (images / "wide.png").unlink()
+    Image.fromarray(stripes.transpose(1, 0, 2)).save(images / "tall.png")
+    assert np.array_equal(only(images, size=10), flat(GREEN, 10))
+    whole = only(images, size=(30, 10))  # height, width: nothing is cut
+    assert np.array_equal(whole, stripes.transpose(2, 1, 0))
+
+
+def test_a_camera_held_upright_is_seen_upright(images):
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    pixels[:2] = RED
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it: the top goes right
+    Image.fromarray(pixels).save(images / "a.png", exif=exif)
+    assert np.array_equal(only(images, size=4), pixels.transpose(2, 1, 0)[:, :, ::-1])
+
+
+def test_the_result_is_memory_mapped_and_cached(images, monkeypatch):
+    for k in range(10):
+        save(images / f"{k}.png", (25 * k, 0, 0))
+    first = folder(str(images), size=4)
+    assert (first.rows("train"), first.rows("test")) == (9, 1)
+    assert isinstance(first.train["x"], np.memmap)
+    reds = [int(x[0, 0, 0]) for part in (first.train, first.test) for x in part["x"]]
+    assert sorted(reds) == [25 * k for k in range(10)]
+    assert reds != sorted(reds)
+    other = folder(str(images), size=4, seed=1)
+    assert not np.array_equal(first.train["x"], other.train["x"])
+
+    def refuse(*_):
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(module, "_image", refuse)
+    assert np.array_equal(folder(str(images), size=4).train["x"], first.train["x"])
+    assert folder(str(images), size=4, test_fraction=0.5).rows("test") == 5
+    for settings in ({"size": 5}, {"size": 4, "channels": 1}, {"size": 4, "seed": 2}):
+        with pytest.raises(AssertionError, match="read again"):
+            folder(str(images), **settings)
+    os.utime(images / "9.png", ns=(1, 1))
+    with pytest.raises(AssertionError, match="read again"):
+        folder(str(images), size=4)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", None])
+def test_an_unreadable_image_is_named_and_nothing_is_cached(images, tmp_path, content):
+    save(images / "good.png", RED)
+    if content is None:  # cut short
+        Image.fromarray(np.random.RandomState(0).randint(0, 256, (64, 64, 3), np.uint8)).save(images / "whole.png")
+        content = (images / "whole.png").read_bytes()[:2000]
+        (images / "whole.png").unlink()
+    (images / "broken.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"broken\.png cannot be read as an image"):
+        folder(str(images))
+    assert not list((tmp_path / "home" / "folder").iterdir())
+    (images / "broken.png").unlink()
+    assert folder(str(images)).rows() == 1
+
+
+def test_missing_and_empty_folders(images):
+    with pytest.raises(DataError, match=r"has no images; they end in \.bmp"):
+        folder(str(images))
+    with pytest.raises(DataError, match="nowhere is not a folder"):
+        folder(str(images / "nowhere"))
+    save(images / "a.png", RED)
+    with pytest.raises(DataError, match=r"a\.png is not a folder"):
+        folder(str(images / "a.png"))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_table_goes_to_batches(images):
+    save(images / "a.png", RED)
+    table = {"name": "folder", "path": str(images), "size": [2, 4]}
+    data = build(table, "datasets")
+    assert config(data)["size"] == (2, 4)
+    (batch,) = once(data, ("x",), 8, device=torch.device("cpu"), split="train")
+    assert torch.equal(batch, torch.tensor([1.0, 0, 0])[None, :, None, None].expand(1, 3, 2, 4))

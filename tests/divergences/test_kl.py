@@ -1,0 +1,109 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, stats
+from torch.distributions import Independent, Laplace, Normal, kl_divergence
+
+from genzoo.divergences.kl import KL
+from genzoo.errors import SettingError
+from genzoo.priors.mixture import MixtureOfGaussians
+from genzoo.priors.simple import Normal as NormalPrior
+from genzoo.priors.simple import Sphere, Uniform
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+def posterior(mean, std):
+    return Independent(Normal(mean, std), 1)
+
+
+def two_humps():
+    return MixtureOfGaussians(1, 2, radius=2.0, scale=0.5).double()
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.6])
+@pytest.mark.parametrize("dim", [1, 5])
+def test_closed_form_is_torchs(dim, scale):
+    q = posterior(torch.randn(6, dim).double(), torch.rand(6, dim).double() + 0.1)
+    expected = kl_divergence(q, posterior(torch.zeros(dim).double(), torch.full((dim,), scale).double()))
+    torch.testing.assert_close(KL("closed-form")(q, NormalPrior(dim, scale).double()), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(KL()(q, NormalPrior(dim, scale).double()), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("m", [0.1, 0.5, 1.0, 2.0, 4.0, 8.0])
+def test_shifted_normal_is_half_the_square(m):
+    q = posterior(torch.tensor([[m]]).double(), torch.ones(1, 1).double())
+    assert float(KL()(q, NormalPrior(1).double())) == pytest.approx(m**2 / 2, abs=1e-12)
+
+
+@pytest.mark.parametrize(("std", "expected"), [(1.0, 3.07609), (2.0, 2.02022)])
+def test_two_humps_by_monte_carlo(std, expected):
+    law = stats.norm(0, std)
+    humps = lambda z: np.log(0.5 * stats.norm(-2, 0.5).pdf(z) + 0.5 * stats.norm(2, 0.5).pdf(z))  # noqa: E731
+    exact, _ = integrate.quad(lambda z: law.pdf(z) * (law.logpdf(z) - humps(z)), -8 * std, 8 * std, points=[-2, 0, 2], limit=200)
+    assert exact == pytest.approx(expected, abs=1e-4)
+    draws = KL()(posterior(torch.zeros(200_000, 1).double(), torch.full((200_000, 1), std).double()), two_humps())
+    assert float(draws.mean()) == pytest.approx(exact, abs=4 * float(draws.std()) / math.sqrt(200_000))
+
+
+def test_one_of_k_separated_components_costs_log_k():
+    prior = MixtureOfGaussians(2, 8, "ring", radius=50.0, scale=1.0)
+    estimate = KL()(posterior(prior.means, torch.ones(8, 2)), prior)
+    torch.testing.assert_close(estimate, torch.full((8,), math.log(8)), rtol=0, atol=1e-4)
+
+
+def test_no_divergence_from_itself_whatever_the_draw():
+    q = posterior(torch.zeros(5, 3), torch.full((5, 3), 0.7))
+    torch.testing.assert_close(KL("monte-carlo")(q, NormalPrior(3, 0.7)), torch.zeros(5), rtol=0, atol=1e-5)
+
+
+def test_monte_carlo_uses_the_draw_that_it_is_given():
+    q, prior = posterior(torch.zeros(1, 1).double(), torch.ones(1, 1).double()), Uniform(1, -2.0, 2.0).double()
+    inside = KL()(q, prior, z=torch.tensor([[1.0]]).double())
+    assert float(inside) == pytest.approx(stats.norm.logpdf(1) - math.log(1 / 4), abs=1e-12)
+    assert float(KL()(q, prior, z=torch.tensor([[3.0]]).double())) == math.inf
+
+
+def test_monte_carlo_gradient_reaches_the_posterior():
+    mean = torch.full((100_000, 1), 0.5).double().requires_grad_()
+    KL("monte-carlo")(posterior(mean, torch.ones_like(mean)), NormalPrior(1).double()).sum().backward()
+    assert float(mean.grad.mean()) == pytest.approx(0.5, abs=0.02)  # d/dm of m^2 / 2
+
+
+def test_a_learned_mixture_gets_gradients():
+    prior = MixtureOfGaussians(2, 3, learn=True)
+    KL()(posterior(torch.ones(4, 2), torch.ones(4, 2)), prior).sum().backward()
+    assert all(parameter.grad.any() for parameter in prior.parameters())
+
+
+def test_one_component_has_a_closed_form():
+    q = posterior(torch.ones(1, 2), torch.ones(1, 2))
+    assert float(KL("closed-form")(q, MixtureOfGaussians(2, 1, scale=1.0))) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_refusals():
+    q = posterior(torch.zeros(1, 3), torch.ones(1, 3))
+    with pytest.raises(SettingError, match=r'MixtureOfGaussians.*"monte-carlo"'):
+        KL("closed-form")(q, MixtureOfGaussians(3))
+    with pytest.raises(NotImplementedError, match="Sphere has no density"):
+        KL()(q, Sphere(3))
+    laplace = Independent(Laplace(torch.zeros(1, 3), torch.ones(1, 3)), 1)
+    with pytest.raises(SettingError, match="hand it a draw"):
+        KL()(laplace, NormalPrior(3))
+    assert KL()(laplace, NormalPrior(3), z=torch.zeros(1, 3)).shape == (1,)
+
+
+def test_compiles_whole():
+    prior, kl = NormalPrior(3), KL()
+
+    def loss(mean, std):
+        return kl(Independent(Normal(mean, std, validate_args=False), 1, validate_args=False), prior).mean()
+
+    mean, std = torch.randn(4, 3), torch.rand(4, 3) + 0.5
+    compiled = torch.compile(loss, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(mean, std), kl_divergence(posterior(mean, std), posterior(mean * 0, std * 0 + 1)).mean())

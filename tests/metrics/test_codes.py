@@ -1,0 +1,45 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.distributions import Independent, Normal
+
+from genzoo.build import build
+
+
+def measure(encode, n=3000, dim=4, **capabilities):
+    torch.manual_seed(0)
+    model = SimpleNamespace(prior=build("normal", "priors", dim=dim), encode=encode, **capabilities)
+    x = torch.randn(n, dim)
+    return build("codes", "metrics")(model, [x[: n // 3], x[n // 3 :]])
+
+
+def test_codes_that_match():
+    values = measure(lambda x: x)
+    assert values["squared_norm"] == pytest.approx(1, abs=0.05)
+    assert values["mean_deviation"] < 0.1
+    assert values["covariance_deviation"] < 0.2
+    assert abs(values["divergence"]) < 0.01
+
+
+def test_codes_that_are_shifted():
+    values = measure(lambda x: x + torch.tensor([3.0, 0, 4, 0]))
+    assert values["squared_norm"] == pytest.approx(1 + 25 / 4, rel=0.05)
+    assert values["mean_deviation"] == pytest.approx(5, rel=0.02)
+    assert values["covariance_deviation"] < 0.2
+    assert values["divergence"] > 0.5
+
+
+def test_codes_that_are_wide():
+    values = measure(lambda x: 2 * x)
+    assert values["squared_norm"] == pytest.approx(4, rel=0.05)
+    assert values["covariance_deviation"] == pytest.approx(3 * 2, rel=0.05)  # |4 I - I| of four coordinates
+
+
+def test_one_latent_dimension():
+    assert measure(lambda x: x, dim=1)["covariance_deviation"] < 0.1
+
+
+def test_random_encoders_are_drawn_from():
+    values = measure(torch.zeros_like, posterior=lambda x: Independent(Normal(torch.zeros_like(x), torch.ones_like(x)), 1))
+    assert values["squared_norm"] == pytest.approx(1, abs=0.05)

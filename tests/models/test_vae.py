@@ -1,0 +1,285 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, optimize, special, stats
+from torch import nn
+
+from genzoo.models.vae import VAE
+from genzoo.ranks import as_rank
+from tests.models.linear import LINEAR
+
+
+class Constant(nn.Module):
+    """A decoder that ignores the code."""
+
+    def __init__(self, output):
+        super().__init__()
+        self.output = nn.Parameter(output)
+
+    def forward(self, z):
+        return self.output.expand(len(z), *self.output.shape)
+
+
+def seeded_loss(model, x, seed=0):
+    torch.manual_seed(seed)
+    return {name: value.item() for name, value in model.loss(x).items()}
+
+
+def alike(model, **settings):
+    """A model with the weights of another and other settings."""
+    other = VAE(model.latent_dim, shape=model.shape, **settings).double()
+    other.load_state_dict({k: v for k, v in model.state_dict().items() if "sigma" not in k}, strict=False)
+    return other
+
+
+@pytest.fixture
+def vae():
+    torch.manual_seed(0)
+    return VAE(3, sigma=0.5, shape=(1, 4, 5)).double()
+
+
+@pytest.fixture
+def x():
+    return torch.rand(6, 1, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+# --- the linear VAE is probabilistic PCA (Lucas et al., 2019)
+
+
+def ppca(digits, rotation):
+    """The maximum-likelihood linear VAE with the best diagonal posterior of a rotated W, and what that posterior loses."""
+    variance = digits.eigenvalues[8:].mean()
+    w = digits.axes[:, :8] * (digits.eigenvalues[:8] - variance).sqrt() @ rotation
+    precision = w.T @ w / variance + torch.eye(8)
+    vae = VAE(8, sigma=variance.sqrt().item(), encoder=LINEAR, decoder=LINEAR, shape=(digits.dim,)).double()
+    (encoder,), (decoder,) = ([m for m in part.modules() if isinstance(m, nn.Linear)] for part in (vae.encoder, vae.decoder))
+    with torch.no_grad():
+        decoder.weight.copy_(w)
+        decoder.bias.copy_(digits.mean)
+        to_mean = torch.linalg.solve(precision, w.T / variance)
+        encoder.weight.copy_(torch.cat([to_mean, torch.zeros_like(to_mean)]))
+        encoder.bias.copy_(torch.cat([-to_mean @ digits.mean, -precision.diag().log()]))
+    gap = (precision.diag().log().sum() - torch.logdet(precision)).item() / 2
+    log_p = stats.multivariate_normal(digits.mean.numpy(), (w @ w.T + variance * torch.eye(digits.dim)).numpy()).logpdf
+    return vae, gap, log_p
+
+
+def test_bound_is_tight_at_the_true_posterior(digits):
+    vae, gap, log_p = ppca(digits, torch.eye(8, dtype=torch.float64))
+    assert gap == pytest.approx(0, abs=1e-9)
+    exact = log_p(digits.x.numpy())
+    assert exact.mean() == pytest.approx(14.209788, abs=1e-6)
+    assert exact.mean() == pytest.approx(digits.score, abs=1e-4)
+    for samples in (1, 7):
+        np.testing.assert_allclose(vae.log_prob_bound(digits.x, samples), exact, rtol=1e-9)
+    np.testing.assert_allclose(vae.log_prob_bound(digits.x[:3], 3000), exact[:3], rtol=1e-9)  # several passes
+    assert np.mean([vae.elbo(digits.x).mean().item() for _ in range(50)]) == pytest.approx(exact.mean(), abs=0.05)
+
+
+def test_bounds_are_ordered_below_the_likelihood(digits, rotation):
+    vae, gap, log_p = ppca(digits, rotation)
+    exact = log_p(digits.x.numpy()).mean()
+    assert exact == pytest.approx(14.209788, abs=1e-6)  # W is known up to a rotation only
+    assert gap > 0.3
+    torch.manual_seed(0)
+    elbo = np.mean([vae.elbo(digits.x).mean().item() for _ in range(100)])
+    assert elbo == pytest.approx(exact - gap, abs=0.03)
+    bounds = [vae.log_prob_bound(digits.x, k).mean().item() for k in (1, 4, 16, 64, 256)]
+    assert elbo - 0.1 < bounds[0]
+    assert all(low < high + 0.01 for low, high in zip(bounds, [*bounds[1:], exact], strict=True))
+    assert bounds[-1] > exact - 0.1
+
+
+def fit(model, x, steps, lr, batch=None):
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, eta_min=lr / 50)
+    for _ in range(steps):
+        rows = x if batch is None else x[torch.randint(len(x), (batch,))]
+        optimizer.zero_grad()
+        values = model.loss(rows)
+        values["loss"].backward()
+        optimizer.step()
+        schedule.step()
+    return {name: value.item() for name, value in values.items()}
+
+
+@pytest.mark.parametrize("sigma", ["optimal", "learned"])
+def test_training_reaches_the_likelihood_of_ppca(digits, sigma):
+    torch.manual_seed(0)
+    vae = VAE(8, sigma=sigma, encoder=LINEAR, decoder=LINEAR, shape=(digits.dim,))
+    fit(vae, digits.x.float(), steps=3000, lr=0.02, batch=256)
+    elbo = np.mean([vae.elbo(digits.x.float()).mean().item() for _ in range(100)])
+    assert elbo == pytest.approx(14.209788, abs=0.05)
+    assert vae.log_sigma.exp().square().item() == pytest.approx(0.027329, rel=0.02)
+
+
+def test_a_mean_squared_error_is_a_sigma_that_collapses(digits):
+    torch.manual_seed(0)
+    trap = VAE(8, sigma=math.sqrt(digits.dim / 2), encoder=LINEAR, decoder=LINEAR, shape=(digits.dim,)).double()
+    values = seeded_loss(trap, digits.x)
+    constant = digits.dim / 2 * math.log(math.pi * digits.dim)
+    assert fit(trap, digits.x, steps=300, lr=0.01)["kl"] < 0.05
+    fitted = VAE(8, encoder=LINEAR, decoder=LINEAR, shape=(digits.dim,)).double()
+    assert fit(fitted, digits.x, steps=300, lr=0.01)["kl"] > 5
+    assert values["reconstruction"] > constant
+
+
+# --- likelihoods
+
+
+def test_gaussian_constant():
+    vae = VAE(2, sigma=1.0, shape=(1, 28, 28)).double()
+    z = torch.randn(3, 2, dtype=torch.float64)
+    np.testing.assert_allclose(-vae.conditional(z).log_prob(vae.decode(z)).detach(), 720.4478, atol=1e-4)
+
+
+def test_gaussian_log_likelihood_is_scipys(vae, x):
+    z = torch.randn(6, 3, dtype=torch.float64)
+    expected = stats.norm(vae.decode(z).detach().numpy(), 0.5).logpdf(x.numpy()).sum((1, 2, 3))
+    np.testing.assert_allclose(vae.conditional(z).log_prob(x).detach(), expected)
+
+
+def test_mean_squared_error_plus_kl_is_sigma_squared_of_half_the_pixels(vae, x):
+    vae = alike(vae, sigma=math.sqrt(10))
+    vae.decoder = Constant(torch.zeros(1, 4, 5, dtype=torch.float64))
+    values = seeded_loss(vae, x)
+    mean_squared_error = np.square(x.numpy() - 0.5).mean()
+    assert values["loss"] - 10 * math.log(2 * math.pi * 10) == pytest.approx(mean_squared_error + values["kl"])
+
+
+def test_bernoulli_has_the_entropy_of_grey_values_as_its_floor(x):
+    vae = VAE(3, "bernoulli", decoder=Constant(x[0].logit()), shape=(1, 4, 5)).double()
+    floor = (special.entr(x.numpy()) + special.entr(1 - x.numpy())).sum((1, 2, 3))
+    cross_entropy = -vae.conditional(torch.zeros(6, 3, dtype=torch.float64)).log_prob(x).detach().numpy()
+    assert (cross_entropy >= floor - 1e-9).all()
+    assert cross_entropy[0] == pytest.approx(floor[0])
+
+
+def test_bernoulli_on_bits_is_a_probability():
+    vae = VAE(2, "bernoulli", shape=(3,)).double()
+    bits = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3).double()
+    for code in torch.randn(4, 1, 2, dtype=torch.float64):
+        assert vae.conditional(code.expand(8, 2)).log_prob(bits).exp().sum().item() == pytest.approx(1)
+
+
+# --- sigma
+
+
+def test_optimal_sigma_is_the_mean_squared_error(x):
+    output = torch.randn(1, 4, 5, dtype=torch.float64)
+    vae = VAE(3, decoder=Constant(output), shape=(1, 4, 5)).double()
+    values = vae.loss(x)
+    error = special.expit(output.numpy()) - x.numpy()
+    variance = np.square(error).mean()
+    assert values["reconstruction"].item() == pytest.approx(20 / 2 * (math.log(2 * math.pi * variance) + 1))
+    values["loss"].backward()
+    slope = special.expit(output.numpy()) * special.expit(-output.numpy())
+    np.testing.assert_allclose(vae.decoder.output.grad, error.mean(0) / variance * slope)  # of D/2 log(mean squared error)
+
+
+def test_no_fixed_sigma_does_better_than_the_optimal(vae, x):
+    def fixed(log_sigma):
+        return seeded_loss(alike(vae, sigma=math.exp(log_sigma)), x)["loss"]
+
+    best = optimize.minimize_scalar(fixed, bounds=(-3, 1), method="bounded")
+    assert seeded_loss(alike(vae, sigma="optimal"), x)["loss"] == pytest.approx(best.fun)
+
+
+def test_learned_sigma_is_at_rest_at_the_mean_squared_error(x):
+    vae = VAE(3, sigma="learned", decoder=Constant(torch.zeros(1, 4, 5)), shape=(1, 4, 5)).double()
+    nn.init.constant_(vae.log_sigma, math.log(np.square(x.numpy() - 0.5).mean()) / 2)
+    vae.loss(x)["loss"].backward()
+    assert vae.log_sigma.grad.item() == pytest.approx(0, abs=1e-9)
+
+
+def test_bounds_use_the_sigma_of_training(x):
+    vae = VAE(3, decoder=Constant(torch.zeros(1, 4, 5)), shape=(1, 4, 5)).double()
+    variances = [np.square(part.numpy() - 0.5).mean() for part in (x[:2], x[2:])]
+    vae.loss(x[:2]), vae.loss(x[2:])
+    running = math.sqrt(variances[0] * variances[1])
+    vae.eval().loss(x)  # an evaluation leaves it alone
+    assert vae.log_sigma.exp().square().item() == pytest.approx(running)
+    expected = stats.norm(0.5, math.sqrt(running)).logpdf(x.numpy()).sum((1, 2, 3))
+    kl = torch.distributions.kl_divergence(vae.posterior(x).base_dist, torch.distributions.Normal(0, 1)).sum(1)
+    np.testing.assert_allclose(vae.elbo(x).detach(), expected - kl.detach().numpy())
+
+
+# --- the KL
+
+
+@pytest.mark.parametrize("beta", [0.25, 4.0])
+def test_beta_is_another_sigma(vae, x, beta):
+    def without_constant(model, sigma):
+        return seeded_loss(model, x)["loss"] - 20 / 2 * math.log(2 * math.pi * sigma**2)
+
+    scaled = alike(vae, sigma=0.5 * math.sqrt(beta))
+    assert without_constant(alike(vae, sigma=0.5, beta=beta), 0.5) == pytest.approx(
+        beta * without_constant(scaled, 0.5 * math.sqrt(beta))
+    )
+
+
+def test_mean_kl_is_mutual_information_plus_kl_of_the_aggregate(x):
+    vae = VAE(1, shape=(1, 4, 5)).double()
+    with torch.no_grad():
+        q = vae.posterior(10 * x[:4])
+    laws = [stats.norm(m, s) for m, s in zip(q.mean[:, 0].numpy(), q.stddev[:, 0].numpy(), strict=True)]
+
+    def aggregate(z):
+        return np.mean([law.pdf(z) for law in laws])
+
+    def kl(p, r):
+        return integrate.quad(lambda z: p(z) * math.log(p(z) / r(z)), -9, 9, limit=200)[0]
+
+    information = np.mean([kl(law.pdf, aggregate) for law in laws])
+    assert information > 1e-5
+    assert seeded_loss(vae, 10 * x[:4])["kl"] == pytest.approx(information + kl(aggregate, stats.norm.pdf), rel=1e-6)
+
+
+def test_any_prior_with_a_density(x):
+    vae = VAE(2, sigma=0.5, prior="mog", shape=(1, 4, 5)).double()
+    vae.loss(x)["loss"].backward()
+    assert vae.sample(3).shape == (3, 1, 4, 5)
+    assert vae.log_prob_bound(x, 500).mean() >= np.mean([vae.elbo(x).mean().item() for _ in range(100)])
+
+
+# --- the rest of the contract
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 12), (1, 25, 31), (5,)])
+@pytest.mark.parametrize("settings", [{}, {"likelihood": "bernoulli"}, {"sigma": "learned"}, {"sigma": 0.1}], ids=str)
+def test_shapes(shape, settings):
+    vae = VAE(3, shape=shape, **settings)
+    x = torch.rand(1, *shape)
+    vae.loss(x)["loss"].backward()
+    assert all(p.grad is not None for p in vae.parameters())
+    assert vae.encode(x).shape == (1, 3)
+    assert vae.elbo(x).shape == vae.log_prob_bound(x, 5).shape == (1,)
+    for made in (vae.sample(4), vae.reconstruct(x.repeat(4, *[1] * len(shape)))):
+        assert made.shape == (4, *shape)
+        if len(shape) == 3 or "likelihood" in settings:
+            assert 0 <= made.min() <= made.max() <= 1
+
+
+def test_vectors_are_not_squashed():
+    vae = VAE(2, encoder=LINEAR, decoder=LINEAR, shape=(5,)).double()
+    a, b, zero = (vae.decode(z) for z in (*torch.eye(2).double()[:, None], torch.zeros(1, 2).double()))
+    torch.testing.assert_close(vae.decode(torch.tensor([[30.0, -20.0]]).double()), 30 * (a - zero) - 20 * (b - zero) + zero)
+
+
+def test_memory_of_the_bound_does_not_grow_with_the_samples(vae, x):
+    rows = []
+    vae.decoder.register_forward_hook(lambda part, z, output: rows.append(len(output)))
+    vae.log_prob_bound(x, 2000)
+    assert sum(rows) == 12000
+    assert max(rows) <= 4096
+
+
+def test_two_ranks_see_the_noise_of_one(vae, x):
+    whole = seeded_loss(vae, x)["loss"]
+    halves = []
+    for rank in range(2):
+        with as_rank(rank, 2):
+            halves.append(seeded_loss(vae, x[3 * rank : 3 * rank + 3])["loss"])
+    assert np.mean(halves) == pytest.approx(whole)

@@ -1,0 +1,136 @@
+"""Imports only go down: the floors of the architecture, read from the source, and what `import genzoo` costs."""
+
+import ast
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import genzoo
+
+ROOT = Path(genzoo.__file__).parent
+FLOORS = {
+    "errors": 0, "registry": 0, "build": 0, "recipe": 0,
+    "ranks": 1, "dataset": 1, "contract": 1,
+    "blocks": 2, "priors": 2, "divergences": 2, "data": 2, "metrics": 2, "pictures": 2,
+    "models": 3,
+    "train": 4,
+    "checks": 5, "testing": 5, "cli": 5, "__main__": 5,
+}  # fmt: skip
+LIGHT = {name for name, floor in FLOORS.items() if floor == 0}
+"""What `import genzoo` may bring in."""
+HEAVY = {"pyro", "sklearn", "matplotlib", "lightning_fabric", "tensorboard"}
+"""Imported by the function that needs them, never with a module."""
+NOT_FOR_LIGHT = HEAVY | {"torch", "pydantic", "numpy", "einops"}
+PUBLIC = ("build", "available")
+"""Functions that `genzoo/__init__.py` brings up under its own name."""
+
+
+@dataclass(frozen=True)
+class Import:
+    module: str
+    line: int
+    deferred: bool
+    """Inside a function, or for type checkers only."""
+
+
+def imports(source: str) -> list[Import]:
+    """All imports of a module; `from genzoo import train` counts as an import of `genzoo.train`."""
+    found = []
+
+    def visit(node: ast.AST, deferred: bool) -> None:
+        if isinstance(node, ast.Import):
+            found.extend(Import(alias.name, node.lineno, deferred) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports are absolute here"
+            names = [f"genzoo.{alias.name}" for alias in node.names] if node.module == "genzoo" else [node.module or ""]
+            found.extend(Import(name, node.lineno, deferred) for name in names)
+        within = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            within = True
+        for child in ast.iter_child_nodes(node):
+            visit(child, deferred or within)
+
+    visit(ast.parse(source), False)
+    return found
+
+
+def offences(package: str, source: str) -> list[str]:
+    """What a module of a package (`"train"`, `"errors"`) imports that it must not."""
+    found = []
+    for item in imports(source):
+        top, *rest = item.module.split(".")
+        if top == "genzoo" and rest and rest[0] in FLOORS:
+            if FLOORS[rest[0]] > FLOORS[package]:
+                found.append(f"line {item.line}: {package} is below {rest[0]}, which it imports")
+            if (package, rest[0]) == ("train", "models"):
+                found.append(f"line {item.line}: train knows no model by name, and imports none")
+        elif top == "genzoo" and rest and rest[0] not in (*PUBLIC, "__version__"):
+            found.append(f"line {item.line}: {item.module} has no floor, or is a name that only users import from genzoo")
+        if not item.deferred and top in (NOT_FOR_LIGHT if package in LIGHT else HEAVY):
+            found.append(f"line {item.line}: {top} is imported with the module; import it in the function that needs it")
+    return found
+
+
+MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py" and path.name != "conftest.py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_only_go_down(path):
+    package = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    assert package in FLOORS, f"{package} has no floor yet; give it one here and in the architecture page"
+    assert offences(package, path.read_text(encoding="utf-8")) == []
+
+
+def test_the_top_module_imports_only_the_ground_floor():
+    source = (ROOT / "__init__.py").read_text(encoding="utf-8")
+    eager = [item.module for item in imports(source) if not item.deferred and item.module.startswith("genzoo")]
+    assert eager
+    assert {module.split(".")[1] for module in eager} <= LIGHT
+
+
+@pytest.mark.parametrize(
+    ("package", "source", "offence"),
+    [
+        ("contract", "from genzoo.priors.simple import Normal", "contract is below priors"),
+        ("contract", "def f():\n    import genzoo.train.loop", "contract is below train"),
+        ("models", "from genzoo import train", "models is below train"),
+        ("train", "def f():\n    from genzoo.models import vae", "train knows no model"),
+        ("build", "import torch", "torch is imported with the module"),
+        ("metrics", "class A:\n    from sklearn import svm", "sklearn is imported with the module"),
+        ("models", "from genzoo import Model", "only users import"),
+        ("cli", "import genzoo.attic", "genzoo.attic has no floor"),
+        ("build", "if TYPE_CHECKING:\n    import torch", None),
+        ("metrics", "def f():\n    import sklearn.svm", None),
+        ("cli", "from genzoo.models.vae import VAE", None),
+    ],
+)
+def test_an_offence_is_seen(package, source, offence):
+    found = offences(package, source)
+    assert (offence is None and not found) or (offence is not None and any(offence in line for line in found))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import genzoo",
+        "import genzoo; [genzoo.available(kind) for kind in genzoo.registry.KINDS]",
+        "import genzoo, genzoo.recipe",
+        "import genzoo; dir(genzoo)",
+    ],
+)
+def test_what_only_looks_stays_light(statement):
+    script = f"{statement}; import sys; print(sorted(set(sys.modules) & {NOT_FOR_LIGHT!r}))"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_models_leave_heavy_packages_until_they_need_them():
+    script = (
+        "import genzoo, sys; from genzoo.registry import registries; [r.get_all() for r in registries.values()];"
+        f"print(sorted(set(sys.modules) & {HEAVY!r}))"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,191 @@
+"""Names and who owns them. The plugins here are real: packages with metadata on the import path, as an installer leaves them."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+import genzoo
+from genzoo.errors import PluginError, SettingError
+from genzoo.registry import KINDS, Registry, available, registries, registry
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a package: `install("genzoo-foo", "0.3", {"foo": "genzoo_foo:Foo"}, genzoo_foo="Foo = ...")`."""
+    installed = []
+
+    def install(distribution, version, names, kind="models", **modules):
+        site = tmp_path / distribution  # a folder of its own: metadata are cached by a folder's time, which is coarse
+        info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        lines = [f"{name} = {value}" for name, value in names.items()]
+        (info / "entry_points.txt").write_text("\n".join([f"[genzoo_{kind}]", *lines, ""]))
+        for module, source in modules.items():
+            (site / f"{module}.py").write_text(source)
+            installed.append(module)
+        monkeypatch.syspath_prepend(str(site))
+
+    yield install
+    for module in installed:
+        sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def models():
+    """A registry of models of one's own, so that nothing registered outlives a test."""
+    return Registry("models")
+
+
+GOOD = "def foo(shape, size: int = 3): from types import SimpleNamespace; return SimpleNamespace(shape=shape, size=size)"
+
+
+def test_a_plugin_is_found_and_built_by_name(install):
+    assert "foo" not in available()
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD)
+    assert "foo" in available()
+    assert "foo" in registry("models")
+    part = genzoo.build({"name": "foo", "size": 4}, shape=(2,))
+    assert (part.shape, part.size) == ((2,), 4)
+
+
+def test_its_settings_are_checked_like_any_others(install):
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD)
+    with pytest.raises(SettingError, match=r"^model 'foo' has no setting 'sise'\. Did you mean 'size'\?$"):
+        genzoo.build({"name": "foo", "sise": 4}, shape=(2,))
+
+
+def test_listing_imports_nothing(install):
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo="raise RuntimeError('imported')")
+    for kind in KINDS:
+        available(kind)
+    source = registry("models").find_source("foo")
+    assert (source.distribution, source.version, source.value) == ("genzoo-foo", "0.3", "genzoo_foo:foo")
+    assert "genzoo_foo" not in sys.modules
+
+
+def test_a_broken_plugin_breaks_only_itself(install, models):
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:Foo"}, genzoo_foo="import bar_not_there")
+    expected = "models 'foo' comes from genzoo-foo 0.3 (genzoo_foo:Foo), which failed to import: No module named 'bar_not_there'"
+    with pytest.raises(PluginError) as caught:
+        models.get("foo")
+    assert str(caught.value) == expected
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+    assert {"foo", "vae"} <= set(models.available())
+    with pytest.raises(SettingError, match="Did you mean 'wae-mmd'"):
+        models.get("wae-mdm")
+    assert "foo" not in models.get_all()
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import sys; sys.exit(3)", "3"),
+        ("import sys; sys.exit()", "SystemExit"),
+        ("raise RuntimeError('no licence')", "no licence"),
+        ("1 +", "invalid syntax"),
+        ("", "has no attribute 'Foo'"),
+    ],
+)
+def test_whatever_a_plugin_does_at_import_is_reported(install, models, source, reason):
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:Foo"}, genzoo_foo=source)
+    with pytest.raises(PluginError, match=rf"genzoo-foo 0\.3 .* failed to import: .*{reason}"):
+        models.get("foo")
+
+
+def test_an_interrupt_is_no_fault_of_the_plugin(install, models):
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:Foo"}, genzoo_foo="raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        models.get("foo")
+
+
+def test_two_plugins_with_one_name_must_be_told_apart(install, models):
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:A"}, genzoo_foo="A = 'from foo'")
+    install("genzoo-bar", "1.0", {"foo": "genzoo_bar:B"}, genzoo_bar="B = 'from bar'")
+    with pytest.raises(SettingError) as caught:
+        models.get("foo")
+    for part in ("genzoo-foo 0.3 (genzoo_foo:A)", "genzoo-bar 1.0 (genzoo_bar:B)", "'genzoo-foo:foo'", "'genzoo-bar:foo'"):
+        assert part in str(caught.value)
+    assert models.get("genzoo-foo:foo") == "from foo"
+    assert models.get("genzoo-bar:foo") == "from bar"
+    with pytest.raises(SettingError, match="No model named 'genzoo-baz:foo'"):
+        models.get("genzoo-baz:foo")
+    assert models.available("foo") == ["foo"]
+
+
+def test_a_built_in_is_not_displaced(install, models):
+    install("genzoo-foo", "0.3", {"vae": "genzoo_foo:A"}, genzoo_foo="A = 'mine'")
+    assert models.get("vae").__module__ == "genzoo.models.vae"
+    assert models.get("genzoo-foo:vae") == "mine"
+    assert [source.distribution for source in models.sources()["vae"]] == ["genzoo", "genzoo-foo"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("models", "wae-mdm", "No model named 'wae-mdm'. Did you mean 'wae-mmd'?"),
+        ("priors", "unifrom", "No prior named 'unifrom'. Did you mean 'uniform'?"),
+        ("critics", "transformer", "No critic named 'transformer'. Known: conv, mlp."),
+    ],
+)
+def test_a_slip_is_met_with_the_nearest_name(kind, name, message):
+    with pytest.raises(SettingError) as caught:
+        registry(kind).get(name)
+    assert str(caught.value) == message
+
+
+def test_there_are_only_so_many_kinds():
+    with pytest.raises(SettingError, match=r"No kind of thing named 'model'\. Did you mean 'models'"):
+        registry("model")
+
+
+def test_names_are_sorted_and_filtered():
+    assert available("priors", "no*") == ["normal"]
+    assert available("priors") == sorted(available("priors"))
+    assert available("models", "nothing*") == []
+
+
+def cell(models, distribution=None):
+    """What a notebook's cell does, each time it is run."""
+
+    @models.register("thing")
+    class Thing:
+        pass
+
+    return Thing
+
+
+def test_a_cell_run_twice_replaces_its_thing(models):
+    first, second = cell(models), cell(models)
+    assert first is not second
+    assert models.get("thing") is second
+    assert models.name_of(second) == "thing"
+    models.unregister("thing")
+    assert "thing" not in models
+
+
+def test_a_name_has_one_owner(models, install):
+    cell(models)
+    other = SimpleNamespace(__module__="elsewhere", __qualname__="Other")
+    with pytest.raises(SettingError, match=r"models 'thing' is taken by here .*Thing.*, so elsewhere:Other needs another name"):
+        models.register("thing", func=other)
+    with pytest.raises(SettingError, match=r"models 'vae' is taken by genzoo .* \(genzoo\.models\.vae:VAE\)"):
+        models.register("vae", func=other)
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:A"})
+    with pytest.raises(SettingError, match=r"models 'foo' is taken by genzoo-foo 0\.3"):
+        models.register("foo", func=other)
+
+
+def test_a_registered_name_beats_a_plugin_that_comes_later(models, install):
+    thing = cell(models)
+    install("genzoo-foo", "0.3", {"thing": "genzoo_foo:A"}, genzoo_foo="A = 'theirs'")
+    assert models.get("thing") is thing
+    assert models.get("genzoo-foo:thing") == "theirs"
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in available(kind)])
+def test_every_name_leads_somewhere(kind, name):
+    thing = registries[kind].get(name)
+    assert callable(thing)
+    assert registries[kind].name_of(thing) == name

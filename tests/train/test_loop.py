@@ -1,0 +1,249 @@
+"""The loop: who moves what on which batch, seeds, schedules, averages, interruptions; all against hand calculation."""
+
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+import genzoo
+from genzoo.errors import DataError, SettingError, TrainingError
+from genzoo.train.settings import SCHEDULES, Settings
+from tests.train.games import Game, Mean
+
+DATA = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
+
+
+def weights(model):
+    return torch.cat([value.flatten().double() for value in model.state_dict().values()])
+
+
+def test_one_step_of_gradient_descent_is_the_hand_calculation():
+    model = Mean(lr=0.25)
+    genzoo.fit(model, DATA, steps=1, batch_size=40)
+    torch.testing.assert_close(model.w.detach(), 0.25 * DATA.mean(0))
+
+
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_microbatches_do_not_change_a_mean(accumulate):
+    whole, parts = Mean(momentum=0.9), Mean(momentum=0.9)
+    genzoo.fit(whole, DATA, steps=7, batch_size=8)
+    genzoo.fit(parts, DATA, steps=7, batch_size=8, accumulate=accumulate)
+    torch.testing.assert_close(whole.w, parts.w)
+    assert parts.calls == 7 * accumulate
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6])
+def test_a_round_draws_the_largest_number_of_batches_and_the_generator_gets_the_last(n):
+    model = Game(critic_steps=n)
+    run = genzoo.fit(model, DATA, steps=3, batch_size=8)
+    critic, generator = model.seen["critic"], model.seen["generator"]
+    assert (len(critic), len(generator), run.steps) == (3 * n, 3, 3)
+    for i in range(3):
+        assert torch.equal(generator[i], critic[n * (i + 1) - 1])
+    first_epoch = torch.cat(critic[: 5]) if n >= 2 else None  # 5 batches of 8 are the 40 rows
+    if first_epoch is not None:
+        assert torch.equal(first_epoch.sort(0).values, DATA.sort(0).values)
+
+
+def test_a_callable_may_give_a_player_no_step_in_a_round():
+    model = Game()
+    model.steps = lambda round: (0, 3, 1)[round]
+    genzoo.fit(model, DATA, steps=3, batch_size=8)
+    assert (len(model.seen["critic"]), len(model.seen["generator"])) == (4, 3)
+
+
+def test_gradients_follow_ownership_and_are_given_back():
+    model = Game(critic_steps=2)
+    model.critic[0].bias.requires_grad_(False)
+    frozen = model.critic[0].bias.detach().clone()
+    genzoo.fit(model, DATA, steps=2, batch_size=8)
+    assert model.gradients["critic"] == [False] * 4  # the author's frozen bias stays frozen
+    assert model.gradients["generator"] == [False] * 2
+    assert torch.equal(model.critic[0].bias, frozen)
+    assert [name for name, p in model.named_parameters() if not p.requires_grad] == ["critic.0.bias"]
+
+
+def test_a_generators_loss_leaves_nothing_in_the_critic():
+    model = Game()
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    still = replace(model.players()[0], steps=lambda round: 0)
+    model.players = lambda: (still, Game.players(model)[1])
+    genzoo.fit(model, DATA, steps=3, batch_size=8)
+    moved = {name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, start[name])}
+    assert moved == {"generator"}
+
+
+@pytest.mark.parametrize(
+    ("players", "words"),
+    [
+        (lambda m: (m.players()[0], replace(m.players()[1], owns=(m.generator, m.critic))), "both own critic"),
+        (lambda m: (m.players()[0], replace(m.players()[1], name="critic")), "two players are named 'critic'"),
+        (lambda m: (replace(m.players()[0], steps=0), m.players()[1]), "a constant is at least 1"),
+        (lambda m: (replace(m.players()[0], owns=()), m.players()[1]), "owns no parameters"),
+        (lambda m: (replace(m.players()[0], loss=lambda x: x.mean()), m.players()[1]), "scalar tensor under 'loss'"),
+    ],
+)
+def test_broken_games_are_named(players, words):
+    model = Game()
+    broken = players(model)
+    model.players = lambda: broken
+    with pytest.raises(TrainingError, match=words):
+        genzoo.fit(model, DATA, steps=1, batch_size=8)
+
+
+def test_the_seed_covers_weights_data_and_noise_and_nothing_leaks_out():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    one = genzoo.fit("test-game", DATA, steps=4, batch_size=8, seed=3).model
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(6)
+    same = genzoo.fit("test-game", DATA, steps=4, batch_size=8, seed=3).model
+    other = genzoo.fit("test-game", DATA, steps=4, batch_size=8, seed=4).model
+    assert torch.equal(weights(one), weights(same))
+    assert not torch.equal(weights(one), weights(other))
+
+
+def test_schedules_warmup_and_their_closed_forms():
+    # with SGD the step is lr * factor * (w - mean), so w_t = mean * (1 - prod_t (1 - lr * factor_t))
+    for schedule, warmup in (("linear", 0.0), ("cosine", 0.0), ("constant", 0.5)):
+        model = Mean(lr=0.2)
+        genzoo.fit(model, DATA, steps=8, batch_size=40, schedule=schedule, warmup=warmup)
+        left = 1.0
+        for t in range(8):
+            rise = min(1.0, (t / 8) / warmup) if warmup else 1.0
+            left *= 1 - 0.2 * rise * SCHEDULES[schedule](t / 8)
+        torch.testing.assert_close(model.w.detach(), DATA.mean(0) * (1 - left))
+    assert [SCHEDULES["cosine"](t) for t in (0.0, 1.0)] == pytest.approx([1.0, 0.02])
+
+
+def test_a_players_own_schedule_holds_unless_the_recipe_says_otherwise():
+    model = Mean(lr=0.2)
+    halved = replace(model.players()[0], schedule=lambda t: 0.5)
+    model.players = lambda: (halved,)
+    genzoo.fit(model, DATA, steps=1, batch_size=40)
+    torch.testing.assert_close(model.w.detach(), 0.1 * DATA.mean(0))
+
+
+def test_clipping_bounds_the_norm_of_the_step():
+    model = Mean(lr=1.0)
+    genzoo.fit(model, 100 + DATA, steps=1, batch_size=40, clip=0.5)
+    assert model.w.norm().item() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_the_average_is_the_exponential_moving_average():
+    model, decay = Mean(lr=0.3), 0.8
+    run = genzoo.fit(model, DATA, steps=6, batch_size=40, ema=decay)
+    w, average = 0.0, None
+    for _ in range(6):
+        w += 0.3 * (1.0 - w)  # as a share of the mean
+        average = w if average is None else decay * average + (1 - decay) * w
+    torch.testing.assert_close(run.model.w.detach(), DATA.mean(0) * average)
+    torch.testing.assert_close(model.w.detach(), DATA.mean(0) * w)
+
+
+def test_overrides_of_a_players_optimizer():
+    model = Mean(lr=0.3)
+    genzoo.fit(model, DATA, steps=1, batch_size=40, players={"mean": {"lr": 0.5}})
+    torch.testing.assert_close(model.w.detach(), 0.5 * DATA.mean(0))
+    for players, words in [
+        ({"meen": {"lr": 0.5}}, "no player 'meen'. Did you mean 'mean'"),
+        ({"mean": {"lrr": 0.5}}, "players.mean 'SGD' has no setting 'lrr'. Did you mean 'lr'"),
+        ({"mean": {"name": "Adamm", "lr": 0.5}}, "no optimizer named 'Adamm'. Did you mean"),
+        ({"mean": {"lr": -1.0}}, "Invalid learning rate"),
+    ]:
+        with pytest.raises(SettingError, match=words):
+            genzoo.fit(model, DATA, steps=1, batch_size=8, players=players)
+
+
+def test_a_nan_names_the_player_and_the_step_and_keeps_the_last_good_checkpoint(tmp_path):
+    with pytest.raises(TrainingError, match=r"loss was nan at step 6\. The last good checkpoint is .*step-000004"):
+        genzoo.fit({"name": "test-mean", "nan_at": 6}, DATA, tmp_path / "run", steps=20, batch_size=8, checkpoint=4, log=100)
+    assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-000004.ckpt"]
+
+
+@pytest.mark.parametrize("model", ["test-game", {"name": "test-mean", "momentum": 0.9}])
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_a_resume_is_bit_identical(tmp_path, model, ema):
+    settings = {"batch_size": 8, "checkpoint": 3, "ema": ema, "log": 4, "precision": "32-true"}
+    straight = genzoo.fit(model, DATA, tmp_path / "a", steps=10, **settings)
+    genzoo.fit(model, DATA, tmp_path / "b", steps=5, **settings)
+    resumed = genzoo.fit(model, DATA, tmp_path / "b", steps=10, resume=True, **settings)
+    assert torch.equal(weights(straight.model), weights(resumed.model))
+    names = ("model.safetensors", *(("model-ema.safetensors",) if ema else ()))
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert [line["step"] for line in straight.history] == [4, 8, 10]
+
+
+def test_an_interrupt_saves_and_the_resumed_run_is_the_uninterrupted_one(tmp_path):
+    straight = genzoo.fit("test-game", DATA, tmp_path / "a", steps=9, batch_size=8, checkpoint=100)
+    genzoo_loss = Game.critic_loss
+
+    def interrupting(self, x):
+        if len(self.seen["critic"]) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return genzoo_loss(self, x)
+
+    Game.critic_loss = interrupting
+    try:
+        with pytest.raises(KeyboardInterrupt, match=r"stopped at step 5 of 9; .*step-000005.*--resume"):
+            genzoo.fit("test-game", DATA, tmp_path / "b", steps=9, batch_size=8, checkpoint=100)
+    finally:
+        Game.critic_loss = genzoo_loss
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    resumed = genzoo.fit("test-game", DATA, tmp_path / "b", steps=9, batch_size=8, checkpoint=100, resume=True)
+    assert torch.equal(weights(straight.model), weights(resumed.model))
+    assert straight.history[-1]["critic/loss"] == resumed.history[-1]["critic/loss"]  # pending reports survive too
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
+def test_every_precision_trains(precision):
+    model = genzoo.fit("test-game", DATA, steps=3, batch_size=8, precision=precision).model
+    expected = {"64-true": torch.float64, "bf16-true": torch.bfloat16}.get(precision, torch.float32)
+    assert model.like.dtype == expected
+    assert bool(torch.isfinite(weights(model)).all())
+
+
+def test_epochs_count_rounds_by_the_batches_that_a_round_reads():
+    assert genzoo.fit(Mean(), DATA, epochs=3, batch_size=8).steps == 15
+    assert genzoo.fit(Game(critic_steps=5), DATA, epochs=3, batch_size=8).steps == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"stesp": 3}, "train has no setting 'stesp'. Did you mean 'steps'"),
+        ({"steps": 0}, "train.steps = 0: expected greater than 0"),
+        ({"steps": "many"}, 'train.steps = "many": expected an integer'),
+        ({"steps": 3, "epochs": 2.0}, "give one of them"),
+        ({"ema": 1.0}, "train.ema = 1.0: expected less than 1"),
+        ({"schedule": "cosin"}, "expected 'constant', 'linear' or 'cosine'"),
+        ({"precision": "half"}, "train.precision"),
+        ({"precision": "16-mixed", "device": "cpu"}, "a CPU has no half precision"),
+        ({"device": "tpu"}, 'device = "tpu"'),
+        ({"batch_size": 9, "accumulate": 2}, "expected a multiple of accumulate"),
+    ],
+)
+def test_wrong_settings_are_named(settings, words):
+    with pytest.raises(SettingError, match=words):
+        genzoo.fit("test-mean", DATA, **settings)
+
+
+def test_data_that_do_not_fit_are_named():
+    with pytest.raises(DataError, match="batch"):
+        genzoo.fit("test-mean", DATA, steps=1, batch_size=41)
+    with pytest.raises(SettingError, match=r"has shape \(3,\), the data have \(2,\)"):
+        genzoo.fit(Mean(shape=(3,)), DATA, steps=1, batch_size=8)
+    with pytest.raises(DataError, match="row 7"):
+        bad = DATA.clone()
+        bad[7, 1] = float("nan")
+        genzoo.fit("test-mean", bad, steps=1, batch_size=8)
+    with pytest.raises(SettingError, match=r"no genzoo\.Model"):
+        genzoo.fit(torch.nn.Linear(2, 2), DATA, steps=1)
+
+
+def test_every_setting_is_documented():
+    for name in Settings.__dataclass_fields__:
+        assert f"        {name}: " in Settings.__doc__

@@ -1,0 +1,107 @@
+"""Two processes are one: the same parameters after 20 steps in float64, also after a kill, and on another number of processes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import genzoo
+from genzoo import ranks
+from genzoo.models.wae import WAEMMD
+from genzoo.train.checkpoint import Checkpoints
+
+DATA = {"vae": {"name": "digits", "dequantize": True}, "wae-mmd": {"name": "digits"}}
+MODELS = {"vae": {"name": "vae", "latent_dim": 3}, "wae-mmd": {"name": "wae-mmd", "latent_dim": 3, "random_encoder": True}}
+SETTINGS = {"steps": 20, "batch_size": 32, "precision": "64-true", "checkpoint": 5, "log": 10, "clip": 1.0}
+
+
+def fit(model: str, out: Path, **flags) -> None:
+    genzoo.fit(MODELS[model], DATA[model], out, **SETTINGS, **flags)
+
+
+def first_life(folder: Path) -> None:
+    """Both models to their end, the gather, then a run in which one of the ranks is killed."""
+    for model in MODELS:
+        fit(model, folder / f"two-{model}")
+    gather()
+    calls, real = 0, WAEMMD.loss
+
+    def deadly(self, batch):
+        nonlocal calls
+        calls += 1
+        if calls == 13 and torch.distributed.get_rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(self, batch)
+
+    WAEMMD.loss = deadly
+    fit("wae-mmd", folder / "killed")
+
+
+def gather() -> None:
+    """The gradient of a global variance has a closed form, and noise is drawn for the global batch."""
+    rank = torch.distributed.get_rank()
+    every = torch.arange(6.0).view(6, 1)
+    x = every[3 * rank : 3 * rank + 3].clone().requires_grad_()
+    with ranks.as_rank(rank, 2):
+        gathered = ranks.gather(x)
+        assert torch.equal(gathered.detach(), every)
+        gathered.var(unbiased=False).backward()
+        torch.manual_seed(0)
+        mine = ranks.noise(3, 1, like=x)
+    torch.manual_seed(0)
+    assert torch.equal(mine, torch.randn(6, 1)[3 * rank : 3 * rank + 3])
+    torch.testing.assert_close(x.grad / 2, 2 / 6 * (x.detach() - 2.5))  # the trainer's mean over ranks divides by 2
+
+
+def launch(life: str, folder: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint",
+         "localhost:0", "-m", "tests.train.test_ranks", life, str(folder)],
+        capture_output=True, text=True, timeout=240, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("ranks")
+    done = launch("first", path)
+    assert "Signal 9 (SIGKILL)" in done.stderr, done.stderr[-3000:]
+    assert (path / "two-wae-mmd" / "model.safetensors").exists(), done.stderr[-3000:]
+    return path
+
+
+def difference(left: Path, right: Path) -> float:
+    a, b = load_file(left / "model.safetensors"), load_file(right / "model.safetensors")
+    assert a.keys() == b.keys()
+    return max((a[k].double() - b[k].double()).abs().max().item() for k in a if a[k].is_floating_point())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_two_ranks_are_one(folder, model):
+    fit(model, folder / f"one-{model}")
+    assert difference(folder / f"one-{model}", folder / f"two-{model}") < 1e-10
+
+
+def test_a_killed_game_of_two_ranks_resumes_on_one_and_on_two(folder):
+    assert [p.name for p in Checkpoints(folder / "killed" / "checkpoints").paths()] == ["step-000005.ckpt", "step-000010.ckpt"]
+    shutil.copytree(folder / "killed", folder / "on-one")
+    fit("wae-mmd", folder / "on-one", resume=True)
+    done = launch("second", folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert difference(folder / "killed", folder / "two-wae-mmd") == 0
+    assert difference(folder / "on-one", folder / "two-wae-mmd") < 1e-10
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    path = Path(sys.argv[2])
+    if sys.argv[1] == "first":
+        first_life(path)
+    else:
+        fit("wae-mmd", path / "killed", resume=True)

@@ -1,0 +1,207 @@
+"""The run folder: refused, resumed, overwritten, damaged, loaded."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import genzoo
+from genzoo.errors import RunError, SettingError
+from genzoo.train.checkpoint import FORMAT, Checkpoints, read_checkpoint, write_atomic
+from genzoo.train.run import RunFolder
+from tests.train.games import Mean
+
+DATA = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
+FAST = {"batch_size": 8, "checkpoint": 2, "log": 2}
+
+
+@pytest.fixture
+def run(tmp_path):
+    return genzoo.fit("test-mean", DATA, tmp_path / "run", steps=6, **FAST).folder
+
+
+def content(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_what_is_in_the_folder(run):
+    names = {p.relative_to(run).as_posix() for p in run.rglob("*") if p.is_file() and not p.name.startswith("events")}
+    assert {"recipe.toml", "model.safetensors", "metrics.jsonl", "checkpoints/step-000006.ckpt"} <= names
+    recipe = RunFolder(run).recipe()
+    assert recipe["model"] == {"name": "test-mean", "lr": 0.1, "momentum": 0.0, "nan_at": -1, "shape": [2]}
+    assert recipe["train"]["steps"] == 6
+    assert recipe["train"]["seed"] == 0
+    assert "torch" in (run / "recipe.toml").read_text()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6]
+
+
+def test_the_last_few_checkpoints_are_kept(tmp_path):
+    folder = genzoo.fit("test-mean", DATA, tmp_path / "run", steps=10, keep=2, **FAST).folder
+    assert [p.name for p in Checkpoints(folder / "checkpoints").paths()] == ["step-000008.ckpt", "step-000010.ckpt"]
+
+
+def test_a_run_is_not_overwritten_unasked(run):
+    before = content(run)
+    with pytest.raises(RunError, match="--resume, or start again with --overwrite"):
+        genzoo.fit("test-mean", DATA, run, steps=6, **FAST)
+    with pytest.raises(RunError, match="ask for one of them"):
+        genzoo.fit("test-mean", DATA, run, steps=6, resume=True, overwrite=True, **FAST)
+    assert content(run) == before
+    genzoo.fit("test-mean", DATA, run, steps=2, overwrite=True, **FAST)
+    assert [p.name for p in (run / "checkpoints").iterdir()] == ["step-000002.ckpt"]
+
+
+def test_a_folder_that_is_no_run_is_never_removed(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    for flags in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(RunError, match="not a run folder"):
+            genzoo.fit("test-mean", DATA, tmp_path, steps=1, **FAST, **flags)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_complete_run_is_left_alone(run):
+    before = content(run)
+    again = genzoo.fit("test-mean", DATA, run, steps=6, resume=True, **FAST)
+    assert again.was_complete
+    assert again.steps == 6
+    assert content(run) == before
+
+
+def test_a_resume_with_no_checkpoint_starts_over(run):
+    straight = (run / "model.safetensors").read_bytes()
+    for path in (run / "checkpoints").iterdir():
+        path.unlink()
+    (run / "model.safetensors").unlink()
+    genzoo.fit("test-mean", DATA, run, steps=6, resume=True, **FAST)
+    assert (run / "model.safetensors").read_bytes() == straight
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_resume_of_another_recipe_is_refused(run):
+    before = content(run)
+    with pytest.raises(RunError, match=r"model\.lr was 0\.1, now 0\.2"):
+        genzoo.fit({"name": "test-mean", "lr": 0.2}, DATA, run, steps=8, resume=True, **FAST)
+    with pytest.raises(RunError, match=r"train\.batch_size was 8, now 4"):
+        genzoo.fit("test-mean", DATA, run, steps=8, resume=True, **{**FAST, "batch_size": 4})
+    with pytest.raises(RunError, match=r"model\.name was 'test-mean', now 'test-game'"):
+        genzoo.fit("test-game", DATA, run, steps=8, resume=True, **FAST)
+    assert content(run) == before
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "newer"])
+def test_a_damaged_checkpoint_is_named_and_nothing_is_overwritten(run, damage):
+    path = run / "checkpoints" / "step-000006.ckpt"
+    if damage == "newer":
+        state = read_checkpoint(path)
+        torch.save({**state, "format": FORMAT + 1}, path)
+    else:
+        path.write_bytes({"truncated": path.read_bytes()[:700], "empty": b"", "garbage": b"pickle me" * 99}[damage])
+    before = content(run)
+    with pytest.raises(RunError, match=r"step-000006\.ckpt.*(damaged|upgrade genzoo)"):
+        genzoo.fit("test-mean", DATA, run, steps=8, resume=True, **FAST)
+    assert content(run) == before
+    path.unlink()
+    assert genzoo.fit("test-mean", DATA, run, steps=8, resume=True, **FAST).steps == 8
+
+
+def test_a_pickle_is_never_loaded(run, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "exploded"), "w"))
+
+    torch.save({"format": 1, "round": 6, "model": Bomb()}, run / "checkpoints" / "step-000006.ckpt")
+    (run / "model.safetensors").unlink()
+    with pytest.warns(UserWarning, match="damaged"):
+        model = genzoo.load(run)
+    assert not (tmp_path / "exploded").exists()
+    assert model.w.abs().sum() > 0  # step 4's weights
+
+
+def test_load_returns_the_trained_weights_in_eval_mode(run):
+    model = genzoo.load(run)
+    assert not model.training
+    # six steps of gradient descent on batches of known rows; the last checkpoint says the same
+    state = read_checkpoint(run / "checkpoints" / "step-000006.ckpt")
+    assert torch.equal(model.w, state["model"]["w"])
+    assert torch.equal(model.pool, torch.zeros(3))  # training state is not exported
+    assert torch.equal(state["model"]["pool"], torch.full((3,), 6.0))
+
+
+def test_load_of_a_killed_run_says_so(run):
+    (run / "model.safetensors").unlink()
+    with pytest.warns(UserWarning, match="did not finish; these are the weights of step 6"):
+        model = genzoo.load(run)
+    assert torch.equal(model.w, read_checkpoint(run / "checkpoints" / "step-000006.ckpt")["model"]["w"])
+
+
+def test_load_returns_the_average_where_there_is_one(tmp_path):
+    run = genzoo.fit("test-mean", DATA, tmp_path / "run", steps=6, ema=0.5, **FAST)
+    assert torch.equal(genzoo.load(run.folder).w, run.model.w)
+    assert not torch.equal(RunFolder(run.folder).model(averaged=False).w, run.model.w)
+
+
+def test_load_refuses_by_name(run, tmp_path):
+    with pytest.raises(RunError, match="neither a run folder nor a model's name"):
+        genzoo.load(tmp_path / "nowhere")
+    with pytest.raises(SettingError, match="Did you mean 'test-mean'"):
+        genzoo.load("test-meen")
+    with pytest.raises(SettingError, match="leave out lr"):
+        genzoo.load(run, lr=1.0)
+    with pytest.raises(RunError, match="no recipe.toml"):
+        genzoo.load(tmp_path)
+    weights = run / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:40])
+    with pytest.raises(RunError, match="damaged"):
+        genzoo.load(run)
+
+
+def test_weights_of_another_model_are_refused(run, tmp_path):
+    other = genzoo.fit("test-game", DATA, tmp_path / "other", steps=1, batch_size=8).folder
+    (run / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
+    for path in (run / "checkpoints").iterdir():
+        path.unlink()
+    with pytest.raises(RunError, match="another model's weights"):
+        genzoo.load(run)
+
+
+def test_an_unregistered_part_works_in_memory_and_is_refused_when_saved(tmp_path):
+    class Mine(Mean):
+        pass
+
+    assert genzoo.fit(Mine(), DATA, steps=1, batch_size=8).steps == 1
+    with pytest.raises(SettingError, match="Mine is not registered"):
+        genzoo.fit(Mine(), DATA, tmp_path / "run", steps=1, batch_size=8)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path):
+    path = tmp_path / "file"
+    write_atomic(path, lambda p: p.write_text("old"))
+
+    def fail(p):
+        p.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(RunError, match="No space left on device"):
+        write_atomic(path, fail)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_stops_with_one_line_and_keeps_the_run(run):
+    """A file size limit stands in for the full disk; the process is a real one."""
+    code = (
+        "import resource, signal, torch, genzoo; torch.set_num_threads(1); import tests.train.games\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))\n"
+        "d = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))\n"
+        f"genzoo.fit('test-mean', d, {str(run)!r}, steps=8, resume=True, batch_size=8, checkpoint=2, log=2)\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "RunError" in done.stderr
+    assert "could not be written" in done.stderr
+    assert Checkpoints(run / "checkpoints").paths()[-1].name == "step-000006.ckpt"
+    read_checkpoint(run / "checkpoints" / "step-000006.ckpt")
