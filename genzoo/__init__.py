@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-from genzoo.build import build  # light, and before anything else: a function that has its module's name  # noqa: E402
-from genzoo.registry import available  # noqa: E402
+from genzoo.build import build  # light, and before anything else: a function that has its module's name
+from genzoo.registry import available
 
 if TYPE_CHECKING:
     from genzoo.contract import Dataset as Dataset

@@ -38,7 +38,7 @@ def build(spec: Any, kind: str = "models", /, *, at: str | None = None, **contex
     """A part from its name, its table or itself.
 
     Arguments:
-        spec: a registered name (`"mog"`), a table (`{"name": "mog", "components": 20}`) or an instance, which is returned as it is.
+        spec: a registered name (`"mog"`), a table (`{"name": "mog", "components": 20}`) or an instance, returned as it is.
         kind: the registry to look in, `"models"` by default.
         at: what the slot is called in its owner, for error messages; the kind's singular by default.
         **context: sizes that the owner hands down (`dim=8`, `shape=(1, 28, 28)`).
@@ -59,7 +59,7 @@ def build(spec: Any, kind: str = "models", /, *, at: str | None = None, **contex
     settings: dict[str, Any] = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
     name = settings.pop("name", None)
     if not isinstance(name, str):
-        raise SettingError(f"{'.'.join(place)} = {spec!r}: a table needs a name, as in {{name = \"...\"}}")
+        raise SettingError(f'{".".join(place)} = {spec!r}: a table needs a name, as in {{name = "..."}}')
     with _inside(place):
         target = registry(kind).get(name)
         label = f"{'.'.join(place)} {name!r}"
@@ -146,6 +146,8 @@ def check(target: Callable[..., Any], settings: Mapping[str, Any], label: str, p
     """Settings checked against a signature: names, types, nothing missing.
 
     Arguments:
+        target: a class or factory.
+        settings: what it is to be called with.
         label: the target in words, as in `model 'vae'`.
         place: where the settings stand, as in `model.prior`.
     """
@@ -175,7 +177,13 @@ def typed(value: Any, hint: Any, place: str) -> Any:
 
 
 def _words(message: str) -> str:
-    for old, new in (("Input should be ", ""), ("a valid integer", "an integer"), ("a valid ", "a "), ("an instance of", "a"), ("dictionary", "table")):
+    for old, new in (
+        ("Input should be ", ""),
+        ("a valid integer", "an integer"),
+        ("a valid ", "a "),
+        ("an instance of", "a"),
+        ("dictionary", "table"),
+    ):
         message = message.replace(old, new)
     return message.split(", unable")[0]
 
@@ -224,7 +232,9 @@ def _check_instance(part: Any, context: Mapping[str, Any], place: str) -> None:
     for key, value in context.items():
         own = getattr(part, key, None)
         if own is not None and not _same(own, value):
-            raise SettingError(f"{place}: the {type(part).__name__} that was handed in has {key} = {own!r}, its owner needs {value!r}")
+            raise SettingError(
+                f"{place}: the {type(part).__name__} that was handed in has {key} = {own!r}, its owner needs {value!r}"
+            )
 
 
 @contextmanager

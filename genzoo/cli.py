@@ -49,8 +49,6 @@ def list_(
     check: Annotated[bool, typer.Option("--check", help="Import each, and show what is broken and why.")] = False,
 ) -> None:
     """List what is registered, and where it comes from, without importing it."""
-    if kind is not None and kind not in KINDS and pattern == "*" and any(c in kind for c in "*?["):
-        kind, pattern = None, kind
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("kind", "name", "from", "code"):
         table.add_column(column)
@@ -104,7 +102,9 @@ def info(
 @app.command()
 def train(
     what: Annotated[str, typer.Argument(metavar="RECIPE|DATASET", help="A recipe file, or a data set's name with --model.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Settings that replace the recipe's.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Settings that replace the recipe's.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Without a recipe: the model to train on the data set.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps in all; the same as train.steps=N.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/<recipe> by default.")] = None,
@@ -158,11 +158,8 @@ def sample(
 
     model = _load(run, device)
     torch.manual_seed(seed)
-    if model.given:
-        samples = model.sample(n, given=_held_out(run, model, n, model.given))
-    else:
-        samples = model.sample(n)
-    _write(samples, out)
+    given = {"given": _held_out(run, model, n, model.given)} if model.given else {}
+    _write(model.sample(n, **given), out)
 
 
 @app.command()
@@ -212,7 +209,9 @@ def interpolate(
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    metrics: Annotated[list[str] | None, typer.Argument(help="Names of metrics; all that the model is able to by default.")] = None,
+    metrics: Annotated[
+        list[str] | None, typer.Argument(help="Names of metrics; all that the model is able to by default.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Use only so many held-out examples.")] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 500,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
@@ -270,18 +269,17 @@ def _able(model: Model, capability: str) -> Any:
 
 
 def _held_out(run: str, model: Model, n: int, columns: tuple[str, ...]) -> Any:
-    """`n` held-out rows of the run's data, on the model's device and in its dtype."""
-    from genzoo.data.stream import once
+    """`n` held-out rows of the run's data."""
     from genzoo.train.run import RunFolder
+    from genzoo.train.show import held_out
 
     if not Path(run).is_dir():
         raise RunError(f"{run} is not a run folder, so there are no data to go with it")
     data = RunFolder(run).dataset()
-    split = "test" if data.test else "train"
-    if n > data.rows(split):
-        raise SettingError(f"-n {n}: {data.name} has {data.rows(split)} held-out examples")
-    batch = next(once(data, columns, n, device=model.like.device, split=split))
-    return batch.to(model.like.dtype) if hasattr(batch, "to") else {k: v.to(model.like.dtype) for k, v in batch.items()}
+    rows = data.rows("test" if data.test else "train")
+    if n > rows:
+        raise SettingError(f"{data.name} has {rows} held-out examples, and -n asks for {n}")
+    return held_out(data, columns, n, model)
 
 
 def _write(samples: Tensor, out: Path, columns: int | None = None) -> None:
@@ -298,7 +296,9 @@ def _write(samples: Tensor, out: Path, columns: int | None = None) -> None:
     elif out.suffix == ".png":
         picture = draw(samples, columns=columns)
         if picture is None:
-            raise SettingError(f"samples of shape {tuple(samples.shape[1:])} make no picture; write an array, as in -o samples.npy")
+            raise SettingError(
+                f"samples of shape {tuple(samples.shape[1:])} make no picture; write an array, as in -o samples.npy"
+            )
 
         def write(path: Path) -> None:
             save(picture, path)
@@ -332,5 +332,3 @@ def main() -> None:
             raise
         errors.print(f"error: {error.format_message()} (see genzoo --help)", markup=False)
     sys.exit(2)
-
-

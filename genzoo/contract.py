@@ -24,13 +24,13 @@ Batch = Tensor | Mapping[str, Tensor]
 Part = nn.Module | str | Mapping[str, Any]
 """A slot: an instance, a registered name, or a table with a name and settings."""
 Positive = Annotated[int, Gt(0)]
-__all__ = [
-    "Batch", "Configurable", "Critic", "Dataset", "Decoder", "Divergence", "Encoder", "Metric", "Model", "NonNegativeFloat", "Part",
-    "Player", "Positive", "PositiveFloat", "Prior", "Shape", "is_image",
-]  # fmt: skip
-
 PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
+
+__all__ = [
+    "Batch", "Configurable", "Critic", "Dataset", "Decoder", "Divergence", "Encoder", "Metric", "Model", "NonNegativeFloat",
+    "Part", "Player", "Positive", "PositiveFloat", "Prior", "Shape", "is_image",
+]  # fmt: skip
 
 
 class Configurable(nn.Module):
@@ -95,8 +95,8 @@ class Player:
 class Model(Configurable):
     """What can be trained and sampled: a constructor that takes `shape`, a `loss(batch)` and a `sample(n)`.
 
-    Beyond that, capabilities are methods that a model has or has not: `log_prob(x)` (exact, nats, shape `(batch,)`), `elbo(x)` and
-    `log_prob_bound(x, samples)` (bounds are called bounds), `encode(x)`, `posterior(x)`, `decode(z)`, `reconstruct(x)`.
+    Beyond that, capabilities are methods that a model has or has not: `log_prob(x)` (exact, nats, shape `(batch,)`), `elbo(x)`
+    and `log_prob_bound(x, samples)` (a bound is called so), `encode(x)`, `posterior(x)`, `decode(z)`, `reconstruct(x)`.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("x",)
@@ -192,9 +192,9 @@ class Prior(Configurable):
         raise NotImplementedError(f"{type(self).__name__} does not state its variance")
 
     def strata(self, n: int) -> tuple[Tensor, Tensor]:
-        """A stratified sample for expectations: draws `(K, m, dim)` with K * m >= n, and the strata's weights `(K,)`.
+        r"""A stratified sample for expectations: draws `(K, m, dim)` with K * m >= n, and the strata's weights `(K,)`.
 
-        \\( E f(z) \\approx \\sum_k w_k \\frac1m \\sum_i f(z_{ki}) \\). A mixture enumerates its components here, which gives its
+        \( E f(z) \approx \sum_k w_k \frac1m \sum_i f(z_{ki}) \). A mixture enumerates its components here, which gives its
         weights a gradient; everything else is one stratum of weight 1.
         """
         z = self.sample(n)
@@ -204,18 +204,23 @@ class Prior(Configurable):
 class Divergence(Configurable):
     """How far apart two laws are: `forward(p, q)`.
 
-    Between samples `(n, dim)`, or a sample and a `Prior`, the result is a scalar; between a batch of distributions and a prior it is
-    `(batch,)`.
+    Between samples `(n, dim)`, or a sample and a `Prior`, the result is a scalar; between a batch of distributions and a prior
+    it is `(batch,)`.
     """
 
 
 class Metric:
     """A measurement of a trained model: built by name with its settings, then called with the model and data.
 
-    `needs` names the capabilities without which it cannot be taken (`("encode", "decode")`); who calls it says what is missing.
+    `needs` names the capabilities without which it cannot be taken (`("encode", "decode")`; `"log_prob|elbo"` is either); who
+    calls it says what is `lacking`.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
+
+    def lacking(self, model: Any) -> list[str]:
+        """The needs that a model does not meet."""
+        return [need for need in self.needs if not any(hasattr(model, name) for name in need.split("|"))]
 
     def __call__(self, model: Model, batches: Iterable[Any]) -> Mapping[str, float]:
         """Name -> value, over batches as `loss` would get them, without gradients."""

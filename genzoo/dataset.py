@@ -1,4 +1,4 @@
-"""What a data set is: named columns of a train and a test split, as stored, and the one way from stored rows to what a model sees."""
+"""What a data set is: named columns of a train and a test split, and the one way from stored rows to what a model sees."""
 
 from __future__ import annotations
 
@@ -59,6 +59,15 @@ class Dataset:
             object.__setattr__(self, "groups", (tuple(self.train),))
         if self.binarize and self.dequantize:
             raise DataError(f"{self.name}: binarize and dequantize exclude each other; choose one.")
+        grouped = [name for group in self.groups for name in group]
+        if sorted(grouped) != sorted(self.train):
+            raise DataError(
+                f"{self.name}: groups {self.groups} must name each column once; the columns are {', '.join(self.train)}."
+            )
+        for name, column in self.test.items():
+            if name in self.train and column.shape[1:] != self.train[name].shape[1:]:
+                shapes = f"{tuple(self.train[name].shape[1:])} in train and {tuple(column.shape[1:])} in test"
+                raise DataError(f"{self.name}: column {name!r} has rows of shape {shapes}; make them equal.")
         for split, columns in (("train", self.train), ("test", self.test)):
             if split == "test" and not columns:
                 continue
@@ -108,10 +117,14 @@ class Dataset:
 def _check_group(place: str, columns: Mapping[str, Any], group: tuple[str, ...]) -> None:
     missing = [name for name in group if name not in columns]
     if missing or not columns:
-        raise DataError(f"{place}: there is no column {', '.join(missing) or 'at all'}; a data set has the same columns in each split.")
+        raise DataError(
+            f"{place}: there is no column {', '.join(missing) or 'at all'}; a data set has the same columns in each split."
+        )
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
-        raise DataError(f"{place}: columns of one group have different lengths: {lengths}; put unpaired columns in groups of their own.")
+        raise DataError(
+            f"{place}: columns of one group have different lengths: {lengths}; put unpaired columns in groups of their own."
+        )
     for name, column in columns.items():
         if not len(column):
             raise DataError(f"{place}: column {name!r} has no rows.")
@@ -126,7 +139,9 @@ def _check_values(place: str, column: Any) -> None:
     finite = torch.isfinite(values.reshape(len(values), -1)).all(dim=1)
     if not finite.all():
         bad = int((~finite).nonzero()[0])
-        raise DataError(f"{place}: row {bad} holds a value that is not finite ({int((~finite).sum())} such rows); clean the data first.")
+        raise DataError(
+            f"{place}: row {bad} holds a value that is not finite ({int((~finite).sum())} such rows); clean the data first."
+        )
     if is_image(tuple(values.shape[1:])):
         low, high = float(values.min()), float(values.max())
         if low < 0 or high > 1:

@@ -25,7 +25,7 @@ def sheet(images: Tensor, columns: int | None = None, side: int = 640) -> Any:
     """
     from PIL import Image
 
-    n, channels, height, width = images.shape
+    n, channels, _, width = images.shape
     columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
     x = images.detach().float().cpu().nan_to_num().clamp(0, 1)

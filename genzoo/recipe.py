@@ -75,8 +75,8 @@ def checked(table: Mapping[str, Any], place: str = "recipe") -> Recipe:
 def override(table: Mapping[str, Any], texts: Iterable[str]) -> dict[str, Any]:
     """A copy of a table with `a.b=c` applied in order.
 
-    The value is read as TOML, and as plain text where it is not. A slot that holds a bare name becomes a table when a setting below
-    it is given; a name given to a slot that holds a table replaces the table, since the old settings were another part's.
+    The value is read as TOML, and as plain text where it is not. A slot that holds a bare name becomes a table when a setting
+    below it is given; a name given to a slot that holds a table replaces the table, since the old settings were another part's.
 
     Example:
         >>> override({"model": {"prior": "mog"}}, ["model.prior.components=20"])

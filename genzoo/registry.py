@@ -88,9 +88,7 @@ def _load(source: Source) -> Any:
         raise
     except BaseException as error:  # a plugin may do anything at import, `sys.exit` included
         reason = str(error) or type(error).__name__
-        raise PluginError(
-            f"{source.kind} {source.name!r} comes from {source}, which failed to import: {reason}"
-        ) from error
+        raise PluginError(f"{source.kind} {source.name!r} comes from {source}, which failed to import: {reason}") from error
 
 
 class Registry(catalogue.Registry):

@@ -167,12 +167,13 @@ def _built(subject: Subject) -> Model | None:
 
 
 def _maker(model: Testable, settings: Mapping[str, Any]) -> Callable[[Shape], Model]:
+    """Copies throughout: a part that is handed in as an instance must not be shared by the models made with it."""
     if isinstance(model, Model):
         return lambda _: copy.deepcopy(model)
     if isinstance(model, str | Mapping):
-        table = {"name": model} if isinstance(model, str) else dict(model)
-        return lambda shape: build({**table, **settings}, shape=shape)
-    return lambda shape: model(shape=shape, **settings)
+        table = {**({"name": model} if isinstance(model, str) else model), **settings}
+        return lambda shape: build(copy.deepcopy(table), shape=shape)
+    return lambda shape: model(shape=shape, **copy.deepcopy(dict(settings)))
 
 
 def _name(model: Testable) -> str:

@@ -1,8 +1,9 @@
-"""The pages keep their word: their Python runs, their commands run, their recipes build.
+"""The pages keep their word: their Python runs and prints what they say, their commands run, their recipes build.
 
 A page is one story. Its blocks run in order, in one namespace and one folder; training commands are cut to a few steps.
 """
 
+import doctest
 import re
 import shlex
 import sys
@@ -20,6 +21,7 @@ from genzoo.train.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = [path for pattern in ("*.md", "plugins/*.md", "docs/**/*.md") for path in sorted(ROOT.glob(pattern))]
+PRINTS = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 FENCE = re.compile(r"^```(python|console|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 STORIES = [path for path in PAGES if FENCE.search(path.read_text(encoding="utf-8"))]
 
@@ -39,14 +41,17 @@ def workplace(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", STORIES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_page_runs(page, workplace, monkeypatch):
+def test_page_runs(page, workplace, monkeypatch, capsys):
     text = page.read_text(encoding="utf-8")
     namespace = {"__name__": page.stem}
     for block in FENCE.finditer(text):
         language, code = block.groups()
         if language == "python":
             lines_above = "\n" * text[: block.start(2)].count("\n")  # a traceback then names the page's line
+            capsys.readouterr()
             exec(compile(lines_above + code, str(page), "exec"), namespace)
+            said, printed = "\n".join(PRINTS.findall(code)), capsys.readouterr().out
+            assert doctest.OutputChecker().check_output(said, printed, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE), printed
         elif language == "console":
             for command in re.findall(r"^\$ (genzoo .*)$", code, re.MULTILINE):
                 run(command, monkeypatch)

@@ -1,5 +1,6 @@
 """The suite itself: a model with one fault fails the check for that fault, and says what is wrong."""
 
+import copy
 import random
 
 import pytest
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 
 import genzoo
 from genzoo import Model, Player
+from genzoo.blocks.mlp import MLPCritic
+from genzoo.checks import Subject, check_device
 from genzoo.errors import SettingError
 from genzoo.testing import ConformanceError, check_model, model_checks
 from tests.toys import Bigrams, Translator
@@ -223,6 +226,20 @@ class BoundToTheOriginal(Sound):
         return self.game()
 
 
+class NeedsABatchOf2(Sound):
+    """As batch norm does, but in training only: that is no fault of samples and codes."""
+
+    def encode(self, x):
+        if self.training and len(x) == 1:
+            raise ValueError("more than one value")
+        return super().encode(x)
+
+    def sample(self, n, given=None):
+        if self.training and n == 1:
+            raise ValueError("more than one value")
+        return super().sample(n)
+
+
 class SinglePrecision(Sound):
     def loss(self, batch):
         return {"loss": super().loss(batch)["loss"].float()}
@@ -320,7 +337,7 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize("check", model_checks(Sound, shapes=[SHAPE, (5,)]), ids=str)
+@pytest.mark.parametrize("check", [*model_checks(Sound, shapes=[SHAPE, (5,)]), *model_checks(NeedsABatchOf2, shapes=[SHAPE])])
 def test_a_sound_model_passes(check):
     check()
 
@@ -390,6 +407,13 @@ def test_an_instance_is_tested_as_it_is_and_left_alone():
         check_model(model, scale=1.0)
 
 
+def test_a_part_that_is_handed_in_is_left_alone():
+    critic = MLPCritic((2, 4, 4), hidden=(4,))
+    before = copy.deepcopy(critic.state_dict())
+    assert all(result.ok for result in check_model(Translator, shapes=[SHAPE], critic=critic))
+    torch.testing.assert_close(critic.state_dict(), before, rtol=0, atol=0)
+
+
 def test_settings_and_tables_reach_the_constructor():
     for model in ("sound", {"name": "sound"}):
         genzoo.models.register("sound", func=Sound)
@@ -398,6 +422,25 @@ def test_settings_and_tables_reach_the_constructor():
             assert check.subject().config == {"name": "sound", "scale": 0.25, "shape": (7,)}
         finally:
             genzoo.registry.registries["models"].unregister("sound")
+
+
+class StaysBehind(Sound):
+    def to(self, device):
+        return self
+
+
+def test_an_accelerator_is_tried_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    assert "device" in {check.name for check in model_checks(StaysBehind, shapes=[SHAPE])}
+
+
+def test_results_must_be_on_the_accelerator(monkeypatch):
+    subject = Subject(lambda shape: StaysBehind(shape=shape), SHAPE)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cpu"))
+    check_device(subject)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    with pytest.raises(AssertionError, match="of a model on cuda is on cpu"):
+        check_device(subject)
 
 
 def test_the_callers_random_state_is_left_alone():

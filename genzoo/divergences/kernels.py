@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 Kernel = Callable[[Tensor, tuple[float, ...]], tuple[Tensor, Tensor]]
 """Pairs' squared distances (or inner products) and scales -> values and derivatives."""
@@ -70,8 +69,9 @@ def energy(points: Tensor, weights: Tensor, sizes: tuple[int, ...], kernel: str,
         >>> energy(points, weights, (2, 2), "imq", (1.0,))  # 1/5 + 1 - 2 * 1/2
         tensor(0.2000)
     """
-    count = torch.tensor(sizes, device=points.device)
-    stratum = torch.repeat_interleave(torch.arange(len(sizes), device=points.device), count, output_size=len(points))
+    count = points.new_tensor(sizes)
+    index = torch.arange(len(sizes), device=points.device)
+    stratum = torch.repeat_interleave(index, torch.tensor(sizes, device=points.device), output_size=len(points))
     return _Energy.apply(points, (weights / count)[stratum], stratum, (count - 1)[stratum], KERNELS[kernel], scales)
 
 
@@ -103,8 +103,9 @@ class _Energy(torch.autograd.Function):
         return charge @ potential
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        if torch.is_grad_enabled():  # `once_differentiable` would let a second derivative pass as zero
+            raise NotImplementedError("the MMD is differentiable once; leave out create_graph=True.")
         force, potential = ctx.saved_tensors
         return grad * force, grad * potential, None, None, None, None
 

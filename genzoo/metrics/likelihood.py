@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from genzoo.contract import Metric, Positive
-from genzoo.errors import SettingError
 
 
 class Likelihood(Metric):
@@ -29,9 +28,6 @@ class Likelihood(Metric):
         `log_prob` where it is exact, else `elbo` and, where the model has one, `log_prob_bound`; means over examples. With them
         `bits_per_dim`, or `bits_per_dim_bound` (from above) if the likelihood is a bound.
 
-    Raises:
-        SettingError: the model has neither `log_prob` nor `elbo`.
-
     References:
         A Note on the Evaluation of Generative Models, Theis, van den Oord and Bethge, 2015, https://arxiv.org/abs/1511.01844
 
@@ -42,6 +38,8 @@ class Likelihood(Metric):
         ['bits_per_dim_bound', 'elbo', 'log_prob_bound']
     """
 
+    needs: ClassVar[tuple[str, ...]] = ("log_prob|elbo",)
+
     def __init__(self, samples: Positive = 100, levels: Positive | None = None) -> None:
         self.samples = samples
         self.levels = levels
@@ -49,8 +47,6 @@ class Likelihood(Metric):
     @torch.no_grad()
     def __call__(self, model: Any, batches: Iterable[Tensor]) -> Mapping[str, float]:
         exact = hasattr(model, "log_prob")
-        if not exact and not hasattr(model, "elbo"):
-            raise SettingError(f"likelihood: {type(model).__name__} has neither log_prob nor elbo, so it cannot be measured.")
         totals: dict[str, float] = {}
         rows, binary = 0, True
         for x in batches:

@@ -81,7 +81,7 @@ class Uniform(_Simple):
 
     def log_prob(self, z: Tensor) -> Tensor:
         inside = ((z >= self.low) & (z <= self.high)).all(dim=1)
-        return torch.where(inside, -self.dim * math.log(self.high - self.low), -math.inf).to(z.dtype)
+        return z.new_full((len(z),), -self.dim * math.log(self.high - self.low)).masked_fill(~inside, -math.inf)
 
     @property
     def variance(self) -> Tensor:

@@ -40,7 +40,9 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
         os.replace(name, path)  # noqa: PTH105
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
-        raise RunError(f"{path} could not be written: {error}. What was saved before is untouched; make room and --resume.") from error
+        raise RunError(
+            f"{path} could not be written: {error}. What was saved before is untouched; make room and --resume."
+        ) from error
     finally:
         if name:
             with contextlib.suppress(OSError):

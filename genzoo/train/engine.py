@@ -1,7 +1,7 @@
 """The machine under the loop: device, precision, processes and their collectives, on Lightning Fabric.
 
-Modules are never wrapped: ranks broadcast the initial weights, and a player's gradients are all-reduced, flat, after its backward.
-So a loss may call any method of any part, and the traps of wrapped games cannot occur.
+Modules are never wrapped: ranks broadcast the initial weights, and a player's gradients are all-reduced, flat, after its
+backward. So a loss may call any method of any part, and the traps of wrapped games cannot occur.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Engine:
         accelerator, devices = check_device(device)
         local, nodes = _processes()
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*srun.*")
+            warnings.filterwarnings("ignore", message=".*srun.*|.*AMP with fp16.*")  # the latter is refused below
             from lightning_fabric import Fabric
 
             self.fabric = Fabric(
@@ -48,7 +48,9 @@ class Engine:
             self.fabric.launch()
         self.device, self.rank, self.size = self.fabric.device, self.fabric.global_rank, self.fabric.world_size
         if self.size != local * nodes:
-            raise SettingError(f"{self.size} processes are running where the launcher announced {local * nodes}; start with torchrun")
+            raise SettingError(
+                f"{self.size} processes are running where the launcher announced {local * nodes}; start with torchrun"
+            )
         if precision == "16-mixed" and self.device.type == "cpu":
             raise SettingError('train.precision = "16-mixed": a CPU has no half precision to train in; use "bf16-mixed"')
         self.dtype = _DTYPES.get(precision, torch.float32)
@@ -113,8 +115,8 @@ def check_device(device: str) -> tuple[str, Any]:
     kind, _, index = device.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or (index and not index.isdigit()) or (index and kind != "cuda"):
         raise SettingError(f'device = "{device}": expected "auto", "cpu", "cuda", "cuda:1" or "mps"')
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(kind)
-    if (there and not there()) or (index and int(index) >= torch.cuda.device_count()):
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}.get(kind, True)
+    if not there or (index and int(index) >= torch.cuda.device_count()):
         raise SettingError(f'device = "{device}": this machine has no such device; use "auto" or "cpu"')
     return kind, [int(index)] if index else 1
 
@@ -125,7 +127,11 @@ def _processes() -> tuple[int, int]:
     if "LOCAL_WORLD_SIZE" in env and "WORLD_SIZE" in env:
         local = int(env["LOCAL_WORLD_SIZE"])
         return local, int(env["WORLD_SIZE"]) // local
-    if int(env.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in env and env.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
+    if (
+        int(env.get("SLURM_NTASKS", "1")) > 1
+        and "SLURM_PROCID" in env
+        and env.get("SLURM_JOB_NAME") not in ("bash", "interactive")
+    ):
         nodes = int(env.get("SLURM_NNODES", "1"))
         return int(env["SLURM_NTASKS"]) // nodes, nodes
     return 1, 1

@@ -133,14 +133,16 @@ class Clock:
 
 
 class Bar:
-    """A progress bar with the losses and the throughput; drawn at most ten times a second, so that it costs nothing."""
+    """A progress bar with the losses and the throughput, on a terminal; drawn at most ten times a second, so it costs nothing."""
 
     def __init__(self, total: int, done: int, shown: bool) -> None:
+        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+        console = Console()
         self.bar = Progress(
-            TextColumn("training"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}"), disable=not shown, refresh_per_second=5,
+            BarColumn(bar_width=16), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}"),
+            console=console, disable=not (shown and console.is_terminal), refresh_per_second=5,
         )  # fmt: skip
         self.task = self.bar.add_task("", total=total, completed=done, text="")
         self.next = 0.0

@@ -22,9 +22,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from genzoo.build import build, config, made
 from genzoo.contract import Batch, Dataset, Model, Player
 from genzoo.data.arrays import as_dataset
-from genzoo.data.stream import Stream, once
+from genzoo.data.stream import Stream
 from genzoo.errors import RunError, SettingError
-from genzoo.pictures import can_plot, curves, draw, save
+from genzoo.pictures import can_plot, curves, save
 from genzoo.ranks import as_rank, reseed
 from genzoo.recipe import Recipe
 from genzoo.train.checkpoint import Checkpoints, load_weights, read_checkpoint, read_weights, write_atomic, write_weights
@@ -33,9 +33,7 @@ from genzoo.train.log import Bar, Clock, History, Reports
 from genzoo.train.players import Ownership, trainers
 from genzoo.train.run import IN_MEMORY, Run, RunFolder
 from genzoo.train.settings import Settings
-
-SHEET = 64
-"""Samples on a sheet."""
+from genzoo.train.show import picture
 
 
 def fit(
@@ -52,8 +50,8 @@ def fit(
     """Train a model on data.
 
     Arguments:
-        model: an instance (trained in place), a registered name, or a table; the latter two are built with the data's shape, under
-            the seed.
+        model: an instance (trained in place), a registered name, or a table; the latter two are built with the data's shape,
+            under the seed.
         data: a registered data set's name or table, a `Dataset`, or arrays (see `genzoo.data.arrays.as_dataset`).
         out: the run folder; without one nothing is written.
         players: player -> settings of its optimizer that replace the model's (`{"critic": {"lr": 1e-4}}`).
@@ -254,7 +252,11 @@ class Session:
             if logs or last or saves:
                 self.reports.check(self.last_good)
             if logs or last:
-                line = {"step": self.round, "seconds": round(self.clock.seconds(), 3), "images_per_second": round(self.clock.rate(), 1)}
+                line = {
+                    "step": self.round,
+                    "seconds": round(self.clock.seconds(), 3),
+                    "images_per_second": round(self.clock.rate(), 1),
+                }
                 line.update(self.reports.means(engine))
                 self.history.add(line)
                 bar.say(line)
@@ -284,7 +286,7 @@ class Session:
         self.engine.barrier()
 
     def _final(self) -> Model:
-        return self.average.module if self.average else self.model
+        return self.average.module if self.average else self.model  # type: ignore[return-value]
 
     def _result(self) -> Run:
         folder = None if self.folder is None else self.folder.path
@@ -309,17 +311,10 @@ class Session:
         """A sheet of samples from the same noise each time."""
         if self.folder is None or not self.engine.main:
             return
-        given = _given(self.model, self.dataset, self.engine.device, SHEET)
-        with _evaluating(self._final()) as model, as_rank(0, 1):
-            reseed(self.engine.device, self.settings.seed, "samples")
-            samples = model.sample(SHEET, given=given) if model.given else model.sample(SHEET)
-        points = isinstance(samples, torch.Tensor) and samples.dim() == 2
-        if points and not can_plot():
-            return
-        picture = draw(samples, next(once(self.dataset, ("x",), 2000, device=self.engine.device, split="train")) if points else None)
-        if picture is not None:
+        sheet = picture(self._final(), self.dataset, self.settings.seed)
+        if sheet is not None:
             path = self.folder.samples / f"step-{self.round:06d}.png"
-            write_atomic(path, lambda file: save(picture, file))
+            write_atomic(path, lambda file: save(sheet, file))
 
 
 def _built(model: Any, dataset: Dataset, seed: int, engine: Engine) -> Model:
@@ -331,31 +326,10 @@ def _built(model: Any, dataset: Dataset, seed: int, engine: Engine) -> Model:
         raise SettingError(f"{type(model).__name__} is no genzoo.Model; subclass it: a constructor, loss(batch) and sample(n)")
     shape = getattr(model, "shape", None)
     if shape is not None and tuple(shape) != dataset.shape:
-        raise SettingError(f"{type(model).__name__} has shape {tuple(shape)}, the data have {dataset.shape}; build it with that shape")
+        raise SettingError(
+            f"{type(model).__name__} has shape {tuple(shape)}, the data have {dataset.shape}; build it with that shape"
+        )
     return model
-
-
-def _given(model: Model, dataset: Dataset, device: torch.device, n: int) -> Any:
-    """What `sample` needs beside a number: held-out rows of the columns that the model names."""
-    if not model.given:
-        return None
-    batch = next(once(dataset, model.given, n, device=device, split="test" if dataset.test else "train"))
-    like = model.like
-    if isinstance(batch, torch.Tensor):
-        return batch.to(like.dtype)
-    return {name: column.to(like.dtype) if column.is_floating_point() else column for name, column in batch.items()}
-
-
-@contextmanager
-def _evaluating(model: Model) -> Iterator[Model]:
-    """Within: eval mode; afterwards each module in the mode that it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield model
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 @contextmanager
@@ -374,7 +348,7 @@ def _stop_signals() -> Iterator[threading.Event]:
         yield asked
         return
 
-    def ask(number: int, frame: Any) -> None:
+    def ask(*_: Any) -> None:
         if asked.is_set():
             raise KeyboardInterrupt("stopped at once; the last checkpoint is whole")
         asked.set()
@@ -385,5 +359,3 @@ def _stop_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-

@@ -104,7 +104,9 @@ class Ownership:
             for parameter in trainer.parameters:
                 if id(parameter) in owner:
                     what = names.get(id(parameter), "a parameter")
-                    raise TrainingError(f"players {owner[id(parameter)]!r} and {name!r} both own {what}; a parameter has one owner")
+                    raise TrainingError(
+                        f"players {owner[id(parameter)]!r} and {name!r} both own {what}; a parameter has one owner"
+                    )
                 owner[id(parameter)] = name
             self.owned[name] = trainer.parameters
         self.turn: str | None = None

@@ -115,7 +115,9 @@ class RunFolder:
         new = {**recipe, "train": {k: v for k, v in recipe["train"].items() if k not in FREE}}
         changed = differences(kept, new)
         if changed:
-            raise RunError(f"{self.path} was made by another recipe ({'; '.join(changed[:3])}); resume with the same one, or --out.")
+            raise RunError(
+                f"{self.path} was made by another recipe ({'; '.join(changed[:3])}); resume with the same one, or --out."
+            )
 
     def write_recipe(self, recipe: Mapping[str, Any], device: torch.device, size: int) -> None:
         """Write the recipe with what it runs on."""

@@ -14,7 +14,7 @@ from genzoo.contract import NonNegativeFloat, Positive, PositiveFloat
 from genzoo.errors import SettingError
 
 SCHEDULES: Mapping[str, Callable[[float], float]] = {
-    "constant": lambda t: 1.0,
+    "constant": lambda _: 1.0,
     "linear": lambda t: 1.0 - t,
     "cosine": lambda t: 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * t)),
 }
@@ -35,7 +35,7 @@ class Settings:
         compile: compile the losses with `torch.compile`.
         ema: decay of an exponential moving average of the weights, such as 0.999; `load` then returns the average.
         clip: largest norm of a player's gradient.
-        schedule: of the learning rate, over all players: "constant", "linear" (to 0) or "cosine" (to 2 %); else each player's own.
+        schedule: of the learning rate, over all players: "constant", "linear" (to 0), "cosine" (to 2 %); else each player's.
         warmup: fraction of training over which the learning rate rises from 0.
         accumulate: microbatches a batch is split into, to save memory.
         checkpoint: steps between checkpoints.

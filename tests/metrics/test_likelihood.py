@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from genzoo.build import build
-from genzoo.errors import SettingError
 
 
 def model(**methods):
@@ -43,6 +42,7 @@ def test_grey_values_have_no_bits():
     assert list(build("likelihood", "metrics")(exact, [torch.rand(2, 1, 2, 3)])) == ["log_prob"]
 
 
-def test_a_model_without_likelihood_is_named():
-    with pytest.raises(SettingError, match="SimpleNamespace has neither log_prob nor elbo"):
-        build("likelihood", "metrics")(model(), [torch.rand(2, 1, 2, 3)])
+def test_either_likelihood_or_bound_is_needed():
+    lacking = build("likelihood", "metrics").lacking
+    assert lacking(model(log_prob=None)) == lacking(model(elbo=None)) == []
+    assert lacking(model()) == ["log_prob|elbo"]

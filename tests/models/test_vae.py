@@ -52,7 +52,7 @@ def ppca(digits, rotation):
     """The maximum-likelihood linear VAE with the best diagonal posterior of a rotated W, and what that posterior loses."""
     variance = digits.eigenvalues[8:].mean()
     w = digits.axes[:, :8] * (digits.eigenvalues[:8] - variance).sqrt() @ rotation
-    precision = w.T @ w / variance + torch.eye(8)
+    precision = w.T @ w / variance + torch.eye(8).double()
     vae = VAE(8, sigma=variance.sqrt().item(), encoder=LINEAR, decoder=LINEAR, shape=(digits.dim,)).double()
     (encoder,), (decoder,) = ([m for m in part.modules() if isinstance(m, nn.Linear)] for part in (vae.encoder, vae.decoder))
     with torch.no_grad():
@@ -62,7 +62,7 @@ def ppca(digits, rotation):
         encoder.weight.copy_(torch.cat([to_mean, torch.zeros_like(to_mean)]))
         encoder.bias.copy_(torch.cat([-to_mean @ digits.mean, -precision.diag().log()]))
     gap = (precision.diag().log().sum() - torch.logdet(precision)).item() / 2
-    log_p = stats.multivariate_normal(digits.mean.numpy(), (w @ w.T + variance * torch.eye(digits.dim)).numpy()).logpdf
+    log_p = stats.multivariate_normal(digits.mean.numpy(), (w @ w.T).numpy() + variance.item() * np.eye(digits.dim)).logpdf
     return vae, gap, log_p
 
 

@@ -13,11 +13,6 @@ from genzoo.priors.simple import Normal, Sphere, Uniform
 ALL = [lambda dim: Normal(dim, 1.5), lambda dim: Uniform(dim, -0.5, 2.0), lambda dim: Sphere(dim)]
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-
-
 @pytest.mark.parametrize("dim", [1, 3])
 @pytest.mark.parametrize("make", ALL)
 def test_samples_have_the_stated_variance(make, dim):

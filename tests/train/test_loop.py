@@ -42,7 +42,7 @@ def test_a_round_draws_the_largest_number_of_batches_and_the_generator_gets_the_
     assert (len(critic), len(generator), run.steps) == (3 * n, 3, 3)
     for i in range(3):
         assert torch.equal(generator[i], critic[n * (i + 1) - 1])
-    first_epoch = torch.cat(critic[: 5]) if n >= 2 else None  # 5 batches of 8 are the 40 rows
+    first_epoch = torch.cat(critic[:5]) if n >= 2 else None  # 5 batches of 8 are the 40 rows
     if first_epoch is not None:
         assert torch.equal(first_epoch.sort(0).values, DATA.sort(0).values)
 
@@ -236,9 +236,9 @@ def test_data_that_do_not_fit_are_named():
         genzoo.fit("test-mean", DATA, steps=1, batch_size=41)
     with pytest.raises(SettingError, match=r"has shape \(3,\), the data have \(2,\)"):
         genzoo.fit(Mean(shape=(3,)), DATA, steps=1, batch_size=8)
+    bad = DATA.clone()
+    bad[7, 1] = float("nan")
     with pytest.raises(DataError, match="row 7"):
-        bad = DATA.clone()
-        bad[7, 1] = float("nan")
         genzoo.fit("test-mean", bad, steps=1, batch_size=8)
     with pytest.raises(SettingError, match=r"no genzoo\.Model"):
         genzoo.fit(torch.nn.Linear(2, 2), DATA, steps=1)

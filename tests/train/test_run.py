@@ -150,7 +150,7 @@ def test_load_refuses_by_name(run, tmp_path):
         genzoo.load("test-meen")
     with pytest.raises(SettingError, match="leave out lr"):
         genzoo.load(run, lr=1.0)
-    with pytest.raises(RunError, match="no recipe.toml"):
+    with pytest.raises(RunError, match=r"no recipe\.toml"):
         genzoo.load(tmp_path)
     weights = run / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:40])

@@ -1,0 +1,55 @@
+"""Samples to look at: what a conditional model needs to draw them, and the picture that fits them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from genzoo.contract import Batch, Dataset, Model
+from genzoo.data.stream import once
+from genzoo.pictures import can_plot, draw
+from genzoo.ranks import as_rank, reseed
+
+SHEET = 64
+"""Samples on a sheet."""
+
+
+def held_out(dataset: Dataset, columns: Sequence[str], n: int, model: Model) -> Batch:
+    """The first rows that the model was not trained on (of the training split where there is no other), as it wants them."""
+    like = model.like
+    batch = next(once(dataset, columns, n, device=like.device, split="test" if dataset.test else "train"))
+    if isinstance(batch, torch.Tensor):
+        return batch.to(like.dtype)
+    return {name: column.to(like.dtype) if column.is_floating_point() else column for name, column in batch.items()}
+
+
+def given(model: Model, dataset: Dataset, n: int) -> dict[str, Any]:
+    """What `sample` needs beside a number: nothing, or held-out rows of the columns that the model names."""
+    return {"given": held_out(dataset, model.given, n, model)} if model.given else {}
+
+
+def picture(model: Model, dataset: Dataset, seed: int) -> Any:
+    """A sheet of samples from noise that depends on the seed alone, or None where the samples make no picture."""
+    n = min(SHEET, dataset.rows("test" if dataset.test else "train")) if model.given else SHEET
+    with _evaluating(model), as_rank(0, 1):
+        reseed(model.like.device, seed, "samples")
+        samples = model.sample(n, **given(model, dataset, n))
+    if not isinstance(samples, torch.Tensor) or (samples.dim() == 2 and not can_plot()):
+        return None
+    flat = samples.dim() == 2
+    return draw(samples, held_out(dataset, model.inputs[:1], 2000, model) if flat else None)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _evaluating(model: Model) -> Iterator[None]:
+    """Within: eval mode; afterwards each module in the mode that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

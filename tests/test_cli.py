@@ -1,0 +1,185 @@
+"""The command as a person types it: what it prints, its exit codes, and that a refusal is one line and loses nothing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genzoo import cli
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+@pytest.fixture
+def genzoo_(capsys, monkeypatch):
+    """Run the command in this process: arguments -> (exit code, what it printed)."""
+
+    def run(*arguments) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["genzoo", *map(str, arguments)])
+        monkeypatch.setattr(cli.console, "_width", 200, raising=False)
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        printed = capsys.readouterr()
+        return exit_.value.code or 0, printed.out + printed.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """A small run of each kind of data."""
+    path = tmp_path_factory.mktemp("runs") / "vae"
+    command = [sys.executable, "-m", "genzoo", "train", str(RECIPES / "vae-digits.toml"), "--steps", "20", "--out", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    assert "is complete: step 20" in done.stdout
+    return path
+
+
+def test_list_shows_names_and_owners(genzoo_):
+    code, text = genzoo_("list", "models", "wae-*")
+    assert code == 0
+    assert "wae-mmd" in text
+    assert "genzoo.models.wae:WAEMMD" in text
+    assert "vae  " not in text.replace("wae", "")
+    assert genzoo_("list", "--check")[1].count("broken") == 0
+    assert genzoo_("list", "priorz")[0] == 2
+
+
+def test_info_shows_documentation_and_settings(genzoo_):
+    code, text = genzoo_("info", "wae-mmd")
+    assert code == 0
+    for words in ("latent_dim", "200.0", "https://arxiv.org/abs/1711.01558", "genzoo.models.wae:WAEMMD"):
+        assert words in text
+    assert genzoo_("info", "mlp")[1].count("activation") >= 3  # encoder, decoder and critic
+    code, text = genzoo_("info", "wae-mdm")
+    assert (code, "Did you mean 'wae-mmd'" in text) == (2, True)
+
+
+def test_help_and_list_import_no_torch():
+    code = (
+        "import sys, runpy; sys.argv = ['genzoo', {!r}]\n"
+        "try: runpy.run_module('genzoo', run_name='__main__')\n"
+        "except SystemExit as e: assert not e.code\n"
+        "assert not {{'torch', 'numpy', 'lightning_fabric', 'sklearn', 'pyro'}} & set(sys.modules)"
+    )
+    for argument in ("list", "--help", "--version"):
+        done = subprocess.run([sys.executable, "-c", code.format(argument)], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("train {r}/vae-digits.toml model.latnt_dim=3", "Did you mean 'latent_dim'"),
+        ("train {r}/vae-digits.toml model.latent_dim=0", "model.latent_dim = 0: expected greater than 0"),
+        ("train {r}/vae-digits.toml model.latent_dim=many", 'model.latent_dim = "many": expected an integer'),
+        ("train {r}/vae-digits.toml model.prior=mogg", "Did you mean 'mog'"),
+        ("train {r}/vae-digits.toml model.prior.name=mog model.prior.components=many", "model.prior.components"),
+        ("train {r}/vae-digits.toml train.stesp=3", "Did you mean 'steps'"),
+        ("train {r}/vae-digits.toml tarin.steps=3", "Did you mean 'train'"),
+        ("train {r}/vae-digits.toml players.modle.lr=1", "no player"),
+        ("train {r}/vae-digits.toml data=digitz", "Did you mean 'digits'"),
+        ("train {r}/vae-digits.toml train.steps", "expected a.b=c"),
+        ("train {r}/vae-digits.toml train.batch_size=5000", "batch_size"),
+        ("train {r}/vae-digits.toml --model vae", "names its model"),
+        ("train {r}/nothing.toml", "No such file"),
+        ("train digits", "--model"),
+        ("train digits --model vaee", "Did you mean 'vae'"),
+        ("train {r}/vae-digits.toml --device tpu", "tpu"),
+        ("sample {t}", "not a run folder"),
+        ("sample {t}/nowhere", "neither a run folder nor a model's name"),
+        ("sample vae -o picture.jpg", ".png or .npy"),
+        ("reconstruct vae", "not a run folder"),
+        ("evaluate {t}", "not a run folder"),
+        ("frobnicate", "No such command"),
+        ("sample", "Missing argument"),
+    ],
+)
+def test_refusals_are_one_line_with_exit_code_2(genzoo_, tmp_path, monkeypatch, command, words):
+    monkeypatch.chdir(tmp_path)
+    code, text = genzoo_(*command.format(r=RECIPES, t=tmp_path).split())
+    assert code == 2
+    assert words in text
+    assert text.startswith("error: ")
+    assert len(text.strip().splitlines()) == 1
+    assert not list(tmp_path.rglob("*")), "nothing is left behind"
+
+
+def test_a_batch_of_one_is_refused_where_a_model_needs_pairs(genzoo_, tmp_path):
+    code, text = genzoo_("train", RECIPES / "wae-mmd-digits.toml", "train.batch_size=1", "--out", tmp_path / "run")
+    assert (code, "n >= 2" in text, len(text.strip().splitlines())) == (2, True, 1), text
+
+
+def test_malformed_recipes_are_named_with_the_line(genzoo_, tmp_path):
+    bad = tmp_path / "bad.toml"
+    for text, words in [
+        ("[model\nname = 1", "line 1"),
+        ('[model]\nname = "vae"', "needs a section [data]"),
+        ('model = "vae"\ndata = "digits"\n[trian]\nsteps = 3', "Did you mean 'train'"),
+        ('model = "vae"\ndata = 3', "expected a table"),
+        ('model = "vae"\ndata = "digits"\nplayers = { critic = 3 }', "players.critic"),
+    ]:
+        bad.write_text(text)
+        code, printed = genzoo_("train", bad, "--out", tmp_path / "run")
+        assert (code, words in printed) == (2, True), printed
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_a_model_on_a_dataset_writes_its_recipe(genzoo_, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, text = genzoo_("train", "toy", "--model", "vae", "--steps", "3", "data.law=moons", "model.latent_dim=2")
+    assert code == 0, text
+    recipe = (tmp_path / "runs" / "vae-toy" / "recipe.toml").read_text()
+    assert 'law = "moons"' in recipe
+    assert "steps = 3" in recipe
+    code, text = genzoo_("train", tmp_path / "runs" / "vae-toy" / "recipe.toml", "--out", "again")
+    assert code == 0, text
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("runs/vae-toy", "again")]
+    assert weights[0] == weights[1]  # a run's own recipe is the run again
+
+
+def test_resume_by_hand(genzoo_, run_folder):
+    code, text = genzoo_("train", RECIPES / "vae-digits.toml", "--steps", "20", "--out", run_folder, "--resume")
+    assert (code, "already" in text, "Nothing was done" in text) == (0, True, True)
+    code, text = genzoo_("train", RECIPES / "vae-digits.toml", "--out", run_folder)
+    assert (code, "--resume" in text, "--overwrite" in text) == (2, True, True)
+
+
+def test_pictures_and_arrays(genzoo_, run_folder, tmp_path):
+    for command, n, out in [
+        (("sample", run_folder, "-n", 12), 12, "s.png"),
+        (("sample", run_folder, "-n", 12), 12, "s.npy"),
+        (("reconstruct", run_folder, "-n", 4), 8, "r.png"),
+        (("interpolate", run_folder, "-n", 3, "--steps", 5), 15, "i.png"),
+    ]:
+        code, text = genzoo_(*command, "-o", tmp_path / out)
+        assert code == 0, text
+        assert f"{n} of shape (1, 8, 8)" in text
+    array = np.load(tmp_path / "s.npy")
+    assert array.shape == (12, 1, 8, 8)
+    assert 0 <= array.min() <= array.max() <= 1
+    assert Image.open(tmp_path / "s.png").mode == "L"
+    assert genzoo_("reconstruct", run_folder, "-n", 400)[0] == 2
+
+
+def test_samples_repeat_by_seed(genzoo_, run_folder, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        genzoo_("sample", run_folder, "-n", 3, "--seed", seed, "-o", tmp_path / f"{name}.npy")
+    a, b, c = (np.load(tmp_path / f"{name}.npy") for name in "abc")
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+def test_evaluate_writes_a_table(genzoo_, run_folder):
+    code, text = genzoo_("evaluate", run_folder, "reconstruction", "likelihood", "--limit", "50")
+    assert code == 0, text
+    found = json.loads((run_folder / "report" / "evaluation.json").read_text())
+    assert set(found) == {"reconstruction", "likelihood"}
+    assert "50 held-out examples" in (run_folder / "report" / "evaluation.md").read_text()
+    assert genzoo_("evaluate", run_folder, "likelihod")[0] == 2
