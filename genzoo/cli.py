@@ -231,7 +231,7 @@ def evaluate(
     found: dict[str, dict[str, float]] = {}
     for name in metrics or registry("metrics").available():
         metric = build(name, "metrics")
-        lacking = [need for need in metric.needs if not hasattr(model, need)]
+        lacking = [need.replace("|", " or ") for need in metric.lacking(model)]
         if lacking and metrics:
             raise SettingError(f"metric {name!r} needs {', '.join(lacking)}, which {type(model).__name__} has not")
         if lacking:
