@@ -23,7 +23,9 @@ docs: $(VENV)/docs.installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 bench: $(VENV)/plots.installed  ## hours: measures again what docs/benchmarks/ says
-	set -e; for script in $(wildcard benchmarks/*.py); do $(VENV)/bin/python $$script; done
+	$(PIP) install -q --no-deps --upgrade --target build/peers -r benchmarks/requirements.txt
+	set -e; for script in $(filter-out %/machine.py,$(wildcard benchmarks/*.py)); do \
+		PYTHONPATH=build/peers $(VENV)/bin/python $$script; done
 
 clean:
 	rm -rf demo site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

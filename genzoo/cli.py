@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+errors = Console(stderr=True, highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
 
 _Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or a registered model's name.")]
 _Count = Annotated[int, typer.Option("-n", min=1, help="How many.")]
@@ -130,10 +131,12 @@ def train(
     run_folder = out or Path("runs") / name
     from genzoo.train.loop import fit
 
-    run = fit(
-        recipe["model"], recipe["data"], run_folder, players=recipe["players"], resume=resume, overwrite=overwrite,
-        progress=True, **recipe["train"],
-    )  # fmt: skip
+    settings = {"players": recipe["players"], "resume": resume, "overwrite": overwrite, **recipe["train"]}
+    try:
+        run = fit(recipe["model"], recipe["data"], run_folder, **settings)
+    except KeyboardInterrupt as stop:  # said here, since typer drops the words
+        errors.print(str(stop) or "stopped at once; the last checkpoint is whole", markup=False)
+        raise typer.Exit(130) from None
     if os.environ.get("RANK", "0") == "0":
         last = run.history[-1] if run.history else {}
         losses = ", ".join(f"{k} {v:.4g}" for k, v in last.items() if k not in ("step", "seconds", "images_per_second"))
@@ -310,9 +313,7 @@ def _write(samples: Tensor, out: Path, columns: int | None = None) -> None:
 
 
 def main() -> None:
-    """Run the command; a refusal is one line and exit code 2, an interruption exit code 130."""
-    main_process = os.environ.get("RANK", "0") == "0"
-    errors = Console(stderr=True, highlight=False, quiet=not main_process, soft_wrap=True)
+    """Run the command; a refusal is one line and exit code 2."""
 
     def note(message: Warning | str, *_: Any, **__: Any) -> None:
         errors.print(f"note: {message}", markup=False)
@@ -322,9 +323,6 @@ def main() -> None:
         sys.exit(app(standalone_mode=False))
     except GenzooError as error:
         errors.print(f"error: {error}", markup=False)
-    except KeyboardInterrupt as stop:
-        errors.print(str(stop) or "stopped", markup=False)
-        sys.exit(130)
     except OSError as error:
         errors.print(f"error: {error}", markup=False)
     except Exception as error:

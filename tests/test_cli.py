@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -183,3 +185,20 @@ def test_evaluate_writes_a_table(genzoo_, run_folder):
     assert set(found) == {"reconstruction", "likelihood"}
     assert "50 held-out examples" in (run_folder / "report" / "evaluation.md").read_text()
     assert genzoo_("evaluate", run_folder, "likelihod")[0] == 2
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
+    command = [sys.executable, "-m", "genzoo", "train", str(RECIPES / "vae-digits.toml"), "--steps", "100000", "--out", "run"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    for _ in range(600):
+        if metrics.exists() and metrics.read_text():
+            break
+        time.sleep(0.1)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "stopped at step" in said
+    assert "--resume" in said
+    assert len(list((tmp_path / "run" / "checkpoints").glob("step-*.ckpt"))) == 1

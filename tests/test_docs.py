@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,11 @@ def test_every_registered_name_is_documented():
     text = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
     own = [(name, owner) for registry in registries.values() for name, (owner, *_) in registry.sources().items()]
     assert [name for name, owner in own if owner.distribution == "genzoo" and f"`{name}`" not in text] == []
+
+
+def test_every_training_setting_is_documented():
+    text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    assert [field.name for field in fields(Settings) if f"`{field.name}`" not in text] == []
 
 
 def test_pages_ask_nobody_else_for_anything():

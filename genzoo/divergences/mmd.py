@@ -81,9 +81,9 @@ class MMD(Divergence):
         """
         with torch.autocast(x.device.type, enabled=False):  # squared distances do not survive half precision
             dim = y.shape[-1] if isinstance(y, Tensor) else y.dim
-            x = ranks.gather(_sample(x, dim))
+            x = _sample(ranks.gather(x), dim)
             if isinstance(y, Tensor):
-                y = ranks.gather(_sample(y, dim))
+                y = _sample(ranks.gather(y), dim)
             unit = self._unit(y)
             if self.estimator == "analytic":
                 return self._analytic(x / unit, y, unit)

@@ -20,15 +20,19 @@ from genzoo.train.engine import Engine
 class Reports:
     """The losses since the last line of the log; they stay on the device until somebody asks."""
 
-    def __init__(self) -> None:
+    def __init__(self, alone: bool) -> None:
+        self.alone = alone
         self.values: dict[str, list[Tensor]] = {}
         self.rounds: dict[str, list[int]] = {}
 
-    def add(self, prefix: str, round: int, report: Mapping[str, Tensor]) -> None:
-        """Keep what a step reported."""
-        for key, value in report.items():
-            self.values.setdefault(prefix + key, []).append(value)
-        self.rounds.setdefault(prefix + "loss", []).append(round)
+    def _key(self, player: str, name: str) -> str:
+        return name if self.alone else f"{player}/{name}"
+
+    def add(self, player: str, round: int, report: Mapping[str, Tensor]) -> None:
+        """Keep what a step reported; a game of several players says whose it is."""
+        for name, value in report.items():
+            self.values.setdefault(self._key(player, name), []).append(value)
+        self.rounds.setdefault(player, []).append(round)
 
     def check(self, last_good: Path | None) -> None:
         """Stop where a loss was not finite, naming the player, the step and the way back.
@@ -36,14 +40,14 @@ class Reports:
         Raises:
             TrainingError: some loss is NaN or infinite.
         """
-        for key, rounds in self.rounds.items():
-            losses = torch.stack(self.values[key])
+        for player, rounds in self.rounds.items():
+            losses = torch.stack(self.values[self._key(player, "loss")])
             finite = torch.isfinite(losses)
             if not bool(finite.all()):
                 first = int((~finite).nonzero()[0])
                 way = f"The last good checkpoint is {last_good}." if last_good else "There is no checkpoint before it."
                 raise TrainingError(
-                    f"{key} was {float(losses[first])} at step {rounds[first] + 1}. {way} "
+                    f"the loss of player {player!r} was {float(losses[first])} at step {rounds[first] + 1}. {way} "
                     "Lower the learning rate, or set train.clip, and start again."
                 )
 

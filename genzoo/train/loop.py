@@ -44,7 +44,7 @@ def fit(
     players: Mapping[str, Mapping[str, Any]] | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: bool = False,
+    progress: bool = True,
     **settings: Any,
 ) -> Run:
     """Train a model on data.
@@ -57,7 +57,7 @@ def fit(
         players: player -> settings of its optimizer that replace the model's (`{"critic": {"lr": 1e-4}}`).
         resume: go on from the newest checkpoint in `out`, to `steps` in all; start over where there is none.
         overwrite: remove the run that is in `out` first.
-        progress: show a progress bar.
+        progress: show a progress bar, on a terminal.
         **settings: as in `genzoo.train.settings.Settings` (`steps`, `batch_size`, `seed`, `device`, ...).
 
     Returns:
@@ -112,13 +112,12 @@ class Session:
         self.trainers = trainers(model, overrides, engine, settings)
         self.ownership = Ownership(model, self.trainers)
         self.by_name = {trainer.player.name: trainer for trainer in self.trainers}
-        self.prefix = {name: f"{name}/" if len(self.trainers) > 1 else "" for name in self.by_name}
         self.stream = Stream(
             dataset, model.inputs, settings.batch_size, seed=settings.seed, device=engine.device, rank=engine.rank,
             size=engine.size, resident=settings.resident,
         )  # fmt: skip
         self.average = settings.ema and AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
-        self.reports = Reports()
+        self.reports = Reports(alone=len(self.trainers) == 1)
         self.history = History(folder.path if folder is not None and engine.main else None)
         self.checkpoints = None if folder is None else Checkpoints(folder.checkpoints, settings.keep)
         self.total = settings.total(self.stream.batches_per_epoch, self._batches(0))
@@ -272,7 +271,7 @@ class Session:
     def _update(self, player: Player, batch: Batch) -> None:
         self.ownership.give(player.name)
         report = self.by_name[player.name].step(batch, self.round / self.total)
-        self.reports.add(self.prefix[player.name], self.round, report)
+        self.reports.add(player.name, self.round, report)
 
     def _cast(self, batch: Batch) -> Batch:
         if isinstance(batch, torch.Tensor):

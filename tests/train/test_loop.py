@@ -158,7 +158,7 @@ def test_overrides_of_a_players_optimizer():
 
 
 def test_a_nan_names_the_player_and_the_step_and_keeps_the_last_good_checkpoint(tmp_path):
-    with pytest.raises(TrainingError, match=r"loss was nan at step 6\. The last good checkpoint is .*step-000004"):
+    with pytest.raises(TrainingError, match=r"player 'mean' was nan at step 6\. The last good checkpoint is .*step-000004"):
         genzoo.fit({"name": "test-mean", "nan_at": 6}, DATA, tmp_path / "run", steps=20, batch_size=8, checkpoint=4, log=100)
     assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-000004.ckpt"]
 

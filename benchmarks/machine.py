@@ -1,0 +1,44 @@
+"""What a measurement was made on, and the page that says what was measured."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+INSTALL = "pip install --no-deps --target build/peers -r benchmarks/requirements.txt, then PYTHONPATH=build/peers"
+
+
+def cpu() -> str:
+    """The processor's name."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = (line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or "unknown CPU")
+
+
+def machine() -> dict[str, Any]:
+    """Processor, system and versions."""
+    return {
+        "cpu": cpu(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+    }
+
+
+def words(found: Mapping[str, Any]) -> str:
+    """The machine in a sentence."""
+    return f"{found['cpu']}, {found['system']}, Python {found['python']}, torch {found['torch']}, pythae 0.1.2."
+
+
+def write(out: Path, result: Mapping[str, Any], page: str) -> None:
+    """Write the numbers as JSON and the page as Markdown, and print the page."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
+    out.with_suffix(".md").write_text(page)
+    print(page)

@@ -1,0 +1,181 @@
+"""What the trainer costs: images a second of `genzoo.fit` against a loop written by hand, and against pythae's trainer.
+
+The hand-written loop has the same model, the same fused optimizer and the same data on the device, and nothing else: no seeds a
+step, no log, no ownership. Segments interleave in one process, in alternating order, so that a busy machine disturbs all alike.
+
+Run it as `PYTHONPATH=build/peers python benchmarks/train_overhead.py`; `benchmarks/requirements.txt` says how to fill that folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from machine import INSTALL, machine, words, write
+from torch import Tensor
+
+import genzoo
+
+BATCH = 128
+CASES: dict[str, tuple[dict[str, Any], int]] = {
+    "VAE, mlp": ({"name": "vae"}, 300),
+    "VAE, conv": ({"name": "vae", "encoder": "conv", "decoder": "conv"}, 90),
+    "WAE-MMD, mlp": ({"name": "wae-mmd"}, 300),
+}
+"""Model and steps a segment."""
+
+
+def images(rows: int = 12800) -> Tensor:
+    """Fashion-MNIST where it is installed, else noise: the speed is the same."""
+    try:
+        return torch.as_tensor(genzoo.build("fashion-mnist", "datasets").train["x"])[:rows]
+    except genzoo.GenzooError:
+        return torch.randint(0, 256, (rows, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def by_hand(table: Mapping[str, Any], data: Tensor, steps: int) -> Callable[[], object]:
+    def train() -> None:
+        torch.manual_seed(0)
+        model = genzoo.build(table, shape=tuple(data.shape[1:])).to(data.device)
+        settings = {k: v for k, v in model.players()[0].optimizer.items() if k != "name"}
+        optimizer = torch.optim.Adam(model.parameters(), fused=True, **settings)
+        batches = len(data) // BATCH
+        for step in range(steps):
+            if step % batches == 0:
+                order = torch.randperm(len(data)).to(data.device)
+            place = step % batches * BATCH
+            x = data.index_select(0, order[place : place + BATCH]).float().div_(255)
+            optimizer.zero_grad()
+            model.loss(x)["loss"].backward()
+            optimizer.step()
+
+    return train
+
+
+def by_fit(table: Mapping[str, Any], data: Tensor, steps: int) -> Callable[[], object]:
+    return lambda: genzoo.fit(table, data, steps=steps, batch_size=BATCH, device=str(data.device), progress=False)
+
+
+def by_pythae(data: Tensor, steps: int) -> Callable[[], object]:
+    """One epoch of pythae's trainer, on as many images as `steps` batches have, with its default nets."""
+    try:
+        from pythae.data.datasets import BaseDataset
+        from pythae.models import WAE_MMD, WAE_MMD_Config
+        from pythae.trainers import BaseTrainer, BaseTrainerConfig
+    except ModuleNotFoundError as error:
+        raise SystemExit(f"{error}. To compare with pythae: {INSTALL}") from None
+    x = data[: steps * BATCH].float() / 255
+    dataset = BaseDataset(x, torch.zeros(len(x)))
+
+    def train() -> None:
+        torch.manual_seed(0)
+        model = WAE_MMD(WAE_MMD_Config(input_dim=tuple(data.shape[1:]), latent_dim=16))
+        with tempfile.TemporaryDirectory() as folder:
+            config = BaseTrainerConfig(
+                output_dir=folder,
+                num_epochs=1,
+                per_device_train_batch_size=BATCH,
+                learning_rate=1e-3,
+                no_cuda=data.device.type == "cpu",
+            )
+            trainer = BaseTrainer(model, dataset, training_config=config)
+            trainer.prepare_training()
+            trainer.model.train()
+            trainer.train_step(1)
+
+    return train
+
+
+def race(names: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, list[float]]]:
+    """CPU and wall seconds of each segment; the first round warms up and is dropped."""
+    found: dict[str, dict[str, list[float]]] = {name: {"cpu": [], "wall": []} for name in names}
+    for turn in range(rounds + 1):
+        order = list(names.items())
+        for name, segment in order if turn % 2 else order[::-1]:
+            wall, cpu = time.perf_counter(), time.process_time()
+            segment()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if turn:
+                found[name]["cpu"].append(time.process_time() - cpu)
+                found[name]["wall"].append(time.perf_counter() - wall)
+    return found
+
+
+def ratio(found: Mapping[str, Mapping[str, list[float]]], ours: str, theirs: str, clock: str) -> float:
+    """Median over rounds of our images a second over theirs."""
+    return statistics.median(b / a for a, b in zip(found[ours][clock], found[theirs][clock], strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; on a GPU the wall ratio is the one that counts")
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/train-overhead"))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    data = images().to(options.device)
+    rows = []
+    for case, (table, steps) in CASES.items():
+        found = race({"genzoo": by_fit(table, data, steps), "by hand": by_hand(table, data, steps)}, options.rounds)
+        rows.append(row(case, "by hand", found, steps))
+    steps = 100
+    net = {"name": "mlp", "hidden": [512]}
+    same = {"name": "wae-mmd", "latent_dim": 16, "encoder": net, "decoder": net}
+    found = race({"genzoo": by_fit(same, data, steps), "pythae": by_pythae(data, steps)}, options.rounds)
+    rows.append(row("WAE-MMD, pythae's default nets", "pythae", found, steps))
+    command = f"PYTHONPATH=build/peers python benchmarks/train_overhead.py --device {options.device}"
+    result = {
+        **machine(),
+        "command": command,
+        "device": device_name(options.device),
+        "rounds": options.rounds,
+        "threads": options.threads,
+        "rows": rows,
+    }
+    write(options.out, result, page(result))
+
+
+def row(case: str, other: str, found: Mapping[str, Mapping[str, list[float]]], steps: int) -> dict[str, Any]:
+    cpu = {name: statistics.median(times["cpu"]) for name, times in found.items()}
+    rates = {name: steps * BATCH / seconds for name, seconds in cpu.items()}
+    ratios = {clock: ratio(found, "genzoo", other, clock) for clock in ("cpu", "wall")}
+    return {"case": case, "other": other, "images_per_cpu_second": rates, "ratio": ratios}
+
+
+def device_name(device: str) -> str:
+    return torch.cuda.get_device_name() if device.startswith("cuda") else device
+
+
+def page(result: Mapping[str, Any]) -> str:
+    lines = [
+        "# What the trainer costs",
+        "",
+        f"Images a CPU second of `genzoo.fit`, its start and end included, and of what it is compared with: 28x28 images, batch {BATCH},",
+        f"{result['threads']} thread, medians of {result['rounds']} interleaved rounds in one process. Above 1, genzoo is faster. The loop by",
+        "hand has the same model, loss, data on the device and fused Adam; pythae's trainer has its default nets, of the same sizes,",
+        "and a kernel that computes distances anew for each scale.",
+        "",
+        words(result) + f" Trained on: {result['device']}.",
+        "",
+        "| case | against | genzoo, images/s | theirs, images/s | ratio of CPU time | ratio of wall time |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for found in result["rows"]:
+        rates = found["images_per_cpu_second"]
+        lines.append(
+            f"| {found['case']} | {found['other']} | {rates['genzoo']:,.0f} | {rates[found['other']]:,.0f} "
+            f"| {found['ratio']['cpu']:.3f} | {found['ratio']['wall']:.3f} |"
+        )
+    return "\n".join([*lines, "", "```", result["command"], "```", ""])
+
+
+if __name__ == "__main__":
+    main()
