@@ -6,8 +6,6 @@ Run it as `PYTHONPATH=build/peers python benchmarks/mmd.py`; `benchmarks/require
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -16,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from machine import INSTALL, machine, words, write
 from torch import Tensor
 
 from genzoo.divergences.mmd import MMD
@@ -24,7 +23,6 @@ from genzoo.priors.simple import Normal
 DIM, SCALES = 8, (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 SIZES = (100, 128, 300, 1000, 3000, 10000)
 PYTHAE_LIMIT = 2 * 2**30  # bytes; it keeps 21 tensors of n x n x dim for the gradient
-INSTALL = "pip install --no-deps --target build/peers -r benchmarks/requirements.txt, then PYTHONPATH=build/peers"
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -117,14 +115,6 @@ def peak() -> float:
     return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
 
 
-def cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next(
-        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor() or "unknown CPU"
-    )
-
-
 def page(result: dict) -> str:
     def show(value: float | None, form: str) -> str:
         return "-" if value is None else format(value, form)
@@ -137,7 +127,7 @@ def page(result: dict) -> str:
         "the prior in closed form instead of samples. pythae keeps 21 tensors of n x n x dim for the gradient; where these",
         "exceed 2 GiB it was not run.",
         "",
-        f"{result['cpu']}, {result['system']}, Python {result['python']}, torch {result['torch']}, pythae 0.1.2.",
+        words(result),
         "",
         "| n | genzoo, ms | analytic, ms | pythae, ms | pythae / genzoo | genzoo, MiB | analytic, MiB | pythae, MiB |",
         "|--:|--:|--:|--:|--:|--:|--:|--:|",
@@ -175,10 +165,7 @@ def main() -> None:
         return
     pythae()  # or say how to get it, before anything is measured
     result = {
-        "cpu": cpu(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
+        **machine(),
         "command": "PYTHONPATH=build/peers python benchmarks/mmd.py",
         "rows": [
             {
@@ -191,10 +178,7 @@ def main() -> None:
             for n in options.sizes
         ],
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n")
-    options.out.with_suffix(".md").write_text(page(result))
-    print(page(result))
+    write(options.out, result, page(result))
 
 
 if __name__ == "__main__":

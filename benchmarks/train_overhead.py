@@ -3,7 +3,8 @@
 The hand-written loop has the same model, the same fused optimizer and the same data on the device, and nothing else: no seeds a
 step, no log, no ownership. Segments interleave in one process, in alternating order, so that a busy machine disturbs all alike.
 
-Run it as `PYTHONPATH=build/peers python benchmarks/train_overhead.py`; `benchmarks/requirements.txt` says how to fill that folder.
+Run it as `PYTHONPATH=build/peers python benchmarks/train_overhead.py`, with `--device cuda` on a GPU;
+`benchmarks/requirements.txt` says how to fill that folder.
 """
 
 from __future__ import annotations
@@ -158,10 +159,10 @@ def page(result: Mapping[str, Any]) -> str:
     lines = [
         "# What the trainer costs",
         "",
-        f"Images a CPU second of `genzoo.fit`, its start and end included, and of what it is compared with: 28x28 images, batch {BATCH},",
-        f"{result['threads']} thread, medians of {result['rounds']} interleaved rounds in one process. Above 1, genzoo is faster. The loop by",
-        "hand has the same model, loss, data on the device and fused Adam; pythae's trainer has its default nets, of the same sizes,",
-        "and a kernel that computes distances anew for each scale.",
+        "Images a CPU second of `genzoo.fit`, its start and end included, and of what it is compared with: 28x28 images, batch",
+        f"{BATCH}, {result['threads']} thread, medians of {result['rounds']} interleaved rounds in one process. Above 1, genzoo",
+        "is faster. The loop by hand has the same model, loss, data on the device and fused Adam; pythae's trainer has its",
+        "default nets, of the same sizes, and a kernel that computes distances anew for each scale.",
         "",
         words(result) + f" Trained on: {result['device']}.",
         "",

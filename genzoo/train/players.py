@@ -34,7 +34,8 @@ class PlayerTrainer:
         self.optimizer = make_optimizer(self.parameters, {**player.optimizer, **overrides}, f"players.{player.name}")
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.scaler = engine.scaler()
-        self.loss = torch.compile(player.loss) if settings.compile else player.loss
+        # with torch's own random numbers a compiled loss draws the noise that the eager one draws
+        self.loss = torch.compile(player.loss, options={"fallback_random": True}) if settings.compile else player.loss
         self.count = 0
 
     def steps(self, round: int) -> int:

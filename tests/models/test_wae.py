@@ -36,6 +36,14 @@ def test_penalty_is_the_sum_of_absolute_log_variances(x):
     assert wae.encode(x)[0].tolist() == pytest.approx([0.3, -0.2])
 
 
+def test_codes_of_a_random_encoder_are_drawn():
+    torch.manual_seed(0)
+    wae = WAEMMD(2, random_encoder=True, encoder=LINEAR, shape=(5,))
+    for parameter in wae.encoder.parameters():  # q(z | x) is the prior
+        nn.init.zeros_(parameter)
+    assert abs(wae.loss(torch.rand(1000, 5))["mmd"].item()) < 0.02
+
+
 def test_only_a_random_encoder_has_a_posterior():
     assert hasattr(WAEMMD(2, random_encoder=True, shape=(5,)), "posterior")
     assert not hasattr(WAEMMD(2, shape=(5,)), "posterior")

@@ -206,6 +206,14 @@ def test_every_precision_trains(precision):
     assert bool(torch.isfinite(weights(model)).all())
 
 
+def test_compiled_losses_train_as_eager_ones_do():
+    data = torch.rand(32, 6, generator=torch.Generator().manual_seed(1))
+    net = {"name": "mlp", "hidden": [8]}
+    table = {"name": "vae", "latent_dim": 2, "encoder": net, "decoder": net}
+    eager, compiled = (genzoo.fit(table, data, steps=3, batch_size=16, compile=on, precision="64-true") for on in (False, True))
+    torch.testing.assert_close(weights(eager.model), weights(compiled.model), rtol=1e-6, atol=1e-8)
+
+
 def test_epochs_count_rounds_by_the_batches_that_a_round_reads():
     assert genzoo.fit(Mean(), DATA, epochs=3, batch_size=8).steps == 15
     assert genzoo.fit(Game(critic_steps=5), DATA, epochs=3, batch_size=8).steps == 3
