@@ -66,10 +66,16 @@ def build(spec: Any, kind: str = "models", /, *, at: str | None = None, **contex
         for key, value in context.items():
             if key in settings and not _same(settings[key], value):
                 raise SettingError(f"{'.'.join(place)}.{key} = {settings[key]!r} where its owner needs {value!r}; leave it out")
-        arguments = check(target, {**settings, **context}, label, ".".join(place))
+        named = {key: _named(value, known.default) for key, known in parameters(target).items() if (value := settings.get(key))}
+        arguments = check(target, {**settings, **named, **context}, label, ".".join(place))
         part = target(**arguments)
     note(part, Made(kind, name, filled(target, arguments), frozenset(context)))
     return part
+
+
+def _named(value: Any, default: Any) -> Any:
+    """A slot's table that gives settings only is one of the slot's default, if that is a bare name."""
+    return {"name": default, **value} if isinstance(value, Mapping) and isinstance(default, str) else value
 
 
 def note(part: Any, made: Made) -> None:

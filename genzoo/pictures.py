@@ -21,7 +21,7 @@ def sheet(images: Tensor, columns: int | None = None, side: int = 640) -> Any:
 
     Example:
         >>> sheet(torch.rand(6, 1, 8, 8), columns=3, side=54).size
-        (56, 38)
+        (54, 36)
     """
     from PIL import Image
 

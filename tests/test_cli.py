@@ -118,6 +118,14 @@ def test_a_batch_of_one_is_refused_where_a_model_needs_pairs(genzoo_, tmp_path):
     assert (code, "n >= 2" in text, len(text.strip().splitlines())) == (2, True, 1), text
 
 
+def test_settings_of_a_slot_need_no_name(genzoo_, tmp_path):
+    code, text = genzoo_("train", RECIPES / "vae-digits.toml", "--steps", 1, "model.prior.scale=2.0", "--out", tmp_path / "run")
+    assert code == 0, text
+    assert 'name = "normal"\nscale = 2.0' in (tmp_path / "run" / "recipe.toml").read_text()
+    code, text = genzoo_("train", RECIPES / "vae-digits.toml", "model.prior.components=2", "--out", tmp_path / "other")
+    assert (code, "model.prior 'normal' has no setting 'components'" in text) == (2, True)
+
+
 def test_malformed_recipes_are_named_with_the_line(genzoo_, tmp_path):
     bad = tmp_path / "bad.toml"
     for text, words in [
