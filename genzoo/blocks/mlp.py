@@ -32,7 +32,7 @@ class MLPEncoder(Encoder):
         shape: Shape,
         dim: Positive,
         hidden: tuple[Positive, ...] = (512, 256),
-        activation: Activation = "relu",
+        activation: Activation = "silu",
         norm: VectorNorm = "none",
     ) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class MLPDecoder(Decoder):
         dim: Positive,
         shape: Shape,
         hidden: tuple[Positive, ...] = (512, 256),
-        activation: Activation = "relu",
+        activation: Activation = "silu",
         norm: VectorNorm = "none",
     ) -> None:
         super().__init__()

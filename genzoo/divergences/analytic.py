@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_NODES = 48
+_NODES_PER_DECADE = 24
 
 
 def gaussian_kernels(kernel: str, scales: tuple[float, ...]) -> tuple[Tensor, Tensor]:
     r"""The rates \( a_q \) and masses \( c_q \) of a kernel as a mixture of Gaussian kernels, `(Q,)` each.
 
     The inverse multiquadratics are \( \sum_s s / (s + r^2) = \int_0^\infty e^{-a r^2} \sum_s s e^{-sa} \, da \), by Gauss and
-    Legendre's rule in u after \( a = \tau (u / (1 - u))^2 \). All scales share the nodes, good to 1e-7 over two decades.
+    Legendre's rule in u after \( a = \tau (u / (1 - u))^2 \). All scales share the nodes, whose number grows with the
+    decades that they span: good to 1e-6.
 
     Example:
         >>> a, c = gaussian_kernels("imq", (0.5, 2.0))
@@ -27,7 +28,8 @@ def gaussian_kernels(kernel: str, scales: tuple[float, ...]) -> tuple[Tensor, Te
     s = np.array(scales)[:, None]
     if kernel == "rbf":
         return torch.tensor(1 / s[:, 0]).to(torch.get_default_dtype()), torch.ones(len(scales))
-    x, weight = np.polynomial.legendre.leggauss(_NODES)
+    decades = max(2, int(np.ceil(np.log10(s.max() / s.min()))))
+    x, weight = np.polynomial.legendre.leggauss(_NODES_PER_DECADE * decades)
     odds = (1 + x) / (1 - x)
     tau = 1 / np.sqrt(s.min() * s.max())
     a = tau * odds**2

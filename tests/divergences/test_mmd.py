@@ -91,7 +91,7 @@ def test_default_bandwidth_is_twice_the_variance():
     assert float(MMD()(x, y)) == pytest.approx(plain_mmd(x.tolist(), y.tolist(), c=c), abs=1e-12)
     prior = Uniform(2, 0.0, 3.0).double()
     torch.manual_seed(5)
-    value = MMD()(x, prior)
+    value = MMD(estimator="sampled")(x, prior)
     torch.manual_seed(5)
     z = prior.sample(5)
     assert float(value) == pytest.approx(plain_mmd(x.tolist(), z.tolist(), c=2 * 2 * 3.0**2 / 12), abs=1e-12)
@@ -100,7 +100,7 @@ def test_default_bandwidth_is_twice_the_variance():
 def test_strata_are_weighted():
     prior, x = uneven(), torch.randn(7, 2).double()
     torch.manual_seed(5)
-    value = MMD(bandwidth=3.0)(x, prior)
+    value = MMD(estimator="sampled", bandwidth=3.0)(x, prior)
     torch.manual_seed(5)
     z, w = (t.detach().tolist() for t in prior.strata(7))
     points = x.tolist()
@@ -219,7 +219,7 @@ def test_sampled_gradients_of_a_mixture_average_to_the_analytic_ones():
     prior, x = uneven(), torch.randn(20, 2).double()
     parameters = tuple(prior.parameters())
     exact = torch.autograd.grad(MMD(estimator="analytic").double()(x, prior), parameters)
-    sampled = [torch.autograd.grad(MMD()(x, prior), parameters) for _ in range(300)]
+    sampled = [torch.autograd.grad(MMD(estimator="sampled")(x, prior), parameters) for _ in range(300)]
     for name, expected, *found in zip(("logits", "means", "log_scales"), exact, *sampled, strict=True):
         found = torch.stack(found)
         error = (found.mean(dim=0) - expected).abs() / (found.std(dim=0) / math.sqrt(300) + 1e-7)
@@ -292,3 +292,24 @@ def test_rebuilds_from_its_config():
     mmd = build({"name": "mmd", "kernel": "rbf", "scales": [1, 2]}, "divergences")
     assert mmd.scales == (1.0, 2.0)
     assert build(mmd.config, "divergences").config == mmd.config
+
+
+def test_auto_is_analytic_where_that_is_possible():
+    """An analytic value does not depend on the random state, a sampled one does."""
+    x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    for kernel, prior, analytic in [
+        ("imq", NormalPrior(2), True),
+        ("rbf", MixtureOfGaussians(2), True),
+        ("imq", Uniform(2), False),
+        ("quadratic", NormalPrior(2), False),
+    ]:
+        values = {MMD(kernel)(x, prior).item() for _ in range(3)}
+        assert (len(values) == 1) == analytic, (kernel, prior)
+
+
+def test_the_quadrature_holds_for_scales_that_span_decades():
+    for scales in ((1.0,), (0.1, 10.0), (1e-3, 1.0, 1e3)):
+        rates, masses = gaussian_kernels("imq", scales)
+        squared = torch.logspace(-4, 4, 200)[:, None]
+        exact = sum(s / (s + squared[:, 0]) for s in scales)
+        torch.testing.assert_close((masses * torch.exp(-rates * squared)).sum(1), exact, rtol=0, atol=1e-5)
