@@ -13,8 +13,8 @@ from genzoo.data.stream import once
 from genzoo.pictures import can_plot, draw
 from genzoo.ranks import as_rank, reseed
 
-SHEET = 64
-"""Samples on a sheet."""
+IMAGES, POINTS = 64, 1000
+"""Samples on a sheet, and in a scatter plot."""
 
 
 def held_out(dataset: Dataset, columns: Sequence[str], n: int, model: Model) -> Batch:
@@ -33,7 +33,8 @@ def given(model: Model, dataset: Dataset, n: int) -> dict[str, Any]:
 
 def picture(model: Model, dataset: Dataset, seed: int) -> Any:
     """A sheet of samples from noise that depends on the seed alone, or None where the samples make no picture."""
-    n = min(SHEET, dataset.rows("test" if dataset.test else "train")) if model.given else SHEET
+    n = POINTS if len(dataset.shape) == 1 else IMAGES
+    n = min(n, dataset.rows("test" if dataset.test else "train")) if model.given else n
     with _evaluating(model), as_rank(0, 1):
         reseed(model.like.device, seed, "samples")
         samples = model.sample(n, **given(model, dataset, n))
