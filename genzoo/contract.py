@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from genzoo.build import Made, check, config, filled, note, settings_of
 from genzoo.dataset import Dataset, Shape, is_image
+from genzoo.errors import SettingError
 
 Batch = Tensor | Mapping[str, Tensor]
 """What a loss gets: a tensor where a model has one input, else a mapping from input to tensor."""
@@ -182,14 +183,14 @@ class Prior(Configurable):
         """`n` draws, `(n, dim)`; differentiable in the prior's parameters where it is learned and that is possible."""
         raise NotImplementedError(f"{type(self).__name__} has no sample(n)")
 
-    def log_prob(self, z: Tensor) -> Tensor:
+    def log_prob(self, z: Tensor) -> Tensor:  # noqa: ARG002
         """Log-density in nats, `(batch, dim)` -> `(batch,)`."""
-        raise NotImplementedError(f"{type(self).__name__} has no density")
+        raise SettingError(f'{type(self).__name__} has no density; take a prior that has one, such as "normal" or "mog"')
 
     @property
     def variance(self) -> Tensor:
         """The variance of each coordinate, `(dim,)`."""
-        raise NotImplementedError(f"{type(self).__name__} does not state its variance")
+        raise SettingError(f"{type(self).__name__} does not state its variance; give it a `variance` of shape (dim,)")
 
     def strata(self, n: int) -> tuple[Tensor, Tensor]:
         r"""A stratified sample for expectations: draws `(K, m, dim)` with K * m >= n, and the strata's weights `(K,)`.
