@@ -53,22 +53,26 @@ class KL(Divergence):
         gaussian = _gaussian(prior)
         if law is not None and gaussian is not None and self.estimator != "monte-carlo":
             mean, std = gaussian
-            ratio = (law.stddev / std).square()
-            return 0.5 * (ratio + ((law.mean - mean) / std).square() - 1 - ratio.log()).sum(dim=1)
+            ratio = law.stddev / std  # its logarithm is taken before the square, which underflows
+            return (0.5 * (ratio.square() + ((law.mean - mean) / std).square() - 1) - ratio.log()).sum(dim=1)
         if self.estimator == "closed-form":
             raise SettingError(
-                f"KL has no closed form between {q} and {type(prior).__name__}, only between diagonal Gaussians; "
+                f"KL has no closed form between {_name(q)} and {type(prior).__name__}, only between diagonal Gaussians; "
                 'take estimator = "monte-carlo".'
             )
         if z is None:
             if law is None:
-                raise SettingError(f"KL draws from diagonal Gaussians only; hand it a draw z from {q}.")
+                raise SettingError(f"KL draws from diagonal Gaussians only; hand it a draw z from {_name(q)}.")
             z = law.mean + law.stddev * ranks.noise(*law.mean.shape, like=law.mean)
         return q.log_prob(z) - prior.log_prob(z)
 
 
 def _normal(q: Distribution) -> Normal | None:
     return q.base_dist if isinstance(q, Independent) and isinstance(q.base_dist, Normal) else None
+
+
+def _name(q: Distribution) -> str:
+    return type(getattr(q, "base_dist", q)).__name__
 
 
 def _gaussian(prior: Prior) -> tuple[Tensor, Tensor] | None:

@@ -13,6 +13,8 @@ from genzoo.divergences.analytic import expectation, gaussian_kernels
 from genzoo.divergences.kernels import RADIAL, energy
 from genzoo.errors import SettingError
 
+_ANALYTIC = 2**14  # components^2 * dim up to which the closed form costs milliseconds and megabytes
+
 
 class MMD(Divergence):
     r"""The squared maximum mean discrepancy, unbiased, hence negative at times where the laws are equal.
@@ -26,9 +28,10 @@ class MMD(Divergence):
             covariances too.
         scales: the factors \( s \) on \( C \). Their kernels are summed, not averaged, as in the authors' code; their paper has
             one scale.
-        estimator: what stands for a prior. `"sampled"`: as many draws as there are codes, from each stratum its share.
-            `"analytic"`: its expectations in closed form, which about halves the noise; for radial kernels, and priors that
-            are Gaussians or mixtures of them. `"auto"`: analytic where that is possible.
+        estimator: what stands for a prior. `"sampled"`: as many draws as there are codes, from a mixture equally many from
+            each component (two at least), weighted. `"analytic"`: its expectations in closed form, which about halves the noise;
+            for radial kernels, and priors that are Gaussians or mixtures of them; time and memory are O(K^2 dim) in the number
+            of components. `"auto"`: analytic where that is possible and cheap.
         bandwidth: \( C \), a squared distance. By default \( 2 \operatorname{tr} \operatorname{Cov}(y) \), the mean squared
             distance of two draws, from the prior or else from the sample `y`; a constant for gradients.
 
@@ -45,9 +48,6 @@ class MMD(Divergence):
         tensor(14.)
     """
 
-    rates: Tensor
-    masses: Tensor
-
     def __init__(
         self,
         kernel: Literal["imq", "rbf", "linear", "quadratic"] = "imq",
@@ -63,9 +63,7 @@ class MMD(Divergence):
                 f'estimator = "analytic" does not know the {kernel!r} kernel; take "imq" or "rbf", or estimator = "sampled".'
             )
         if kernel in RADIAL:
-            rates, masses = gaussian_kernels(kernel, self.scales)
-            self.register_buffer("rates", rates, persistent=False)
-            self.register_buffer("masses", masses, persistent=False)
+            self.rates, self.masses = gaussian_kernels(kernel, self.scales)  # as buffers they would be rounded to half precision
 
     def forward(self, x: Tensor, y: Tensor | Prior) -> Tensor:
         """The squared discrepancy of the global batch, the same on every rank.
@@ -85,22 +83,32 @@ class MMD(Divergence):
             x = _sample(ranks.gather(x), dim)
             if isinstance(y, Tensor):
                 y = _sample(ranks.gather(y), dim)
-            unit = self._unit(y)
-            if self.estimator == "analytic" or (self.estimator == "auto" and self.kernel in RADIAL and hasattr(y, "gaussians")):
+            unit = self._unit(y, x.dtype)
+            if self._in_closed_form(y):
                 return self._analytic(x / unit, y, unit)
-            z, weights = self._strata(y, len(x))
+            z, weights = (t.to(x.dtype) for t in self._strata(y, len(x)))
             points = torch.cat([x, z.flatten(0, 1)]) / unit
             signed = torch.cat([weights.new_ones(1), -weights])
             return energy(points, signed, (len(x), *[z.shape[1]] * len(z)), self.kernel, self.scales)
 
-    def _unit(self, y: Tensor | Prior) -> Tensor | float:
+    def _unit(self, y: Tensor | Prior, dtype: torch.dtype) -> Tensor | float:
         """The distance, the root of C, that becomes 1."""
         if self.kernel not in RADIAL:
             return 1.0
         if self.bandwidth is not None:
             return self.bandwidth**0.5
         variance = y.var(dim=0) if isinstance(y, Tensor) else y.variance
-        return (2 * variance.detach().sum()).clamp(min=torch.finfo(variance.dtype).eps).sqrt()
+        # the least is the root of the smallest number: where y are all equal, the squares of distances in this unit stay finite
+        return (2 * variance.detach().to(dtype).sum()).clamp(min=torch.finfo(dtype).tiny ** 0.5).sqrt()
+
+    def _in_closed_form(self, y: Tensor | Prior) -> bool:
+        if self.estimator != "auto":
+            return self.estimator == "analytic"
+        gaussians = getattr(y, "gaussians", None)
+        if self.kernel not in RADIAL or gaussians is None:
+            return False
+        _, means, _ = gaussians()
+        return len(means) * means.numel() <= _ANALYTIC
 
     @staticmethod
     def _strata(y: Tensor | Prior, n: int) -> tuple[Tensor, Tensor]:
@@ -120,7 +128,7 @@ class MMD(Divergence):
             raise SettingError(
                 f'estimator = "analytic" needs a prior made of Gaussians, not {type(y).__name__}; take estimator = "sampled".'
             )
-        weights, means, scales = gaussians()
+        weights, means, scales = (t.to(x.dtype) for t in gaussians())
         means, variances = means / unit, (scales / unit).square()
         rates, masses = self.rates.to(means), self.masses.to(means)
         within = energy(x, x.new_ones(1), (len(x),), self.kernel, self.scales)

@@ -15,6 +15,8 @@ from torch.nn.functional import normalize
 
 from genzoo.errors import SettingError
 
+_PAIRS = 2**25  # over all steps of a descent, some tenths of a second
+
 
 def ring(points: int, dim: int) -> Tensor:
     """Evenly on a circle in the first two coordinates.
@@ -71,7 +73,8 @@ def simplex(points: int, dim: int) -> Tensor:
 def spread(points: int, dim: int) -> Tensor:
     """As far from each other as they can be: a simplex, a ring, a line, or points that repel each other on a sphere.
 
-    The last is Thomson's problem, solved by descent on the inverse-square energy from fixed random directions.
+    The last minimise the Riesz energy of exponent 2, the sum of inverse squared distances, by descent from fixed random
+    directions; the more the points, the fewer the steps, as a step takes all pairs.
 
     Example:
         >>> spread(10, 8).norm(dim=1).round(decimals=6).unique()
@@ -82,11 +85,11 @@ def spread(points: int, dim: int) -> Tensor:
     if dim <= 2:
         return (grid if dim == 1 else ring)(points, dim)
     z = normalize(torch.randn(points, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
-    for step in range(200):
-        difference = z[:, None] - z
-        distance = difference.square().sum(dim=2).fill_diagonal_(math.inf)
-        force = (difference / distance.square()[..., None]).sum(dim=1)
-        z = normalize(z + 0.5 * (1 - step / 200) * force / force.norm(dim=1).max())
+    steps = min(200, _PAIRS // points**2)
+    for step in range(steps):
+        strength = (2 - 2 * z @ z.T).fill_diagonal_(math.inf).square().reciprocal()  # |x - y|^-4, on the unit sphere
+        force = strength.sum(dim=1, keepdim=True) * z - strength @ z
+        z = normalize(z + 0.5 * (1 - step / steps) * force / force.norm(dim=1).max())
     return z
 
 

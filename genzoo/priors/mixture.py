@@ -29,7 +29,8 @@ class MixtureOfGaussians(Prior):
         radius: of the sphere or the ring, half the side of the grid. By default what `scale` asks for.
         scale: the standard deviation of every component. By default a fifth of the distance between the nearest means. With
             neither radius nor scale the variance of a coordinate is 1 on average, as for the standard normal.
-        learn: weights, means and standard deviations are parameters, which start from the layout.
+        learn: weights, means and standard deviations are parameters, which start from the layout; the weight of a single
+            component is not, as it is always 1.
 
     Raises:
         SettingError: the layout has no room for so many components.
@@ -72,7 +73,7 @@ class MixtureOfGaussians(Prior):
             "log_scales": torch.full((components, dim), math.log(scale)),
         }
         for name, value in start.items():
-            if learn:
+            if learn and (components > 1 or name != "logits"):
                 self.register_parameter(name, nn.Parameter(value))
             else:
                 self.register_buffer(name, value)
@@ -99,6 +100,7 @@ class MixtureOfGaussians(Prior):
 
     def _joint(self, z: Tensor) -> Tensor:
         """`log w_k + log N(z; m_k, s_k)`, `(batch, K)`."""
+        # Written out, rather than torch's MixtureSameFamily: a single pass that `component` shares and that compiles whole.
         standard = (z[:, None] - self.means) * (-self.log_scales).exp()
         constant = self.logits.log_softmax(dim=0) - self.log_scales.sum(dim=1) - 0.5 * self.dim * math.log(2 * math.pi)
         return constant - 0.5 * standard.square().sum(dim=2)
@@ -122,7 +124,7 @@ class MixtureOfGaussians(Prior):
         """Fit weights, means and scales to codes `(n, dim)` by expectation-maximisation, in place; learned or not.
 
         Raises:
-            DataError: there are fewer codes than components, or of another size.
+            DataError: there are fewer codes than components, or of another size, or they are not finite, or all equal.
         """
         from sklearn.mixture import GaussianMixture
 
@@ -131,7 +133,14 @@ class MixtureOfGaussians(Prior):
                 f"a mixture of {len(self.logits)} components in {self.dim} dimensions cannot be fitted to codes of shape "
                 f"{tuple(codes.shape)}; it needs (n, {self.dim}) with n >= {len(self.logits)}."
             )
-        found = GaussianMixture(len(self.logits), covariance_type="diag", random_state=0).fit(codes.double().cpu().numpy())
+        codes = codes.double().cpu()
+        if bad := int((~codes.isfinite()).any(dim=1).sum()):
+            raise DataError(f"{bad} of {len(codes)} codes are not finite, so no mixture fits them; look at what was encoded.")
+        if (codes == codes[0]).all():
+            raise DataError(f"all {len(codes)} codes are equal, so no mixture fits them; the encoder ignores its input.")
+        floor = 1e-6 * float(codes.var(dim=0, correction=0).mean())  # of a component's variances, in the codes' own units
+        law = GaussianMixture(len(self.logits), covariance_type="diag", reg_covar=floor, random_state=0)
+        found = law.fit(codes.numpy())
         self.logits.copy_(torch.from_numpy(found.weights_).log())
         self.means.copy_(torch.from_numpy(found.means_))
         self.log_scales.copy_(torch.from_numpy(found.covariances_).log() / 2)

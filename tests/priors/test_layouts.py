@@ -60,6 +60,14 @@ def test_spread_beats_random_directions_and_repeats_itself():
     assert torch.equal(z, spread(10, 8))
 
 
+def test_spread_of_many_points():
+    z = spread(500, 8)
+    start = torch.nn.functional.normalize(torch.randn(500, 8).double())
+    torch.testing.assert_close(z.norm(dim=1), torch.ones(500).double())
+    assert distances(z).min() > 2 * distances(start).min()
+    assert torch.equal(z, spread(500, 8))
+
+
 def test_impossible_layouts_are_refused_with_a_way_out():
     with pytest.raises(SettingError, match=r"room for dim \+ 1 = 9 components, but components = 10"):
         simplex(10, 8)

@@ -150,7 +150,8 @@ def test_fit_is_scikit_learns(learn):
     torch.testing.assert_close(means[order], torch.tensor([[-3.0], [0.0], [4.0]]).double().expand(3, 2), rtol=0, atol=0.3)
     torch.testing.assert_close(scales[order], torch.tensor([[0.5], [1.0], [0.2]]).double().expand(3, 2), rtol=0.2, atol=0)
     torch.testing.assert_close(weights[order], torch.tensor([1 / 6, 1 / 2, 1 / 3]).double(), rtol=0, atol=0.03)
-    oracle = GaussianMixture(3, covariance_type="diag", random_state=0).fit(codes)
+    floor = 1e-6 * codes.var(axis=0).mean()
+    oracle = GaussianMixture(3, covariance_type="diag", random_state=0, reg_covar=floor).fit(codes)
     np.testing.assert_allclose(prior.log_prob(torch.from_numpy(codes)).detach(), oracle.score_samples(codes), atol=1e-9)
 
 
@@ -162,7 +163,25 @@ def test_fit_refuses_codes_that_cannot_be_fitted():
         prior.fit(torch.zeros(9, 4))
 
 
+def test_fit_refuses_codes_of_no_use():
+    codes = torch.randn(9, 2)
+    codes[3, 0], codes[5] = math.nan, math.inf
+    with pytest.raises(DataError, match="2 of 9 codes are not finite"):
+        MixtureOfGaussians(2, 3).fit(codes)
+    with pytest.raises(DataError, match="all 9 codes are equal"):
+        MixtureOfGaussians(2, 3).fit(torch.full((9, 2), 0.3))
+
+
+def test_fit_follows_the_scale_of_the_codes():
+    codes = torch.cat([torch.randn(60, 2) - 4, torch.randn(60, 2) + 4]).double()
+    large, small = (MixtureOfGaussians(2, 2).double().fit(s * codes) for s in (1.0, 1e-5))
+    torch.testing.assert_close(1e5 * small.means, large.means)
+    torch.testing.assert_close(1e5 * small.log_scales.exp(), large.log_scales.exp())
+
+
 def test_learned_or_fixed():
+    assert {name for name, _ in MixtureOfGaussians(2, 1, learn=True).named_parameters()} == {"means", "log_scales"}
+    assert set(MixtureOfGaussians(2, 1, learn=True).state_dict()) == {"logits", "means", "log_scales"}
     assert {name for name, _ in MixtureOfGaussians(2, learn=True).named_parameters()} == {"logits", "means", "log_scales"}
     fixed = MixtureOfGaussians(2)
     assert not list(fixed.parameters())

@@ -53,7 +53,7 @@ def test_sphere_in_one_dimension_is_two_points():
 
 
 def test_sphere_has_no_density():
-    with pytest.raises(NotImplementedError, match="Sphere has no density"):
+    with pytest.raises(SettingError, match="Sphere has no density"):
         Sphere(3).log_prob(torch.ones(1, 3))
 
 
