@@ -30,7 +30,7 @@ class ConvEncoder(Encoder):
         norm: norm of each level but the one that sees the data; `"spectral"` also of that one and of the output layer.
 
     Raises:
-        SettingError: `shape` is not that of an image, or too small for so many levels.
+        SettingError: `shape` is not that of an image, or too small for so many levels or for the norm.
 
     Example:
         >>> encoder = ConvEncoder(shape=(3, 25, 31), dim=2, channels=(4, 8))
@@ -48,7 +48,7 @@ class ConvEncoder(Encoder):
     ) -> None:
         super().__init__()
         self.shape, self.dim = shape, dim
-        height, width = _sizes(shape, channels)[-1]
+        height, width = _sizes(shape, channels, norm)[-1]
         edge = at_the_edge(norm)
         layers: list[nn.Module] = []
         for level, (inputs, outputs) in enumerate(pairwise((shape[0], *channels))):
@@ -72,7 +72,7 @@ class ConvDecoder(Decoder):
         norm: norm of each level but the one that makes the data; `"spectral"` also of that one.
 
     Raises:
-        SettingError: `shape` is not that of an image, or too small for so many levels.
+        SettingError: `shape` is not that of an image, or too small for so many levels or for the norm.
 
     Example:
         >>> decoder = ConvDecoder(dim=2, shape=(3, 25, 31), channels=(4, 8))
@@ -90,7 +90,7 @@ class ConvDecoder(Decoder):
     ) -> None:
         super().__init__()
         self.dim, self.shape = dim, shape
-        *sizes, (height, width) = _sizes(shape, channels)
+        *sizes, (height, width) = _sizes(shape, channels, norm)
         edge = at_the_edge(norm)
         layers = [weights(nn.Linear, dim, channels[-1] * height * width, norm), nn.Unflatten(1, (channels[-1], height, width))]
         levels = enumerate(zip(sizes, pairwise((shape[0], *channels)), strict=True))
@@ -117,7 +117,7 @@ class ConvCritic(Critic):
             allow; `"spectral"` also of the first and the output layer.
 
     Raises:
-        SettingError: `shape` is not that of an image, or too small for so many levels.
+        SettingError: `shape` is not that of an image, or too small for so many levels or for the norm.
 
     Example:
         >>> critic = ConvCritic(shape=(1, 8, 8), channels=(4, 8), norm="layer")
@@ -141,7 +141,7 @@ class ConvCritic(Critic):
         return self.encoder(x).squeeze(1)
 
 
-def _sizes(shape: Shape, channels: tuple[int, ...]) -> list[tuple[int, int]]:
+def _sizes(shape: Shape, channels: tuple[int, ...], norm: Norm) -> list[tuple[int, int]]:
     """Height and width at the data and after each level."""
     if not is_image(shape):
         raise SettingError(f"shape = {shape!r}: convolutions need images (C, H, W); take 'mlp' for data of other shapes.")
@@ -150,4 +150,10 @@ def _sizes(shape: Shape, channels: tuple[int, ...]) -> list[tuple[int, int]]:
     if not 1 <= len(channels) <= most:
         way_out = f"give 1 to {most} levels, or take 'mlp'." if most else "take 'mlp'."
         raise SettingError(f"channels = {channels!r}: each level halves images of {height} x {width}; {way_out}")
-    return [(height >> level, width >> level) for level in range(len(channels) + 1)]
+    sizes = [(height >> level, width >> level) for level in range(len(channels) + 1)]
+    if norm == "instance" and sizes[-1] == (1, 1):
+        raise SettingError(
+            f'norm = "instance" needs more than the one pixel that {len(channels)} levels leave of images of {height} x {width}; '
+            'give fewer channels, or take "layer".'
+        )
+    return sizes

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from genzoo.build import build
-from genzoo.contract import Metric, Part
+from genzoo.contract import Part, Prior
+from genzoo.metrics.one_input import OneInput
 
 
-class Codes(Metric):
+class Codes(OneInput):
     r"""The aggregate posterior \( q_Z = E_x\, q(z \mid x) \) against the prior \( p_Z \), as samples of equal size.
 
     A random encoder is represented by one draw for each example: its means alone are narrower than \( q_Z \).
@@ -22,9 +23,10 @@ class Codes(Metric):
 
     Returns:
         `squared_norm`: \( E \| z \|^2 / d_z \), which is 1 under the standard normal prior;
-        `divergence`: from the codes to the prior, the squared MMD by default;
         `mean_deviation`: \( \| E z - E z' \| \) with \( z' \) from the prior;
-        `covariance_deviation`: the Frobenius norm of \( \mathrm{Cov}\, z - \mathrm{Cov}\, z' \).
+        `covariance_deviation`: the Frobenius norm of \( \mathrm{Cov}\, z - \mathrm{Cov}\, z' \);
+        `divergence`: from the codes to the prior, the squared MMD by default; left out where the prior states no variance, which
+            sets the MMD's bandwidth.
 
     Example:
         >>> from genzoo import build
@@ -44,12 +46,14 @@ class Codes(Metric):
 
         z = torch.cat([code(x) for x in batches])
         drawn = model.prior.sample(len(z))
-        return {
+        values = {
             "squared_norm": z.square().mean().item(),
-            "divergence": self.divergence(z, model.prior).item(),
             "mean_deviation": (z.mean(0) - drawn.mean(0)).norm().item(),
             "covariance_deviation": (_covariance(z) - _covariance(drawn)).norm().item(),
         }
+        if getattr(type(model.prior), "variance", Prior.variance) is not Prior.variance:
+            values["divergence"] = self.divergence(z, model.prior).item()
+        return values
 
 
 def _covariance(z: Tensor) -> Tensor:

@@ -9,20 +9,22 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from genzoo.contract import Metric, Positive
+from genzoo.contract import Positive
+from genzoo.metrics.one_input import OneInput
 
 
-class Likelihood(Metric):
+class Likelihood(OneInput):
     r"""Mean log-likelihood in nats an example, and bits a dimension where data are discrete.
 
     \[ \text{bits per dim} = -\frac{\log p(x)}{D \log 2} + \log_2 L \]
 
-    where \( L \) is the number of levels of dequantised data, \( x = (k + u) / L \) with uniform \( u \), and the second term is
-    absent for binary data. Densities of data that are neither (8-bit images as they are) grow without bound: do not rank by them.
+    There are two cases. For a density of dequantised data, \( x = (k + u) / L \) with \( L \) levels and uniform \( u \). For a
+    probability of bits, which a model has that says `discrete`; there the second term is absent. Densities of data that are not
+    dequantised (bits, 8-bit images as they are) grow without bound: they have no bits, and do not rank by them.
 
     Arguments:
         samples: importance samples of the bound `log_prob_bound`, where a model has no exact likelihood.
-        levels: \( L \) of dequantised data; None where they are not.
+        levels: \( L \) of dequantised data; None where they are not. Of no use for data of zeros and ones, which are not.
 
     Returns:
         `log_prob` where it is exact, else `elbo` and, where the model has one, `log_prob_bound`; means over examples. With them
@@ -50,14 +52,15 @@ class Likelihood(Metric):
         totals: dict[str, float] = {}
         rows, binary = 0, True
         for x in batches:
-            rows += len(x)
+            rows += model.batch_size(x)
             binary = binary and bool(((x == 0) | (x == 1)).all())
             for name, nats in self._measure(model, x, exact).items():
                 totals[name] = totals.get(name, 0.0) + nats.double().sum().item()
         means = {name: total / rows for name, total in totals.items()}
-        if binary or self.levels:
+        levels = 1 if binary else self.levels
+        if levels and binary == getattr(model, "discrete", False):
             best = means["log_prob"] if exact else max(means.values())
-            bits = -best / (math.prod(model.shape) * math.log(2)) + math.log2(self.levels or 1)
+            bits = -best / (math.prod(model.shape) * math.log(2)) + math.log2(levels)
             means["bits_per_dim" if exact else "bits_per_dim_bound"] = bits
         return means
 

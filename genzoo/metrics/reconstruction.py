@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from genzoo.contract import Metric
+from genzoo.metrics.one_input import OneInput
 
 
-class Reconstruction(Metric):
+class Reconstruction(OneInput):
     r"""Squared error of reconstructions, \( \frac 1D \| x - \hat x \|^2 \): a pixel's, or a coordinate's.
 
     Returns:
@@ -31,5 +31,5 @@ class Reconstruction(Metric):
         total, rows = 0.0, 0
         for x in batches:
             total += (x - model.reconstruct(x)).double().square().sum().item()
-            rows += len(x)
+            rows += model.batch_size(x)
         return {"squared_error": total / (rows * math.prod(model.shape))}

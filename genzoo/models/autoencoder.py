@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from genzoo.build import build
-from genzoo.contract import Model, Part, Player, Shape, is_image
+from genzoo.contract import Divergence, Model, Part, Player, Shape, is_image
 from genzoo.ranks import noise
 
 
@@ -70,4 +71,10 @@ def diagonal_normal(features: Tensor) -> Independent[Normal]:
 
 def reparameterized(q: Independent[Normal]) -> Tensor:
     """One draw from each law of a batch, differentiable, and equal across rank counts."""
-    return q.mean + q.stddev * noise(*q.mean.shape, like=q.mean)
+    # q.stddev would be the root of a variance, whose gradient is infinite where that underflows
+    return q.mean + q.base_dist.scale * noise(*q.mean.shape, like=q.mean)
+
+
+def compares_laws(divergence: Divergence) -> bool:
+    """Whether a divergence is one of laws, `forward(q, prior, z)` with a draw from q, and not of samples, `forward(z, prior)`."""
+    return len(inspect.signature(divergence.forward).parameters) > 2

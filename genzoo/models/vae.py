@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Independent, Normal
 
 from genzoo.build import build
-from genzoo.contract import NonNegativeFloat, Part, Positive, PositiveFloat
-from genzoo.models.autoencoder import Autoencoder, diagonal_normal, reparameterized
+from genzoo.contract import NonNegativeFloat, Part, Positive, PositiveFloat, Prior
+from genzoo.errors import SettingError
+from genzoo.models.autoencoder import Autoencoder, compares_laws, diagonal_normal, reparameterized
 from genzoo.models.pyro_laws import pyro_law, pyro_prior
 from genzoo.ranks import gather, noise
 
@@ -35,8 +36,7 @@ class VAE(Autoencoder):
     over the last batches of training, since a bound may not choose \( \sigma \) after seeing the examples it speaks of.
 
     The Bernoulli likelihood is one for binary data only; for grey values its cross-entropy is a usual loss, but not a likelihood,
-    and has the entropy of the grey values as its floor. Its weaker pull on the codes can still make better samples: on
-    Fashion-MNIST it leaves them near the prior, where the optimal Gaussian reconstructs better and strays from the prior.
+    and has the entropy of the grey values as its floor.
 
     Arguments:
         latent_dim: \( d_z \), the number of latent coordinates.
@@ -45,9 +45,12 @@ class VAE(Autoencoder):
         beta: the weight of the KL; 1 is the ELBO. With a fixed sigma it equals a VAE of \( \sigma^2 \beta \), but for scale.
         encoder: a part of kind `"encoders"` with 2 * latent_dim outputs: means, then log-variances.
         decoder: a part of kind `"decoders"`.
-        prior: a part of kind `"priors"`, with a density.
+        prior: a part of kind `"priors"`, with a density that is positive everywhere: else the KL is infinite.
         divergence: a part of kind `"divergences"`, the estimator of the KL.
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
+
+    Raises:
+        SettingError: a prior without such a density, or a divergence that is not one of laws.
 
     References:
         Auto-Encoding Variational Bayes, Kingma and Welling, 2013, https://arxiv.org/abs/1312.6114
@@ -80,11 +83,33 @@ class VAE(Autoencoder):
         self.sigma = sigma
         self.beta = beta
         self.divergence = build(divergence, "divergences")
+        if not _positive_everywhere(self.prior):
+            raise SettingError(
+                f"prior = {type(self.prior).__name__}: a VAE needs a density that is positive everywhere, or its KL is infinite; "
+                'take "normal" or "mog", or the model "wae-mmd".'
+            )
+        if not compares_laws(self.divergence):
+            raise SettingError(
+                f"divergence = {type(self.divergence).__name__} compares samples, where a VAE compares each posterior with the "
+                'prior; take "kl", or the model "wae-mmd".'
+            )
         if likelihood == "gaussian" and sigma == "learned":
             self.log_sigma = nn.Parameter(torch.zeros(()))
         if likelihood == "gaussian" and sigma == "optimal":
             self.register_buffer("log_sigma", torch.zeros(()))
             self.register_buffer("batches_seen", torch.tensor(0))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Keeps the running sigma out of half precision, in which the steps of a mean over many batches round to nothing."""
+        super()._apply(fn, recurse)
+        if "log_sigma" in self._buffers:
+            self.log_sigma = self.log_sigma.to(torch.promote_types(self.log_sigma.dtype, torch.float32))
+        return self
+
+    @property
+    def discrete(self) -> bool:
+        """Whether the likelihood is a probability of bits, not a density."""
+        return self.likelihood == "bernoulli"
 
     def posterior(self, x: Tensor) -> Independent[Normal]:
         r"""\( q(z \mid x) \): a batch of diagonal normal laws on `(latent_dim,)`."""
@@ -115,8 +140,8 @@ class VAE(Autoencoder):
 
         It needs no gradient: at the optimum the loss is stationary in sigma.
         """
-        squares = gather(error.flatten(1).square().mean(1))
-        fitted = squares.mean().clamp(min=torch.finfo(error.dtype).eps).log() / 2
+        squares = gather(error.to(self.log_sigma).flatten(1).square().mean(1))
+        fitted = squares.mean().clamp(min=torch.finfo(squares.dtype).eps).log() / 2
         if self.training:
             self.batches_seen += 1
             self.log_sigma += (fitted - self.log_sigma) / self.batches_seen.clamp(max=_MEMORY)
@@ -153,15 +178,22 @@ class VAE(Autoencoder):
         Returns:
             `(batch,)`, nats.
 
+        Raises:
+            SettingError: there are no samples to average over.
+
         References:
             Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 2015, https://arxiv.org/abs/1509.00519
         """
-        q = self.posterior(x)
+        if samples < 1:
+            raise SettingError(f"log_prob_bound: samples = {samples}; take 1 or more.")
         total = x.new_full((len(x),), -math.inf)
+        if len(x) == 0:
+            return total
+        q = self.posterior(x)
         step = max(1, _AT_ONCE // len(x))
         for start in range(0, samples, step):
             k = min(step, samples - start)
-            z = q.mean[:, None] + q.stddev[:, None] * noise(len(x), k, self.latent_dim, like=x)
+            z = q.mean[:, None] + q.base_dist.scale[:, None] * noise(len(x), k, self.latent_dim, like=x)
             flat = z.flatten(0, 1)
             log_joint = self.conditional(flat).log_prob(x.repeat_interleave(k, 0)) + self.prior.log_prob(flat)
             log_weights = log_joint.view(-1, k) - q.log_prob(z.transpose(0, 1)).T
@@ -189,7 +221,7 @@ class VAE(Autoencoder):
 
         pyro.module("vae", self)
         with pyro.plate("batch", len(x)):
-            with pyro.poutine.scale(scale=self.beta):
+            with self._weighted():
                 z = pyro.sample("z", pyro_prior(self.prior, self.divergence))
             pyro.sample("x", pyro_law(self.conditional(z, fit=x)), obs=x)
 
@@ -197,5 +229,20 @@ class VAE(Autoencoder):
         """The encoder as a pyro program, `(batch, *shape)` -> the latent site `z`."""
         import pyro
 
-        with pyro.plate("batch", len(x)), pyro.poutine.scale(scale=self.beta):
+        with pyro.plate("batch", len(x)), self._weighted():
             pyro.sample("z", pyro_law(self.posterior(x)))
+
+    def _weighted(self) -> Any:
+        """The latent site weighs beta; pyro scales by positive numbers only, so a weight of 0 is a mask."""
+        from pyro import poutine
+
+        return poutine.scale(scale=self.beta) if self.beta else poutine.mask(mask=False)
+
+
+@torch.no_grad()
+def _positive_everywhere(prior: Prior) -> bool:
+    """Whether a prior has a density, and one that reaches far out."""
+    if getattr(type(prior), "log_prob", Prior.log_prob) is Prior.log_prob:
+        return False
+    like = next((t for t in (*prior.parameters(), *prior.buffers()) if t.is_floating_point()), torch.zeros(()))
+    return not prior.log_prob(like.new_full((1, prior.dim), 1e6)).isneginf().any()

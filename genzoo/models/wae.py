@@ -11,7 +11,7 @@ from torch.distributions import Independent, Normal
 from genzoo.build import build
 from genzoo.contract import NonNegativeFloat, Part, Positive, PositiveFloat
 from genzoo.errors import SettingError
-from genzoo.models.autoencoder import Autoencoder, diagonal_normal, reparameterized
+from genzoo.models.autoencoder import Autoencoder, compares_laws, diagonal_normal, reparameterized
 
 
 class WAEMMD(Autoencoder):
@@ -36,7 +36,7 @@ class WAEMMD(Autoencoder):
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     Raises:
-        SettingError: a variance penalty without a random encoder.
+        SettingError: a variance penalty without a random encoder, or a divergence that is not one of samples.
 
     References:
         Wasserstein Auto-Encoders, Tolstikhin, Bousquet, Gelly and Schoelkopf, 2018, https://arxiv.org/abs/1711.01558
@@ -76,6 +76,11 @@ class WAEMMD(Autoencoder):
         self.random_encoder = random_encoder
         self.variance_penalty = variance_penalty
         self.divergence = build(divergence, "divergences")
+        if compares_laws(self.divergence):
+            raise SettingError(
+                f"divergence = {type(self.divergence).__name__} compares each posterior with the prior, where wae-mmd compares "
+                'samples; take "mmd", or the model "vae".'
+            )
 
     @property
     def posterior(self) -> Callable[[Tensor], Independent[Normal]]:
@@ -86,13 +91,12 @@ class WAEMMD(Autoencoder):
 
     def loss(self, batch: Tensor) -> Mapping[str, Tensor]:
         """Squared error summed over pixels, the mean over `(batch, *shape)`, + weight * squared MMD (+ the variance penalty)."""
-        penalty = batch.new_zeros(())
-        if self.random_encoder:
-            q = self.posterior(batch)
-            z = reparameterized(q)
-            penalty = self.variance_penalty * q.variance.log().abs().sum(1).mean()
-        else:
-            z = self.encode(batch)
+        features = self.encoder(batch)
+        z = reparameterized(diagonal_normal(features)) if self.random_encoder else features
         reconstruction = (batch - self.decode(z)).square().flatten(1).sum(1).mean()
         mmd = self.divergence(z, self.prior)
-        return {"loss": reconstruction + self.weight * mmd + penalty, "reconstruction": reconstruction, "mmd": mmd}
+        loss = reconstruction + self.weight * mmd
+        if self.variance_penalty:
+            log_variance = features[:, self.latent_dim :]
+            loss = loss + self.variance_penalty * log_variance.abs().sum(1).mean()
+        return {"loss": loss, "reconstruction": reconstruction, "mmd": mmd}

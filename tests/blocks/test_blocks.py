@@ -178,6 +178,14 @@ def test_a_gradient_penalty_can_be_taken_by_transforms(norm):
         ),
         (lambda: ConvEncoder((3, 1, 5), 2), "channels = (32, 64): each level halves images of 1 x 5; take 'mlp'."),
         (lambda: ConvEncoder((1, 8, 8), 2, channels=()), "channels = (): each level halves images of 8 x 8; give 1 to 3 levels"),
+        *[
+            (make, 'norm = "instance" needs more than the one pixel that 2 levels leave of images of 4 x 7; give fewer channels')
+            for make in (
+                lambda: ConvEncoder((2, 4, 7), 2, norm="instance"),
+                lambda: ConvDecoder(2, (2, 4, 7), norm="instance"),
+                lambda: ConvCritic((2, 4, 7), norm="instance"),
+            )
+        ],
         (lambda: MLPEncoder((4,), 2, norm="instance"), 'MLPEncoder.norm = "instance": expected'),
         (lambda: MLPEncoder((4,), 0), "MLPEncoder.dim = 0: expected"),
     ],

@@ -5,11 +5,12 @@ import torch
 from torch.distributions import Independent, Normal
 
 from genzoo.build import build
+from genzoo.contract import Prior
 
 
 def measure(encode, n=3000, dim=4, **capabilities):
     torch.manual_seed(0)
-    model = SimpleNamespace(prior=build("normal", "priors", dim=dim), encode=encode, **capabilities)
+    model = SimpleNamespace(**{"prior": build("normal", "priors", dim=dim), "encode": encode, **capabilities})
     x = torch.randn(n, dim)
     return build("codes", "metrics")(model, [x[: n // 3], x[n // 3 :]])
 
@@ -42,4 +43,14 @@ def test_one_latent_dimension():
 
 def test_random_encoders_are_drawn_from():
     values = measure(torch.zeros_like, posterior=lambda x: Independent(Normal(torch.zeros_like(x), torch.ones_like(x)), 1))
+    assert values["squared_norm"] == pytest.approx(1, abs=0.05)
+
+
+def test_a_prior_that_states_no_variance():
+    class Quiet(Prior):
+        def sample(self, n):
+            return torch.randn(n, 4)
+
+    values = measure(lambda x: x, prior=Quiet())
+    assert sorted(values) == ["covariance_deviation", "mean_deviation", "squared_norm"]
     assert values["squared_norm"] == pytest.approx(1, abs=0.05)

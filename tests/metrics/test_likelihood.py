@@ -8,7 +8,7 @@ from genzoo.build import build
 
 
 def model(**methods):
-    return SimpleNamespace(shape=(1, 2, 3), **methods)
+    return SimpleNamespace(**{"shape": (1, 2, 3), "inputs": ("x",), "batch_size": len, **methods})
 
 
 def test_mean_over_examples_not_over_batches():
@@ -17,9 +17,11 @@ def test_mean_over_examples_not_over_batches():
     assert values == {"log_prob": pytest.approx((3 * 3 + 1.5) / 4)}
 
 
-def test_a_fair_coin_has_one_bit():
-    exact = model(log_prob=lambda x: torch.full((len(x),), -6 * math.log(2)))
-    assert build("likelihood", "metrics")(exact, [torch.ones(2, 1, 2, 3)])["bits_per_dim"] == pytest.approx(1)
+@pytest.mark.parametrize("levels", [None, 256])
+def test_a_fair_coin_has_one_bit(levels):
+    exact = model(log_prob=lambda x: torch.full((len(x),), -6 * math.log(2)), discrete=True)
+    measure = build({"name": "likelihood", "levels": levels}, "metrics")
+    assert measure(exact, [torch.ones(2, 1, 2, 3)])["bits_per_dim"] == pytest.approx(1)
 
 
 def test_the_uniform_density_has_all_bits_of_the_levels():
@@ -32,14 +34,30 @@ def test_bounds_are_called_bounds():
     def bound(x, samples):
         return torch.full((len(x),), -6.0 / samples)
 
-    bounded = model(elbo=lambda x: torch.full((len(x),), -9.0), log_prob_bound=bound)
+    bounded = model(elbo=lambda x: torch.full((len(x),), -9.0), log_prob_bound=bound, discrete=True)
     values = build({"name": "likelihood", "samples": 2}, "metrics")(bounded, [torch.zeros(2, 1, 2, 3)])
     assert values == {"elbo": -9, "log_prob_bound": -3, "bits_per_dim_bound": pytest.approx(3 / (6 * math.log(2)))}
 
 
-def test_grey_values_have_no_bits():
-    exact = model(log_prob=lambda x: x.sum((1, 2, 3)))
-    assert list(build("likelihood", "metrics")(exact, [torch.rand(2, 1, 2, 3)])) == ["log_prob"]
+@pytest.mark.parametrize(
+    ("discrete", "x", "levels"),
+    [
+        (False, torch.rand(2, 1, 2, 3), None),  # grey values as they are
+        (False, torch.ones(2, 1, 2, 3), None),  # a density of bits
+        (False, torch.ones(2, 1, 2, 3), 2),
+        (True, torch.rand(2, 1, 2, 3), None),  # the cross-entropy of grey values
+        (True, torch.rand(2, 1, 2, 3), 256),
+    ],
+)
+def test_what_has_no_bits(discrete, x, levels):
+    exact = model(log_prob=lambda x: x.sum((1, 2, 3)), discrete=discrete)
+    assert list(build({"name": "likelihood", "levels": levels}, "metrics")(exact, [x])) == ["log_prob"]
+
+
+@pytest.mark.parametrize(("likelihood", "bits"), [("gaussian", False), ("bernoulli", True)])
+def test_a_vae_has_bits_where_its_likelihood_is_of_bits(likelihood, bits):
+    vae = build({"name": "vae", "likelihood": likelihood}, shape=(1, 2, 3))
+    assert ("bits_per_dim_bound" in build("likelihood", "metrics")(vae, [torch.ones(2, 1, 2, 3)])) == bits
 
 
 def test_either_likelihood_or_bound_is_needed():

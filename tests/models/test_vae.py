@@ -6,6 +6,9 @@ import torch
 from scipy import integrate, optimize, special, stats
 from torch import nn
 
+import genzoo
+from genzoo.contract import Prior
+from genzoo.errors import SettingError
 from genzoo.models.vae import VAE
 from genzoo.ranks import as_rank
 from tests.models.linear import LINEAR
@@ -203,6 +206,17 @@ def test_bounds_use_the_sigma_of_training(x):
     np.testing.assert_allclose(vae.elbo(x).detach(), expected - kl.detach().numpy())
 
 
+def test_running_sigma_survives_half_precision():
+    """The mean of the first hundred batches, one of log 1 and the others of log 1/2, which then forgets a hundredth a batch."""
+    vae = VAE(3, decoder=Constant(torch.zeros(4)), shape=(4,)).bfloat16()
+    for error in [1.0] + [0.5] * 300:
+        vae.loss(torch.full((8, 4), error, dtype=torch.bfloat16))
+    expected = (1 - 0.01 * 0.99**201) * math.log(0.5)
+    assert vae.log_sigma.item() == pytest.approx(expected, rel=1e-5)
+    vae.loss(torch.full((8, 4), 2.0**-9, dtype=torch.bfloat16))
+    assert vae.log_sigma.item() == pytest.approx(0.99 * expected + 0.01 * math.log(2.0**-9), rel=1e-5)
+
+
 # --- the KL
 
 
@@ -234,11 +248,38 @@ def test_mean_kl_is_mutual_information_plus_kl_of_the_aggregate(x):
     assert seeded_loss(vae, 10 * x[:4])["kl"] == pytest.approx(information + kl(aggregate, stats.norm.pdf), rel=1e-6)
 
 
-def test_any_prior_with_a_density(x):
-    vae = VAE(2, sigma=0.5, prior="mog", shape=(1, 4, 5)).double()
+class Laplace(Prior):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.law = torch.distributions.Laplace(0.0, 1.0)
+
+    def sample(self, n):
+        return self.law.sample((n, self.dim)).double()
+
+    def log_prob(self, z):
+        return self.law.log_prob(z).sum(1)
+
+
+@pytest.mark.parametrize("prior", ["normal", {"name": "normal", "scale": 1e-3}, "mog", Laplace(2)], ids=str)
+def test_priors_with_a_density(x, prior):
+    vae = VAE(2, sigma=0.5, prior=prior, shape=(1, 4, 5)).double()
     vae.loss(x)["loss"].backward()
     assert vae.sample(3).shape == (3, 1, 4, 5)
     assert vae.log_prob_bound(x, 500).mean() >= np.mean([vae.elbo(x).mean().item() for _ in range(100)])
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({"prior": "sphere"}, "prior = Sphere: .* density"),
+        ({"prior": "uniform"}, "prior = Uniform: .* positive everywhere"),
+        ({"divergence": "mmd"}, "divergence = MMD compares samples"),
+    ],
+)
+def test_parts_that_cannot_do_the_job_are_refused(settings, names):
+    with pytest.raises(SettingError, match=rf"^{names}.*; take .*$"):
+        VAE(2, shape=(5,), **settings)
 
 
 # --- the rest of the contract
@@ -280,3 +321,18 @@ def test_two_ranks_see_the_noise_of_one(vae, x):
         with as_rank(rank, 2):
             halves.append(seeded_loss(vae, x[3 * rank : 3 * rank + 3])["loss"])
     assert np.mean(halves) == pytest.approx(whole)
+
+
+def test_a_bound_needs_samples_but_no_examples(vae, x):
+    with pytest.raises(SettingError, match="samples = 0; take 1"):
+        vae.log_prob_bound(x, 0)
+    assert vae.log_prob_bound(x[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed"])
+@pytest.mark.parametrize("settings", [{}, {"likelihood": "bernoulli"}, {"sigma": "learned", "prior": "mog"}], ids=str)
+def test_trains_in_half_precision(precision, settings):
+    data = torch.rand(64, 1, 4, 5, generator=torch.Generator().manual_seed(0))
+    run = genzoo.fit({"name": "vae", "latent_dim": 3, **settings}, data, steps=3, batch_size=16, precision=precision)
+    assert all(tensor.isfinite().all() for tensor in run.model.state_dict().values())
+    assert run.model.conditional(torch.zeros(2, 3, dtype=run.model.like.dtype)).sample().isfinite().all()

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+import genzoo
 from genzoo.errors import GenzooError, SettingError
 from genzoo.models.wae import WAEMMD
 from tests.models.linear import LINEAR
@@ -36,6 +37,19 @@ def test_penalty_is_the_sum_of_absolute_log_variances(x):
     assert wae.encode(x)[0].tolist() == pytest.approx([0.3, -0.2])
 
 
+def test_a_variance_may_underflow(x):
+    for weight in (0.0, 2.0):
+        wae = WAEMMD(2, random_encoder=True, variance_penalty=weight, encoder=LINEAR, shape=(1, 4, 5))
+        (layer,) = (m for m in wae.encoder.modules() if isinstance(m, nn.Linear))
+        nn.init.zeros_(layer.weight)
+        layer.bias.data = torch.tensor([0.3, -0.2, -120.0, -120.0])
+        values = wae.loss(x.float())
+        penalty = values["loss"] - values["reconstruction"] - 200 * values["mmd"]
+        assert penalty.item() == pytest.approx(weight * 240, abs=1e-3)
+        values["loss"].backward()
+        assert all(p.grad.isfinite().all() for p in wae.parameters())
+
+
 def test_codes_of_a_random_encoder_are_drawn():
     torch.manual_seed(0)
     wae = WAEMMD(2, random_encoder=True, encoder=LINEAR, shape=(5,))
@@ -66,7 +80,21 @@ def test_an_mmd_of_one_example_is_refused(x):
     assert wae.reconstruct(x[:1]).shape == (1, 1, 4, 5)
 
 
-def test_the_papers_optimizer():
+def test_a_divergence_of_laws_is_refused():
+    with pytest.raises(SettingError, match=r'^divergence = KL compares each posterior .*; take "mmd".*$'):
+        WAEMMD(2, divergence="kl", shape=(5,))
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed"])
+@pytest.mark.parametrize("estimator", ["sampled", "auto"])
+def test_trains_in_half_precision(precision, estimator):
+    data = torch.rand(64, 1, 4, 5, generator=torch.Generator().manual_seed(0))
+    table = {"name": "wae-mmd", "latent_dim": 3, "divergence": {"name": "mmd", "estimator": estimator}}
+    model = genzoo.fit(table, data, steps=3, batch_size=16, precision=precision).model
+    assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
+
+
+def test_the_papers_betas():
     (player,) = WAEMMD(2, shape=(5,)).players()
     assert player.optimizer["betas"] == (0.5, 0.999)
 
