@@ -9,10 +9,9 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 from genzoo.errors import SettingError, did_you_mean
@@ -66,16 +65,17 @@ def build(spec: Any, kind: str = "models", /, *, at: str | None = None, **contex
         for key, value in context.items():
             if key in settings and not _same(settings[key], value):
                 raise SettingError(f"{'.'.join(place)}.{key} = {settings[key]!r} where its owner needs {value!r}; leave it out")
-        named = {key: _named(value, known.default) for key, known in parameters(target).items() if (value := settings.get(key))}
-        arguments = check(target, {**settings, **named, **context}, label, ".".join(place))
+        settings = {key: _named(value, parameters(target).get(key)) for key, value in settings.items()}
+        arguments = check(target, {**settings, **context}, label, ".".join(place))
         part = target(**arguments)
     note(part, Made(kind, name, filled(target, arguments), frozenset(context)))
     return part
 
 
-def _named(value: Any, default: Any) -> Any:
+def _named(value: Any, slot: inspect.Parameter | None) -> Any:
     """A slot's table that gives settings only is one of the slot's default, if that is a bare name."""
-    return {"name": default, **value} if isinstance(value, Mapping) and isinstance(default, str) else value
+    named = slot is not None and isinstance(slot.default, str) and isinstance(value, Mapping)
+    return {"name": slot.default, **value} if slot is not None and named else value
 
 
 def note(part: Any, made: Made) -> None:
@@ -102,7 +102,7 @@ def made(part: Any) -> Made:
     thing = type(part)
     raise SettingError(
         f"{thing.__module__}.{thing.__qualname__} is not registered, so a run that holds one cannot be saved or rebuilt. "
-        f'Register it, as in @genzoo.priors.register("my-prior"), or train without a run folder.'
+        f'Register it with its kind, as in @genzoo.priors.register("my-prior"), or train without a run folder.'
     )
 
 
@@ -126,20 +126,49 @@ def config(part: Any, *, root: bool = True) -> dict[str, Any]:
     for key, value in how.settings.items():
         if not root and key in how.context:
             continue
-        held = getattr(part, key, None)
-        if isinstance(value, str | Mapping) and _mark(held) is not None:
-            table[key] = config(held, root=False)
-        elif _plain(value):
-            table[key] = value
+        held = _mark(getattr(part, key, None))
+        if isinstance(value, str | Mapping) and held is not None and held.name == _name(value, held.name):
+            table[key] = config(getattr(part, key), root=False)
         else:
-            table[key] = config(value, root=False)
+            table[key] = _table(value)
+    _check_nones(how, table)
     return table
 
 
+def _name(value: str | Mapping[str, Any], default: str) -> Any:
+    return value if isinstance(value, str) else value.get("name", default)
+
+
+def _table(value: Any) -> Any:
+    """A setting as a table can hold it: plain values as they are, instances by their own tables, also within lists."""
+    if _plain(value):
+        return value
+    if isinstance(value, list | tuple):
+        return tuple(_table(item) for item in value)
+    return config(value, root=False)
+
+
+def _check_nones(how: Made, table: Mapping[str, Any]) -> None:
+    """TOML has no None, so one is left out, which is right only where it is the default."""
+    known = parameters(registry(how.kind).get(how.name))
+    for key, value in table.items():
+        if value is None and known[key].default is not None:
+            raise SettingError(
+                f"{how.kind[:-1]} {how.name!r} has {key} = None, which a recipe cannot say: None is not its default."
+            )
+
+
 def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The settings of a class or factory, in order."""
-    found = inspect.signature(target.__init__ if inspect.isclass(target) else target).parameters
-    return {k: p for k, p in found.items() if k != "self" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    """The settings of a class or factory, in order; a constructor that passes `**kwargs` on has those of the class above too."""
+    makers = [cls.__init__ for cls in target.__mro__ if "__init__" in vars(cls)] if inspect.isclass(target) else [target]
+    found: dict[str, inspect.Parameter] = {}
+    for maker in makers:
+        own = inspect.signature(maker).parameters
+        named = {k: p for k, p in own.items() if k != "self" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+        found = {**found, **{k: p for k, p in named.items() if k not in found}}
+        if all(p.kind is not p.VAR_KEYWORD for p in own.values()):
+            break
+    return found
 
 
 def filled(target: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,9 +205,13 @@ def typed(value: Any, hint: Any, place: str) -> Any:
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
+        found = error.errors()
         if isinstance(value, list):
-            return typed(_tuples(value), hint, place)
-        expected = " or ".join(dict.fromkeys(_words(detail["msg"]) for detail in error.errors()))
+            try:
+                return adapter.validate_python(_tuples(value))
+            except ValidationError as second:  # say what is wrong inside the list, if that is known
+                found = max(found, second.errors(), key=lambda details: max(len(detail["loc"]) for detail in details))
+        expected = " or ".join(dict.fromkeys(_words(detail["msg"]) for detail in found))
         raise SettingError(f"{place} = {_show(value)}: expected {expected}") from None
 
 
@@ -198,15 +231,19 @@ def _show(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
-@cache
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target, include_extras=True)
-    except (NameError, TypeError):  # a stranger's annotation that cannot be evaluated is not ours to refuse
-        return {}
+    makers = (
+        [vars(cls)["__init__"] for cls in target.__mro__[::-1] if "__init__" in vars(cls)]
+        if inspect.isclass(target)
+        else [target]
+    )
+    found: dict[str, Any] = {}
+    for maker in makers:  # those of the class itself last: they win
+        with suppress(NameError, TypeError):  # a stranger's annotation that cannot be evaluated is not ours to refuse
+            found |= typing.get_type_hints(maker, include_extras=True)
+    return found
 
 
-@cache
 def _adapter(hint: Any) -> Any:
     from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 

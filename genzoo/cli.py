@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from genzoo.errors import GenzooError, RunError, SettingError
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
     from genzoo.contract import Model
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-errors = Console(stderr=True, highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or a registered model's name.")]
 _Count = Annotated[int, typer.Option("-n", min=1, help="How many.")]
@@ -34,13 +35,14 @@ _Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
 
 
 @app.callback(invoke_without_command=True)
-def _main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _main(context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """Classic generative models that share their parts, one trainer, and a registry that anyone can extend."""
     if version:
         import genzoo
 
         console.print(genzoo.__version__)
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        console.print(context.get_help(), markup=False)
 
 
 @app.command("list")
@@ -64,7 +66,7 @@ def list_(
                         names.get(name if place == 0 else f"{source.distribution}:{name}")
                     except GenzooError as error:
                         state = f"broken: {error}"
-                table.add_row(each, name, f"{source.distribution} {source.version}".strip(), state)
+                table.add_row(each, name, f"{source.distribution} {source.version}".strip(), escape(state))
     if not table.row_count:
         raise SettingError(f"no {kind or 'thing'} matches {pattern!r}; see genzoo list")
     console.print(table, soft_wrap=True)
@@ -94,7 +96,7 @@ def info(
         for key, parameter in parameters(thing).items():
             default = "required" if parameter.default is parameter.empty else repr(parameter.default)
             hint = parameter.annotation
-            table.add_row(key, default, hint if isinstance(hint, str) else getattr(hint, "__name__", str(hint)))
+            table.add_row(key, escape(default), escape(hint if isinstance(hint, str) else inspect.formatannotation(hint)))
         console.print()
         console.print(table, soft_wrap=True)
         console.print()
@@ -141,11 +143,12 @@ def train(
         last = run.history[-1] if run.history else {}
         losses = ", ".join(f"{k} {v:.4g}" for k, v in last.items() if k not in ("step", "seconds", "images_per_second"))
         already = " already" if run.was_complete else ""
-        console.print(f"{run_folder} is complete{already}: step {run.steps:,}, {last.get('seconds', 0):,.0f} s. {losses}")
+        seconds = last.get("seconds", 0)
+        console.print(f"{run_folder} is complete{already}: step {run.steps:,}, {seconds:,.0f} s. {losses}", markup=False)
         if run.was_complete:
             console.print("Nothing was done; to train on, give a larger train.steps with --resume.")
         else:
-            console.print(f"Next: genzoo sample {run_folder} -n 64 -o samples.png")
+            console.print(f"Next: genzoo sample {run_folder} -n 64 -o samples.png", markup=False)
 
 
 @app.command()
@@ -215,7 +218,7 @@ def evaluate(
     metrics: Annotated[
         list[str] | None, typer.Argument(help="Names of metrics; all that the model is able to by default.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Use only so many held-out examples.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only so many held-out examples.")] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 500,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
 ) -> None:
@@ -253,14 +256,18 @@ def evaluate(
     text = "\n".join([*lines, *(f"| {name} | {key} | {value:.6g} |" for name, key, value in rows)]) + "\n"
     write_atomic(folder.report / "evaluation.json", lambda path: path.write_text(json.dumps(found, indent=2) + "\n"))
     write_atomic(folder.report / "evaluation.md", lambda path: path.write_text(text))
-    console.print(f"\n{tested:,} held-out examples; written to {folder.report}")
+    console.print(f"\n{tested:,} held-out examples; written to {folder.report}", markup=False)
 
 
 def _load(run: str, device: str) -> Model:
     from genzoo.train.engine import check_device
     from genzoo.train.run import load
 
-    check_device(device)
+    kind, _ = check_device(device)
+    if kind == "auto":
+        from genzoo.train.engine import Engine
+
+        device = str(Engine("auto", "32-true").device)
     return load(run).to(device).eval()
 
 
@@ -274,14 +281,14 @@ def _able(model: Model, capability: str) -> Any:
 def _held_out(run: str, model: Model, n: int, columns: tuple[str, ...]) -> Any:
     """`n` held-out rows of the run's data."""
     from genzoo.train.run import RunFolder
-    from genzoo.train.show import held_out
+    from genzoo.train.show import held_out, rows
 
     if not Path(run).is_dir():
         raise RunError(f"{run} is not a run folder, so there are no data to go with it")
     data = RunFolder(run).dataset()
-    rows = data.rows("test" if data.test else "train")
-    if n > rows:
-        raise SettingError(f"{data.name} has {rows} held-out examples, and -n asks for {n}")
+    there = rows(data, columns)
+    if n > there:
+        raise SettingError(f"{data.name} has {there} held-out examples, and -n asks for {n}")
     return held_out(data, columns, n, model)
 
 
@@ -289,6 +296,8 @@ def _write(samples: Tensor, out: Path, columns: int | None = None) -> None:
     from genzoo.pictures import draw, save
     from genzoo.train.checkpoint import write_atomic
 
+    if not hasattr(samples, "shape"):
+        raise SettingError(f"samples of type {type(samples).__name__} are neither a picture nor an array")
     if out.suffix == ".npy":
         import numpy as np
 
@@ -309,7 +318,7 @@ def _write(samples: Tensor, out: Path, columns: int | None = None) -> None:
     else:
         raise SettingError(f"-o {out}: expected a name that ends in .png or .npy")
     write_atomic(out, write)
-    console.print(f"{out}: {len(samples)} of shape {tuple(samples.shape[1:])}")
+    console.print(f"{out}: {len(samples)} of shape {tuple(samples.shape[1:])}", markup=False)
 
 
 def main() -> None:
@@ -319,12 +328,13 @@ def main() -> None:
         errors.print(f"note: {message}", markup=False)
 
     warnings.showwarning = note
+    rank = f"rank {os.environ['RANK']}: " if os.environ.get("RANK", "0") != "0" else ""
     try:
         sys.exit(app(standalone_mode=False))
     except GenzooError as error:
-        errors.print(f"error: {error}", markup=False)
+        errors.print(f"{rank}error: {error}", markup=False)
     except OSError as error:
-        errors.print(f"error: {error}", markup=False)
+        errors.print(f"{rank}error: {error}", markup=False)
     except Exception as error:
         if not hasattr(error, "format_message"):  # a usage error of the command line has its own words
             raise

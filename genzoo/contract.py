@@ -47,6 +47,9 @@ class Configurable(nn.Module):
         except TypeError:  # `__init__` will say it better; `copy.deepcopy` brings its own state
             return self
         given = dict(list(bound.arguments.items())[1:])
+        for key, parameter in bound.signature.parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:  # passed on to the class above
+                given |= given.pop(key, {})
         check(cls, given, cls.__name__, cls.__name__)
         note(self, Made("", "", filled(cls, given)))
         return self

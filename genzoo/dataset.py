@@ -59,6 +59,8 @@ class Dataset:
             object.__setattr__(self, "groups", (tuple(self.train),))
         if self.binarize and self.dequantize:
             raise DataError(f"{self.name}: binarize and dequantize exclude each other; choose one.")
+        if not 2 <= self.levels <= 256:
+            raise DataError(f"{self.name}: levels = {self.levels}; a uint8 column has from 2 to 256.")
         grouped = [name for group in self.groups for name in group]
         if sorted(grouped) != sorted(self.train):
             raise DataError(
@@ -72,7 +74,9 @@ class Dataset:
             if split == "test" and not columns:
                 continue
             for group in self.groups:
-                _check_group(f"{self.name}, {split}", {name: columns[name] for name in group if name in columns}, group)
+                _check_group(
+                    f"{self.name}, {split}", {name: columns[name] for name in group if name in columns}, group, self.levels
+                )
 
     @property
     def shape(self) -> Shape:
@@ -94,19 +98,20 @@ class Dataset:
         """How many examples a split holds (of its first column)."""
         return len(next(iter(self.split(split).values())))
 
-    def prepare(self, stored: Tensor) -> Tensor:
+    def prepare(self, stored: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Stored rows -> what a model sees: uint8 levels become floats in [0, 1], then noise or bits as asked; integers stay.
 
-        Random settings draw from torch's default generator, for the global batch (see `genzoo.ranks`).
+        Floats come in `dtype`, torch's default one where none is given. Random settings draw from torch's default generator, for
+        the global batch (see `genzoo.ranks`).
         """
         if stored.dtype != torch.uint8 and not stored.is_floating_point():
             return stored
-        if stored.dtype == torch.uint8:
-            if self.dequantize:
-                x = stored.to(torch.get_default_dtype())
-                return (x + uniform(len(x), *x.shape[1:], like=x)) / self.levels
-            stored = stored.to(torch.get_default_dtype()).div_(self.levels - 1)
-        stored = stored.to(torch.get_default_dtype())  # numpy's floats are float64
+        levels = stored.dtype == torch.uint8
+        stored = stored.to(dtype or torch.get_default_dtype())
+        if levels and self.dequantize:
+            return (stored + uniform(len(stored), *stored.shape[1:], like=stored)) / self.levels
+        if levels:
+            stored = stored.div_(self.levels - 1)
         if self.binarize == "threshold":
             return (stored > 0.5).to(stored.dtype)
         if self.binarize == "stochastic":
@@ -114,7 +119,7 @@ class Dataset:
         return stored
 
 
-def _check_group(place: str, columns: Mapping[str, Any], group: tuple[str, ...]) -> None:
+def _check_group(place: str, columns: Mapping[str, Any], group: tuple[str, ...], levels: int) -> None:
     missing = [name for name in group if name not in columns]
     if missing or not columns:
         raise DataError(
@@ -128,11 +133,13 @@ def _check_group(place: str, columns: Mapping[str, Any], group: tuple[str, ...])
     for name, column in columns.items():
         if not len(column):
             raise DataError(f"{place}: column {name!r} has no rows.")
-        _check_values(f"{place}, column {name!r}", column)
+        _check_values(f"{place}, column {name!r}", column, levels)
 
 
-def _check_values(place: str, column: Any) -> None:
+def _check_values(place: str, column: Any, levels: int) -> None:
     kind = str(column.dtype).removeprefix("torch.")
+    if kind == "uint8" and levels < 256 and int(column.max()) >= levels:
+        raise DataError(f"{place}: holds level {int(column.max())}, and levels = {levels} has 0 to {levels - 1}.")
     if not kind.startswith(("float", "bfloat")):
         return
     values = column if isinstance(column, Tensor) else torch.from_numpy(np.asarray(column))

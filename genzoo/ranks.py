@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -44,7 +44,9 @@ def reseed(device: torch.device, *key: object) -> None:
     seed = seed_for(*key)
     torch.default_generator.manual_seed(seed)
     if device.type != "cpu":
-        torch.get_device_module(device).manual_seed(seed)
+        module = torch.get_device_module(device)
+        with module.device(device) if device.type == "cuda" else nullcontext():  # or it seeds the current one
+            module.manual_seed(seed)
 
 
 def own_rows(draw: Callable[[int], Tensor], n: int) -> Tensor:

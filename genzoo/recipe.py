@@ -63,6 +63,8 @@ def checked(table: Mapping[str, Any], place: str = "recipe") -> Recipe:
             value = {"name": value} if isinstance(value, str) else value
             if not value:
                 raise SettingError(f'{place} needs a section [{section}] with a name, as in [{section}] name = "..."')
+        if section in ("model", "data") and isinstance(value, Mapping) and "name" not in value:
+            raise SettingError(f'{place}: [{section}] needs a name, as in name = "..."')
         if not isinstance(value, Mapping):
             raise SettingError(f"{place}: {section} = {value!r}: expected a table, as in [{section}]")
         recipe[section] = dict(value)

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import fnmatch
 import importlib.metadata as metadata
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import catalogue
@@ -83,7 +85,10 @@ class Source:
 def _load(source: Source) -> Any:
     """The one lazy loader, for built-ins and strangers alike."""
     try:
-        return source.load()
+        thing = source.load()
+        if isinstance(thing, ModuleType):
+            raise TypeError("it names a module, not a class or function in it (module:attribute)")
+        return thing
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may do anything at import, `sys.exit` included
@@ -170,7 +175,7 @@ class Registry(catalogue.Registry):
         """
 
         def add(thing: Any) -> Any:
-            value = f"{thing.__module__}:{thing.__qualname__}"
+            value = f"{thing.__module__}:{getattr(thing, '__qualname__', name)}"
             new = Source(self.kind, name, value, "here", "", lambda: thing)
             for old in self.sources().get(name, ()):
                 if (old.distribution, old.value) != ("here", value):
@@ -188,7 +193,8 @@ class Registry(catalogue.Registry):
         """The name under which a class or factory is registered, found without importing anything."""
         value = f"{thing.__module__}:{thing.__qualname__}"
         for name, claims in self.sources().items():
-            if claims[0].value == value:
+            module, _, attribute = claims[0].value.partition(":")
+            if claims[0].value == value or getattr(sys.modules.get(module), attribute, None) is thing:
                 return name
         return None
 

@@ -70,7 +70,7 @@ def test_a_table_is_left_as_it_is():
 def test_sizes_flow_down_and_stay_out_of_the_config():
     owner = build({"name": "owner", "dim": 3, "encoder": {"name": "mlp", "hidden": [8]}}, "critics")
     assert (owner.encoder.shape, owner.encoder.dim) == ((4,), 3)
-    assert owner.config["encoder"] == {"name": "mlp", "hidden": (8,), "activation": "relu", "norm": "none"}
+    assert owner.config["encoder"] == {"name": "mlp", "hidden": (8,), "activation": "silu", "norm": "none"}
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_what_is_not_registered_works_and_is_refused_by_name_when_it_must_be_sav
 
 def test_an_instance_in_a_slot_is_written_out_in_the_config_without_what_its_owner_knows():
     owner = Owner(2, encoder=MLPEncoder((4,), 2, hidden=(8,)))
-    assert owner.config["encoder"] == {"name": "mlp", "hidden": (8,), "activation": "relu", "norm": "none"}
+    assert owner.config["encoder"] == {"name": "mlp", "hidden": (8,), "activation": "silu", "norm": "none"}
     assert owner.encoder.config == {"name": "mlp", "shape": (4,), "dim": 2, **settings_of(owner.encoder)}
     assert repr(build(owner.config, "critics")) == repr(owner)
 
@@ -171,7 +171,7 @@ ENCODERS = st.one_of(
         {"name": st.just("mlp")},
         optional={
             "hidden": st.lists(st.integers(1, 5), max_size=3),
-            "activation": st.sampled_from(["relu", "tanh", "leaky-relu"]),
+            "activation": st.sampled_from(["silu", "tanh", "leaky-relu"]),
             "norm": st.sampled_from(["none", "layer", "spectral"]),
         },
     ),

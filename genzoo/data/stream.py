@@ -37,6 +37,7 @@ class Stream:
         rank: which of the processes this is; it gets its own rows of each batch.
         size: how many processes there are.
         resident: keep the columns on the device; None asks whether they fit into half of its free memory.
+        dtype: of the floats; torch's default one where none is given.
         workers: processes that read rows which are not resident; 0 reads them in this one, which is best for small images.
 
     Raises:
@@ -60,12 +61,13 @@ class Stream:
         rank: int = 0,
         size: int = 1,
         resident: bool | None = None,
+        dtype: torch.dtype | None = None,
         workers: int = 0,
     ) -> None:
         if batch_size < 1 or batch_size % size:
             raise SettingError(f"batch_size = {batch_size} cannot be divided among {size} ranks; make it a positive multiple.")
         self.dataset, self.batch_size, self.seed, self.device = dataset, batch_size, seed, device
-        self.rank, self.size, self.workers = rank, size, workers
+        self.rank, self.size, self.dtype, self.workers = rank, size, dtype, workers
         self.columns = _columns(dataset, inputs, "train")
         read = [(number, group) for number, group in enumerate(dataset.groups) if set(group) & set(inputs)]
         self.group_of = {name: place for place, (_, group) in enumerate(read) for name in group}
@@ -89,7 +91,7 @@ class Stream:
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """This rank's rows of batch `start`, `start + 1`, and so on for ever: a tensor for one input, a mapping for several."""
         for i, rows in enumerate(self._stored(start), start):
-            yield _batch(self.dataset, rows, self.device, self.seed, "data", i)
+            yield _batch(self.dataset, rows, self.device, self.dtype, self.seed, "data", i)
 
     def _stored(self, start: int) -> Iterator[Rows]:
         source = _Rows(self.columns, self.group_of)
@@ -159,7 +161,7 @@ def once(
     for i, begin in enumerate(range(0, rows, batch_size)):
         stored = {name: column[begin : min(begin + batch_size, rows)] for name, column in columns.items()}
         with torch.random.fork_rng(devices, device_type=device.type), as_rank(0, 1):
-            batch = _batch(dataset, stored, device, "once", split, i)
+            batch = _batch(dataset, stored, device, None, "once", split, i)
         yield batch
 
 
@@ -173,11 +175,11 @@ class _Rows(loading.Dataset[Rows]):
         return {name: column.index_select(0, indices[self.group_of[name]]) for name, column in self.columns.items()}
 
 
-def _batch(dataset: Dataset, stored: Rows, device: torch.device, *key: object) -> Batch:
+def _batch(dataset: Dataset, stored: Rows, device: torch.device, dtype: torch.dtype | None, *key: object) -> Batch:
     """Stored rows -> what a model sees; `key` seeds the noise, where there is any."""
     if dataset.dequantize or dataset.binarize == "stochastic":
         reseed(device, *key)
-    batch = {name: dataset.prepare(rows.to(device, non_blocking=True)) for name, rows in stored.items()}
+    batch = {name: dataset.prepare(rows.to(device, non_blocking=True), dtype) for name, rows in stored.items()}
     return batch if len(batch) > 1 else next(iter(batch.values()))
 
 

@@ -21,6 +21,9 @@ from genzoo.errors import RunError
 FORMAT = 1
 """The version of what is written; a newer one is refused by name."""
 
+TEMPORARY = ".genzoo-"
+"""How the names of files begin that are not whole yet."""
+
 
 def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a temporary file in the same folder, then move it into place: a reader sees the old file or the new one.
@@ -31,7 +34,7 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
     name = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".", suffix=f".{path.name}", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=f".{path.name}", dir=path.parent)
         os.close(handle)
         write(Path(name))
         with open(name, "rb+") as file:  # noqa: PTH123
@@ -40,9 +43,7 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
         os.replace(name, path)  # noqa: PTH105
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
-        raise RunError(
-            f"{path} could not be written: {error}. What was saved before is untouched; make room and --resume."
-        ) from error
+        raise RunError(f"{path} could not be written: {error}. What was there before is untouched.") from error
     finally:
         if name:
             with contextlib.suppress(OSError):
@@ -67,6 +68,9 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+_CONTENT = {"round", "batches", "model", "ema", "averaged", "players", "reports", "seconds"}
+
+
 class Checkpoints:
     """The last `keep` checkpoints of a run, `step-000500.ckpt` and so on."""
 
@@ -85,11 +89,6 @@ class Checkpoints:
             old.unlink(missing_ok=True)
         return path
 
-    def sweep(self) -> None:
-        """Remove what a killed save left behind."""
-        for leftover in self.folder.glob(".*.ckpt"):
-            leftover.unlink(missing_ok=True)
-
 
 def step_of(path: Path) -> int:
     """The step that a checkpoint's name states."""
@@ -105,7 +104,9 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     """
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-        version = state["format"]
+        version = int(state["format"])
+        if version <= FORMAT and not state.keys() >= _CONTENT:
+            raise KeyError(f"it lacks {', '.join(sorted(_CONTENT - state.keys()))}")
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise RunError(
@@ -128,12 +129,15 @@ def newest_whole(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 
 def exported(model: Model, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights that a user needs: without what the model declares as training state, each tensor on its own."""
-    hidden = tuple(f"{name}." for name in model.training_state)
     return {
         key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
         for key, value in state.items()
-        if key not in model.training_state and not key.startswith(hidden or ("\0",))
+        if not _hidden(model, key)
     }
+
+
+def _hidden(model: Model, key: str) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in model.training_state)
 
 
 def write_weights(path: Path, model: Model, state: Mapping[str, Tensor], round: int) -> None:
@@ -170,7 +174,7 @@ def load_weights(model: Model, weights: Mapping[str, Tensor], origin: Path) -> N
         RunError: they are another model's; the model is untouched.
     """
     own = model.state_dict()
-    needed = exported(model, own).keys()
+    needed = {key for key in own if not _hidden(model, key)}
     missing, foreign = sorted(needed - weights.keys()), sorted(weights.keys() - own.keys())
     unequal = [k for k in weights.keys() & own.keys() if weights[k].shape != own[k].shape]
     if missing or foreign or unequal:

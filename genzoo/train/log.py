@@ -51,6 +51,11 @@ class Reports:
                     "Lower the learning rate, or set train.clip, and start again."
                 )
 
+    def pool(self, engine: Engine) -> None:
+        """Make every value the mean over ranks, so that one rank's checkpoint speaks for all."""
+        if engine.size > 1:
+            self.values = {name: list(engine.mean(torch.stack(values)).unbind()) for name, values in self.values.items()}
+
     def means(self, engine: Engine) -> dict[str, float]:
         """The mean of each since the last call, over ranks too; then forget them."""
         if not self.values:
@@ -91,8 +96,8 @@ class History:
             except json.JSONDecodeError:  # torn by a kill
                 continue
             if line["step"] <= step:
-                self.lines.append(line)
-        kept = "".join(json.dumps(line) + "\n" for line in self.lines)
+                self.lines.append({name: float(value) if isinstance(value, str) else value for name, value in line.items()})
+        kept = "".join(map(_text, self.lines))
         write_atomic(self.file, lambda path: path.write_text(kept, encoding="utf-8"))
 
     def add(self, line: dict[str, float]) -> None:
@@ -101,7 +106,7 @@ class History:
         if self.file is None:
             return
         with self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({k: v if math.isfinite(v) else str(v) for k, v in line.items()}) + "\n")
+            file.write(_text(line))
         if self._writer is None and find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 
@@ -115,6 +120,11 @@ class History:
         """Flush what is buffered."""
         if self._writer is not None:
             self._writer.close()
+
+
+def _text(line: Mapping[str, float]) -> str:
+    """A line of JSON, which knows no NaN and no infinity."""
+    return json.dumps({name: value if math.isfinite(value) else str(value) for name, value in line.items()}) + "\n"
 
 
 class Clock:

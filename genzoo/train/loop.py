@@ -19,11 +19,11 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from genzoo.build import build, config, made
+from genzoo.build import build, config
 from genzoo.contract import Batch, Dataset, Model, Player
 from genzoo.data.arrays import as_dataset
 from genzoo.data.stream import Stream
-from genzoo.errors import RunError, SettingError
+from genzoo.errors import DataError, RunError, SettingError, TrainingError
 from genzoo.pictures import can_plot, curves, save
 from genzoo.ranks import as_rank, reseed
 from genzoo.recipe import Recipe
@@ -115,6 +115,7 @@ class Session:
         self.stream = Stream(
             dataset, model.inputs, settings.batch_size, seed=settings.seed, device=engine.device, rank=engine.rank,
             size=engine.size, resident=settings.resident,
+            dtype=torch.float64 if engine.dtype == torch.float64 else None,
         )  # fmt: skip
         self.average = settings.ema and AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
         self.reports = Reports(alone=len(self.trainers) == 1)
@@ -134,7 +135,7 @@ class Session:
             SettingError: the model, or a part that it holds, is not registered.
         """
         try:
-            data = config(self.dataset) if made(self.dataset).name else {}
+            data = config(self.dataset)
         except SettingError:
             data = {"name": IN_MEMORY, "shape": self.dataset.shape, "rows": self.dataset.rows()}
         return {
@@ -149,6 +150,7 @@ class Session:
         assert self.folder is not None
         assert self.checkpoints is not None
         folder, recipe = self.folder, self.recipe()
+        text = folder.recipe_text(recipe, self.engine.device, self.engine.size)
         resume = resume and folder.recipe_file.exists()
         if resume:
             folder.agree(recipe)
@@ -159,10 +161,10 @@ class Session:
         if self.engine.main:
             if overwrite:
                 folder.clear()
-            self.checkpoints.sweep()
+            folder.sweep()
             self.history.resume(self.round)
             if self.round < self.total:
-                folder.write_recipe(recipe, self.engine.device, self.engine.size)
+                write_atomic(folder.recipe_file, lambda path: path.write_text(text, encoding="utf-8"))
         self.engine.barrier()
 
     def state(self) -> dict[str, Any]:
@@ -238,6 +240,7 @@ class Session:
         while self.round < self.total:
             plan = [(trainer.player, trainer.steps(self.round)) for trainer in self.trainers]
             drawn = [self._cast(next(batches)) for _ in range(max(steps for _, steps in plan))]
+            reseed(engine.device, settings.seed, "round", self.round)  # for a model that draws in a round of its own
             model.round(plan, drawn, self._update)
             if self.average:
                 self.average.update_parameters(model)
@@ -250,13 +253,15 @@ class Session:
             saves = self.checkpoints is not None and (last or stop or self.round % settings.checkpoint == 0)
             if logs or last or saves:
                 self.reports.check(self.last_good)
+            if last or saves:
+                self._check_weights()
             if logs or last:
                 line = {
                     "step": self.round,
                     "seconds": round(self.clock.seconds(), 3),
                     "images_per_second": round(self.clock.rate(), 1),
                 }
-                line.update(self.reports.means(engine))
+                line = {**line, **{k: v for k, v in self.reports.means(engine).items() if k not in line}}
                 self.history.add(line)
                 bar.say(line)
             if saves:
@@ -278,8 +283,20 @@ class Session:
             return self.engine.cast(batch)
         return {name: self.engine.cast(column) for name, column in batch.items()}
 
+    def _check_weights(self) -> None:
+        """Stop before weights that are not finite are kept: a loss may be finite where its gradient is not.
+
+        Raises:
+            TrainingError: some parameter is NaN or infinite.
+        """
+        for name, parameter in self.model.named_parameters():
+            if not bool(parameter.isfinite().all()):
+                way = f"The last good checkpoint is {self.last_good}." if self.last_good else "There is no checkpoint before it."
+                raise TrainingError(f"{name} is not finite after step {self.round}, though the losses were. {way}")
+
     def _save(self) -> None:
         assert self.checkpoints is not None
+        self.reports.pool(self.engine)
         if self.engine.main:
             self.last_good = self.checkpoints.save(self.state())
         self.engine.barrier()
@@ -293,16 +310,17 @@ class Session:
 
     def _exported(self) -> bool:
         assert self.folder is not None
+        files = (self.folder.averaged, self.folder.weights) if self.average else (self.folder.weights,)
         try:
-            return read_weights(self.folder.weights)[1] == self.round
+            return all(read_weights(file)[1] == self.round for file in files)
         except RunError:
             return False
 
     def _export(self) -> None:
         assert self.folder is not None
-        write_weights(self.folder.weights, self.model, self.model.state_dict(), self.round)
         if self.average:
             write_weights(self.folder.averaged, self.model, self.average.module.state_dict(), self.round)
+        write_weights(self.folder.weights, self.model, self.model.state_dict(), self.round)
         if can_plot() and self.history.lines:
             write_atomic(self.folder.path / "curves.png", lambda path: save(curves(self.history.lines), path))
 
@@ -318,6 +336,8 @@ class Session:
 
 def _built(model: Any, dataset: Dataset, seed: int, engine: Engine) -> Model:
     """The model, built with the data's shape under the seed, or the instance itself if it fits the data."""
+    if not dataset.shape:
+        raise DataError(f"{dataset.name}: the first column has no axis beside its rows; examples are (D,) or (C, H, W).")
     if not isinstance(model, nn.Module):
         reseed(engine.device, seed, "weights")
         return build(model, shape=dataset.shape)

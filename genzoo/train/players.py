@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from genzoo.build import check
 from genzoo.contract import Batch, Model, Player
-from genzoo.errors import SettingError, TrainingError, did_you_mean
+from genzoo.errors import GenzooError, RunError, SettingError, TrainingError, did_you_mean
 from genzoo.ranks import reseed
 from genzoo.train.engine import Engine
 from genzoo.train.settings import Settings
@@ -19,8 +19,9 @@ from genzoo.train.settings import Settings
 _OPTIMIZERS = {
     name.lower(): thing
     for name, thing in vars(torch.optim).items()
-    if inspect.isclass(thing) and issubclass(thing, torch.optim.Optimizer) and thing is not torch.optim.Optimizer
+    if inspect.isclass(thing) and issubclass(thing, torch.optim.Optimizer) and name not in ("Optimizer", "LBFGS", "SparseAdam")
 }
+"""Those that make a step from one dense gradient."""
 
 
 class PlayerTrainer:
@@ -31,7 +32,10 @@ class PlayerTrainer:
         self.parameters = player.parameters()
         if not self.parameters:
             raise TrainingError(f"player {player.name!r} owns no parameters that can move")
-        self.optimizer = make_optimizer(self.parameters, {**player.optimizer, **overrides}, f"players.{player.name}")
+        own = dict(player.optimizer)
+        if str(overrides.get("name", own["name"])).lower() != str(own["name"]).lower():
+            own = {"lr": own["lr"]} if "lr" in own else {}  # the rest are settings of another optimizer
+        self.optimizer = make_optimizer(self.parameters, {**own, **overrides}, f"players.{player.name}")
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.scaler = engine.scaler()
         # with torch's own random numbers a compiled loss draws the noise that the eager one draws
@@ -59,13 +63,20 @@ class PlayerTrainer:
         reports = []
         for micro, part in enumerate(split(batch, settings.accumulate)):
             reseed(engine.device, settings.seed, name, self.count, micro)
-            with engine.autocast():
-                report = self.loss(part)
-            if not isinstance(report, Mapping) or "loss" not in report or report["loss"].dim() != 0:
-                raise TrainingError(f"player {name!r}: its loss must return a mapping with a scalar tensor under 'loss'")
-            loss = report["loss"]
+            try:
+                with engine.autocast():
+                    report = self.loss(part)
+            except GenzooError:
+                raise
+            except ValueError as error:  # such as batch norm's on one example
+                raise TrainingError(f"player {name!r}, step {self.count + 1}: {error}") from error
+            loss = report.get("loss") if isinstance(report, Mapping) else None
+            if not isinstance(loss, Tensor) or loss.dim() != 0 or not loss.requires_grad:
+                raise TrainingError(
+                    f"player {name!r}: its loss must return a mapping with a scalar tensor under 'loss', with a gradient"
+                )
             self.scaler.scale(loss / settings.accumulate if settings.accumulate > 1 else loss).backward()  # type: ignore[no-untyped-call]
-            reports.append({key: torch.as_tensor(value).detach() for key, value in report.items()})
+            reports.append({key: torch.as_tensor(value, device=loss.device).detach() for key, value in report.items()})
         engine.reduce_gradients(self.parameters)
         if settings.clip is not None:
             self.scaler.unscale_(self.optimizer)
@@ -86,7 +97,10 @@ class PlayerTrainer:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a kept state."""
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except ValueError as error:
+            raise RunError(f"the checkpoint's optimizer of player {self.player.name!r} is another one's: {error}") from None
         self.scaler.load_state_dict(state["scaler"])
         self.count = state["count"]
 
@@ -136,6 +150,8 @@ def trainers(model: Model, overrides: Mapping[str, Any], engine: Engine, setting
         SettingError: an override for a player that there is not, or one that its optimizer does not take.
     """
     players = model.players()
+    if not players:
+        raise TrainingError(f"{type(model).__name__} names no players, so there is nothing to train")
     for name in overrides:
         if name not in {player.name for player in players}:
             raise SettingError(f"{type(model).__name__} has no player {name!r}.{did_you_mean(name, [p.name for p in players])}")
@@ -154,7 +170,7 @@ def make_optimizer(parameters: Sequence[nn.Parameter], table: Mapping[str, Any],
         given["fused"] = all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for p in parameters)
     try:
         return kind(**given)
-    except ValueError as error:  # torch names the value
+    except (ValueError, RuntimeError) as error:  # torch names the value
         raise SettingError(f"{place} {name!r}: {error}") from None
 
 

@@ -30,7 +30,7 @@ from genzoo.contract import Dataset, Model
 from genzoo.errors import RunError, SettingError
 from genzoo.recipe import Recipe, checked, differences, dumps
 from genzoo.registry import registry
-from genzoo.train.checkpoint import Checkpoints, load_weights, newest_whole, read_weights, step_of, write_atomic
+from genzoo.train.checkpoint import TEMPORARY, Checkpoints, load_weights, newest_whole, read_weights, step_of
 
 FREE = frozenset({"steps", "epochs", "device", "compile", "checkpoint", "keep", "log", "samples", "resident"})
 """The training settings that a resume may change; any other would make it another run."""
@@ -77,17 +77,34 @@ class RunFolder:
             raise RunError(f"{self.path}: resume goes on with what is there and overwrite removes it; ask for one of them.")
         if self.path.is_file():
             raise RunError(f"{self.path} is a file; a run needs a folder.")
-        if not self.path.exists() or not any(self.path.iterdir()):
+        if not self.path.exists() or all(_leftover(path) for path in self.path.iterdir()):
             return
-        if not self.recipe_file.exists():
-            raise RunError(f"{self.path} exists and is not a run folder (it has no recipe.toml); choose another with --out.")
+        if not self.is_run():
+            raise RunError(f"{self.path} exists and is not a run folder (no recipe.toml that a run wrote); choose another --out.")
         if not resume and not overwrite:
             raise RunError(f"{self.path} already holds a run; go on with --resume, or start again with --overwrite.")
 
+    def is_run(self) -> bool:
+        """Whether a run wrote the folder's recipe; one that a person put there does not count."""
+        try:
+            return "run" in tomllib.loads(self.recipe_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return self.weights.exists() or self.checkpoints.is_dir()
+
     def clear(self) -> None:
-        """Remove the run that is there."""
-        if self.recipe_file.exists():
-            shutil.rmtree(self.path)
+        """Remove what a run wrote, and nothing else; the recipe last, so that it can be done again after a kill."""
+        for folder in (self.checkpoints, self.samples, self.report):
+            shutil.rmtree(folder, ignore_errors=True)
+        files = ("model.safetensors", "model-ema.safetensors", "events.*", "metrics.jsonl", "curves.png", "recipe.toml")
+        for path in (found for pattern in files for found in self.path.glob(pattern)):
+            path.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what killed writes left behind."""
+        for folder in (self.path, self.checkpoints, self.samples):
+            for path in folder.glob(".*"):
+                if _leftover(path):
+                    path.unlink(missing_ok=True)
 
     def recipe(self) -> Recipe:
         """The recipe as run.
@@ -119,8 +136,12 @@ class RunFolder:
                 f"{self.path} was made by another recipe ({'; '.join(changed[:3])}); resume with the same one, or --out."
             )
 
-    def write_recipe(self, recipe: Mapping[str, Any], device: torch.device, size: int) -> None:
-        """Write the recipe with what it runs on."""
+    def recipe_text(self, recipe: Mapping[str, Any], device: torch.device, size: int) -> str:
+        """The recipe with what it runs on, as TOML.
+
+        Raises:
+            SettingError: a setting that TOML cannot hold.
+        """
         import genzoo
 
         found = {
@@ -132,8 +153,7 @@ class RunFolder:
             "git": _git_revision(),
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
-        text = dumps({**{k: v for k, v in recipe.items() if v}, "run": found})
-        write_atomic(self.recipe_file, lambda path: path.write_text(text, encoding="utf-8"))
+        return dumps({**{k: v for k, v in recipe.items() if v}, "run": found})
 
     def model(self, averaged: bool = True) -> Model:
         """The trained model, in eval mode: the averaged weights where there are, else the last ones.
@@ -152,6 +172,7 @@ class RunFolder:
                 warnings.warn(f"{self.path} did not finish; these are the weights of step {round:,}.", stacklevel=3)
         if round < 0:
             raise RunError(f"{self.path} has no weights and no whole checkpoint yet; train it with --resume.")
+        model.to(dtype=next((value.dtype for value in weights.values() if value.is_floating_point()), None))
         load_weights(model, weights, file)
         return model.eval()
 
@@ -201,6 +222,11 @@ def load(name: str | Path, /, **settings: Any) -> Model:
     if isinstance(name, str) and len(path.parts) == 1 and not path.suffix:
         return build(name)  # says that there is no such name, and what is near
     raise RunError(f"{path} is neither a run folder nor a model's name.")
+
+
+def _leftover(path: Path) -> bool:
+    """Whether a file is the temporary one of a write that was killed."""
+    return path.name.startswith(TEMPORARY) and path.is_file()
 
 
 def _git_revision() -> str | None:

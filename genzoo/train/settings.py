@@ -78,7 +78,7 @@ class Settings:
     def total(self, batches_per_epoch: int, batches_per_round: int) -> int:
         """Rounds in all."""
         if self.epochs is not None:
-            return max(1, math.ceil(self.epochs * batches_per_epoch / batches_per_round))
+            return max(1, math.ceil(self.epochs * batches_per_epoch / max(1, batches_per_round)))
         return self.steps or 2000
 
     def factor(self, own: Callable[[float], float] | None, progress: float) -> float:

@@ -22,8 +22,18 @@ def held_out(dataset: Dataset, columns: Sequence[str], n: int, model: Model) -> 
     like = model.like
     batch = next(once(dataset, columns, n, device=like.device, split="test" if dataset.test else "train"))
     if isinstance(batch, torch.Tensor):
-        return batch.to(like.dtype)
-    return {name: column.to(like.dtype) if column.is_floating_point() else column for name, column in batch.items()}
+        return _as(batch, like)
+    return {name: _as(column, like) for name, column in batch.items()}
+
+
+def _as(column: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return column.to(like.dtype) if column.is_floating_point() else column
+
+
+def rows(dataset: Dataset, columns: Sequence[str]) -> int:
+    """How many held-out rows there are of some columns side by side."""
+    split = dataset.split("test" if dataset.test else "train")
+    return min(len(split[name]) for name in columns if name in split)
 
 
 def given(model: Model, dataset: Dataset, n: int) -> dict[str, Any]:
@@ -34,14 +44,14 @@ def given(model: Model, dataset: Dataset, n: int) -> dict[str, Any]:
 def picture(model: Model, dataset: Dataset, seed: int) -> Any:
     """A sheet of samples from noise that depends on the seed alone, or None where the samples make no picture."""
     n = POINTS if len(dataset.shape) == 1 else IMAGES
-    n = min(n, dataset.rows("test" if dataset.test else "train")) if model.given else n
+    n = min(n, rows(dataset, model.given)) if model.given else n
     with _evaluating(model), as_rank(0, 1):
         reseed(model.like.device, seed, "samples")
         samples = model.sample(n, **given(model, dataset, n))
     if not isinstance(samples, torch.Tensor) or (samples.dim() == 2 and not can_plot()):
         return None
-    flat = samples.dim() == 2
-    return draw(samples, held_out(dataset, model.inputs[:1], 2000, model) if flat else None)  # type: ignore[arg-type]
+    plane = dataset.shape == (2,) and samples.dim() == 2
+    return draw(samples, held_out(dataset, tuple(dataset.train)[:1], 2000, model) if plane else None)  # type: ignore[arg-type]
 
 
 @contextmanager
