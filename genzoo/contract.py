@@ -109,6 +109,8 @@ class Model(Configurable):
     """The columns that `sample` needs as `given`: a tensor for one, a mapping for several."""
     training_state: ClassVar[tuple[str, ...]] = ()
     """Names of submodules and buffers that training needs and a user does not: in checkpoints, not in exports."""
+    discrete: bool = False
+    """Whether likelihoods are probabilities of discrete data, not densities: then they are bits."""
     shape: Shape
 
     def loss(self, batch: Any) -> Mapping[str, Tensor]:
@@ -206,7 +208,7 @@ class Prior(Configurable):
 
 
 class Divergence(Configurable):
-    """How far apart two laws are: `forward(p, q)`.
+    """How far apart two laws are: `forward(p, q)`, or `forward(q, prior, z)` for laws with a draw `z` that the caller has.
 
     Between samples `(n, dim)`, or a sample and a `Prior`, the result is a scalar; between a batch of distributions and a prior
     it is `(batch,)`.

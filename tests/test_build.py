@@ -89,7 +89,7 @@ def test_sizes_flow_down_and_stay_out_of_the_config():
         ({"name": "owner", "dim": 1, "mode": "median"}, "critic.mode = \"median\": expected 'mean' or 'sum'"),
         ({"name": "owner", "dim": 1, "flag": 1}, "critic.flag = 1: expected a boolean"),
         ({"name": "owner", "dim": 1, "widths": 8}, "critic.widths = 8: expected a tuple"),
-        ({"name": "owner", "dim": 1, "widths": [8, "9"]}, "critic.widths = (8, '9'): expected an integer"),
+        ({"name": "owner", "dim": 1, "widths": [8, "9"]}, "critic.widths = [8, '9']: expected an integer"),
         ({"name": "owner", "dim": 1, "encoder": 3}, "critic.encoder = 3: expected"),
         ({"name": "owner", "dim": 1, "encoder": "mpl"}, "No encoder named 'mpl'. Did you mean 'mlp'?"),
         ({"name": "owner", "dim": 1, "encoder": {"name": "mlp", "hidden": "wide"}}, 'critic.encoder.hidden = "wide": expected'),

@@ -96,3 +96,8 @@ def test_pages_ask_nobody_else_for_anything():
     loaded = [*(ROOT / "docs").rglob("*.css"), *PAGES]
     outside = re.compile(r"""url\(\s*['"]?https?:|@import|!\[[^]]*\]\(https?:|\bsrc=['"]?https?:""")
     assert [path.name for path in loaded if outside.search(path.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_page_has_a_gap_left_to_fill(path):
+    assert "TODO" not in path.read_text(encoding="utf-8")

@@ -62,6 +62,93 @@ def test_a_folder_that_is_no_run_is_never_removed(tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+def test_overwrite_removes_what_a_run_wrote_and_nothing_else(run, tmp_path):
+    (run / "notes.txt").write_text("mine")
+    genzoo.fit("test-mean", DATA, run, steps=2, overwrite=True, **FAST)
+    assert (run / "notes.txt").read_text() == "mine"
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "recipe.toml").write_text('model = "vae"\ndata = "digits"\n')  # a person's, not a run's
+    with pytest.raises(RunError, match="not a run folder"):
+        genzoo.fit("test-mean", DATA, project, steps=1, overwrite=True, **FAST)
+    assert (project / "recipe.toml").exists()
+
+
+def test_what_a_kill_left_of_the_first_write_is_no_obstacle(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".genzoo-abc.recipe.toml").write_text("half")
+    genzoo.fit("test-mean", DATA, tmp_path / "run", steps=1, **FAST)
+    assert not list((tmp_path / "run").glob(".*"))
+
+
+def test_a_kill_between_the_two_exports_is_repaired(tmp_path):
+    run = genzoo.fit("test-mean", DATA, tmp_path / "run", steps=6, ema=0.5, **FAST)
+    averaged = (run.folder / "model-ema.safetensors").read_bytes()
+    (run.folder / "model-ema.safetensors").unlink()
+    genzoo.fit("test-mean", DATA, run.folder, steps=6, ema=0.5, resume=True, **FAST)
+    assert (run.folder / "model-ema.safetensors").read_bytes() == averaged
+
+
+def test_an_unwritable_setting_is_refused_before_anything_is_removed(run):
+    @genzoo.models.register("test-none")
+    class Nones(Mean):
+        def __init__(self, rate: float | None = 0.5, shape: tuple[int, ...] = (2,)) -> None:
+            super().__init__(shape=shape)
+
+    before = content(run)
+    with pytest.raises(SettingError, match="rate = None, which a recipe cannot say"):
+        genzoo.fit({"name": "test-none", "rate": None}, DATA, run, steps=1, overwrite=True, **FAST)
+    assert content(run) == before
+
+
+def test_load_keeps_the_runs_dtype(tmp_path):
+    run = genzoo.fit("test-mean", DATA, tmp_path / "run", steps=2, precision="64-true", **FAST)
+    model = genzoo.load(run.folder)
+    assert model.w.dtype == torch.float64
+    assert torch.equal(model.w, run.model.w)
+
+
+def test_presets_and_subclasses_that_pass_settings_on_come_back(tmp_path):
+    @genzoo.models.register("test-preset")
+    def preset(size: str = "small", shape: tuple[int, ...] = (2,)) -> Mean:
+        return Mean(lr={"small": 0.1, "big": 0.5}[size], shape=shape)
+
+    @genzoo.models.register("test-sub")
+    class Sub(Mean):
+        def __init__(self, extra: int = 1, **settings) -> None:
+            super().__init__(**settings)
+
+    for table in ({"name": "test-preset", "size": "big"}, {"name": "test-sub", "extra": 2, "lr": 0.5}):
+        run = genzoo.fit(table, DATA, tmp_path / table["name"], steps=1, batch_size=40)
+        again = genzoo.load(run.folder)
+        assert again.lr == 0.5
+        assert torch.equal(again.w, run.model.w)
+    assert Sub(extra=3, lr=0.2).config == {
+        "name": "test-sub", "extra": 3, "lr": 0.2, "momentum": 0.0, "nan_at": -1, "shape": (2,)
+    }  # fmt: skip
+
+
+def test_a_conditional_model_of_integer_labels_draws_its_sheets(tmp_path):
+    @genzoo.models.register("test-labels")
+    class Labels(Mean):
+        inputs, given = ("x", "y"), ("y",)
+
+        def __init__(self, shape: tuple[int, ...] = (1, 8, 8)) -> None:
+            super().__init__(shape=shape)
+            self.table = torch.nn.Embedding(10, 64)
+
+        def loss(self, batch):
+            return {"loss": (self.table(batch["y"]) - batch["x"].flatten(1)).square().mean() + self.w.square().mean()}
+
+        @torch.no_grad()
+        def sample(self, n, given=None):
+            assert len(given) == n
+            return self.table(given).view(n, 1, 8, 8).sigmoid()
+
+    run = genzoo.fit("test-labels", "digits", tmp_path / "run", steps=2, batch_size=16)
+    assert (run.folder / "samples" / "step-000002.png").exists()
+
+
 def test_a_complete_run_is_left_alone(run):
     before = content(run)
     again = genzoo.fit("test-mean", DATA, run, steps=6, resume=True, **FAST)
