@@ -109,8 +109,6 @@ class Model(Configurable):
     """The columns that `sample` needs as `given`: a tensor for one, a mapping for several."""
     training_state: ClassVar[tuple[str, ...]] = ()
     """Names of submodules and buffers that training needs and a user does not: in checkpoints, not in exports."""
-    discrete: bool = False
-    """Whether likelihoods are probabilities of discrete data, not densities: then they are bits."""
     shape: Shape
 
     def loss(self, batch: Any) -> Mapping[str, Tensor]:
@@ -148,6 +146,11 @@ class Model(Configurable):
     def example(self, n: int) -> Batch:
         """A valid batch of `n` made-up examples on the model's device, for the conformance suite."""
         return torch.rand(n, *self.shape, device=self.like.device, dtype=self.like.dtype)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether likelihoods are probabilities of discrete data rather than densities, so that bits can be made of them."""
+        return False
 
     @property
     def like(self) -> Tensor:

@@ -123,6 +123,7 @@ class Session:
         self.checkpoints = None if folder is None else Checkpoints(folder.checkpoints, settings.keep)
         self.total = settings.total(self.stream.batches_per_epoch, self._batches(0))
         self.round = self.batches = 0
+        self.clock = Clock()
         self.last_good: Path | None = None
 
     def _batches(self, round: int) -> int:
@@ -177,7 +178,7 @@ class Session:
             "averaged": int(self.average.n_averaged) if self.average else 0,
             "players": {name: trainer.state() for name, trainer in self.by_name.items()},
             "reports": self.reports.state(),
-            "seconds": self.clock.seconds() if hasattr(self, "clock") else 0.0,
+            "seconds": self.clock.seconds(),
         }
 
     def restore(self, state: Mapping[str, Any], path: Path) -> None:
@@ -197,7 +198,7 @@ class Session:
         for name, trainer in self.by_name.items():
             trainer.restore(state["players"][name])
         self.reports.restore(state["reports"])
-        self.round, self.batches, self.seconds = state["round"], state["batches"], state["seconds"]
+        self.round, self.batches, self.clock = state["round"], state["batches"], Clock(state["seconds"])
         self.last_good = path
 
     def run(self, progress: bool) -> Run:
@@ -210,7 +211,7 @@ class Session:
             if self.engine.main and not self._exported():  # killed between its last checkpoint and its export
                 self._export()
             return replace(self._result(), was_complete=True)
-        self.clock = Clock(getattr(self, "seconds", 0.0))
+        self.clock = Clock(self.clock.before)
         stopped = False
         try:
             with _stop_signals() as asked, Bar(self.total, self.round, progress) as bar:
