@@ -22,7 +22,7 @@ lint: $(VENV)/dev.installed
 docs: $(VENV)/docs.installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
-bench: $(VENV)/plots.installed  ## hours: measures again what docs/benchmarks/ says
+bench: $(VENV)/plots.installed  ## about ten minutes: measures again what docs/benchmarks/ says
 	$(PIP) install -q --no-deps --upgrade --target build/peers -r benchmarks/requirements.txt
 	set -e; for script in $(filter-out %/machine.py,$(wildcard benchmarks/*.py)); do \
 		PYTHONPATH=build/peers $(VENV)/bin/python $$script; done
