@@ -172,8 +172,10 @@ def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 def filled(target: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The given settings and the defaults of the others, in the signature's order."""
-    values = {key: given.get(key, parameter.default) for key, parameter in parameters(target).items()}
+    """The given settings and the target's own defaults, in order; what it passes on unasked is its own affair."""
+    known = parameters(target)
+    own = inspect.signature(target.__init__ if inspect.isclass(target) else target).parameters
+    values = {key: given.get(key, known[key].default) for key in known if key in given or key in own}
     return {key: value for key, value in values.items() if value is not inspect.Parameter.empty}
 
 
@@ -238,7 +240,8 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
         else [target]
     )
     found: dict[str, Any] = {}
-    for maker in makers:  # those of the class itself last: they win
+    for maker in makers:  # those of the class itself last: a parameter's type is from where the parameter is
+        found = {key: hint for key, hint in found.items() if key not in inspect.signature(maker).parameters}
         with suppress(NameError, TypeError):  # a stranger's annotation that cannot be evaluated is not ours to refuse
             found |= typing.get_type_hints(maker, include_extras=True)
     return found

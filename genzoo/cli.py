@@ -41,7 +41,8 @@ def _main(context: typer.Context, version: Annotated[bool, typer.Option("--versi
         import genzoo
 
         console.print(genzoo.__version__)
-    elif context.invoked_subcommand is None:
+        raise typer.Exit
+    if context.invoked_subcommand is None:
         console.print(context.get_help(), markup=False)
 
 

@@ -16,7 +16,7 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from genzoo.build import Made, check, config, filled, note, settings_of
+from genzoo.build import Made, check, config, filled, note, parameters, settings_of
 from genzoo.dataset import Dataset, Shape, is_image
 from genzoo.errors import SettingError
 
@@ -47,9 +47,12 @@ class Configurable(nn.Module):
         except TypeError:  # `__init__` will say it better; `copy.deepcopy` brings its own state
             return self
         given = dict(list(bound.arguments.items())[1:])
-        for key, parameter in bound.signature.parameters.items():
-            if parameter.kind is parameter.VAR_KEYWORD:  # passed on to the class above
+        for key, parameter in bound.signature.parameters.items():  # what is passed on to the class above
+            if parameter.kind is parameter.VAR_KEYWORD:
                 given |= given.pop(key, {})
+            elif parameter.kind is parameter.VAR_POSITIONAL:
+                above = (name for name in parameters(cls) if name not in bound.signature.parameters)
+                given |= dict(zip(above, given.pop(key, ()), strict=False))
         check(cls, given, cls.__name__, cls.__name__)
         note(self, Made("", "", filled(cls, given)))
         return self

@@ -54,7 +54,7 @@ class Reports:
     def pool(self, engine: Engine) -> None:
         """Make every value the mean over ranks, so that one rank's checkpoint speaks for all."""
         if engine.size > 1:
-            self.values = {name: list(engine.mean(torch.stack(values)).unbind()) for name, values in self.values.items()}
+            self.values = {name: list(engine.mean(torch.stack(values).float()).unbind()) for name, values in self.values.items()}
 
     def means(self, engine: Engine) -> dict[str, float]:
         """The mean of each since the last call, over ranks too; then forget them."""

@@ -33,7 +33,8 @@ class PlayerTrainer:
         if not self.parameters:
             raise TrainingError(f"player {player.name!r} owns no parameters that can move")
         own = dict(player.optimizer)
-        if str(overrides.get("name", own["name"])).lower() != str(own["name"]).lower():
+        name = str(own.get("name", "Adam"))
+        if str(overrides.get("name", name)).lower() != name.lower():
             own = {"lr": own["lr"]} if "lr" in own else {}  # the rest are settings of another optimizer
         self.optimizer = make_optimizer(self.parameters, {**own, **overrides}, f"players.{player.name}")
         self.rates = [group["lr"] for group in self.optimizer.param_groups]

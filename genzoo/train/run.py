@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import datetime
 import platform
-import shutil
 import subprocess
 import tomllib
 import warnings
@@ -34,6 +33,12 @@ from genzoo.train.checkpoint import TEMPORARY, Checkpoints, load_weights, newest
 
 FREE = frozenset({"steps", "epochs", "device", "compile", "checkpoint", "keep", "log", "samples", "resident"})
 """The training settings that a resume may change; any other would make it another run."""
+
+
+_WRITTEN = (
+    "checkpoints/step-*.ckpt", "samples/step-*.png", "report/evaluation.*", "model.safetensors", "model-ema.safetensors",
+    "events.out.tfevents.*", "metrics.jsonl", "curves.png", "recipe.toml",
+)  # fmt: skip
 
 
 @dataclass
@@ -89,15 +94,13 @@ class RunFolder:
         try:
             return "run" in tomllib.loads(self.recipe_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            return self.weights.exists() or self.checkpoints.is_dir()
+            return False
 
     def clear(self) -> None:
-        """Remove what a run wrote, and nothing else; the recipe last, so that it can be done again after a kill."""
-        for folder in (self.checkpoints, self.samples, self.report):
-            shutil.rmtree(folder, ignore_errors=True)
-        files = ("model.safetensors", "model-ema.safetensors", "events.*", "metrics.jsonl", "curves.png", "recipe.toml")
-        for path in (found for pattern in files for found in self.path.glob(pattern)):
-            path.unlink(missing_ok=True)
+        """Remove the files that a run wrote, and nothing else; the recipe last, so that it can be done again after a kill."""
+        for pattern in _WRITTEN:
+            for path in self.path.glob(pattern):
+                path.unlink()
 
     def sweep(self) -> None:
         """Remove what killed writes left behind."""

@@ -64,10 +64,14 @@ def test_a_folder_that_is_no_run_is_never_removed(tmp_path):
 
 def test_overwrite_removes_what_a_run_wrote_and_nothing_else(run, tmp_path):
     (run / "notes.txt").write_text("mine")
+    (run / "checkpoints" / "mine.bin").write_text("mine")
     genzoo.fit("test-mean", DATA, run, steps=2, overwrite=True, **FAST)
-    assert (run / "notes.txt").read_text() == "mine"
+    assert (run / "notes.txt").read_text() == (run / "checkpoints" / "mine.bin").read_text() == "mine"
+    assert [p.name for p in Checkpoints(run / "checkpoints").paths()] == ["step-000002.ckpt"]
     project = tmp_path / "project"
-    project.mkdir()
+    (project / "checkpoints").mkdir(parents=True)
+    with pytest.raises(RunError, match="not a run folder"):
+        genzoo.fit("test-mean", DATA, project, steps=1, overwrite=True, **FAST)
     (project / "recipe.toml").write_text('model = "vae"\ndata = "digits"\n')  # a person's, not a run's
     with pytest.raises(RunError, match="not a run folder"):
         genzoo.fit("test-mean", DATA, project, steps=1, overwrite=True, **FAST)
@@ -123,9 +127,16 @@ def test_presets_and_subclasses_that_pass_settings_on_come_back(tmp_path):
         again = genzoo.load(run.folder)
         assert again.lr == 0.5
         assert torch.equal(again.w, run.model.w)
-    assert Sub(extra=3, lr=0.2).config == {
-        "name": "test-sub", "extra": 3, "lr": 0.2, "momentum": 0.0, "nan_at": -1, "shape": (2,)
-    }  # fmt: skip
+    assert Sub(extra=3, lr=0.2).config == {"name": "test-sub", "extra": 3, "lr": 0.2}
+
+    @genzoo.models.register("test-fixed")
+    class Fixed(Mean):
+        def __init__(self, *args, lr="fast", **settings) -> None:
+            super().__init__({"fast": 0.5}[lr], *args, **settings)
+
+    for model in (Fixed(0.9), Fixed(momentum=0.9)):
+        assert model.config == {"name": "test-fixed", "lr": "fast", "momentum": 0.9}
+        assert genzoo.build(model.config).momentum == 0.9
 
 
 def test_a_conditional_model_of_integer_labels_draws_its_sheets(tmp_path):
