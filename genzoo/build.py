@@ -160,9 +160,8 @@ def _check_nones(how: Made, table: Mapping[str, Any]) -> None:
 
 def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """The settings of a class or factory, in order; a constructor that passes `**kwargs` on has those of the class above too."""
-    makers = [cls.__init__ for cls in target.__mro__ if "__init__" in vars(cls)] if inspect.isclass(target) else [target]
     found: dict[str, inspect.Parameter] = {}
-    for maker in makers:
+    for maker in _makers(target):
         own = inspect.signature(maker).parameters
         named = {k: p for k, p in own.items() if k != "self" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
         found = {**found, **{k: p for k, p in named.items() if k not in found}}
@@ -171,10 +170,15 @@ def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return found
 
 
+def _makers(target: Callable[..., Any]) -> list[Callable[..., Any]]:
+    """What a call goes through: a factory, or a class's constructor and those of the classes above it."""
+    return [vars(cls)["__init__"] for cls in target.__mro__ if "__init__" in vars(cls)] if inspect.isclass(target) else [target]
+
+
 def filled(target: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The given settings and the target's own defaults, in order; what it passes on unasked is its own affair."""
     known = parameters(target)
-    own = inspect.signature(target.__init__ if inspect.isclass(target) else target).parameters
+    own = inspect.signature(_makers(target)[0]).parameters
     values = {key: given.get(key, known[key].default) for key in known if key in given or key in own}
     return {key: value for key, value in values.items() if value is not inspect.Parameter.empty}
 
@@ -234,13 +238,8 @@ def _show(value: Any) -> str:
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    makers = (
-        [vars(cls)["__init__"] for cls in target.__mro__[::-1] if "__init__" in vars(cls)]
-        if inspect.isclass(target)
-        else [target]
-    )
     found: dict[str, Any] = {}
-    for maker in makers:  # those of the class itself last: a parameter's type is from where the parameter is
+    for maker in reversed(_makers(target)):  # those of the class itself last: a parameter's type is from where the parameter is
         found = {key: hint for key, hint in found.items() if key not in inspect.signature(maker).parameters}
         with suppress(NameError, TypeError):  # a stranger's annotation that cannot be evaluated is not ours to refuse
             found |= typing.get_type_hints(maker, include_extras=True)

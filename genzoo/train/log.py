@@ -17,6 +17,11 @@ from genzoo.errors import TrainingError
 from genzoo.train.engine import Engine
 
 
+def way_back(last_good: Path | None) -> str:
+    """Where training can be taken up again, as the tail of an error message."""
+    return f"The last good checkpoint is {last_good}." if last_good else "There is no checkpoint before it."
+
+
 class Reports:
     """The losses since the last line of the log; they stay on the device until somebody asks."""
 
@@ -45,10 +50,9 @@ class Reports:
             finite = torch.isfinite(losses)
             if not bool(finite.all()):
                 first = int((~finite).nonzero()[0])
-                way = f"The last good checkpoint is {last_good}." if last_good else "There is no checkpoint before it."
                 raise TrainingError(
-                    f"the loss of player {player!r} was {float(losses[first])} at step {rounds[first] + 1}. {way} "
-                    "Lower the learning rate, or set train.clip, and start again."
+                    f"the loss of player {player!r} was {float(losses[first])} at step {rounds[first] + 1}. "
+                    f"{way_back(last_good)} Lower the learning rate, or set train.clip, and start again."
                 )
 
     def pool(self, engine: Engine) -> None:

@@ -29,7 +29,7 @@ from genzoo.ranks import as_rank, reseed
 from genzoo.recipe import Recipe
 from genzoo.train.checkpoint import Checkpoints, load_weights, read_checkpoint, read_weights, write_atomic, write_weights
 from genzoo.train.engine import Engine
-from genzoo.train.log import Bar, Clock, History, Reports
+from genzoo.train.log import Bar, Clock, History, Reports, way_back
 from genzoo.train.players import Ownership, trainers
 from genzoo.train.run import IN_MEMORY, Run, RunFolder
 from genzoo.train.settings import Settings
@@ -292,8 +292,9 @@ class Session:
         """
         for name, parameter in self.model.named_parameters():
             if not bool(parameter.isfinite().all()):
-                way = f"The last good checkpoint is {self.last_good}." if self.last_good else "There is no checkpoint before it."
-                raise TrainingError(f"{name} is not finite after step {self.round}, though the losses were. {way}")
+                raise TrainingError(
+                    f"{name} is not finite after step {self.round}, though the losses were. {way_back(self.last_good)}"
+                )
 
     def _save(self) -> None:
         assert self.checkpoints is not None
