@@ -73,9 +73,10 @@ def build(spec: Any, kind: str = "models", /, *, at: str | None = None, **contex
 
 
 def _named(value: Any, slot: inspect.Parameter | None) -> Any:
-    """A slot's table that gives settings only is one of the slot's default, if that is a bare name."""
-    named = slot is not None and isinstance(slot.default, str) and isinstance(value, Mapping)
-    return {"name": slot.default, **value} if slot is not None and named else value
+    """A slot's table that gives settings only changes the slot's default, where that is a name or a table."""
+    if slot is None or not isinstance(value, Mapping) or "name" in value or not isinstance(slot.default, str | Mapping):
+        return value
+    return {**({"name": slot.default} if isinstance(slot.default, str) else slot.default), **value}
 
 
 def note(part: Any, made: Made) -> None:
@@ -180,7 +181,9 @@ def filled(target: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, An
     known = parameters(target)
     own = inspect.signature(_makers(target)[0]).parameters
     values = {key: given.get(key, known[key].default) for key in known if key in given or key in own}
-    return {key: value for key, value in values.items() if value is not inspect.Parameter.empty}
+    # a default table may be a read-only view, which cannot be copied
+    plain = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+    return {key: value for key, value in plain.items() if value is not inspect.Parameter.empty}
 
 
 def check(target: Callable[..., Any], settings: Mapping[str, Any], label: str, place: str) -> dict[str, Any]:

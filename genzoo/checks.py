@@ -85,20 +85,24 @@ def check_losses(subject: Subject) -> None:
 
 
 def check_players(subject: Subject) -> None:
-    """Players have names of their own, share no parameter, move all that can move, and are the same when asked again."""
+    """Players have names of their own, share no parameter unless their steps depend on the round (in which case the trainer
+    looks), move all that can move, and are the same when asked again."""
     model = subject()
-    names = {id(p): name for name, p in model.named_parameters()}
-    owner: dict[int, str] = {}
+    names = {p: name for name, p in model.named_parameters()}
+    owned: dict[str, set[torch.nn.Parameter]] = {}
+    constant: dict[torch.nn.Parameter, str] = {}
     for player in model.players():
-        _demand(player.name not in owner.values(), f"two players are named {player.name!r}")
+        _demand(player.name not in owned, f"two players are named {player.name!r}")
+        owned[player.name] = set(player.parameters())
         for p in player.parameters():
-            _demand(id(p) in names, f"player {player.name!r} owns a parameter that is not the model's")
-            _demand(id(p) not in owner, f"players {owner.get(id(p))!r} and {player.name!r} both own {names[id(p)]}")
-            owner[id(p)] = player.name
-    idle = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in owner]
+            _demand(p in names, f"player {player.name!r} owns a parameter that is not the model's")
+            if not callable(player.steps):
+                other = constant.setdefault(p, player.name)
+                _demand(other == player.name, f"players {other!r} and {player.name!r} both own {names[p]}")
+    idle = [name for name, p in model.named_parameters() if p.requires_grad and p not in set().union(*owned.values())]
     _demand(not idle, f"no player moves {', '.join(idle)}; freeze what shall not move")
-    again = {id(p): player.name for player in model.players() for p in player.parameters()}
-    _demand(again == owner, "a second call of players() names other players or other parameters")
+    again = {player.name: set(player.parameters()) for player in model.players()}
+    _demand(again == owned, "a second call of players() names other players or other parameters")
 
 
 def check_gradients(subject: Subject) -> None:
@@ -109,9 +113,10 @@ def check_gradients(subject: Subject) -> None:
     for player, parameters in players:
         owned = {name for name, p in named.items() if any(p is q for q in parameters)}
         before = {name: p.detach().clone() for name, p in named.items()}
-        for _, others in players:
-            for p in others:
-                p.requires_grad_(others is parameters)
+        for p in (p for _, others in players for p in others):
+            p.requires_grad_(False)
+        for p in parameters:
+            p.requires_grad_(True)
         optimizer = make_optimizer(parameters, player.optimizer, f"players.{player.name}")
         for _ in range(3):  # a layer that starts at zero hides what is below it from the first step
             optimizer.zero_grad()
@@ -126,7 +131,24 @@ def check_gradients(subject: Subject) -> None:
                     player.after()
         moved = {name for name, p in named.items() if not torch.equal(p, before[name])}
         _demand(moved <= owned, f"player {player.name!r} moves {', '.join(sorted(moved - owned))}, which it does not own")
-        _demand(owned <= moved, f"player {player.name!r} does not move {', '.join(sorted(owned - moved))}")
+        stuck = [name for name in sorted(owned - moved) if not _shifts_reports_alone(player, named[name], model.example(_N))]
+        _demand(not stuck, f"player {player.name!r} does not move {', '.join(stuck)}")
+
+
+@torch.no_grad()
+def _shifts_reports_alone(player: Player, parameter: Tensor, batch: Batch) -> bool:
+    """Whether a loss does not depend on a parameter that its reports depend on, as on the constant of a Wasserstein critic."""
+    before = _reported(player, batch)
+    parameter += 1
+    after = _reported(player, batch)
+    parameter -= 1
+    changed = {name for name in before if not torch.isclose(before[name], after[name], rtol=1e-3, atol=1e-3)}
+    return bool(changed) and "loss" not in changed
+
+
+def _reported(player: Player, batch: Batch) -> Mapping[str, Tensor]:
+    torch.manual_seed(0)
+    return player.loss(batch)
 
 
 def check_seeds(subject: Subject) -> None:

@@ -30,7 +30,7 @@ NonNegativeFloat = Annotated[float, Ge(0)]
 
 __all__ = [
     "Batch", "Configurable", "Critic", "Dataset", "Decoder", "Divergence", "Encoder", "Metric", "Model", "NonNegativeFloat",
-    "Part", "Player", "Positive", "PositiveFloat", "Prior", "Shape", "is_image",
+    "Part", "Penalty", "Player", "Positive", "PositiveFloat", "Prior", "Shape", "is_image",
 ]  # fmt: skip
 
 
@@ -142,6 +142,15 @@ class Model(Configurable):
             for batch in batches[len(batches) - steps :]:
                 update(player, batch)
 
+    def advice(self, line: Mapping[str, float], progress: float) -> str | None:  # noqa: ARG002
+        """What a person should know about a line of the log, in words that hold no numbers: the trainer says each text once.
+
+        Arguments:
+            line: the means that were logged, by the names in the log (`"critic/spread"`).
+            progress: the fraction of training that is done.
+        """
+        return None
+
     def batch_size(self, batch: Batch) -> int:
         """How many examples a batch holds."""
         return len(batch if isinstance(batch, Tensor) else next(iter(batch.values())))
@@ -194,6 +203,10 @@ class Prior(Configurable):
         """`n` draws, `(n, dim)`; differentiable in the prior's parameters where it is learned and that is possible."""
         raise NotImplementedError(f"{type(self).__name__} has no sample(n)")
 
+    def truncated(self, n: int, threshold: float) -> Tensor:  # noqa: ARG002
+        """`n` draws, `(n, dim)`, that stay within `threshold` standard deviations of a mean in each coordinate."""
+        raise SettingError(f'{type(self).__name__} cannot be truncated; take a prior that can, such as "normal" or "mog"')
+
     def log_prob(self, z: Tensor) -> Tensor:  # noqa: ARG002
         """Log-density in nats, `(batch, dim)` -> `(batch,)`."""
         raise SettingError(f'{type(self).__name__} has no density; take a prior that has one, such as "normal" or "mog"')
@@ -218,6 +231,13 @@ class Divergence(Configurable):
 
     Between samples `(n, dim)`, or a sample and a `Prior`, the result is a scalar; between a batch of distributions and a prior
     it is `(batch,)`.
+    """
+
+
+class Penalty(Configurable):
+    """What a critic pays for not being smooth: `forward(critic, real, fake)`, a scalar; registered among the divergences.
+
+    `critic` maps `(batch, *shape)` to `(batch,)`, and each example must be scored on its own: no batch norm in train mode.
     """
 
 

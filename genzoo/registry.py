@@ -24,6 +24,12 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     "models": {
         "vae": "genzoo.models.vae:VAE",
         "wae-mmd": "genzoo.models.wae:WAEMMD",
+        "wae-gan": "genzoo.models.wae:WAEGAN",
+        "gan": "genzoo.models.gan:GAN",
+        "dcgan": "genzoo.models.gan:DCGAN",
+        "lsgan": "genzoo.models.gan:LSGAN",
+        "wgan": "genzoo.models.wgan:WGAN",
+        "wgan-gp": "genzoo.models.wgan_gp:WGANGP",
     },
     "priors": {
         "normal": "genzoo.priors.simple:Normal",
@@ -34,6 +40,10 @@ _BUILT_IN: dict[str, dict[str, str]] = {
     "divergences": {
         "kl": "genzoo.divergences.kl:KL",
         "mmd": "genzoo.divergences.mmd:MMD",
+        "wasserstein": "genzoo.divergences.transport:Wasserstein",
+        "gradient-penalty": "genzoo.divergences.penalties:GradientPenalty",
+        "dragan": "genzoo.divergences.penalties:DRAGAN",
+        "r1": "genzoo.divergences.penalties:R1",
     },
     "encoders": {
         "mlp": "genzoo.blocks.mlp:MLPEncoder",
@@ -60,6 +70,8 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "likelihood": "genzoo.metrics.likelihood:Likelihood",
         "reconstruction": "genzoo.metrics.reconstruction:Reconstruction",
         "codes": "genzoo.metrics.codes:Codes",
+        "frechet": "genzoo.metrics.frechet:Frechet",
+        "modes": "genzoo.metrics.modes:Modes",
     },
 }
 

@@ -6,16 +6,16 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from genzoo.build import build
-from genzoo.contract import Divergence, Model, Part, Player, Shape, is_image
+from genzoo.contract import Divergence, Part, Player, Shape, is_image
+from genzoo.models.latent import LatentModel
 from genzoo.ranks import noise
 
 
-class Autoencoder(Model):
+class Autoencoder(LatentModel):
     r"""An encoder \( x \to z \), a decoder \( z \to x \) and a prior on \( z \); a subclass adds the loss.
 
     Arguments:
@@ -53,11 +53,6 @@ class Autoencoder(Model):
     def reconstruct(self, x: Tensor) -> Tensor:
         """Decode the code of each example, `(batch, *shape)` -> `(batch, *shape)`."""
         return self.decode(self.encode(x))
-
-    @torch.no_grad()
-    def sample(self, n: int, given: Any = None) -> Tensor:  # noqa: ARG002, unconditional
-        """Decode `n` draws from the prior: `(n, *shape)`."""
-        return self.decode(self.prior.sample(n))
 
     def players(self) -> tuple[Player, ...]:
         return (Player("autoencoder", owns=(self,), loss=self.loss, optimizer=self.optimizer),)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Independent, Normal
 
 from genzoo.build import build
-from genzoo.contract import NonNegativeFloat, Part, Positive, PositiveFloat, Prior
+from genzoo.contract import NonNegativeFloat, Part, Penalty, Positive, PositiveFloat
 from genzoo.errors import SettingError
 from genzoo.models.autoencoder import Autoencoder, compares_laws, diagonal_normal, reparameterized
+from genzoo.models.latent import positive_everywhere
 from genzoo.models.pyro_laws import pyro_law, pyro_prior
 from genzoo.ranks import gather, noise
 
@@ -83,15 +84,15 @@ class VAE(Autoencoder):
         self.sigma = sigma
         self.beta = beta
         self.divergence = build(divergence, "divergences")
-        if not _positive_everywhere(self.prior):
+        if not positive_everywhere(self.prior):
             raise SettingError(
                 f"prior = {type(self.prior).__name__}: a VAE needs a density that is positive everywhere, or its KL is infinite; "
                 'take "normal" or "mog", or the model "wae-mmd".'
             )
-        if not compares_laws(self.divergence):
+        if not compares_laws(self.divergence) or isinstance(self.divergence, Penalty):
             raise SettingError(
-                f"divergence = {type(self.divergence).__name__} compares samples, where a VAE compares each posterior with the "
-                'prior; take "kl", or the model "wae-mmd".'
+                f"divergence = {type(self.divergence).__name__} does not compare laws, where a VAE compares each posterior with "
+                'the prior; take "kl", or the model "wae-mmd".'
             )
         if likelihood == "gaussian" and sigma == "learned":
             self.log_sigma = nn.Parameter(torch.zeros(()))
@@ -237,12 +238,3 @@ class VAE(Autoencoder):
         from pyro import poutine
 
         return poutine.scale(scale=self.beta) if self.beta else poutine.mask(mask=False)
-
-
-@torch.no_grad()
-def _positive_everywhere(prior: Prior) -> bool:
-    """Whether a prior has a density, and one that reaches far out."""
-    if getattr(type(prior), "log_prob", Prior.log_prob) is Prior.log_prob:
-        return False
-    like = next((t for t in (*prior.parameters(), *prior.buffers()) if t.is_floating_point()), torch.zeros(()))
-    return not prior.log_prob(like.new_full((1, prior.dim), 1e6)).isneginf().any()

@@ -274,7 +274,7 @@ def test_priors_with_a_density(x, prior):
     [
         ({"prior": "sphere"}, "prior = Sphere: .* density"),
         ({"prior": "uniform"}, "prior = Uniform: .* positive everywhere"),
-        ({"divergence": "mmd"}, "divergence = MMD compares samples"),
+        ({"divergence": "mmd"}, "divergence = MMD does not compare laws"),
     ],
 )
 def test_parts_that_cannot_do_the_job_are_refused(settings, names):

@@ -81,7 +81,7 @@ def test_an_mmd_of_one_example_is_refused(x):
 
 
 def test_a_divergence_of_laws_is_refused():
-    with pytest.raises(SettingError, match=r'^divergence = KL compares each posterior .*; take "mmd".*$'):
+    with pytest.raises(SettingError, match=r'^divergence = KL does not compare samples, .*; take "mmd".*$'):
         WAEMMD(2, divergence="kl", shape=(5,))
 
 

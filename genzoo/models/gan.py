@@ -1,0 +1,193 @@
+"""Generative adversarial networks with a discriminator: the original, and the presets DCGAN and LSGAN."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Lt
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from genzoo.contract import Part, Positive, PositiveFloat, Shape, is_image
+from genzoo.errors import SettingError
+from genzoo.models.adversarial import Adversarial, Output, initialise
+
+Loss = Literal["non-saturating", "minimax", "least-squares"]
+Smoothing = Annotated[float, Ge(0), Lt(1)]
+
+
+class GAN(Adversarial):
+    r"""A generator against a discriminator, which tells generated examples from real ones.
+
+    With logit \( D \) and \( \sigma \) the logistic function,
+
+    \[ \max_D \; E_x \log \sigma(D(x)) + E_z \log\big(1 - \sigma(D(g(z)))\big), \]
+
+    and the generator minimises \( E_z \log(1 - \sigma(D(g(z)))) \) (`"minimax"`) or, with the same fixed point and a gradient
+    where the discriminator is sure, \( -E_z \log \sigma(D(g(z))) \) (`"non-saturating"`). At the best discriminator,
+    \( D = \log p / q \), the game's value is \( 2\,\mathrm{JS}(p, q) - \log 4 \). With `"least-squares"` and labels a, b, c,
+
+    \[ \min_D \; \tfrac 12 E_x (D(x) - b)^2 + \tfrac 12 E_z (D(g(z)) - a)^2, \qquad \min_g \; \tfrac 12 E_z (D(g(z)) - c)^2. \]
+
+    Arguments:
+        latent_dim: the number of latent coordinates.
+        loss: `"non-saturating"`, `"minimax"` or `"least-squares"`.
+        labels: a (generated), b (real) and c (what the generator wants), for least squares. (-1, 1, 0) is Pearson's chi-squared
+            divergence between p + q and 2q.
+        smoothing: the share by which the label 1 of real examples is lowered, for the logistic losses.
+        generator: a part of kind `"decoders"`.
+        critic: a part of kind `"critics"`, whose score is the logit \( D \).
+        prior: the law of the latent vectors, a part of kind `"priors"`.
+        output: how images are brought into their range, `"sigmoid"` or `"tanh"`; the critic sees them in [0, 1] or [-1, 1].
+        critic_steps: the critic's steps a round; the generator makes one.
+        penalty: None, or a part of kind `"divergences"` such as `"dragan"`, `"r1"` or `"gradient-penalty"`.
+        penalty_weight: its weight in the critic's loss.
+        shape: the shape of one example, `(C, H, W)` or `(D,)`.
+
+    Raises:
+        SettingError: label smoothing with least squares, whose labels say it already.
+
+    References:
+        Generative Adversarial Nets, Goodfellow et al., 2014, https://arxiv.org/abs/1406.2661
+        Least Squares Generative Adversarial Networks, Mao et al., 2017, https://arxiv.org/abs/1611.04076
+        Improved Techniques for Training GANs, Salimans et al., 2016, https://arxiv.org/abs/1606.03498 (label smoothing)
+
+    Example:
+        >>> gan = GAN(latent_dim=8, shape=(1, 8, 8))
+        >>> sorted(gan.critic_loss(torch.rand(5, 1, 8, 8)))
+        ['fake', 'gap', 'js', 'loss', 'real', 'spread']
+    """
+
+    def __init__(
+        self,
+        latent_dim: Positive = 100,
+        loss: Loss = "non-saturating",
+        labels: tuple[float, float, float] = (0.0, 1.0, 1.0),
+        smoothing: Smoothing = 0.0,
+        # The paper's networks, but its critic has maxout units; its optimizer is SGD at 0.1 with a rising momentum.
+        generator: Part = MappingProxyType({"name": "mlp", "hidden": (1200, 1200), "activation": "relu"}),
+        critic: Part = "mlp",
+        prior: Part = "uniform",
+        output: Output = "sigmoid",
+        critic_steps: Positive = 1,
+        penalty: Part | None = None,
+        penalty_weight: PositiveFloat = 10.0,
+        shape: tuple[int, ...] = (1, 28, 28),
+    ) -> None:
+        super().__init__(latent_dim, generator, critic, prior, output, critic_steps, penalty, penalty_weight, shape)
+        if smoothing and loss == "least-squares":
+            raise SettingError(
+                f"smoothing = {smoothing:g} is for the logistic losses; with least squares lower the label b, as in "
+                f"labels = (0.0, {1 - smoothing:g}, 1.0)."
+            )
+        self.kind, self.labels, self.smoothing = loss, labels, smoothing
+
+    def critic_objective(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The negative value of the game, in nats for the logistic losses: scores `(batch,)` of both kinds -> a scalar."""
+        if self.kind == "least-squares":
+            a, b, _ = self.labels
+            return 0.5 * ((real - b).square().mean() + (fake - a).square().mean())
+        on_real = softplus(-real) + self.smoothing * real  # cross-entropy with the label 1 - smoothing
+        return on_real.mean() + softplus(fake).mean()
+
+    def generator_objective(self, fake: Tensor) -> Tensor:
+        """The generator's loss for each of its examples: scores `(batch,)` -> `(batch,)`."""
+        if self.kind == "least-squares":
+            return 0.5 * (fake - self.labels[2]).square()
+        return softplus(-fake) if self.kind == "non-saturating" else -softplus(fake)
+
+    def critic_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
+        """As in every adversarial model; for the logistic losses also `js`, the Jensen-Shannon divergence that the critic sees.
+
+        It is (log 4 - loss) / 2 in nats, at most log 2, and a lower bound on the true one up to the noise of a batch.
+        """
+        report = dict(super().critic_loss(batch))
+        if self.kind != "least-squares" and not self.smoothing:
+            penalty = self.penalty_weight * report["penalty"] if "penalty" in report else 0.0
+            report["js"] = (math.log(4) - (report["loss"] - penalty)) / 2
+        return report
+
+
+class DCGAN(GAN):
+    """A GAN of strided convolutions with batch norm: a preset of `gan`.
+
+    Levels are halved until the shorter side has 4 to 7 pixels, as in the paper (64 pixels, four levels) and in the authors' code
+    for 28 pixels (two levels); the width doubles with each.
+
+    Arguments:
+        latent_dim: the number of latent coordinates.
+        width: channels at the level that touches the data.
+        loss: as of `gan`.
+        prior: as of `gan`.
+        shape: the shape of one image, `(C, H, W)`.
+
+    Raises:
+        SettingError: `shape` is not that of an image of 8 x 8 pixels or more.
+
+    References:
+        Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks, Radford, Metz and Chintala,
+            2016, https://arxiv.org/abs/1511.06434
+
+    Example:
+        >>> DCGAN(width=8, shape=(3, 16, 24)).sample(2).shape
+        torch.Size([2, 3, 16, 24])
+    """
+
+    def __init__(
+        self,
+        latent_dim: Positive = 100,
+        width: Positive = 64,
+        loss: Loss = "non-saturating",
+        prior: Part = "uniform",
+        shape: tuple[int, ...] = (1, 28, 28),
+    ) -> None:
+        # Kernels are 4x4; the paper does not say, its code has 5x5.
+        net = {"name": "conv", "channels": levels(shape, width), "norm": "batch"}
+        super().__init__(latent_dim, loss, generator=net, critic=net, prior=prior, output="tanh", shape=shape)
+        self.width = width
+        initialise(self.generator)
+        initialise(self.critic)
+
+
+class LSGAN(DCGAN):
+    """A DCGAN with the least squares loss: a preset of `gan`.
+
+    The paper's networks for 112 x 112 scenes are deeper, its learning rate there is 1e-3; for handwriting it has 2e-4, as here.
+
+    Arguments:
+        latent_dim: the number of latent coordinates; the authors' code has 1,024 for scenes.
+        width: channels at the level that touches the data.
+        labels: a, b and c, as of `gan`.
+        prior: as of `gan`.
+        shape: the shape of one image, `(C, H, W)`.
+
+    References:
+        Least Squares Generative Adversarial Networks, Mao et al., 2017, https://arxiv.org/abs/1611.04076
+
+    Example:
+        >>> LSGAN(width=8, shape=(1, 8, 8)).kind
+        'least-squares'
+    """
+
+    def __init__(
+        self,
+        latent_dim: Positive = 100,
+        width: Positive = 64,
+        labels: tuple[float, float, float] = (0.0, 1.0, 1.0),
+        prior: Part = "uniform",
+        shape: tuple[int, ...] = (1, 28, 28),
+    ) -> None:
+        super().__init__(latent_dim, width, "least-squares", prior, shape)
+        self.labels = labels
+
+
+def levels(shape: Shape, width: int) -> tuple[int, ...]:
+    """Channels of each level, from the data inwards, until the shorter side has 4 to 7 pixels."""
+    if not is_image(shape) or min(shape[1:]) < 8:
+        raise SettingError(
+            f"shape = {tuple(shape)!r}: this preset needs images of 8 x 8 pixels or more; take 'gan' for other data."
+        )
+    return tuple(width * 2**level for level in range(min(shape[1:]).bit_length() - 3))

@@ -1,0 +1,62 @@
+"""What models with a latent law have in common: samples are decoded draws from a prior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genzoo.contract import Model, Prior
+
+
+class LatentModel(Model):
+    r"""A law on vectors and a map from vectors to data, \( x = g(z), z \sim p_Z \); a subclass says how both are learned."""
+
+    latent_dim: int
+    prior: Prior
+
+    def decode(self, z: Tensor) -> Tensor:
+        """`(batch, latent_dim)` -> `(batch, *shape)`; images in [0, 1]."""
+        raise NotImplementedError(f"{type(self).__name__} has no decode(z)")
+
+    @torch.no_grad()
+    def sample(self, n: int, given: Any = None, truncation: float | None = None) -> Tensor:  # noqa: ARG002, unconditional
+        """Decode `n` draws from the prior: `(n, *shape)`.
+
+        Arguments:
+            n: how many.
+            given: not used.
+            truncation: keep each latent coordinate within so many standard deviations of its mean: likelier, less varied samples.
+
+        Raises:
+            SettingError: the prior cannot be truncated.
+        """
+        return self.decode(self.prior.sample(n) if truncation is None else self.prior.truncated(n, truncation))
+
+    def expectation(self, f: Callable[[Tensor], Tensor], n: int) -> Tensor:
+        r"""\( E_{z \sim p_Z} f(z) \) from about `n` draws; for a learned prior by strata, so that its weights learn too.
+
+        Arguments:
+            f: `(m, latent_dim)` -> `(m,)`.
+            n: draws.
+        """
+        if not learned(self.prior):
+            return f(self.prior.sample(n)).mean()
+        z, weights = self.prior.strata(n)
+        return weights @ f(z.flatten(0, 1)).view(z.shape[:2]).mean(dim=1)
+
+
+def learned(prior: Prior) -> bool:
+    """Whether a prior has parameters."""
+    return any(True for _ in prior.parameters())
+
+
+@torch.no_grad()
+def positive_everywhere(prior: Prior) -> bool:
+    """Whether a prior has a density, and one that reaches far out."""
+    if getattr(type(prior), "log_prob", Prior.log_prob) is Prior.log_prob:
+        return False
+    like = next((t for t in (*prior.parameters(), *prior.buffers()) if t.is_floating_point()), torch.zeros(()))
+    return not prior.log_prob(like.new_full((1, prior.dim), 1e6)).isneginf().any()

@@ -1,0 +1,68 @@
+"""The Wasserstein GAN with a gradient penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from genzoo.contract import Part, Positive, PositiveFloat
+from genzoo.divergences.penalties import batch_norm
+from genzoo.errors import SettingError
+from genzoo.models.adversarial import Adversarial, Output
+from genzoo.models.wgan import MLP
+
+
+class WGANGP(Adversarial):
+    r"""A generator against a critic whose slope is held near 1 between real and generated examples.
+
+    \[ \min_g \max_D \; E_x D(x) - E_z D(g(z)) - \lambda\, E_{\hat x} \big( \| \nabla D(\hat x) \|_2 - 1 \big)^2, \qquad
+       \hat x = \epsilon x + (1 - \epsilon) g(z), \quad \epsilon \sim U[0, 1] \text{ for each example} \]
+
+    The gap \( E_x D(x) - E_z D(g(z)) \) estimates the Wasserstein distance \( W_1(p, q) \), in the units in which the critic sees
+    data, from above by about \( W^2 / 2 \lambda \).
+
+    Arguments:
+        latent_dim: the number of latent coordinates.
+        penalty_weight: \( \lambda \).
+        critic_steps: the critic's steps a round; the generator makes one.
+        penalty: a part of kind `"divergences"`: `"gradient-penalty"`, one-sided by `{sides = "one"}`; or `"dragan"`, `"r1"`.
+        generator: a part of kind `"decoders"`.
+        critic: a part of kind `"critics"`, without batch norm: with it an example has no gradient of its own.
+        prior: the law of the latent vectors, a part of kind `"priors"`.
+        output: how images are brought into their range, `"sigmoid"` or `"tanh"`; the critic sees them in [0, 1] or [-1, 1].
+        shape: the shape of one example, `(C, H, W)` or `(D,)`.
+
+    Raises:
+        SettingError: batch norm in the critic.
+
+    References:
+        Improved Training of Wasserstein GANs, Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, 2017,
+            https://arxiv.org/abs/1704.00028; code: https://github.com/igul222/improved_wgan_training
+
+    Example:
+        >>> wgan = WGANGP(latent_dim=8, shape=(1, 8, 8))
+        >>> sorted(wgan.critic_loss(torch.rand(5, 1, 8, 8)))
+        ['fake', 'gap', 'loss', 'penalty', 'real', 'spread']
+    """
+
+    optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 1e-4, "betas": (0.0, 0.9)}
+
+    def __init__(
+        self,
+        latent_dim: Positive = 100,
+        penalty_weight: PositiveFloat = 10.0,
+        critic_steps: Positive = 5,
+        penalty: Part = "gradient-penalty",
+        generator: Part = MLP,
+        critic: Part = MappingProxyType({**MLP, "norm": "layer"}),
+        prior: Part = "normal",
+        output: Output = "tanh",
+        shape: tuple[int, ...] = (1, 28, 28),
+    ) -> None:
+        super().__init__(latent_dim, generator, critic, prior, output, critic_steps, penalty, penalty_weight, shape)
+        if name := batch_norm(self.critic, training=False):
+            raise SettingError(
+                f"critic: {name} mixes the examples of a batch, so that none has a gradient of its own to penalise; "
+                'take norm = "layer", as the paper does, or "none".'
+            )
