@@ -17,6 +17,8 @@ from genzoo.build import build  # light, and before anything else: a function th
 from genzoo.registry import available
 
 if TYPE_CHECKING:
+    from genzoo.codes import arithmetic as arithmetic
+    from genzoo.codes import interpolate as interpolate
     from genzoo.contract import Dataset as Dataset
     from genzoo.contract import Model as Model
     from genzoo.contract import Player as Player
@@ -27,15 +29,19 @@ if TYPE_CHECKING:
 _HOME = {
     "fit": "train.loop",
     "load": "train.run",
+    "interpolate": "codes",
+    "arithmetic": "codes",
     "Model": "contract",
     "Player": "contract",
     "Dataset": "contract",
     "GenzooError": "errors",
 }
 _REGISTRIES = ("encoders", "decoders", "critics", "datasets")
-_PACKAGES = ("models", "priors", "divergences", "metrics")
+_PACKAGES = ("models", "priors", "divergences", "metrics", "codes")
 
-__all__ = ["Dataset", "GenzooError", "Model", "Player", "__version__", "available", "build", "fit", "load"]
+__all__ = [
+    "Dataset", "GenzooError", "Model", "Player", "__version__", "arithmetic", "available", "build", "fit", "interpolate", "load",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -85,8 +85,10 @@ def check_losses(subject: Subject) -> None:
 
 
 def check_players(subject: Subject) -> None:
-    """Players have names of their own, share no parameter unless their steps depend on the round (in which case the trainer
-    looks), move all that can move, and are the same when asked again."""
+    """Players have names of their own, move all that can move, share no parameter, and are the same when asked again.
+
+    Players whose steps depend on the round may share some: whether they ever play at once is for the trainer to see.
+    """
     model = subject()
     names = {p: name for name, p in model.named_parameters()}
     owned: dict[str, set[torch.nn.Parameter]] = {}

@@ -1,4 +1,4 @@
-"""The command `genzoo`: list, info, train, sample, reconstruct, interpolate, evaluate.
+"""The command `genzoo`: list, info, train, sample, reconstruct, interpolate, arithmetic, evaluate.
 
 `--help` and `list` import neither torch nor any model; every refusal is one line on standard error with exit code 2.
 """
@@ -132,6 +132,7 @@ def train(
         recipe = recipes.checked(recipes.override({"model": {"name": model}, "data": {"name": what}}, extra))
         name = f"{model}-{what}"
     run_folder = out or Path("runs") / name
+    from genzoo.train.log import words
     from genzoo.train.loop import fit
 
     settings = {"players": recipe["players"], "resume": resume, "overwrite": overwrite, **recipe["train"]}
@@ -142,10 +143,9 @@ def train(
         raise typer.Exit(130) from None
     if os.environ.get("RANK", "0") == "0":
         last = run.history[-1] if run.history else {}
-        losses = ", ".join(f"{k} {v:.4g}" for k, v in last.items() if k not in ("step", "seconds", "images_per_second"))
         already = " already" if run.was_complete else ""
         seconds = last.get("seconds", 0)
-        console.print(f"{run_folder} is complete{already}: step {run.steps:,}, {seconds:,.0f} s. {losses}", markup=False)
+        console.print(f"{run_folder} is complete{already}: step {run.steps:,}, {seconds:,.0f} s. {words(last)}", markup=False)
         if run.was_complete:
             console.print("Nothing was done; to train on, give a larger train.steps with --resume.")
         else:
@@ -158,15 +158,24 @@ def sample(
     n: _Count = 64,
     out: Annotated[Path, typer.Option("-o", "--out", help="A .png picture or a .npy array.")] = Path("samples.png"),
     seed: _Seed = 0,
+    truncation: Annotated[
+        float | None, typer.Option(help="Keep codes within so many standard deviations: typical samples, less varied.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
 ) -> None:
     """Draw samples from a trained model."""
+    import inspect
+
     import torch
 
     model = _load(run, device)
     torch.manual_seed(seed)
-    given = {"given": _held_out(run, model, n, model.given)} if model.given else {}
-    _write(model.sample(n, **given), out)
+    settings: dict[str, Any] = {"given": _held_out(run, model, n, model.given)} if model.given else {}
+    if truncation is not None:
+        if "truncation" not in inspect.signature(model.sample).parameters:
+            raise SettingError(f"{type(model).__name__} cannot truncate its samples; leave out --truncation")
+        settings["truncation"] = truncation
+    _write(model.sample(n, **settings), out)
 
 
 @app.command()
@@ -193,12 +202,14 @@ def interpolate(
     n: _Count = 8,
     out: Annotated[Path, typer.Option("-o", "--out", help="A .png picture or a .npy array.")] = Path("interpolation.png"),
     steps: Annotated[int, typer.Option(min=2, help="Images a row.")] = 10,
+    path: Annotated[str, typer.Option(help="slerp, linear, or auto: slerp where the prior is spherical.")] = "auto",
     seed: _Seed = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
 ) -> None:
-    """Walk in a straight line between codes: of held-out data where the model encodes, else of its prior."""
+    """Walk between codes: of held-out data where the model encodes, else of its prior."""
     import torch
-    from einops import rearrange
+
+    from genzoo import codes
 
     model = _able(_load(run, device), "decode")
     torch.manual_seed(seed)
@@ -207,10 +218,40 @@ def interpolate(
             ends = model.encode(_held_out(run, model, 2 * n, ("x",)))
         else:
             ends = _able(model, "prior").prior.sample(2 * n)
-        start, end = rearrange(ends, "(two n) d -> two n d", two=2)
-        weight = torch.linspace(0, 1, steps, device=ends.device, dtype=ends.dtype)[:, None]
-        path = model.decode(rearrange(start[:, None] + weight * (end - start)[:, None], "n s d -> (n s) d"))
-    _write(path, out, columns=steps)
+    start, end = ends.chunk(2)
+    walks = codes.interpolate(model, start, end, steps, path)  # type: ignore[arg-type]  # it refuses other words by name
+    _write(walks.flatten(0, 1), out, columns=steps)
+
+
+@app.command()
+def arithmetic(
+    run: _Run,
+    a: Annotated[str, typer.Option("-a", metavar="PLACES", help="Samples with what is to be kept and what is to go.")],
+    b: Annotated[str, typer.Option("-b", metavar="PLACES", help="Samples with what is to go.")],
+    c: Annotated[str, typer.Option("-c", metavar="PLACES", help="Samples with what is to come.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many samples the sheet holds.")] = 64,
+    out: Annotated[Path, typer.Option("-o", "--out", help="A .png picture or a .npy array.")] = Path("arithmetic.png"),
+    seed: _Seed = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
+) -> None:
+    """Add and subtract codes, a - b + c, each the mean of some samples'.
+
+    PLACES, such as 1,2,3, are those of samples on the sheet that `genzoo sample` draws with the same -n and --seed: from 1, row
+    by row.
+    """
+    import torch
+
+    from genzoo import codes
+
+    model = _able(_able(_load(run, device), "decode"), "prior")
+    places = [_places(option, text, n) for option, text in (("-a", a), ("-b", b), ("-c", c))]
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        z = model.prior.sample(n)  # the first that `sample` draws too
+        terms = [z[chosen] for chosen in places]
+        found = codes.arithmetic(model, *terms)
+        columns = [model.decode(torch.cat([term, term.mean(dim=0, keepdim=True)])) for term in terms]
+    _write(found, out, columns=9, shown=_equation(columns, found) if found.dim() == 4 else None)
 
 
 @app.command()
@@ -293,7 +334,42 @@ def _held_out(run: str, model: Model, n: int, columns: tuple[str, ...]) -> Any:
     return held_out(data, columns, n, model)
 
 
-def _write(samples: Tensor, out: Path, columns: int | None = None) -> None:
+def _places(option: str, text: str, n: int) -> list[int]:
+    """`"1,2,3"` -> indices into the `n` samples of a sheet."""
+    try:
+        places = [int(word) for word in text.split(",")]
+    except ValueError:
+        raise SettingError(f"{option} {text}: expected places on the sheet of samples, as in 1,2,3") from None
+    if outside := [place for place in places if not 1 <= place <= n]:
+        raise SettingError(f"{option} {text}: there is no place {outside[0]} on a sheet of {n} samples; they are 1 to {n}")
+    return [place - 1 for place in places]
+
+
+def _equation(columns: list[Tensor], found: Tensor) -> Tensor:
+    """Tiles of a sheet with nine columns: a - b + c = the result amid its neighbours.
+
+    Arguments:
+        columns: for each term its examples and, last, their mean: these stand in one row, with the examples above.
+        found: the result and its eight neighbours.
+    """
+    import torch
+
+    height, width = found.shape[-2:]
+    tiles = found.new_ones(max(map(len, columns)) + 1, 9, *found.shape[1:])
+    means = len(tiles) - 2  # the row of the means; that of the neighbours below is the last
+    tiles[means - 1 :, 6:] = torch.cat([found[1:5], found[:1], found[5:]]).unflatten(0, (3, 3))
+    for place, column in zip((0, 2, 4), columns, strict=True):
+        tiles[means - len(column) + 1 : means + 1, place] = column
+    thick = max(1, height // 12)
+    middle, centre = (height - thick) // 2, (width - thick) // 2
+    for place, top in ((1, middle), (3, middle), (5, middle - thick), (5, middle + thick)):
+        tiles[means, place, :, top : top + thick, width // 4 : width - width // 4] = 0
+    tiles[means, 3, :, height // 4 : height - height // 4, centre : centre + thick] = 0
+    return tiles.flatten(0, 1)
+
+
+def _write(samples: Tensor, out: Path, columns: int | None = None, shown: Tensor | None = None) -> None:
+    """Write samples as an array, or as a picture of them or of what is `shown` in their place."""
     from genzoo.pictures import draw, save
     from genzoo.train.checkpoint import write_atomic
 
@@ -307,7 +383,7 @@ def _write(samples: Tensor, out: Path, columns: int | None = None) -> None:
                 np.save(file, samples.cpu().numpy())
 
     elif out.suffix == ".png":
-        picture = draw(samples, columns=columns)
+        picture = draw(samples if shown is None else shown, columns=columns)
         if picture is None:
             raise SettingError(
                 f"samples of shape {tuple(samples.shape[1:])} make no picture; write an array, as in -o samples.npy"

@@ -77,9 +77,9 @@ class Player:
 
     Arguments:
         name: what recipes and logs call it (`"autoencoder"`, `"critic"`).
-        owns: the modules whose parameters this player moves; no other player may move them.
+        owns: the modules whose parameters this player moves; no other player may move them in the same round.
         loss: batch -> `{"loss": scalar, ...}`; whatever stands beside `"loss"` is logged.
-        steps: steps a round, or round -> steps (which may then be 0).
+        steps: steps a round, or round, counted from 0, -> steps (which may then be 0).
         optimizer: a name in `torch.optim` and its settings; a recipe may override them.
         schedule: fraction of training in [0, 1] -> factor on the learning rate.
         after: an in-place constraint after each step, such as weight clipping; called without gradients.
@@ -103,7 +103,8 @@ class Model(Configurable):
     """What can be trained and sampled: a constructor that takes `shape`, a `loss(batch)` and a `sample(n)`.
 
     Beyond that, capabilities are methods that a model has or has not: `log_prob(x)` (exact, nats, shape `(batch,)`), `elbo(x)`
-    and `log_prob_bound(x, samples)` (a bound is called so), `encode(x)`, `posterior(x)`, `decode(z)`, `reconstruct(x)`.
+    and `log_prob_bound(x, samples)` (a bound is called so), `encode(x)`, `posterior(x)`, `decode(z)`, `reconstruct(x)`, and
+    `score(x)` (a critic's, `(batch,)`).
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("x",)
@@ -198,6 +199,8 @@ class Prior(Configurable):
     """A law on latent vectors: `Prior(dim)`, with `sample` and, where it has a density, `log_prob`."""
 
     dim: int
+    spherical: ClassVar[bool] = False
+    """Whether the law looks the same in every direction from the origin; paths between codes then turn (`genzoo.codes.slerp`)."""
 
     def sample(self, n: int) -> Tensor:
         """`n` draws, `(n, dim)`; differentiable in the prior's parameters where it is learned and that is possible."""

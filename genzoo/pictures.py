@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,43 +55,79 @@ def _axes(width: float = 6.4, height: float = 4.8) -> tuple[Any, Any]:
     return figure, figure.add_subplot()
 
 
-def scatter(points: Tensor, data: Tensor | None = None) -> Any:
-    """Points `(n, 2)` over the data's: a matplotlib figure."""
+def scatter(points: Tensor, data: Tensor | None = None, score: Callable[[Tensor], Tensor] | None = None) -> Any:
+    """Points `(n, 2)` over the data's: a matplotlib figure.
+
+    Arguments:
+        points: samples, `(n, 2)`.
+        data: what they should be like, `(m, 2)`.
+        score: a critic, `(k, 2)` to `(k,)`, on the points' device and in their dtype: drawn as a surface below the points.
+
+    Example:
+        >>> figure = scatter(torch.randn(50, 2), torch.randn(50, 2), score=lambda x: -x.square().sum(1))
+    """
     figure, axes = _axes(5, 5)
-    if data is not None:
-        axes.scatter(*data.detach().float().cpu().T, s=3, color="0.75", label="data")
-    axes.scatter(*points.detach().float().cpu().T, s=3, color="tab:blue", label="samples")
+    colours = ("0.75", "tab:blue") if score is None else ("tab:orange", "tab:green")
+    if score is not None:
+        _surface(axes, score, points if data is None else data.to(points))
+    for what, label, colour in ((data, "data", colours[0]), (points, "samples", colours[1])):
+        if what is not None:
+            axes.scatter(*what.detach().float().cpu().T, s=3, color=colour, label=label)
     axes.set_aspect("equal")
-    axes.legend(loc="upper right")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, markerscale=3)
     return figure
 
 
+@torch.no_grad()
+def _surface(axes: Any, score: Callable[[Tensor], Tensor], around: Tensor, side: int = 150) -> None:
+    """A critic's values as filled contours, darker where higher, over the square around some points and a margin."""
+    low, high = around.amin(0), around.amax(0)
+    half = 0.6 * (high - low).max().clamp_min(1e-3)
+    x, y = (torch.linspace(-1, 1, side).to(around) * half + centre for centre in (low + high) / 2)
+    grid = score(torch.cartesian_prod(x, y)).reshape(side, side).T
+    xs, ys, values = (found.float().cpu().numpy() for found in (x, y, grid))
+    axes.contourf(xs, ys, values, levels=20, cmap="Blues", alpha=0.5, zorder=0)
+    axes.contour(xs, ys, values, levels=20, colors="tab:blue", alpha=0.4, linewidths=0.6, linestyles="solid", zorder=0)
+    axes.set(xlim=(xs[0], xs[-1]), ylim=(ys[0], ys[-1]))
+
+
 def curves(history: Sequence[Mapping[str, float]]) -> Any:
-    """The logged losses against the step, a panel each: a matplotlib figure."""
+    """What was logged against the step, a panel for each loss and one for all gradient norms: a matplotlib figure."""
     if not can_plot():
         _axes()
     from matplotlib.figure import Figure
 
     skip = {"step", "seconds", "images_per_second"}
-    names = [name for name in dict.fromkeys(key for line in history for key in line) if name not in skip]
-    columns = min(3, len(names)) or 1
-    rows = math.ceil(len(names) / columns) or 1
+    panels: dict[str, list[str]] = {}
+    for name in dict.fromkeys(key for line in history for key in line if key not in skip):
+        panels.setdefault("gradient norms" if name.startswith("gradient/") else name, []).append(name)
+    columns = min(3, len(panels)) or 1
+    rows = math.ceil(len(panels) / columns) or 1
     figure = Figure(figsize=(4.2 * columns, 2.8 * rows), dpi=100, layout="constrained")
-    for place, name in enumerate(names, start=1):
+    for place, (title, names) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(rows, columns, place)
-        lines = [line for line in history if name in line]
-        axes.plot([line["step"] for line in lines], [line[name] for line in lines])
-        axes.set(title=name, xlabel="step")
+        for name in names:
+            lines = [line for line in history if name in line]
+            axes.plot([line["step"] for line in lines], [line[name] for line in lines], label=name.removeprefix("gradient/"))
+        axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)
+        if title == "gradient norms":
+            axes.set_yscale("log")
+            axes.legend(fontsize=5)
     return figure
 
 
-def draw(samples: Tensor, data: Tensor | None = None, columns: int | None = None) -> Any:
+def draw(
+    samples: Tensor,
+    data: Tensor | None = None,
+    columns: int | None = None,
+    score: Callable[[Tensor], Tensor] | None = None,
+) -> Any:
     """The picture that fits the samples' shape: a sheet for images, a scatter plot for points in the plane, else None."""
     if samples.dim() == 4:
         return sheet(samples, columns)
     if samples.dim() == 2 and samples.shape[1] == 2:
-        return scatter(samples, data)
+        return scatter(samples, data, score)
     return None
 
 

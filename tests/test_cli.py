@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 from genzoo import cli
+from genzoo.registry import registries
+from tests.toys import Bigrams
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -167,6 +169,7 @@ def test_pictures_and_arrays(genzoo_, run_folder, tmp_path):
         (("sample", run_folder, "-n", 12), 12, "s.npy"),
         (("reconstruct", run_folder, "-n", 4), 8, "r.png"),
         (("interpolate", run_folder, "-n", 3, "--steps", 5), 15, "i.png"),
+        (("arithmetic", run_folder, "-a", "1,2,3", "-b", "4,5", "-c", 6), 9, "a.png"),
     ]:
         code, text = genzoo_(*command, "-o", tmp_path / out)
         assert code == 0, text
@@ -184,6 +187,63 @@ def test_samples_repeat_by_seed(genzoo_, run_folder, tmp_path):
     a, b, c = (np.load(tmp_path / f"{name}.npy") for name in "abc")
     assert np.array_equal(a, b)
     assert not np.array_equal(a, c)
+
+
+def test_interpolation_turns_unless_told_otherwise(genzoo_, run_folder, tmp_path):
+    for name, options in (("auto", ()), ("slerp", ("--path", "slerp")), ("linear", ("--path", "linear"))):
+        genzoo_("interpolate", run_folder, "-n", 2, "--steps", 3, *options, "-o", tmp_path / f"{name}.npy")
+    auto, turned, straight = (np.load(tmp_path / f"{name}.npy").reshape(2, 3, 64) for name in ("auto", "slerp", "linear"))
+    assert np.array_equal(auto, turned)  # its prior is the normal one
+    assert not np.allclose(turned[:, 1], straight[:, 1], atol=1e-4)
+    np.testing.assert_allclose(turned[:, ::2], straight[:, ::2], atol=1e-6)  # the same ends
+
+
+def test_arithmetic_takes_places_on_the_sheet_of_samples(genzoo_, run_folder, tmp_path):
+    options = ("-n", 12, "--seed", 3)
+    genzoo_("sample", run_folder, *options, "-o", tmp_path / "s.npy")
+    code, text = genzoo_("arithmetic", run_folder, "-a", "5", "-b", "12,1", "-c", "1,12", *options, "-o", tmp_path / "a.npy")
+    assert code == 0, text
+    sums, samples = np.load(tmp_path / "a.npy"), np.load(tmp_path / "s.npy")
+    np.testing.assert_allclose(sums[0], samples[4], atol=1e-5)  # what is taken away comes back
+    genzoo_("arithmetic", run_folder, "-a", "5", "-b", "12,1", "-c", "1,12", *options, "-o", tmp_path / "a.png")
+    picture = np.asarray(Image.open(tmp_path / "a.png")) / 255
+    tile = picture.shape[1] // 9  # eight pixels, enlarged, and a margin of 1
+    assert picture.shape[0] == 4 * tile  # two examples, the means, and the last row of neighbours
+    pixels = picture.reshape(4, tile, 9, tile)[:, 1 : tile - 1 : (tile - 2) // 8, :, 1 : tile - 1 : (tile - 2) // 8]
+    assert [(pixels[2, :, sign] == 0).sum() for sign in (1, 3, 5)] == [4, 7, 8]  # bars of four: minus, plus, equals
+    assert (pixels[0, :, [0, 1, 3, 5, 6, 7, 8]] == 1).all()  # white but for the first examples of b and c
+    np.testing.assert_allclose(pixels[2, :, 7], sums[0, 0], atol=0.01)  # the result, amid its neighbours
+
+
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [
+        ("1,65", "-b 1,65: there is no place 65 on a sheet of 64 samples; they are 1 to 64"),
+        ("0", "-b 0: there is no place 0"),
+        ("1,x", "-b 1,x: expected places on the sheet of samples, as in 1,2,3"),
+    ],
+)
+def test_places_off_the_sheet_are_refused(genzoo_, run_folder, tmp_path, places, words):
+    code, text = genzoo_("arithmetic", run_folder, "-a", 1, "-b", places, "-c", 2, "-o", tmp_path / "a.png")
+    assert (code, words in text, len(text.strip().splitlines())) == (2, True, 1), text
+
+
+def test_truncated_samples_vary_less(genzoo_, run_folder, tmp_path):
+    for name, options in (("plain", ()), ("typical", ("--truncation", 0.1))):
+        assert genzoo_("sample", run_folder, *options, "-o", tmp_path / f"{name}.npy")[0] == 0
+    plain, typical = (np.load(tmp_path / f"{name}.npy").std(axis=0).mean() for name in ("plain", "typical"))
+    assert typical < 0.2 * plain
+    code, text = genzoo_("sample", run_folder, "--truncation", 0)
+    assert (code, "truncation at 0 standard deviations" in text) == (2, True)
+
+
+def test_what_a_model_lacks_is_said_by_name(genzoo_, monkeypatch):
+    monkeypatch.setattr(registries["models"], "_registered", {})
+    registries["models"].register("bigrams", func=Bigrams)
+    code, text = genzoo_("sample", "bigrams", "--truncation", 1)
+    assert (code, "Bigrams cannot truncate its samples; leave out --truncation" in text) == (2, True)
+    code, text = genzoo_("arithmetic", "bigrams", "-a", 1, "-b", 2, "-c", 3)
+    assert (code, "Bigrams has no decode" in text) == (2, True)
 
 
 def test_evaluate_writes_a_table(genzoo_, run_folder):

@@ -48,16 +48,22 @@ def toy(
     return Dataset({"x": x[:rows]}, {"x": x[rows:]}, name=law)
 
 
+def _ring(mode: Any) -> Any:
+    angle = mode * np.pi / 4
+    return 2 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
 def _eight_gaussians(n: int, random: np.random.RandomState) -> Any:
-    angle = random.randint(8, size=n) * np.pi / 4
-    centre = 2 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    return (centre + 0.02 * random.standard_normal((n, 2))) / 1.414
+    return (_ring(random.randint(8, size=n)) + 0.02 * random.standard_normal((n, 2))) / 1.414
+
+
+def _grid(mode: Any) -> Any:
+    return 2 * (mode - 2)
 
 
 def _twenty_five_gaussians(n: int, random: np.random.RandomState) -> Any:
     # The authors shuffle exactly 4,000 points of each mode; independent draws are what a law is.
-    centre = 2 * (random.randint(5, size=(n, 2)) - 2)
-    return (centre + 0.05 * random.standard_normal((n, 2))) / 2.828
+    return (_grid(random.randint(5, size=(n, 2))) + 0.05 * random.standard_normal((n, 2))) / 2.828
 
 
 def _swiss_roll(n: int, random: np.random.RandomState) -> Any:
@@ -80,3 +86,11 @@ LAWS: Mapping[str, Draw] = MappingProxyType(
         "moons": _moons,
     }
 )
+
+MODES: Mapping[str, tuple[Any, float]] = MappingProxyType(
+    {
+        "8-gaussians": (_ring(np.arange(8)) / 1.414, 0.02 / 1.414),
+        "25-gaussians": (_grid(np.indices((5, 5)).reshape(2, 25).T) / 2.828, 0.05 / 2.828),
+    }
+)
+"""The centres `(modes, 2)` of the laws that have modes, all equally likely, and their standard deviation per coordinate."""

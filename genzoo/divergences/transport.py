@@ -18,7 +18,8 @@ class Wasserstein(Divergence):
     \[ W_p = \min_\pi \Big( \frac 1n \sum_i \| x_i - y_{\pi(i)} \|^p \Big)^{1/p} \]
 
     The minimum over permutations is found by sorting in one dimension, and by solving the assignment problem in several, which
-    takes O(n^2) memory and up to O(n^3) time: for n = 2500 in the plane, a second or a few.
+    takes O(n^2) memory and up to O(n^3) time: for n = 2500 in the plane about a second, and ten where samples have collapsed on
+    few modes.
 
     In several dimensions the distance between samples is biased upwards, the more so the higher the dimension: samples of one
     law are apart. Compare it with a floor, the distance of two samples of that law.
@@ -81,4 +82,6 @@ class Wasserstein(Divergence):
         cost = torch.cdist(x.cpu().double(), y.cpu().double(), compute_mode="donot_use_mm_for_euclid_dist") ** self.order
         if not cost.isfinite().all():  # no matching is best, and the distance is not finite either
             return torch.arange(len(x), device=y.device)
+        for dim in (0, 1):  # the best matching stays the best, and is found sooner: at once where all of `x` are one point
+            cost -= cost.amin(dim, keepdim=True)
         return torch.from_numpy(linear_sum_assignment(cost.numpy())[1]).to(y.device)

@@ -110,7 +110,7 @@ class Adversarial(LatentModel):
         )
 
     def advice(self, line: Mapping[str, float], progress: float) -> str | None:
-        if progress > 0.1 and line.get("critic/spread", 1.0) < 0.05:
+        if progress > 0.25 and line.get("critic/spread", 1.0) < 0.05:
             return (
                 "the generator's samples vary less than a twentieth as much as the data: it has collapsed to hardly more than "
                 "one. Lower the learning rates, give the critic more steps, or take wgan-gp."

@@ -12,6 +12,7 @@ from genzoo import ranks
 from genzoo.contract import Positive, PositiveFloat, Prior
 from genzoo.errors import DataError
 from genzoo.priors.layouts import LAYOUTS
+from genzoo.priors.simple import truncated_noise
 
 _GAP = 5.0  # standard deviations between the nearest means: about 99 % of the draws are nearest to their own mean
 
@@ -80,9 +81,18 @@ class MixtureOfGaussians(Prior):
 
     def sample(self, n: int) -> Tensor:
         """`n` independent draws; differentiable in means and scales but not in the weights (`strata` is)."""
-        edges = self.logits.softmax(dim=0).cumsum(dim=0)[:-1].detach()
-        k = torch.searchsorted(edges, ranks.uniform(n, like=edges), right=True)
+        k = self._draw_components(n)
         return self.means[k] + self.log_scales[k].exp() * ranks.noise(n, self.dim, like=self.means)
+
+    def truncated(self, n: int, threshold: float) -> Tensor:
+        """`n` draws, `(n, dim)`, each coordinate within `threshold` standard deviations of the mean of the draw's component."""
+        k = self._draw_components(n)
+        return self.means[k] + self.log_scales[k].exp() * truncated_noise(n, self.dim, threshold, like=self.means)
+
+    def _draw_components(self, n: int) -> Tensor:
+        """The indices of `n` components, drawn by their weights, `(n,)`."""
+        edges = self.logits.softmax(dim=0).cumsum(dim=0)[:-1].detach()
+        return torch.searchsorted(edges, ranks.uniform(n, like=edges), right=True)
 
     def strata(self, n: int) -> tuple[Tensor, Tensor]:
         """As many draws from each component, two at least, and the components' weights, through which the logits learn."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -10,6 +11,26 @@ from torch import Tensor
 from genzoo import ranks
 from genzoo.contract import Positive, PositiveFloat, Prior
 from genzoo.errors import SettingError
+
+
+def truncated_noise(n: int, dim: int, threshold: float, like: Tensor) -> Tensor:
+    r"""Standard normal noise given that each coordinate is within `threshold` of 0, `(n, dim)`, equal across rank counts.
+
+    By the inverse of its distribution function: \( \Phi^{-1}\big(u + (1 - 2u)\, \Phi(-t)\big) \) for \( u \) uniform on [0, 1).
+
+    Raises:
+        SettingError: the threshold is not a positive number.
+
+    Example:
+        >>> bool(truncated_noise(100, 2, 0.5, like=torch.zeros(())).abs().max() <= 0.5)
+        True
+    """
+    if not 0 < threshold < math.inf:
+        raise SettingError(f"truncation at {threshold:g} standard deviations; take a number above 0.")
+    # on the CPU, as not every device has double precision, without which the tails are coarse
+    tail = torch.special.ndtr(torch.tensor(-threshold, dtype=torch.float64))
+    u = ranks.uniform(n, dim, like=tail)
+    return torch.special.ndtri(u + (1 - 2 * u) * tail).clamp(-threshold, threshold).to(like)
 
 
 class _Simple(Prior):
@@ -35,12 +56,18 @@ class Normal(_Simple):
         tensor([-1.8379])
     """
 
+    spherical: ClassVar[bool] = True
+
     def __init__(self, dim: Positive, scale: PositiveFloat = 1.0) -> None:
         super().__init__(dim)
         self.scale = scale
 
     def sample(self, n: int) -> Tensor:
         return self.scale * ranks.noise(n, self.dim, like=self.zero)
+
+    def truncated(self, n: int, threshold: float) -> Tensor:
+        """`n` draws, `(n, dim)`, given that each coordinate is within `threshold` standard deviations of 0."""
+        return self.scale * truncated_noise(n, self.dim, threshold, like=self.zero)
 
     def log_prob(self, z: Tensor) -> Tensor:
         return -0.5 * (z / self.scale).square().sum(dim=1) - self.dim * math.log(self.scale * math.sqrt(2 * math.pi))
@@ -102,6 +129,8 @@ class Sphere(_Simple):
         >>> Sphere(3).sample(5).norm(dim=1)
         tensor([1.7321, 1.7321, 1.7321, 1.7321, 1.7321])
     """
+
+    spherical: ClassVar[bool] = True
 
     def __init__(self, dim: Positive, radius: PositiveFloat | None = None) -> None:
         super().__init__(dim)

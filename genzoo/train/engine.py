@@ -28,11 +28,12 @@ class Engine:
         precision: as in `Settings`.
 
     Raises:
-        SettingError: no such device here.
+        SettingError: no such device here, or Fabric's environment asks for another strategy or precision.
     """
 
     def __init__(self, device: str, precision: str) -> None:
         accelerator, devices = check_device(device)
+        _check_environment(precision)
         local, nodes = _processes()
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*srun.*|.*AMP with fp16.*")  # the latter is refused below
@@ -119,6 +120,23 @@ def check_device(device: str) -> tuple[str, Any]:
     if not there or (index and int(index) >= torch.cuda.device_count()):
         raise SettingError(f'device = "{device}": this machine has no such device; use "auto" or "cpu"')
     return kind, [int(index)] if index else 1
+
+
+def _check_environment(precision: str) -> None:
+    """Refuse what `fabric run` may have put into the environment, where it would silently win over the run's own settings.
+
+    Raises:
+        SettingError: a strategy that shards or splits the model, or a precision that is not the run's.
+    """
+    strategy = os.environ.get("LT_STRATEGY", "auto")
+    if strategy not in ("auto", "ddp"):
+        raise SettingError(
+            f"LT_STRATEGY = {strategy!r}: genzoo keeps the whole model on every process, for a gradient penalty needs whole "
+            'weights and is silently wrong on sharded layers; unset it, or use "ddp"'
+        )
+    other = os.environ.get("LT_PRECISION", precision)
+    if other != precision:
+        raise SettingError(f"LT_PRECISION = {other!r}, and train.precision = {precision!r}; unset it, or make them agree")
 
 
 def _processes() -> tuple[int, int]:

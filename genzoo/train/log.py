@@ -181,5 +181,10 @@ class Bar:
 
     def say(self, line: Mapping[str, float]) -> None:
         """Show a line of the log."""
-        losses = "  ".join(f"{k} {v:.4g}" for k, v in line.items() if k not in ("step", "seconds", "images_per_second"))
-        self.bar.update(self.task, text=f"{losses}  {line['images_per_second']:,.0f} images/s")
+        self.bar.update(self.task, text=f"{words(line, '  ')}  {line['images_per_second']:,.0f} images/s")
+
+
+def words(line: Mapping[str, float], between: str = ", ") -> str:
+    """A line of the log in words: what the losses reported, without the clock and the gradients' norms."""
+    skip = ("step", "seconds", "images_per_second")
+    return between.join(f"{k} {v:.4g}" for k, v in line.items() if k not in skip and not k.startswith("gradient/"))

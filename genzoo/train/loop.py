@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 import signal
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -121,10 +122,12 @@ class Session:
         self.reports = Reports(alone=len(self.trainers) == 1)
         self.history = History(folder.path if folder is not None and engine.main else None)
         self.checkpoints = None if folder is None else Checkpoints(folder.checkpoints, settings.keep)
-        self.total = settings.total(self.stream.batches_per_epoch, self._batches(0))
+        self.total = settings.total(self.stream.batches_per_epoch, self._batches)
         self.round = self.batches = 0
         self.clock = Clock()
         self.last_good: Path | None = None
+        self.norms: dict[nn.Parameter, torch.Tensor] | None = None
+        self.said: set[str] = set()
 
     def _batches(self, round: int) -> int:
         return max(trainer.steps(round) for trainer in self.trainers)
@@ -240,6 +243,9 @@ class Session:
             self._picture()
         while self.round < self.total:
             plan = [(trainer.player, trainer.steps(self.round)) for trainer in self.trainers]
+            self.ownership.check(plan, self.round)
+            last, logs = self.round + 1 == self.total, (self.round + 1) % settings.log == 0
+            self.norms = {} if settings.gradient_norms and (logs or last) else None
             drawn = [self._cast(next(batches)) for _ in range(max(steps for _, steps in plan))]
             reseed(engine.device, settings.seed, "round", self.round)  # for a model that draws in a round of its own
             model.round(plan, drawn, self._update)
@@ -249,7 +255,6 @@ class Session:
             self.batches += len(drawn)
             self.clock.images += len(drawn) * settings.batch_size
             bar.move(self.round)
-            last, logs = self.round == self.total, self.round % settings.log == 0
             stop = asked.is_set() if engine.size == 1 else logs and engine.any(asked.is_set())
             saves = self.checkpoints is not None and (last or stop or self.round % settings.checkpoint == 0)
             if logs or last or saves:
@@ -262,9 +267,10 @@ class Session:
                     "seconds": round(self.clock.seconds(), 3),
                     "images_per_second": round(self.clock.rate(), 1),
                 }
-                line = {**line, **{k: v for k, v in self.reports.means(engine).items() if k not in line}}
+                line = {**line, **{k: v for k, v in self.reports.means(engine).items() if k not in line}, **self._norms()}
                 self.history.add(line)
                 bar.say(line)
+                self._advise(line)
             if saves:
                 self._save()
             if last or self.round % settings.samples == 0:
@@ -276,8 +282,21 @@ class Session:
 
     def _update(self, player: Player, batch: Batch) -> None:
         self.ownership.give(player.name)
-        report = self.by_name[player.name].step(batch, self.round / self.total)
+        report = self.by_name[player.name].step(batch, self.round / self.total, self.norms)
         self.reports.add(player.name, self.round, report)
+
+    def _norms(self) -> dict[str, float]:
+        """The gradient norms of this round, by the parameters' names: of each player's last step, if it made one."""
+        norms = self.norms or {}
+        named = {f"gradient/{name}": norms[p] for name, p in self.model.named_parameters() if p in norms}
+        return dict(zip(named, torch.stack([*named.values()]).tolist(), strict=True)) if named else {}
+
+    def _advise(self, line: Mapping[str, float]) -> None:
+        """Pass on what the model has to say about a line of the log, each text once."""
+        text = self.model.advice(line, self.round / self.total) if self.engine.main else None
+        if text and text not in self.said:
+            self.said.add(text)
+            warnings.warn(f"step {self.round:,}: {text}", stacklevel=2)
 
     def _cast(self, batch: Batch) -> Batch:
         if isinstance(batch, torch.Tensor):

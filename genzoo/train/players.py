@@ -42,6 +42,7 @@ class PlayerTrainer:
         # with torch's own random numbers a compiled loss draws the noise that the eager one draws
         self.loss = torch.compile(player.loss, options={"fallback_random": True}) if settings.compile else player.loss
         self.count = 0
+        self.steps(0)  # a wrong number is refused before anything is written
 
     def steps(self, round: int) -> int:
         """How many steps it makes in a round."""
@@ -50,8 +51,13 @@ class PlayerTrainer:
             raise TrainingError(f"player {self.player.name!r} makes {steps} steps in round {round}; a constant is at least 1")
         return steps
 
-    def step(self, batch: Batch, progress: float) -> dict[str, Tensor]:
+    def step(self, batch: Batch, progress: float, norms: dict[nn.Parameter, Tensor] | None = None) -> dict[str, Tensor]:
         """One step: the loss on each microbatch, its gradient, averaged over ranks, clipped, applied.
+
+        Arguments:
+            batch: what the loss gets.
+            progress: the fraction of training that is done, for the schedule.
+            norms: takes the norm of each parameter's gradient, before it is clipped.
 
         Returns:
             What the loss reported, detached, averaged over microbatches.
@@ -79,8 +85,11 @@ class PlayerTrainer:
             self.scaler.scale(loss / settings.accumulate if settings.accumulate > 1 else loss).backward()  # type: ignore[no-untyped-call]
             reports.append({key: torch.as_tensor(value, device=loss.device).detach() for key, value in report.items()})
         engine.reduce_gradients(self.parameters)
-        if settings.clip is not None:
+        if settings.clip is not None or norms is not None:
             self.scaler.unscale_(self.optimizer)
+        if norms is not None:
+            norms.update({p: p.grad.norm().float() for p in self.parameters if p.grad is not None})
+        if settings.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, settings.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -107,33 +116,59 @@ class PlayerTrainer:
 
 
 class Ownership:
-    """Which parameters take gradients: those of the player whose turn it is, and no others."""
+    """Which parameters take gradients: those of the player whose turn it is, and no others.
+
+    Two players may own the same parameter if they never play in one round, as a phase of pretraining and the training after it.
+    """
 
     def __init__(self, model: nn.Module, trainers: Iterable[PlayerTrainer]) -> None:
         self.owned: dict[str, list[nn.Parameter]] = {}
-        owner: dict[int, str] = {}
-        names = {id(p): name for name, p in model.named_parameters()}
+        self.shared: list[tuple[str, str, str]] = []
+        names = {p: name for name, p in model.named_parameters()}
+        seen: list[Player] = []
         for trainer in trainers:
-            name = trainer.player.name
-            if name in self.owned:
-                raise TrainingError(f"two players are named {name!r}; give each a name of its own")
-            for parameter in trainer.parameters:
-                if id(parameter) in owner:
-                    what = names.get(id(parameter), "a parameter")
+            player, own = trainer.player, set(trainer.parameters)
+            if player.name in self.owned:
+                raise TrainingError(f"two players are named {player.name!r}; give each a name of its own")
+            for other in seen:
+                common = next((p for p in self.owned[other.name] if p in own), None)
+                if common is None:
+                    continue
+                what = names.get(common, "a parameter")
+                if not callable(player.steps) and not callable(other.steps):
                     raise TrainingError(
-                        f"players {owner[id(parameter)]!r} and {name!r} both own {what}; a parameter has one owner"
+                        f"players {other.name!r} and {player.name!r} both own {what}; a parameter has one owner in a round, "
+                        "so players that share one give steps as a function of the round"
                     )
-                owner[id(parameter)] = name
-            self.owned[name] = trainer.parameters
+                self.shared.append((other.name, player.name, what))
+            seen.append(player)
+            self.owned[player.name] = trainer.parameters
         self.turn: str | None = None
+
+    def check(self, plan: Iterable[tuple[Player, int]], round: int) -> None:
+        """Make sure that no two players move the same parameter in a round.
+
+        Raises:
+            TrainingError: two do.
+        """
+        if not self.shared:
+            return
+        play = {player.name for player, steps in plan if steps}
+        for one, other, what in self.shared:
+            if one in play and other in play:
+                raise TrainingError(
+                    f"players {one!r} and {other!r} both own {what} and both play in round {round}; let one make 0 steps there"
+                )
 
     def give(self, name: str) -> None:
         """Make it this player's turn."""
         if name == self.turn:
             return
-        for other, parameters in self.owned.items():
+        for parameters in self.owned.values():
             for parameter in parameters:
-                parameter.requires_grad_(other == name)
+                parameter.requires_grad_(False)
+        for parameter in self.owned[name]:
+            parameter.requires_grad_(True)
         self.turn = name
 
     def release(self) -> None:

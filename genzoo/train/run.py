@@ -31,7 +31,7 @@ from genzoo.recipe import Recipe, checked, differences, dumps
 from genzoo.registry import registry
 from genzoo.train.checkpoint import TEMPORARY, Checkpoints, load_weights, newest_whole, read_weights, step_of
 
-FREE = frozenset({"steps", "epochs", "device", "compile", "checkpoint", "keep", "log", "samples", "resident"})
+FREE = frozenset({"steps", "epochs", "device", "compile", "checkpoint", "keep", "log", "samples", "gradient_norms", "resident"})
 """The training settings that a resume may change; any other would make it another run."""
 
 
@@ -47,7 +47,7 @@ class Run:
 
     Arguments:
         model: trained, in eval mode; with the averaged weights where `ema` was on.
-        history: the log, a mapping a line: step, seconds, images_per_second and the losses.
+        history: the log, a mapping a line: step, seconds, images_per_second, the losses, gradient norms where asked for.
         steps: rounds trained, in all.
         folder: the run folder, if one was asked for.
         was_complete: the folder held a complete run, so nothing was done.

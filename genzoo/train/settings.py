@@ -20,6 +20,9 @@ SCHEDULES: Mapping[str, Callable[[float], float]] = {
 }
 """Fraction of training in [0, 1] -> factor on the learning rate; cosine ends at 2 %."""
 
+_PATIENCE = 100_000
+"""Rounds in a row without a step after which players are held to have stopped for ever."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -42,6 +45,7 @@ class Settings:
         keep: how many of the last checkpoints to keep.
         log: steps between lines of the log.
         samples: steps between sheets of samples.
+        gradient_norms: log the norm of each parameter's gradient, before clipping, as `gradient/NAME`.
         resident: keep the data on the device; by default where they fit, else they stream.
     """
 
@@ -61,6 +65,7 @@ class Settings:
     keep: Positive = 3
     log: Positive = 50
     samples: Positive = 500
+    gradient_norms: bool = False
     resident: bool | None = None
 
     @classmethod
@@ -75,11 +80,23 @@ class Settings:
             raise SettingError(f"train.steps = {settings.steps} and train.epochs = {settings.epochs:g}: give one of them")
         return settings
 
-    def total(self, batches_per_epoch: int, batches_per_round: int) -> int:
-        """Rounds in all."""
-        if self.epochs is not None:
-            return max(1, math.ceil(self.epochs * batches_per_epoch / max(1, batches_per_round)))
-        return self.steps or 2000
+    def total(self, batches_per_epoch: int, batches: Callable[[int], int]) -> int:
+        """Rounds in all: the fewest that read `epochs` passes, where `batches` says how many batches a round reads.
+
+        Raises:
+            SettingError: the rounds stop reading before that.
+        """
+        if self.epochs is None:
+            return self.steps or 2000
+        left, rounds, idle = self.epochs * batches_per_epoch - 1e-9, 0, 0  # 1.1 * 10 is a little more than 11
+        while left > 0:
+            read = batches(rounds)
+            rounds, left, idle = rounds + 1, left - read, 0 if read else idle + 1
+            if idle == _PATIENCE:
+                raise SettingError(
+                    f"train.epochs = {self.epochs:g} is not reached: no player makes a step in {idle:,} rounds; give train.steps"
+                )
+        return max(1, rounds)
 
     def factor(self, own: Callable[[float], float] | None, progress: float) -> float:
         """The factor on a player's learning rate after a fraction of training."""

@@ -42,16 +42,21 @@ def given(model: Model, dataset: Dataset, n: int) -> dict[str, Any]:
 
 
 def picture(model: Model, dataset: Dataset, seed: int) -> Any:
-    """A sheet of samples from noise that depends on the seed alone, or None where the samples make no picture."""
+    """A sheet of samples from noise that depends on the seed alone, or None where the samples make no picture.
+
+    In the plane, a model that has a `score` shows it as a surface.
+    """
     n = POINTS if len(dataset.shape) == 1 else IMAGES
     n = min(n, rows(dataset, model.given)) if model.given else n
     with _evaluating(model), as_rank(0, 1):
         reseed(model.like.device, seed, "samples")
         samples = model.sample(n, **given(model, dataset, n))
-    if not isinstance(samples, torch.Tensor) or (samples.dim() == 2 and not can_plot()):
-        return None
-    plane = dataset.shape == (2,) and samples.dim() == 2
-    return draw(samples, held_out(dataset, tuple(dataset.train)[:1], 2000, model) if plane else None)  # type: ignore[arg-type]
+        if not isinstance(samples, torch.Tensor) or (samples.dim() == 2 and not can_plot()):
+            return None
+        if dataset.shape != (2,) or samples.dim() != 2:
+            return draw(samples)
+        data: Any = held_out(dataset, tuple(dataset.train)[:1], 2000, model)
+        return draw(samples, data, score=getattr(model, "score", None))
 
 
 @contextmanager

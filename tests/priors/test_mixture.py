@@ -66,6 +66,28 @@ def test_samples_are_independent_draws_from_the_mixture():
     assert abs(np.corrcoef(z[:-1], z[1:])[0, 1]) < 0.04  # any prefix is a fair sample
 
 
+@pytest.mark.parametrize("threshold", [0.5, 1.5, 20.0])
+def test_truncated_draws_are_truncated_around_their_means(threshold):
+    prior = uneven(dim=1, components=3)
+    z = prior.truncated(8000, threshold).detach()[:, 0]
+    weights, means, scales = (t.detach().numpy() for t in prior.gaussians())
+    laws = [stats.truncnorm(-threshold, threshold, loc=m, scale=s) for m, s in zip(means[:, 0], scales[:, 0], strict=True)]
+    law = lambda x: sum(w * each.cdf(x) for w, each in zip(weights, laws, strict=True))  # noqa: E731
+    assert stats.kstest(z.numpy(), law).pvalue > 0.01
+    mean = sum(w * each.mean() for w, each in zip(weights, laws, strict=True))
+    second = sum(w * (each.var() + each.mean() ** 2) for w, each in zip(weights, laws, strict=True))
+    assert float(z.mean()) == pytest.approx(mean, abs=4 * math.sqrt((second - mean**2) / 8000))
+    assert float(z.var()) == pytest.approx(second - mean**2, rel=0.05)
+
+
+def test_truncation_holds_in_each_coordinate():
+    prior = MixtureOfGaussians(2, components=8, means="ring", radius=2.0, scale=0.3)
+    offset = (prior.truncated(5000, 1.0)[:, None] - prior.means).abs().amax(dim=2).amin(dim=1)  # from the nearest mean
+    assert 0.29 < float(offset.max()) <= 0.3 + 1e-6
+    with pytest.raises(SettingError, match="truncation at 0 standard deviations"):
+        prior.truncated(3, 0.0)
+
+
 def test_ring_of_eight():
     prior = MixtureOfGaussians(2, components=8, means="ring", radius=2.0, scale=0.3)
     torch.testing.assert_close(prior.variance, torch.full((2,), 2.0**2 / 2 + 0.3**2))
@@ -105,7 +127,9 @@ def test_samples_carry_gradients_to_means_and_scales():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda p, n: p.sample(n), lambda p, n: p.strata(3 * n)[0].transpose(0, 1)], ids=["sample", "strata"]
+    "make",
+    [lambda p, n: p.sample(n), lambda p, n: p.truncated(n, 1.0), lambda p, n: p.strata(3 * n)[0].transpose(0, 1)],
+    ids=["sample", "truncated", "strata"],
 )
 def test_draws_agree_across_ranks(make):
     prior = MixtureOfGaussians(2, components=3)

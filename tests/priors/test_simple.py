@@ -57,6 +57,59 @@ def test_sphere_has_no_density():
         Sphere(3).log_prob(torch.ones(1, 3))
 
 
+@pytest.mark.parametrize("threshold", [0.01, 0.7, 2.0])
+def test_truncated_normal_is_scipys(threshold):
+    z = Normal(2, 0.5).double().truncated(20_000, threshold)
+    law = stats.truncnorm(-threshold, threshold, scale=0.5)
+    assert z.shape == (20_000, 2)
+    assert z.abs().max() <= 0.5 * threshold
+    assert stats.kstest(z.flatten(), law.cdf).pvalue > 0.01
+    assert float(z.mean()) == pytest.approx(0, abs=4 * law.std() / math.sqrt(z.numel()))
+    assert float(z.var()) == pytest.approx(law.var(), rel=0.02)
+    assert abs(np.corrcoef(z.T)[0, 1]) < 0.03
+
+
+@pytest.mark.parametrize("threshold", [6.0, 60.0])
+def test_truncation_far_out_is_none(threshold):
+    z = Normal(1, 0.7).truncated(20_000, threshold)
+    assert z.isfinite().all()
+    assert stats.kstest(z[:, 0], stats.norm(scale=0.7).cdf).pvalue > 0.01
+
+
+def test_truncation_keeps_its_bounds_at_the_edges_of_the_noise(monkeypatch):
+    for u in (0.0, 1 - 2**-53):
+        monkeypatch.setattr(ranks, "uniform", lambda n, dim, like, u=u: like.new_full((n, dim), u))
+        for threshold in (0.3, 60.0):
+            z = Normal(2).truncated(3, threshold)
+            assert z.abs().max() <= threshold
+            assert (z < 0).all() == (u == 0)
+
+
+@pytest.mark.parametrize("threshold", [0.0, -1.0, math.nan, math.inf])
+def test_truncation_needs_a_positive_number(threshold):
+    with pytest.raises(SettingError, match=f"truncation at {threshold:g} standard deviations"):
+        Normal(2).truncated(3, threshold)
+
+
+@pytest.mark.parametrize("make", ALL[1:])
+def test_what_has_no_tails_is_not_truncated(make):
+    with pytest.raises(SettingError, match="cannot be truncated"):
+        make(2).truncated(3, 1.0)
+
+
+def test_truncated_draws_follow_the_module_and_agree_across_ranks():
+    prior = Normal(2).double()
+    torch.manual_seed(3)
+    whole = prior.truncated(6, 1.5)
+    assert whole.dtype == torch.float64
+    parts = []
+    for rank in range(2):
+        torch.manual_seed(3)
+        with ranks.as_rank(rank, 2):
+            parts.append(prior.truncated(3, 1.5))
+    assert torch.equal(torch.cat(parts), whole)
+
+
 @pytest.mark.parametrize("make", ALL)
 def test_draws_follow_the_module_and_agree_across_ranks(make):
     prior = make(2).double()

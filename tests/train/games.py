@@ -74,3 +74,43 @@ class Game(Model):
     @torch.no_grad()
     def sample(self, n: int, given: None = None) -> Tensor:
         return self.generator(torch.randn(n, 2, dtype=self.like.dtype))
+
+
+class Point(nn.Module):
+    """One vector."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(shape))
+
+    def distance(self, x: Tensor) -> Tensor:
+        return 0.5 * (self.w - x).square().sum(1).mean()
+
+
+@genzoo.models.register("test-phases")
+class Phases(Model):
+    """Moves one of two vectors to the mean of the data for some rounds, then both, by gradient descent."""
+
+    def __init__(self, until: int = 3, after: int | None = None, shape: tuple[int, ...] = (2,)) -> None:
+        super().__init__()
+        self.shape, self.until, self.after = shape, until, until if after is None else after
+        self.first, self.second = Point(shape), Point(shape)
+        self.gradients: list[tuple[bool, bool]] = []
+
+    def players(self) -> tuple[Player, ...]:
+        return (
+            Player("pretraining", (self.first,), self.early, lambda r: int(r < self.until), {"name": "SGD", "lr": 0.5}),
+            Player("joint", (self,), self.late, lambda r: int(r >= self.after), {"name": "SGD", "lr": 0.25}),
+        )
+
+    def early(self, x: Tensor) -> Mapping[str, Tensor]:
+        self.gradients.append((self.first.w.requires_grad, self.second.w.requires_grad))
+        return {"loss": self.first.distance(x)}
+
+    def late(self, x: Tensor) -> Mapping[str, Tensor]:
+        self.gradients.append((self.first.w.requires_grad, self.second.w.requires_grad))
+        return {"loss": self.first.distance(x) + self.second.distance(x)}
+
+    @torch.no_grad()
+    def sample(self, n: int, given: None = None) -> Tensor:
+        return self.first.w.expand(n, *self.shape).clone()

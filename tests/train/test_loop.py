@@ -299,6 +299,96 @@ def test_data_that_do_not_fit_are_named():
         genzoo.fit(torch.nn.Linear(2, 2), DATA, steps=1)
 
 
+def test_a_game_may_read_the_data_several_times_a_round_but_needs_a_whole_batch():
+    model = Game(critic_steps=5)
+    genzoo.fit(model, DATA[:10], steps=2, batch_size=8)
+    assert len(model.seen["critic"]) == 10
+    with pytest.raises(DataError, match=r"train has 10 rows \(x\), too few for one batch: lower batch_size = 11 to 10 or less"):
+        genzoo.fit(model, DATA[:10], steps=2, batch_size=11)
+
+
+@pytest.mark.parametrize("settings", [{}, {"clip": 0.01}, {"accumulate": 4}])
+def test_gradient_norms_are_those_of_the_last_step_before_clipping(settings):
+    # the second step of each round; w_t = mean * (1 - (1 - lr)^t), whose gradient is mean * (1 - lr)^t
+    model = Mean(lr=0.25)
+    twice = replace(model.players()[0], steps=lambda _: 2)
+    model.players = lambda: (twice,)
+    run = genzoo.fit(model, DATA, steps=3, batch_size=40, log=2, gradient_norms=True, **settings)
+    norms = {line["step"]: line["gradient/w"] for line in run.history}
+    length = DATA.mean(0).norm().item()
+    if "clip" in settings:  # each step is 0.25 * 0.01 long
+        assert norms == pytest.approx({2: length - 3 * 0.0025, 3: length - 5 * 0.0025}, rel=1e-4)
+    else:
+        assert norms == pytest.approx({2: length * 0.75**3, 3: length * 0.75**5}, rel=1e-4)
+
+
+def test_gradient_norms_are_asked_for_and_change_nothing(tmp_path):
+    plain = genzoo.fit("test-game", DATA, steps=4, batch_size=8, log=2)
+    told = genzoo.fit("test-game", DATA, tmp_path / "run", steps=4, batch_size=8, log=2, gradient_norms=True)
+    assert torch.equal(weights(plain.model), weights(told.model))
+    names = {f"gradient/{name}" for name, _ in plain.model.named_parameters()}
+    for quiet, line in zip(plain.history, told.history, strict=True):
+        assert line.keys() - quiet.keys() == names
+        assert all(line[name] > 0 for name in names)
+    assert (tmp_path / "run" / "curves.png").exists()
+
+
+def test_advice_is_said_once_for_each_text_and_again_after_a_resume(tmp_path, monkeypatch):
+    def texts(said):
+        return [str(warning.message) for warning in said if str(warning.message).startswith("step")]
+
+    def advice(self, line, progress):
+        torch.rand(3)  # noise drawn here is not the losses'
+        return None if line["step"] == 1 else "early" if progress < 0.6 else "late" if line["generator/loss"] > 0 else "never"
+
+    straight = genzoo.fit("test-game", DATA, steps=10, batch_size=8)
+    monkeypatch.setattr(Game, "advice", advice)
+    with pytest.warns(UserWarning, match="^step") as said:
+        genzoo.fit("test-game", DATA, tmp_path / "run", steps=8, batch_size=8, log=1)
+    assert texts(said) == ["step 2: early", "step 5: late"]
+    with pytest.warns(UserWarning, match="^step") as said:
+        run = genzoo.fit("test-game", DATA, tmp_path / "run", steps=10, batch_size=8, log=1, resume=True)
+    assert texts(said) == ["step 9: late"]
+    assert torch.equal(weights(straight.model), weights(run.model))
+
+
+def test_pictures_ask_the_critic_in_eval_mode_and_without_gradients(tmp_path, monkeypatch):
+    asked = []
+
+    def score(self, x):
+        asked.append((self.training, torch.is_grad_enabled(), tuple(x.shape[1:]), x.dtype))
+        return self.critic(x).squeeze(1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Game, "score", score, raising=False)
+        straight = genzoo.fit("test-game", DATA, tmp_path / "a", steps=4, batch_size=8, samples=2, precision="64-true")
+    assert asked == [(False, False, (2,), torch.float64)] * 3  # at the start, in the middle, at the end
+    plain = genzoo.fit("test-game", DATA, tmp_path / "b", steps=4, batch_size=8, samples=2, precision="64-true")
+    assert torch.equal(weights(straight.model), weights(plain.model))
+    sheet = "samples/step-000002.png"
+    assert (tmp_path / "a" / sheet).read_bytes() != (tmp_path / "b" / sheet).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("LT_STRATEGY", "fsdp", "LT_STRATEGY = 'fsdp': .* a gradient penalty needs whole weights"),
+        ("LT_STRATEGY", "deepspeed_stage_3", "LT_STRATEGY = 'deepspeed_stage_3'"),
+        ("LT_PRECISION", "bf16-mixed", "LT_PRECISION = 'bf16-mixed', and train.precision = '32-true'"),
+    ],
+)
+def test_what_fabrics_environment_would_change_is_refused(monkeypatch, name, value, words):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingError, match=words):
+        genzoo.fit("test-mean", DATA, steps=1, batch_size=8)
+
+
+def test_fabrics_environment_may_agree(monkeypatch):
+    monkeypatch.setenv("LT_STRATEGY", "auto")
+    monkeypatch.setenv("LT_PRECISION", "64-true")
+    assert genzoo.fit("test-mean", DATA, steps=1, batch_size=8, precision="64-true").model.like.dtype == torch.float64
+
+
 def test_every_setting_is_documented():
     for name in Settings.__dataclass_fields__:
         assert f"        {name}: " in Settings.__doc__

@@ -1,0 +1,70 @@
+"""Trains the feature networks that come with genzoo, and prints what `genzoo/metrics/features.py` says of them.
+
+Run it as `OMP_NUM_THREADS=1 python benchmarks/feature_networks.py`; about two minutes. Other versions of torch and other
+processors round differently, so their files and hashes differ: a file that is shipped gets a new version and its own constants.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+import genzoo
+from genzoo.metrics.features import FOLDER, NETWORKS, FeatureNetwork, Name
+
+DATA: dict[Name, tuple[str, int]] = {"fmnist-cnn": ("fashion-mnist", 7), "digits-cnn": ("digits", 100)}
+"""Data set and epochs."""
+BATCH, RATE = 100, 2e-3
+
+
+def train(name: Name) -> tuple[FeatureNetwork, float]:
+    """A network with weights that float16 can hold, and its accuracy on the test images."""
+    data, epochs = DATA[name]
+    dataset = genzoo.build(data, "datasets")
+
+    def split(which: str) -> tuple[Tensor, Tensor]:
+        columns = dataset.split(which)
+        return dataset.prepare(torch.as_tensor(columns["x"])), torch.as_tensor(columns["y"])
+
+    torch.manual_seed(0)
+    network = FeatureNetwork(NETWORKS[name].shape, NETWORKS[name].dim)
+    x, y = split("train")
+    steps = epochs * (len(x) // BATCH)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x)).split(BATCH):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network.classify(x[rows]), y[rows], label_smoothing=0.05).backward()
+            optimizer.step()
+            schedule.step()
+    x, y = split("test")
+    with torch.no_grad():
+        hits = network.half().float().classify(x).argmax(1) == y
+    return network, hits.float().mean().item()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    parser.add_argument("networks", nargs="*", default=list(DATA))
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    for name in arguments.networks:
+        network, accuracy = train(name)
+        content = save({key: value.half() for key, value in network.state_dict().items()})
+        path = arguments.out / NETWORKS[name].path.name
+        path.write_bytes(content)
+        parameters = sum(p.numel() for p in network.parameters())
+        print(f"{path}: {parameters:,} parameters, {len(content):,} bytes, test accuracy {accuracy:.4f}")
+        print(f"SHA-256 {hashlib.sha256(content).hexdigest()}")
+
+
+if __name__ == "__main__":
+    main()

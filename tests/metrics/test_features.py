@@ -1,0 +1,103 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genzoo.build import build
+from genzoo.errors import DataError, SettingError
+from genzoo.metrics import features as module
+from genzoo.metrics.features import NETWORKS, FeatureStatistics, feature_network, features, network_for
+
+
+def held_out(dataset, rows=None):
+    x, y = (torch.as_tensor(dataset.test[name][:rows]) for name in "xy")
+    return dataset.prepare(x), y
+
+
+def accuracy(name, dataset, rows=None):
+    x, y = held_out(dataset, rows)
+    return (feature_network(name).classify(x).argmax(dim=1) == y).double().mean().item()
+
+
+def test_digits_network_is_as_good_as_it_says():
+    assert accuracy("digits-cnn", build("digits", "datasets")) == pytest.approx(NETWORKS["digits-cnn"].accuracy, abs=2 / 297)
+    assert NETWORKS["digits-cnn"].accuracy > 0.97
+
+
+@pytest.mark.skipif(not Path("/usr/share/datasets/fashion-mnist").is_dir(), reason="the package dataset-fashion-mnist is missing")
+def test_fashion_network_is_as_good_as_it_says():
+    share = NETWORKS["fmnist-cnn"].accuracy
+    assert share > 0.9
+    found = accuracy("fmnist-cnn", build("fashion-mnist", "datasets"), 2000)
+    assert found == pytest.approx(share, abs=4 * (share * (1 - share) / 2000) ** 0.5)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_files_are_small_and_what_the_code_says(name):
+    content = NETWORKS[name].path.read_bytes()
+    assert len(content) < 500_000
+    assert hashlib.sha256(content).hexdigest() == NETWORKS[name].sha256
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_features_are_the_hidden_layer(name):
+    source, x = NETWORKS[name], torch.rand(7, *NETWORKS[name].shape)
+    found = features(name, x)
+    assert found.shape == (7, source.dim)
+    assert found.dtype == torch.float32
+    assert (found >= 0).all()
+    assert not found.requires_grad
+    head = feature_network(name).head
+    torch.testing.assert_close(found @ head.weight.T + head.bias, feature_network(name).classify(x))
+
+
+def test_many_images_are_cut():
+    x = torch.rand(2100, 1, 8, 8)
+    torch.testing.assert_close(features("digits-cnn", x)[1990:2010], features("digits-cnn", x[1990:2010]))
+
+
+def test_half_precision_images_are_seen_in_single():
+    x = torch.rand(3, 1, 8, 8).bfloat16()
+    assert torch.equal(features("digits-cnn", x), features("digits-cnn", x.float()))
+
+
+@pytest.mark.parametrize("content", [b"damaged", None], ids=["damaged", "missing"])
+def test_a_damaged_or_missing_file_is_refused(content, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "FOLDER", tmp_path)
+    feature_network.cache_clear()
+    if content:
+        (tmp_path / "digits-cnn-v1.safetensors").write_bytes(content)
+    reason = hashlib.sha256(content).hexdigest() if content else "is missing"
+    with pytest.raises(DataError, match=f"'digits-cnn'.*digits-cnn-v1.safetensors.*{reason}.*install genzoo again"):
+        feature_network("digits-cnn")
+
+
+def test_unknown_names_and_shapes_say_what_there_is():
+    with pytest.raises(SettingError, match=r"'inception'.*fmnist-cnn for images of shape \(1, 28, 28\) and digits-cnn"):
+        feature_network("inception")
+    with pytest.raises(SettingError, match=r"fmnist-cnn does not fit images of shape \(1, 8, 8\).*digits-cnn for images"):
+        features("fmnist-cnn", torch.rand(2, 1, 8, 8))
+
+
+def test_a_network_for_a_shape():
+    assert [network_for(shape) for shape in ((1, 28, 28), (1, 8, 8), (3, 28, 28), (1, 32, 32), (2,))] == [
+        "fmnist-cnn", "digits-cnn", None, None, None
+    ]  # fmt: skip
+
+
+def test_statistics_are_numpys_whatever_the_batches():
+    f = 100 + torch.randn(90, 5) @ torch.randn(5, 5)  # a mean that is far from zero
+    for parts in ([90], [1, 80, 9], [30, 30, 30]):
+        statistics = FeatureStatistics(5)
+        for part in f[torch.randperm(90)].split(parts):
+            statistics.update(part)
+        assert statistics.n == 90
+        assert statistics.mean.numpy() == pytest.approx(f.double().numpy().mean(axis=0), rel=1e-12)
+        assert statistics.covariance.numpy() == pytest.approx(np.cov(f.double().numpy().T), abs=1e-9)
+
+
+def test_one_example_has_no_covariance():
+    with pytest.raises(DataError, match="two examples at least, and there are 1"):
+        _ = FeatureStatistics(2).update(torch.ones(1, 2)).covariance
