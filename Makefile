@@ -22,10 +22,10 @@ lint: $(VENV)/dev.installed
 docs: $(VENV)/docs.installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
-bench: $(VENV)/plots.installed  ## about ten minutes: measures again what docs/benchmarks/ says
+bench: $(VENV)/plots.installed  ## about a quarter of an hour: measures again what docs/benchmarks/ says
 	$(PIP) install -q --no-deps --upgrade --target build/peers -r benchmarks/requirements.txt
-	set -e; for script in $(filter-out %/machine.py,$(wildcard benchmarks/*.py)); do \
-		PYTHONPATH=build/peers $(VENV)/bin/python $$script; done
+	set -e; for script in $(filter-out %/machine.py %/feature_networks.py %/gpu.py,$(wildcard benchmarks/*.py)); do \
+		$(VENV)/bin/python $$script; done
 
 clean:
 	rm -rf demo site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-INSTALL = "pip install --no-deps --target build/peers -r benchmarks/requirements.txt, then PYTHONPATH=build/peers"
+INSTALL = "pip install --no-deps --target build/peers -r benchmarks/requirements.txt"
+sys.path.append(str(Path(__file__).parents[1] / "build" / "peers"))
 
 
 def cpu() -> str:
@@ -31,9 +33,10 @@ def machine() -> dict[str, Any]:
     }
 
 
-def words(found: Mapping[str, Any]) -> str:
-    """The machine in a sentence."""
-    return f"{found['cpu']}, {found['system']}, Python {found['python']}, torch {found['torch']}, pythae 0.1.2."
+def words(found: Mapping[str, Any], *peers: str) -> str:
+    """The machine in a sentence, with what genzoo was compared with: pythae, if nothing else is said."""
+    versions = (f"Python {found['python']}", f"torch {found['torch']}", *(peers or ("pythae 0.1.2",)))
+    return f"{found['cpu']}, {found['system']}, {', '.join(versions)}."
 
 
 def write(out: Path, result: Mapping[str, Any], page: str) -> None:

@@ -1,6 +1,6 @@
 """The maximum mean discrepancy, value and gradient by the codes: genzoo against pythae, in CPU time and in memory.
 
-Run it as `PYTHONPATH=build/peers python benchmarks/mmd.py`; `benchmarks/requirements.txt` says how to fill that folder.
+Run it as `python benchmarks/mmd.py`; `benchmarks/requirements.txt` says how to fill that folder.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def main() -> None:
     pythae()  # or say how to get it, before anything is measured
     result = {
         **machine(),
-        "command": "PYTHONPATH=build/peers python benchmarks/mmd.py",
+        "command": "python benchmarks/mmd.py",
         "rows": [
             {
                 "n": n,

@@ -3,7 +3,7 @@
 The hand-written loop has the same model, the same fused optimizer and the same data on the device, and nothing else: no seeds a
 step, no log, no ownership. Segments interleave in one process, in alternating order, so that a busy machine disturbs all alike.
 
-Run it as `PYTHONPATH=build/peers python benchmarks/train_overhead.py`, with `--device cuda` on a GPU;
+Run it as `python benchmarks/train_overhead.py`, with `--device cuda` on a GPU;
 `benchmarks/requirements.txt` says how to fill that folder.
 """
 
@@ -13,7 +13,8 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +41,21 @@ def images(rows: int = 12800) -> Tensor:
         return torch.randint(0, 256, (rows, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
+def batches(data: Tensor, size: int) -> Iterator[Tensor]:
+    """Endless batches in [0, 1] from levels on the device, each pass in a fresh order."""
+    while True:
+        order = torch.randperm(len(data)).to(data.device)
+        for rows in order[: len(data) // size * size].split(size):
+            yield data.index_select(0, rows).float().div_(255)
+
+
 def by_hand(table: Mapping[str, Any], data: Tensor, steps: int) -> Callable[[], object]:
     def train() -> None:
         torch.manual_seed(0)
         model = genzoo.build(table, shape=tuple(data.shape[1:])).to(data.device)
         settings = {k: v for k, v in model.players()[0].optimizer.items() if k != "name"}
         optimizer = torch.optim.Adam(model.parameters(), fused=True, **settings)
-        batches = len(data) // BATCH
-        for step in range(steps):
-            if step % batches == 0:
-                order = torch.randperm(len(data)).to(data.device)
-            place = step % batches * BATCH
-            x = data.index_select(0, order[place : place + BATCH]).float().div_(255)
+        for x in islice(batches(data, BATCH), steps):
             optimizer.zero_grad()
             model.loss(x)["loss"].backward()
             optimizer.step()
@@ -59,8 +63,8 @@ def by_hand(table: Mapping[str, Any], data: Tensor, steps: int) -> Callable[[], 
     return train
 
 
-def by_fit(table: Mapping[str, Any], data: Tensor, steps: int) -> Callable[[], object]:
-    return lambda: genzoo.fit(table, data, steps=steps, batch_size=BATCH, device=str(data.device), progress=False)
+def by_fit(table: Mapping[str, Any], data: Tensor, steps: int, batch: int = BATCH) -> Callable[[], object]:
+    return lambda: genzoo.fit(table, data, steps=steps, batch_size=batch, device=str(data.device), progress=False)
 
 
 def by_pythae(data: Tensor, steps: int) -> Callable[[], object]:
@@ -126,14 +130,14 @@ def main() -> None:
     rows = []
     for case, (table, steps) in CASES.items():
         found = race({"genzoo": by_fit(table, data, steps), "by hand": by_hand(table, data, steps)}, options.rounds)
-        rows.append(row(case, "by hand", found, steps))
+        rows.append(row(case, "by hand", found, steps * BATCH))
     steps = 100
     net = {"name": "mlp", "hidden": [512], "activation": "relu"}
     sampled = {"name": "mmd", "estimator": "sampled"}  # as pythae does; our default, the closed form, does less work
     same = {"name": "wae-mmd", "latent_dim": 16, "encoder": net, "decoder": net, "divergence": sampled}
     found = race({"genzoo": by_fit(same, data, steps), "pythae": by_pythae(data, steps)}, options.rounds)
-    rows.append(row("WAE-MMD, pythae's default nets", "pythae", found, steps))
-    command = f"PYTHONPATH=build/peers python benchmarks/train_overhead.py --device {options.device}"
+    rows.append(row("WAE-MMD, pythae's default nets", "pythae", found, steps * BATCH))
+    command = f"python benchmarks/train_overhead.py --device {options.device}"
     result = {
         **machine(),
         "command": command,
@@ -145,15 +149,31 @@ def main() -> None:
     write(options.out, result, page(result))
 
 
-def row(case: str, other: str, found: Mapping[str, Mapping[str, list[float]]], steps: int) -> dict[str, Any]:
+def row(case: str, other: str, found: Mapping[str, Mapping[str, list[float]]], images: int) -> dict[str, Any]:
+    """A line of a table of segments that read so many images each."""
     cpu = {name: statistics.median(times["cpu"]) for name, times in found.items()}
-    rates = {name: steps * BATCH / seconds for name, seconds in cpu.items()}
+    rates = {name: images / seconds for name, seconds in cpu.items()}
     ratios = {clock: ratio(found, "genzoo", other, clock) for clock in ("cpu", "wall")}
     return {"case": case, "other": other, "images_per_cpu_second": rates, "ratio": ratios}
 
 
 def device_name(device: str) -> str:
     return torch.cuda.get_device_name() if device.startswith("cuda") else device
+
+
+def markdown(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Rows as lines of Markdown."""
+    lines = [
+        "| case | against | genzoo, images/s | theirs, images/s | ratio of CPU time | ratio of wall time |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for found in rows:
+        rates = found["images_per_cpu_second"]
+        lines.append(
+            f"| {found['case']} | {found['other']} | {rates['genzoo']:,.0f} | {rates[found['other']]:,.0f} "
+            f"| {found['ratio']['cpu']:.3f} | {found['ratio']['wall']:.3f} |"
+        )
+    return lines
 
 
 def page(result: Mapping[str, Any]) -> str:
@@ -167,15 +187,8 @@ def page(result: Mapping[str, Any]) -> str:
         "",
         words(result) + f" Trained on: {result['device']}.",
         "",
-        "| case | against | genzoo, images/s | theirs, images/s | ratio of CPU time | ratio of wall time |",
-        "|---|---|--:|--:|--:|--:|",
+        *markdown(result["rows"]),
     ]
-    for found in result["rows"]:
-        rates = found["images_per_cpu_second"]
-        lines.append(
-            f"| {found['case']} | {found['other']} | {rates['genzoo']:,.0f} | {rates[found['other']]:,.0f} "
-            f"| {found['ratio']['cpu']:.3f} | {found['ratio']['wall']:.3f} |"
-        )
     return "\n".join([*lines, "", "```", result["command"], "```", ""])
 
 

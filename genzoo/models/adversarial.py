@@ -79,7 +79,7 @@ class Adversarial(LatentModel):
 
     def score(self, x: Tensor) -> Tensor:
         """The critic's score of data, `(batch, *shape)` -> `(batch,)`."""
-        return self.critic(self._seen(x))
+        return self._judge(self._seen(x))
 
     def critic_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
         """The critic's loss on `batch`, `(batch, *shape)`, and as many of the generator's examples.
@@ -91,7 +91,7 @@ class Adversarial(LatentModel):
         x = self._seen(batch)
         with torch.no_grad():
             made = self._generate(self.prior.sample(len(x)))
-        real, fake = self.critic(x), self.critic(made)
+        real, fake = self._judge(x), self._judge(made)
         loss = self.critic_objective(real, fake)
         report = {"real": real.mean(), "fake": fake.mean(), "gap": real.mean() - fake.mean(), "spread": _spread(made, x)}
         if self.penalty is not None:
@@ -101,7 +101,7 @@ class Adversarial(LatentModel):
 
     def generator_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
         """The generator's loss on as many of its own examples as `batch` has."""
-        return {"loss": self.expectation(lambda z: self.generator_objective(self.critic(self._generate(z))), len(batch))}
+        return {"loss": self.expectation(lambda z: self.generator_objective(self._judge(self._generate(z))), len(batch))}
 
     def players(self) -> tuple[Player, ...]:
         return (
@@ -110,7 +110,8 @@ class Adversarial(LatentModel):
         )
 
     def advice(self, line: Mapping[str, float], progress: float) -> str | None:
-        if progress > 0.25 and line.get("critic/spread", 1.0) < 0.05:
+        begun = progress > 0.25 and line["step"] >= 200  # untrained generators vary little too
+        if begun and line.get("critic/spread", 1.0) < 0.05:
             return (
                 "the generator's samples vary less than a twentieth as much as the data: it has collapsed to hardly more than "
                 "one. Lower the learning rates, give the critic more steps, or take wgan-gp."
@@ -119,8 +120,12 @@ class Adversarial(LatentModel):
 
     def _generate(self, z: Tensor) -> Tensor:
         """Examples as the critic sees them."""
-        x: Tensor = self.generator(z)
+        x = self.generator(z).to(z.dtype)  # which autocast may have lowered
         return {"sigmoid": x.sigmoid, "tanh": x.tanh, "none": lambda: x}[self.output]()
+
+    def _judge(self, x: Tensor) -> Tensor:
+        """Scores of examples as the critic sees them, in full precision: the gap is a small difference of means."""
+        return self.critic(x).to(x.dtype)
 
     def _seen(self, x: Tensor) -> Tensor:
         return 2 * x - 1 if self.output == "tanh" else x

@@ -16,8 +16,19 @@ from genzoo import ranks
 from genzoo.models.wae import WAEMMD
 from genzoo.train.checkpoint import Checkpoints
 
-DATA = {"vae": {"name": "digits", "dequantize": True}, "wae-mmd": {"name": "digits"}}
-MODELS = {"vae": {"name": "vae", "latent_dim": 3}, "wae-mmd": {"name": "wae-mmd", "latent_dim": 3, "random_encoder": True}}
+SMALL = {"name": "mlp", "hidden": (16, 16)}
+DATA = {
+    "vae": {"name": "digits", "dequantize": True},
+    "wae-mmd": {"name": "digits"},
+    "wgan-gp": {"name": "digits"},
+    "wae-gan": {"name": "digits"},
+}
+MODELS = {
+    "vae": {"name": "vae", "latent_dim": 3},
+    "wae-mmd": {"name": "wae-mmd", "latent_dim": 3, "random_encoder": True},
+    "wgan-gp": {"name": "wgan-gp", "latent_dim": 3, "generator": SMALL, "critic": {**SMALL, "norm": "layer"}, "critic_steps": 2},
+    "wae-gan": {"name": "wae-gan", "latent_dim": 3, "encoder": SMALL, "decoder": SMALL, "critic": SMALL, "pretrain": 7},
+}
 SETTINGS = {"steps": 20, "batch_size": 32, "precision": "64-true", "checkpoint": 5, "log": 10, "clip": 1.0}
 
 
@@ -26,7 +37,7 @@ def fit(model: str, out: Path, **flags) -> None:
 
 
 def first_life(folder: Path) -> None:
-    """Both models to their end, the gather, then a run in which one of the ranks is killed."""
+    """All models to their end, the gather, then a run in which one of the ranks is killed."""
     for model in MODELS:
         fit(model, folder / f"two-{model}")
     gather()

@@ -1,0 +1,140 @@
+"""What the experiments share: results kept cell by cell, looks at a model in training, one style of figure, the table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genzoo.contract import Model
+from genzoo.train.checkpoint import write_atomic
+
+ROOT = Path(__file__).parents[2]
+COLOURS = {"GAN": "#4c72b0", "DCGAN": "#4c72b0", "LSGAN": "#8172b3", "WGAN": "#dd8452", "WGAN-GP": "#55a868"}
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.3,
+    "contour.negative_linestyle": "solid",
+    "savefig.dpi": 160,
+}
+
+
+def parser(text: str) -> argparse.ArgumentParser:
+    """The arguments that every experiment takes."""
+    made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--out", type=Path, default=ROOT / "docs" / "experiments", help="folder of the figure and the numbers")
+    made.add_argument("--cache", type=Path, default=ROOT / "build" / "experiments", help="folder of results cell by cell")
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--threads", type=int, default=1)
+    return made
+
+
+class Cells:
+    """Results that are computed once: an interrupted experiment goes on with the cell that it was at.
+
+    Arguments:
+        options: the command line; results are kept in the folder `cache`, and cells of other settings are computed again.
+        name: the experiment's.
+        settings: what results depend on.
+    """
+
+    def __init__(self, options: argparse.Namespace, name: str, settings: Mapping[str, Any]) -> None:
+        torch.set_num_threads(options.threads)
+        self.folder, self.settings = options.cache / name, {"seed": options.seed, "threads": options.threads, **settings}
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, label: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The result of a cell with its CPU seconds, from its file or computed."""
+        path = self.folder / f"{re.sub('[^a-z0-9]+', '-', label.lower())}.json"
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        if kept.get("settings") == json.loads(json.dumps(self.settings)):
+            return kept["result"]
+        torch.manual_seed(self.settings["seed"])
+        start = time.process_time()
+        result = {**compute(), "cpu_seconds": round(time.process_time() - start, 1)}
+        text = json.dumps({"settings": self.settings, "result": result})
+        write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        print(f"{label}: {result['cpu_seconds']:.0f} s", flush=True)
+        return result
+
+
+def watch(model: Model, every: int, look: Callable[[], Mapping[str, float]]) -> list[dict[str, float]]:
+    """Look at a model after each `every` rounds of its training; the list fills while it trains.
+
+    A line holds the step, the CPU seconds of training without the looks, and what was seen, in eval mode and without gradients.
+    """
+    seen: list[dict[str, float]] = []
+    play, clock = model.round, {"steps": 0, "seconds": 0.0}
+
+    def round(*game: Any) -> None:
+        start = time.process_time()
+        play(*game)
+        clock["seconds"] += time.process_time() - start
+        clock["steps"] += 1
+        if clock["steps"] % every == 0:
+            model.eval()
+            with torch.no_grad():
+                seen.append({"step": clock["steps"], "cpu_seconds": round_to(clock["seconds"]), **look()})
+            model.train()
+
+    model.round = round  # type: ignore[method-assign]
+    return seen
+
+
+def round_to(value: float, digits: int = 4) -> float:
+    """A number with so many significant digits."""
+    return float(f"{value:.{digits}g}")
+
+
+@contextmanager
+def figure(path: Path, width: float, height: float) -> Iterator[Any]:
+    """A matplotlib figure in the experiments' style, of a size in inches, that is written in the end."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        drawn = Figure(figsize=(width, height), layout="constrained")
+        yield drawn
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawn.savefig(path)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A Markdown table, the first column on the left, numbers on the right."""
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+def write(options: argparse.Namespace, name: str, settings: Mapping[str, Any], result: Any, lines: str) -> None:
+    """Write the numbers as JSON with the machine, and the table on the page, between its marks; print it."""
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"^model name\s*: (.*)$", info.read_text() if info.exists() else "", re.MULTILINE)
+    machine = {
+        "cpu": names[0] if names else platform.processor(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "threads": options.threads,
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    content = {"settings": {"seed": options.seed, **settings}, "machine": machine, "result": result}
+    (options.out / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    page = options.out.with_suffix(".md")
+    if page.exists():
+        text = page.read_text(encoding="utf-8")
+        between = re.compile(f"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL)
+        page.write_text(between.sub(lambda _: f"\n{lines}\n", text, count=1), encoding="utf-8")
+    print(lines)

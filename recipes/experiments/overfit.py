@@ -1,0 +1,82 @@
+"""The critic's loss shows that it overfits: on a thousand training images and on as many held out, for a WGAN and a WGAN-GP.
+
+After figure 5b of Improved Training of Wasserstein GANs (Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, 2017,
+https://arxiv.org/abs/1704.00028): large unregularised models on a random subset of 1,000 images. What differs:
+scikit-learn's digits for MNIST, of which 797 are left to hold out; networks of three layers, whose size the paper does not state;
+2,000 generator steps for its 20,000, at five times the learning rates.
+
+    python recipes/experiments/overfit.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from figure import COLOURS, Cells, figure, parser, round_to, table, watch, write
+from torch import Tensor
+
+import genzoo
+from genzoo.dataset import Dataset
+
+MODELS = {"WGAN": "wgan", "WGAN-GP": "wgan-gp"}
+
+
+def train(name: str, data: Dataset, rate: float, settings: dict[str, Any]) -> dict[str, Any]:
+    """Train on the few images; the negative critic loss on them and on those held out, on the way."""
+    net = {"name": "mlp", "hidden": [settings["width"]] * 3, "activation": "relu"}
+    model = genzoo.build({"name": name, "generator": net, "critic": net}, shape=data.shape)
+    known, held_out = (data.prepare(torch.as_tensor(columns["x"])) for columns in (data.train, data.test))
+
+    def negative_loss(x: Tensor) -> float:
+        torch.manual_seed(0)  # the same samples for both
+        return round_to(-model.critic_loss(x)["loss"].item())
+
+    every = max(1, settings["steps"] // settings["looks"])
+    seen = watch(model, every, lambda: {"training": negative_loss(known), "held out": negative_loss(held_out)})
+    players = {player.name: {"lr": rate * player.optimizer["lr"]} for player in model.players()}
+    genzoo.fit(model, data, players=players, steps=settings["steps"], batch_size=64, progress=False)
+    return {"seen": seen}
+
+
+def draw(path: Path, cells: dict[str, dict[str, Any]]) -> None:
+    """A panel a model: each has a scale of its own, as clipping leaves the factor K open."""
+    with figure(path, 6.6, 2.5) as drawn:
+        for axes, (label, cell) in zip(drawn.subplots(1, len(cells), sharex=True), cells.items(), strict=True):
+            steps = [line["step"] for line in cell["seen"]]
+            for key, style in (("training", "-"), ("held out", "--")):
+                axes.plot(steps, [line[key] for line in cell["seen"]], style, color=COLOURS[label], label=f"{key} images")
+            axes.set(title=label, xlabel="generator steps")
+            axes.legend()
+        drawn.axes[0].set_ylabel("negative critic loss")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run it."""
+    made = parser(__doc__ or "")
+    made.add_argument("--data", default="digits", help="a data set of images")
+    made.add_argument("--rows", type=int, default=1000, help="training images, and at most as many held out")
+    made.add_argument("--steps", type=int, default=2000, help="generator steps")
+    made.add_argument("--width", type=int, default=256, help="units a layer")
+    made.add_argument("--rate", type=float, default=5.0, help="factor on the models' learning rates, for short runs")
+    made.add_argument("--looks", type=int, default=25)
+    options = made.parse_args(arguments)
+    settings = {key: getattr(options, key) for key in ("data", "rows", "steps", "width", "rate", "looks")}
+    whole = genzoo.build(options.data, "datasets")
+    images = torch.cat([torch.as_tensor(columns["x"]) for columns in (whole.train, whole.test)])
+    images = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(options.seed))]
+    data = Dataset({"x": images[: options.rows]}, {"x": images[options.rows :][: options.rows]}, levels=whole.levels)
+    keep = Cells(options, "overfit", settings)
+    cells = {label: keep(label, lambda: train(name, data, options.rate, settings)) for label, name in MODELS.items()}  # noqa: B023
+    draw(options.out / "overfit.png", cells)
+    rows = []
+    for label, cell in cells.items():
+        best, last = max(cell["seen"], key=lambda line: line["held out"]), cell["seen"][-1]
+        rows.append([label, best["held out"], best["step"], last["training"], last["held out"], f"{cell['cpu_seconds']:.0f}"])
+    head = ["model", "largest, held out", "at step", "last, training", "last, held out", "CPU s"]
+    write(options, "overfit", settings, cells, table(head, rows))
+
+
+if __name__ == "__main__":
+    main()

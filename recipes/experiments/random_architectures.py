@@ -1,0 +1,155 @@
+"""One set of settings for many architectures: GANs against WGAN-GP on random networks, on the way, and on hard variants of DCGAN.
+
+After Improved Training of Wasserstein GANs (Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, 2017,
+https://arxiv.org/abs/1704.00028), in three parts:
+
+- `table`, after its table of 200 random architectures: networks drawn from the paper's space, trained as a GAN and as a WGAN-GP;
+  how many succeed. What differs: fully connected layers, so that depth needs no large images, and units for filters; the Fréchet
+  distance by genzoo's feature network for the Inception score, so that success is a small value.
+- `curves`, after its figure of scores on CIFAR-10: the distance against generator steps and against time. What differs:
+  Fashion-MNIST; CPU time for wall-clock time.
+- `variants`, after its figure of LSUN bedrooms: DCGAN and six variants that are hard to train, by four methods. What differs:
+  digits; SiLU, which multiplies a unit by its own gate, for gates with weights of their own, and 20 fully connected layers with
+  norms for ResNets of 101 layers.
+
+Everywhere images are smaller, and runs are hundreds of generator steps for the paper's 100,000 or 200,000; learning rates are the
+paper's times `--rate`, for all methods alike.
+
+    python recipes/experiments/random_architectures.py --part table
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from textwrap import wrap
+from typing import Any
+
+import torch
+from figure import COLOURS, Cells, figure, parser, table, write
+from methods import GAN, METHODS, WGANGP, Real, architecture, train, variants
+
+from genzoo.metrics.features import NETWORKS
+from genzoo.pictures import sheet
+
+CURVES = {**METHODS, "WGAN-GP, RMSprop": {**WGANGP, "optimizer": {"name": "RMSprop", "lr": 1e-4}}}
+del CURVES["LSGAN"]
+THRESHOLDS = (8, 16, 32, 64, 128)
+"""Of the Fréchet distance, in floors."""
+
+
+def shown(distance: float | None) -> str:
+    """A distance in a table."""
+    return "failed" if distance is None else f"{distance:.3g}"
+
+
+def run_table(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
+    """How many random architectures succeed as a GAN, as a WGAN-GP, as both, as neither."""
+    found: dict[str, list[float]] = {"GAN": [], "WGAN-GP": []}
+    for number in range(options.n):
+        nets = architecture(options.seed, number)
+        for label, method in (("GAN", GAN), ("WGAN-GP", WGANGP)):
+            cell = keep(f"{number} {label}", lambda: train(method, *nets, real, options.steps, options.rate, decay=1e-3))  # noqa: B023
+            found[label].append(float("inf") if cell["distance"] is None else cell["distance"])
+    rows = []
+    for threshold in THRESHOLDS:
+        pairs = [(gan <= threshold * real.floor, gp <= threshold * real.floor) for gan, gp in zip(*found.values(), strict=True)]
+        rows.append(
+            [f"{threshold} floors ({threshold * real.floor:.3g})", *(pairs.count(p) for p in ((1, 0), (0, 1), (1, 1), (0, 0)))]
+        )
+    with figure(options.out / "random-architectures.png", 4.2, 2.8) as drawn:
+        axes = drawn.subplots()
+        for label, distances in found.items():
+            axes.ecdf([min(d, 1e6) for d in distances], color=COLOURS[label], label=label)
+        axes.axvline(real.floor, color="0.7", linewidth=0.8)
+        axes.annotate("real images", (real.floor, 0.98), (3, 0), textcoords="offset points", color="0.5", va="top")
+        axes.set(xscale="log", xlabel="Fréchet distance, at most", ylabel="share of architectures", ylim=(0, 1.02))
+        axes.legend(loc=(0.12, 0.55))
+    nets = [dict(zip(("generator", "critic"), architecture(options.seed, number), strict=True)) for number in range(options.n)]
+    finite = {label: [None if d == float("inf") else d for d in distances] for label, distances in found.items()}
+    return {"architectures": nets, "distances": finite}, table(
+        ["distance at most", "GAN only", "WGAN-GP only", "both", "neither"], rows
+    )
+
+
+def run_curves(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
+    """The distance on the way, by clipping, by the penalty with two optimizers, and by a GAN."""
+    from matplotlib.ticker import LogFormatter
+
+    generator, critic = variants(options.width)["baseline"]
+    cells = {
+        label: keep(label, lambda: train(method, generator, critic, real, options.steps, options.rate, looks=15))  # noqa: B023
+        for label, method in CURVES.items()
+    }
+    with figure(options.out / "curves.png", 6.6, 2.6) as drawn:
+        for axes, key, words in zip(
+            drawn.subplots(1, 2, sharey=True), ("step", "cpu_seconds"), ("generator steps", "CPU seconds"), strict=True
+        ):
+            for label, cell in cells.items():
+                xs, ys = ([line[name] for line in cell["seen"]] for name in (key, "distance"))
+                axes.plot(xs, ys, "--" if "RMS" in label else "-", color=COLOURS[label.split(",")[0]], label=label)
+            axes.set(xlabel=words, yscale="log")
+            axes.yaxis.set_major_formatter(LogFormatter())
+            axes.yaxis.set_minor_formatter(LogFormatter())
+        drawn.axes[0].set_ylabel("Fréchet distance")
+        drawn.axes[1].legend()
+    rows = [[label, shown(cell["distance"]), f"{cell['seen'][-1]['cpu_seconds']:.0f}"] for label, cell in cells.items()]
+    seen = {label: {"distance": cell["distance"], "seen": cell["seen"]} for label, cell in cells.items()}
+    return seen, table(["method", "distance", "CPU s"], rows)
+
+
+def run_variants(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
+    """Samples and distances of hard architectures by four methods."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, nets in variants(options.width).items():
+        for label, method in METHODS.items():
+            cell = keep(f"{name} {label}", lambda: train(method, *nets, real, options.steps, options.rate))  # noqa: B023
+            found.setdefault(name, {})[label] = cell
+    with figure(options.out / "variants.png", 6.6, 4.9) as drawn:
+        grid = drawn.subplots(len(found), len(METHODS))
+        for axes, label in zip(grid[0], METHODS, strict=True):
+            axes.set_title(label)
+        for row, (name, cells) in zip(grid, found.items(), strict=True):
+            for axes, cell in zip(row, cells.values(), strict=True):
+                axes.set(xticks=(), yticks=())
+                axes.spines[:].set_visible(False)
+                if cell["samples"]:
+                    axes.imshow(sheet(torch.tensor(cell["samples"]) / 100, columns=6), cmap="gray")
+                axes.set_xlabel(shown(cell["distance"]), labelpad=1)
+            row[0].set_ylabel("\n".join(wrap(name, 20)), rotation=0, ha="right", va="center")
+    rows = [[name, *(shown(cell["distance"]) for cell in cells.values())] for name, cells in found.items()]
+    result = {name: {label: cell["distance"] for label, cell in cells.items()} for name, cells in found.items()}
+    return result, table(["architecture", *METHODS], rows)
+
+
+PARTS: dict[str, tuple[Any, str, dict[str, Any]]] = {
+    "table": (run_table, "random-architectures", {"data": "digits", "steps": 400, "rate": 5.0}),
+    "curves": (run_curves, "curves", {"data": "fashion-mnist", "steps": 300, "rate": 5.0}),
+    "variants": (run_variants, "variants", {"data": "digits", "steps": 600, "rate": 2.0}),
+}
+"""Each with the name of what it writes, and its own defaults."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a part."""
+    made = parser(__doc__ or "")
+    made.add_argument("--part", choices=PARTS, default="table")
+    made.add_argument("--data", help='"digits" or "fashion-mnist"; each part has its own')
+    made.add_argument("--n", type=int, default=8, help="architectures of the table")
+    made.add_argument("--steps", type=int, help="generator steps; each part has its own")
+    made.add_argument("--width", type=int, default=16, help="channels at the data, of curves and variants")
+    made.add_argument("--rate", type=float, help="factor on the learning rates, for short runs; each part has its own")
+    options = made.parse_args(arguments)
+    run, name, defaults = PARTS[options.part]
+    for key, value in defaults.items():
+        setattr(options, key, getattr(options, key) or value)
+    settings = {key: getattr(options, key) for key in ("data", "steps", "rate", "width")}
+    real = Real(options.data)
+    keep = Cells(options, options.part, settings)
+    result, page = run(options, keep, real)
+    content = {"floor": real.floor, "network": real.network, "images": real.n, **result}
+    page += f"\nOther real images: {real.floor:.3g}. Compared with {real.n:,} images, by {NETWORKS[real.network].version}.\n"
+    write(options, name, settings, content, page)
+
+
+if __name__ == "__main__":
+    main()

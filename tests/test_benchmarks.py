@@ -1,0 +1,186 @@
+"""The benchmarks, at a size that measures nothing: what they compare is what they say, and every number is one."""
+
+import importlib
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+import genzoo
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+PEERS = FOLDER.parent / "build" / "peers"
+if not FOLDER.exists():
+    pytest.skip("benchmarks/ is in a checkout only", allow_module_level=True)
+
+_SMALL = {"name": "conv", "channels": (4, 8)}
+TABLES = {
+    "dcgan": {"name": "dcgan", "width": 4},
+    "wgan-gp": {"name": "wgan-gp", "generator": {**_SMALL, "norm": "batch"}, "critic": {**_SMALL, "norm": "layer"}},
+}
+
+
+def levels(rows, size):
+    return torch.randint(0, 256, (rows, 1, size, size), dtype=torch.uint8)
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """A benchmark as a module, whose neighbours it finds as it does when it is run."""
+    monkeypatch.syspath_prepend(FOLDER)
+    return importlib.import_module
+
+
+def test_a_ratio_is_the_median_of_theirs_over_ours(script):
+    ratio = script("train_overhead").ratio
+    found = {"a": {"cpu": [1.0, 2.0, 4.0]}, "b": {"cpu": [3.0, 2.0, 6.0]}}
+    assert ratio(found, "a", "b", "cpu") == 1.5
+
+
+def test_segments_take_turns(script):
+    order = []
+    found = script("train_overhead").race({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2)
+    assert order == ["b", "a", "a", "b", "b", "a"]
+    assert [len(times["cpu"]) for times in found.values()] == [2, 2]
+
+
+def test_batches_by_hand_visit_each_image_once_a_pass(script):
+    data = torch.arange(12, dtype=torch.uint8).view(12, 1, 1, 1)
+    stream = script("train_overhead").batches(data, 4)
+    seen = (torch.cat([next(stream) for _ in range(3)]) * 255).round()
+    assert sorted(seen.flatten().tolist()) == list(range(12))
+
+
+def test_the_trainers_rows_are_numbers(script):
+    overhead = script("train_overhead")
+    table, data = {"name": "vae", "encoder": {"name": "mlp", "hidden": (4,)}}, levels(256, 8)
+    found = overhead.race({"genzoo": overhead.by_fit(table, data, 2), "by hand": overhead.by_hand(table, data, 2)}, 1)
+    row = overhead.row("VAE", "by hand", found, 2 * overhead.BATCH)
+    assert all(0 < value < math.inf for value in (*row["ratio"].values(), *row["images_per_cpu_second"].values()))
+    assert any("| VAE | by hand |" in line for line in overhead.markdown([row]))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_losses_by_hand_are_those_of_the_model(script, name):
+    adversarial, x = script("adversarial"), torch.rand(5, 1, 16, 16)
+    model = genzoo.build(TABLES[name], shape=(1, 16, 16))
+    torch.manual_seed(1)
+    by_hand = adversarial.critic_loss(model, 2 * x - 1), adversarial.generator_loss(model, 5)
+    torch.manual_seed(1)
+    own = model.critic_loss(x)["loss"], model.generator_loss(x)["loss"]
+    torch.testing.assert_close(by_hand, own)
+
+
+def test_speed_is_numbers(script):
+    adversarial = script("adversarial")
+    cases = {name: (table, 1) for name, table in TABLES.items()}
+    rows = adversarial.speed(levels(320, 16), 1, cases, peer=None)
+    assert [row["case"] for row in rows] == list(TABLES)
+    assert all(0 < value < math.inf for row in rows for value in row["ratio"].values())
+
+
+def test_torchgan_makes_as_many_steps(script, monkeypatch):
+    if not (PEERS / "torchgan").exists():
+        pytest.skip("torchgan is not in build/peers")
+    monkeypatch.syspath_prepend(PEERS)
+    trainer = script("adversarial").by_torchgan(TABLES["wgan-gp"], levels(640, 16), 2)()
+    assert trainer.loss_information["generator_iters"] == 2
+    assert trainer.loss_information["discriminator_iters"] == 2 * 10  # its penalty is a step of its own
+    assert all(0 < p.abs().sum() < math.inf for p in trainer.discriminator.parameters())
+
+
+def test_quality_is_numbers_and_goes_on_where_it_was(script, tmp_path, monkeypatch):
+    adversarial = script("adversarial")
+    dataset = genzoo.Dataset({"x": levels(256, 28)}, {"x": levels(40, 28)})
+    names = ["vae", "wae-gan"]
+    steps = adversarial.planned(names, 0.01, 1, tmp_path, dataset, trial=1)
+    assert min(steps.values()) >= 1
+    runs = adversarial.quality(names, [0, 1], dict.fromkeys(names, 2), 1, tmp_path, dataset)
+    assert [(run["model"], run["seed"]) for run in runs] == [("vae", 0), ("wae-gan", 0), ("vae", 1), ("wae-gan", 1)]
+    assert all(0 < run[key] < math.inf for run in runs for key in adversarial.MEASURES)
+    (tmp_path / "wae-gan-1.json").unlink()
+    trained = []
+    monkeypatch.setattr(adversarial, "trained", lambda *arguments: trained.append(arguments[:3]) or {})
+    assert adversarial.quality(names, [0, 1], dict.fromkeys(names, 2), 1, tmp_path, dataset)[:3] == runs[:3]
+    assert trained == [("wae-gan", 1, 2)]  # the one that was missing
+    assert adversarial.planned(names, 0.01, 1, tmp_path, dataset) == steps
+
+
+def test_a_model_that_repeats_the_test_images_has_no_distance(script):
+    adversarial = script("adversarial")
+
+    class Echo(torch.nn.Module):
+        shape, inputs = (1, 28, 28), ("x",)
+        encode = staticmethod(lambda x: x.flatten(1)[:, :2])
+        reconstruct = staticmethod(lambda x: x)
+        decode = staticmethod(lambda z: torch.zeros(len(z), 1, 28, 28))
+        sample = staticmethod(lambda n: torch.zeros(n, 1, 28, 28))
+        batch_size = staticmethod(len)
+
+    found = adversarial.measured(Echo(), genzoo.Dataset({"x": levels(64, 28)}, {"x": levels(40, 28)}))
+    assert found["squared_error"] == 0
+    assert abs(found["reconstruction"]) < 1e-3
+    assert found["prior"] == pytest.approx(found["mixture"])
+    assert found["prior"] > 1
+
+
+def test_the_page_says_mean_and_range(script):
+    adversarial = script("adversarial")
+    runs = [
+        {"model": "vae", "seed": seed, "steps": 9, **dict.fromkeys(adversarial.MEASURES, value)}
+        for seed, value in ((0, 1.0), (1, 4.0))
+    ]
+    part = {**script("machine").machine(), "command": "x", "seconds": 1, "threads": 1, "seeds": [0, 1], "n": 5, "floor": 0.1}
+    text = adversarial.page({"quality": {**part, "runs": runs}})
+    assert "| vae | 9 | 2.50000 (1.00000 to 4.00000) | 2.5 (1.0 to 4.0) |" in text
+    assert "## Speed" not in text
+
+
+@pytest.mark.parametrize("variant", ["eager", "channels last"])
+def test_the_speed_of_a_variant_is_numbers(script, monkeypatch, variant):
+    gpu = script("gpu")
+    monkeypatch.setattr(gpu, "ROWS", 32)
+    found = gpu.VARIANTS[variant]("wae-gan", (1, 8, 8), "cpu", 16, 2)
+    assert all(0 < value < math.inf for value in found.values())
+    assert found.keys() == {"images_per_second", "step_ms"}
+
+
+def test_channels_last_reach_the_model(script):
+    data = script("gpu").ChannelsLast({"x": torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)})
+    assert data.prepare(data.train["x"]).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_every_built_in_model_is_measured(script):
+    assert script("gpu").built_in() == sorted(genzoo.available())
+
+
+def test_what_fails_is_reported_by_its_first_line(script):
+    gpu = script("gpu")
+
+    def fails(*_):
+        raise RuntimeError("no | memory\nand so on")
+
+    found = {"vae": dict.fromkeys(gpu.VARIANTS, gpu.attempt(fails))}
+    assert found["vae"]["eager"] == {"error": "no | memory"}
+    result = {**script("machine").machine(), "command": "x", "device": "cpu", "shape": (1, 8, 8), "batch": 4, "steps": 1}
+    assert "| vae | fails: no \\| memory |" in gpu.page({**result, "models": found})
+
+
+@pytest.mark.parametrize("name", ["vae", "wae-gan", "wgan", "wgan-gp"])
+def test_a_round_by_hand_moves_each_player_on_static_buffers(script, monkeypatch, name):
+    gpu = script("gpu")
+    monkeypatch.setattr(gpu, "ROWS", 32)
+    model = gpu.build(name, (1, 8, 8))
+    data = genzoo.Dataset(gpu.columns(model))
+    play, buffers = gpu.game(model, data, 16)
+    assert len(buffers) == max(player.steps for player in model.players())
+    assert data.train["x"].dtype == torch.uint8
+    places = [buffer["x"].data_ptr() for buffer in buffers]
+    before = {key: p.clone() for key, p in model.named_parameters()}
+    gpu.fill(buffers, data)
+    play()
+    assert [buffer["x"].data_ptr() for buffer in buffers] == places
+    still = [key for key, p in model.named_parameters() if torch.equal(p, before[key])]
+    assert all(before[key].shape == (1,) for key in still)  # the constant of a Wasserstein critic has no gradient
+    assert all(p.isfinite().all() for p in model.parameters())
