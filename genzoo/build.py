@@ -74,9 +74,12 @@ def build(spec: Any, kind: str = "models", /, *, at: str | None = None, **contex
 
 def _named(value: Any, slot: inspect.Parameter | None) -> Any:
     """A slot's table that gives settings only changes the slot's default, where that is a name or a table."""
-    if slot is None or not isinstance(value, Mapping) or "name" in value or not isinstance(slot.default, str | Mapping):
+    default = slot.default if slot is not None else None
+    if isinstance(default, str):
+        default = {"name": default}
+    if not isinstance(value, Mapping) or not isinstance(default, Mapping) or "name" in value or "name" not in default:
         return value
-    return {**({"name": slot.default} if isinstance(slot.default, str) else slot.default), **value}
+    return {**default, **value}
 
 
 def note(part: Any, made: Made) -> None:

@@ -9,6 +9,7 @@ import fnmatch
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from genzoo.errors import GenzooError, RunError, SettingError
+from genzoo.errors import DataError, GenzooError, RunError, SettingError
 from genzoo.registry import KINDS, registry
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def info(
         console.print(inspect.getdoc(thing) or "(no documentation)", markup=False)
         table = Table("setting", "default", "type", box=None, pad_edge=False, header_style="bold")
         for key, parameter in parameters(thing).items():
-            default = "required" if parameter.default is parameter.empty else repr(parameter.default)
+            value = dict(parameter.default) if isinstance(parameter.default, Mapping) else parameter.default
+            default = "required" if value is parameter.empty else repr(value)
             hint = parameter.annotation
             table.add_row(key, escape(default), escape(hint if isinstance(hint, str) else inspect.formatannotation(hint)))
         console.print()
@@ -270,9 +272,9 @@ def evaluate(
     import torch
 
     from genzoo.build import build
-    from genzoo.data.stream import once
     from genzoo.train.checkpoint import write_atomic
     from genzoo.train.run import RunFolder
+    from genzoo.train.show import passed
 
     folder = RunFolder(run)
     model, dataset = _load(str(run), device), folder.dataset()
@@ -285,9 +287,13 @@ def evaluate(
         if lacking:
             continue
         torch.manual_seed(0)
-        batches = once(dataset, model.inputs, batch_size, device=torch.device(device), split="test", limit=limit)
-        with torch.no_grad():
-            found[name] = dict(metric(model, batches))
+        try:
+            with torch.no_grad():
+                found[name] = dict(metric(model, passed(dataset, model.inputs, batch_size, model, limit=limit)))
+        except DataError as error:
+            if metrics:
+                raise
+            errors.print(f"note: {name}: {error}", markup=False)
     rows = [(name, key, value) for name, values in found.items() for key, value in values.items()]
     table = Table("metric", "quantity", "value", box=None, pad_edge=False, header_style="bold")
     for name, key, value in rows:
@@ -377,10 +383,11 @@ def _write(samples: Tensor, out: Path, columns: int | None = None, shown: Tensor
         raise SettingError(f"samples of type {type(samples).__name__} are neither a picture nor an array")
     if out.suffix == ".npy":
         import numpy as np
+        import torch
 
         def write(path: Path) -> None:
             with path.open("wb") as file:
-                np.save(file, samples.cpu().numpy())
+                np.save(file, (samples.float() if samples.dtype == torch.bfloat16 else samples).cpu().numpy())
 
     elif out.suffix == ".png":
         picture = draw(samples if shown is None else shown, columns=columns)

@@ -1,6 +1,7 @@
 """Name, table or instance; sizes that flow down; errors that name the place."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import pytest
@@ -234,3 +235,23 @@ def test_a_setting_that_there_is_not_is_refused(key):
 def test_a_model_is_built_with_its_shape():
     model = genzoo.build("vae", shape=(1, 8, 8))
     assert model.sample(2).shape == torch.Size([2, 1, 8, 8])
+
+
+def test_only_a_table_that_names_a_part_is_merged_with_its_default():
+    @genzoo.encoders.register("test-tables")
+    class Tables(Configurable):
+        def __init__(
+            self,
+            classes: Mapping[str, int] = MappingProxyType({"a": 1}),
+            net: Mapping[str, object] = MappingProxyType({"name": "mlp", "hidden": (4,)}),
+        ) -> None:
+            super().__init__()
+            self.classes, self.net = classes, net
+
+    try:
+        built = build({"name": "test-tables", "classes": {"b": 2}, "net": {"activation": "relu"}}, "encoders")
+        assert built.classes == {"b": 2}
+        assert built.net == {"name": "mlp", "hidden": (4,), "activation": "relu"}
+        assert build({"name": "test-tables", "net": {"name": "conv"}}, "encoders").net == {"name": "conv"}
+    finally:
+        registries["encoders"].unregister("test-tables")

@@ -255,6 +255,23 @@ def test_evaluate_writes_a_table(genzoo_, run_folder):
     assert genzoo_("evaluate", run_folder, "likelihod")[0] == 2
 
 
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_evaluate_and_arrays_in_other_precisions(genzoo_, tmp_path, precision):
+    out = tmp_path / "run"
+    small = ["model.latent_dim=2", "model.critic.hidden=[8]", "train.batch_size=16"]
+    code, text = genzoo_(
+        "train", "digits", "--model", "wae-gan", f"train.precision={precision}", *small, "--steps", "2", "--out", out
+    )
+    assert code == 0, text
+    code, text = genzoo_("evaluate", out, "--limit", "3")
+    assert code == 0, text
+    assert "note: frechet: " in text  # three images are too few for it, and nothing else is lost
+    assert {"codes", "reconstruction"} <= set(json.loads((out / "report" / "evaluation.json").read_text()))
+    assert genzoo_("evaluate", out, "frechet", "--limit", "3")[0] == 2
+    assert genzoo_("sample", out, "-n", "3", "-o", tmp_path / "x.npy")[0] == 0
+    assert np.isfinite(np.load(tmp_path / "x.npy")).all()
+
+
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     command = [sys.executable, "-m", "genzoo", "train", str(RECIPES / "vae-digits.toml"), "--steps", "100000", "--out", "run"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

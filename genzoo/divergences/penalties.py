@@ -26,7 +26,7 @@ def gradient_norms(critic: Score, x: Tensor) -> Tensor:
     r"""\( \| \nabla_x D(x_i) \|_2 \) of each example, over all of its coordinates: `(batch, *shape)` -> `(batch,)`.
 
     Arguments:
-        critic: a module or a function, `(batch, *shape)` -> `(batch,)`.
+        critic: a module, or a function that changes no buffers, `(batch, *shape)` -> `(batch,)`.
         x: where.
 
     Raises:
@@ -36,11 +36,12 @@ def gradient_norms(critic: Score, x: Tensor) -> Tensor:
         >>> gradient_norms(lambda x: 3 * x[:, 0], torch.zeros(2, 5))
         tensor([3., 3.])
     """
+    owner = getattr(critic, "__self__", critic)  # of a bound method, such as a model's `score`
+    if isinstance(owner, nn.Module) and (name := batch_norm(owner)):
+        raise SettingError(f"the critic's {name} is a batch norm in train mode, {_WHY}")
     if not isinstance(critic, nn.Module):
         score = critic
     else:
-        if name := batch_norm(critic):
-            raise SettingError(f"the critic's {name} is a batch norm in train mode, {_WHY}")
         # buffers are copied: a spectral norm writes to its own at each pass
         state = {**dict(critic.named_parameters()), **{name: buffer.clone() for name, buffer in critic.named_buffers()}}
 

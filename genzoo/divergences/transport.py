@@ -58,7 +58,7 @@ class Wasserstein(Divergence):
             y = ranks.gather(y)
         else:
             with ranks.as_rank(0, 1):  # every rank makes the same draws for the global batch, and keeps them all
-                y = y.sample(len(x))
+                y = _weighed_alike(y).sample(len(x))
         if x.ndim != 2 or x.shape != y.shape or not x.numel():
             raise SettingError(
                 f"Wasserstein between samples of shapes {tuple(x.shape)} and {tuple(y.shape)}: expected (n, dim) twice, with "
@@ -85,3 +85,14 @@ class Wasserstein(Divergence):
         for dim in (0, 1):  # the best matching stays the best, and is found sooner: at once where all of `x` are one point
             cost -= cost.amin(dim, keepdim=True)
         return torch.from_numpy(linear_sum_assignment(cost.numpy())[1]).to(y.device)
+
+
+def _weighed_alike(prior: Prior) -> Prior:
+    """A prior whose draws count alike: the weights of a mixture that learns them would get no gradient here.
+
+    Raises:
+        SettingError: its weights are learned.
+    """
+    if prior.strata(2)[1].requires_grad:
+        raise SettingError(f'Wasserstein gives the weights of {type(prior).__name__} no gradient; take "mmd", or learn = false.')
+    return prior

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
@@ -36,7 +37,10 @@ def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covarian
         4.0
     """
     mean1, covariance1, mean2, covariance2 = (t.cpu().double() for t in (mean1, covariance1, mean2, covariance2))
-    root = torch.linalg.eigvals(covariance1 @ covariance2).real.clamp(min=0).sqrt().sum()
+    product = covariance1 @ covariance2
+    if not product.isfinite().all():
+        return math.nan
+    root = torch.linalg.eigvals(product).real.clamp(min=0).sqrt().sum()
     return ((mean1 - mean2).square().sum() + covariance1.trace() + covariance2.trace() - 2 * root).item()
 
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from genzoo.build import build
 from genzoo.contract import Part, Penalty, Player, Shape, is_image
+from genzoo.divergences.penalties import batch_norm
 from genzoo.errors import SettingError
-from genzoo.models.latent import LatentModel
+from genzoo.models.latent import LatentModel, scores
 
 Output = Literal["sigmoid", "tanh"]
 """How a generator's images are brought into their range, and the range in which the critic sees images: [0, 1] or [-1, 1]."""
@@ -62,6 +63,11 @@ class Adversarial(LatentModel):
             raise SettingError(
                 f"penalty = {type(self.penalty).__name__} compares laws, where a penalty judges a critic; "
                 'take "gradient-penalty", "dragan" or "r1".'
+            )
+        if self.penalty is not None and (name := batch_norm(self.critic, training=False)):
+            raise SettingError(
+                f"critic: {name} mixes the examples of a batch, so that none has a gradient of its own to penalise; "
+                'take norm = "layer", as WGAN-GP does, or "none".'
             )
 
     def critic_objective(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -125,14 +131,14 @@ class Adversarial(LatentModel):
 
     def _judge(self, x: Tensor) -> Tensor:
         """Scores of examples as the critic sees them, in full precision: the gap is a small difference of means."""
-        return self.critic(x).to(x.dtype)
+        return scores(self.critic, x).to(x.dtype)
 
     def _seen(self, x: Tensor) -> Tensor:
         return 2 * x - 1 if self.output == "tanh" else x
 
 
 def _spread(made: Tensor, real: Tensor) -> Tensor:
-    """The ratio of mean variances over a batch; 1 where the batch has no variance."""
+    """The ratio of mean variances over a batch; 1 for a batch of one."""
     if len(real) < 2:
         return real.new_ones(())
     floor = torch.finfo(real.dtype).eps

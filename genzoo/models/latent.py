@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genzoo.contract import Model, Prior
+from genzoo.errors import SettingError
 
 
 class LatentModel(Model):
@@ -46,6 +47,21 @@ class LatentModel(Model):
             return f(self.prior.sample(n)).mean()
         z, weights = self.prior.strata(n)
         return weights @ f(z.flatten(0, 1)).view(z.shape[:2]).mean(dim=1)
+
+
+def scores(critic: nn.Module, x: Tensor) -> Tensor:
+    """A critic's scores, `(batch,)`.
+
+    Raises:
+        SettingError: they have another shape, with which losses would broadcast in silence.
+    """
+    found: Tensor = critic(x)
+    if found.shape != (len(x),):
+        raise SettingError(
+            f"critic = {type(critic).__name__} gives scores of shape {tuple(found.shape)} for {len(x)} examples; "
+            f"it must give {(len(x),)}, as by squeeze(1)."
+        )
+    return found
 
 
 def learned(prior: Prior) -> bool:

@@ -16,7 +16,7 @@ from genzoo.build import build
 from genzoo.contract import NonNegativeFloat, Part, Penalty, Player, Positive, PositiveFloat, Shape
 from genzoo.errors import SettingError
 from genzoo.models.autoencoder import Autoencoder, compares_laws, diagonal_normal, reparameterized
-from genzoo.models.latent import learned, positive_everywhere
+from genzoo.models.latent import learned, positive_everywhere, scores
 from genzoo.ranks import gather
 
 
@@ -207,7 +207,7 @@ class WAEGAN(WAE):
 
     def logit(self, z: Tensor) -> Tensor:
         """The critic's logit that codes are the prior's: `(batch, latent_dim)` -> `(batch,)`."""
-        h: Tensor = self.critic(z)
+        h = scores(self.critic, z)
         return h + self.prior.log_prob(z) if self.log_density else h
 
     def critic_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
@@ -236,7 +236,7 @@ class WAEGAN(WAE):
         codes = gather(self.draw_codes(batch)[0])
         drawn = gather(self.prior.sample(len(batch)).detach())
         means = (codes.mean(0) - drawn.mean(0)).square().mean()
-        covariances = (codes.T.cov() - drawn.T.cov()).square().mean()
+        covariances = (codes.T.cov(correction=0) - drawn.T.cov(correction=0)).square().mean()
         return {"loss": means + covariances}
 
     def players(self) -> tuple[Player, ...]:

@@ -28,6 +28,7 @@ class WGAN(Adversarial):
         clip: \( c \); after each of its steps, every parameter of the critic is brought into [-c, c].
         critic_steps: the critic's steps a round; the generator makes one.
         burst: the authors' schedule, which is not in the paper: 100 critic steps in the first 25 rounds and in every 500th.
+            A round has all of its batches on the device at once.
         generator: a part of kind `"decoders"`.
         critic: a part of kind `"critics"`.
         prior: the law of the latent vectors, a part of kind `"priors"`.

@@ -7,8 +7,6 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from genzoo.contract import Part, Positive, PositiveFloat
-from genzoo.divergences.penalties import batch_norm
-from genzoo.errors import SettingError
 from genzoo.models.adversarial import Adversarial, Output
 from genzoo.models.wgan import MLP
 
@@ -61,8 +59,3 @@ class WGANGP(Adversarial):
         shape: tuple[int, ...] = (1, 28, 28),
     ) -> None:
         super().__init__(latent_dim, generator, critic, prior, output, critic_steps, penalty, penalty_weight, shape)
-        if name := batch_norm(self.critic, training=False):
-            raise SettingError(
-                f"critic: {name} mixes the examples of a batch, so that none has a gradient of its own to penalise; "
-                'take norm = "layer", as the paper does, or "none".'
-            )

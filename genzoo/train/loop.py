@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from genzoo.errors import DataError, RunError, SettingError, TrainingError
 from genzoo.pictures import can_plot, curves, save
 from genzoo.ranks import as_rank, reseed
 from genzoo.recipe import Recipe
+from genzoo.train.average import settle
 from genzoo.train.checkpoint import Checkpoints, load_weights, read_checkpoint, read_weights, write_atomic, write_weights
 from genzoo.train.engine import Engine
 from genzoo.train.log import Bar, Clock, History, Reports, way_back
@@ -35,6 +37,9 @@ from genzoo.train.players import Ownership, trainers
 from genzoo.train.run import IN_MEMORY, Run, RunFolder
 from genzoo.train.settings import Settings
 from genzoo.train.show import picture
+
+_SETTLING = 20
+"""Batches from which averaged weights get their batch statistics."""
 
 
 def fit(
@@ -128,6 +133,7 @@ class Session:
         self.last_good: Path | None = None
         self.norms: dict[nn.Parameter, torch.Tensor] | None = None
         self.said: set[str] = set()
+        self.settled = 0
 
     def _batches(self, round: int) -> int:
         return max(trainer.steps(round) for trainer in self.trainers)
@@ -211,6 +217,7 @@ class Session:
             KeyboardInterrupt: asked to stop; everything is saved, and the message says how to go on.
         """
         if self.folder is not None and self.round >= self.total:
+            self._settle()
             if self.engine.main and not self._exported():  # killed between its last checkpoint and its export
                 self._export()
             return replace(self._result(), was_complete=True)
@@ -271,9 +278,12 @@ class Session:
                 self.history.add(line)
                 bar.say(line)
                 self._advise(line)
+            pictures = last or self.round % settings.samples == 0
+            if saves or pictures:
+                self._settle()
             if saves:
                 self._save()
-            if last or self.round % settings.samples == 0:
+            if pictures:
                 self._picture()
             if stop and not last:
                 return True
@@ -314,6 +324,14 @@ class Session:
                 raise TrainingError(
                     f"{name} is not finite after step {self.round}, though the losses were. {way_back(self.last_good)}"
                 )
+
+    def _settle(self) -> None:
+        """Give the averaged weights batch statistics of their own, before anybody sees them."""
+        if self.average and self.settled != self.round:
+            reseed(self.engine.device, self.settings.seed, "statistics", self.round)
+            batches = (self._cast(batch) for batch in islice(self.stream.batches(), _SETTLING))
+            settle(self.average.module, batches, self.engine.autocast)  # type: ignore[arg-type]
+            self.settled = self.round
 
     def _save(self) -> None:
         assert self.checkpoints is not None

@@ -19,11 +19,19 @@ IMAGES, POINTS = 64, 1000
 
 def held_out(dataset: Dataset, columns: Sequence[str], n: int, model: Model) -> Batch:
     """The first rows that the model was not trained on (of the training split where there is no other), as it wants them."""
+    return next(passed(dataset, columns, n, model, "test" if dataset.test else "train"))
+
+
+def passed(
+    dataset: Dataset, columns: Sequence[str], n: int, model: Model, split: str = "test", limit: int | None = None
+) -> Iterator[Batch]:
+    """Batches of `n` rows of a split, each row once, on the model's device and in its dtype."""
     like = model.like
-    batch = next(once(dataset, columns, n, device=like.device, split="test" if dataset.test else "train"))
-    if isinstance(batch, torch.Tensor):
-        return _as(batch, like)
-    return {name: _as(column, like) for name, column in batch.items()}
+    for batch in once(dataset, columns, n, device=like.device, split=split, limit=limit):
+        if isinstance(batch, torch.Tensor):
+            yield _as(batch, like)
+        else:
+            yield {name: _as(column, like) for name, column in batch.items()}
 
 
 def _as(column: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

@@ -211,3 +211,16 @@ def test_half_precision_is_close(name, penalty):
         assert all(p.grad is None or p.grad.isfinite().all() for p in critic.parameters())
         values.append(value.item())
     assert values[1] == pytest.approx(values[0], rel=0.02)
+
+
+def test_batch_norm_behind_a_bound_method_is_refused():
+    class Scored(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm1d(3)
+
+        def score(self, x):
+            return self.norm(x).sum(1)
+
+    with pytest.raises(SettingError, match=r"norm \(BatchNorm1d\) is a batch norm in train mode"):
+        gradient_penalty(Scored().score, torch.rand(4, 3), torch.rand(4, 3))

@@ -117,3 +117,9 @@ def test_unequal_samples_are_refused(x, y):
 def test_the_order_is_one_or_two():
     with pytest.raises(SettingError, match="order = 3"):
         build({"name": "wasserstein", "order": 3}, "divergences")
+
+
+def test_a_mixture_that_learns_its_weights_is_refused():
+    prior = build({"name": "mog", "components": 3, "learn": True}, "priors", dim=2)
+    with pytest.raises(SettingError, match=r'MixtureOfGaussians no gradient; take "mmd"'):
+        Wasserstein()(torch.rand(6, 2), prior)

@@ -224,3 +224,17 @@ def test_data_that_do_not_fit_are_refused(name):
         genzoo.fit(name, torch.rand(10, 1, 8, 8), steps=1, batch_size=16)
     with pytest.raises(GenzooError, match=r"\[0, 1\]"):
         genzoo.fit(name, 255 * torch.rand(32, 1, 8, 8), steps=1, batch_size=16)
+
+
+def test_a_critic_whose_scores_would_broadcast_is_refused():
+    column = nn.Sequential(nn.Flatten(), nn.Linear(3, 1))
+    model = GAN(2, generator=SMALL, critic=column, shape=(3,))
+    with pytest.raises(SettingError, match=r"critic = Sequential gives scores of shape \(5, 1\) for 5 examples; .* squeeze"):
+        model.critic_loss(torch.rand(5, 3))
+
+
+def test_a_penalty_and_batch_norm_are_refused_before_anything_is_written(tmp_path):
+    table = {"name": "gan", "penalty": "r1", "critic": {"norm": "batch"}}
+    with pytest.raises(SettingError, match=r'BatchNorm1d\) mixes the examples .* take norm = "layer"'):
+        genzoo.fit(table, torch.rand(8, 3), tmp_path / "run", steps=1, batch_size=4)
+    assert not (tmp_path / "run").exists()

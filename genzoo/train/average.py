@@ -1,0 +1,47 @@
+"""What averaged weights need beside an average: batch statistics that fit them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from genzoo.contract import Batch, Model
+
+
+@torch.no_grad()
+def settle(model: Model, batches: Iterable[Batch], context: Callable[[], AbstractContextManager[Any]]) -> None:
+    """Estimate the running statistics of every batch norm anew, in place, from the passes that the players' losses make.
+
+    Those that an average of weights took over from the last weights are statistics of other activations; with them samples of a
+    GAN can be far worse than with these.
+
+    Arguments:
+        model: whose batch norms; everything else stays in eval mode.
+        batches: what the losses get.
+        context: in which losses are computed.
+
+    References:
+        Averaging Weights Leads to Wider Optima and Better Generalization, Izmailov et al., 2018,
+            https://arxiv.org/abs/1803.05407 (section 3.2, of batch normalization)
+    """
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all passes
+        norm.train()
+    players = model.players()
+    for batch in batches:
+        for player in players:
+            with context():
+                player.loss(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()
