@@ -36,7 +36,8 @@ class Settings:
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         precision: "32-true", "64-true", "bf16-true", "bf16-mixed" or "16-mixed".
         compile: compile the losses with `torch.compile`.
-        ema: decay of an exponential moving average of the weights, such as 0.999; `load` then returns the average.
+        ema: decay of an exponential moving average of the weights, such as 0.999; `load` then returns the average, whose batch
+            norms have statistics of their own.
         clip: largest norm of a player's gradient.
         schedule: of the learning rate, over all players: "constant", "linear" (to 0), "cosine" (to 2 %); else each player's.
         warmup: fraction of training over which the learning rate rises from 0.

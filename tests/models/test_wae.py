@@ -300,7 +300,7 @@ def test_pretraining_costs_the_difference_of_moments():
     torch.manual_seed(5)
     drawn = torch.randn(40, 2, dtype=torch.float64).numpy()
     means = ((codes.mean(0) - drawn.mean(0)) ** 2).mean()
-    assert loss == pytest.approx(means + ((np.cov(codes.T) - np.cov(drawn.T)) ** 2).mean())
+    assert loss == pytest.approx(means + ((np.cov(codes.T, ddof=0) - np.cov(drawn.T, ddof=0)) ** 2).mean())
 
 
 def test_pretraining_comes_first_and_brings_the_codes_to_the_prior(digits):
