@@ -29,6 +29,11 @@ def as_rank(rank: int, size: int) -> Iterator[None]:
         _rank, _size = before
 
 
+def place() -> tuple[int, int]:
+    """This process's rank, and how many there are."""
+    return _rank, _size
+
+
 def seed_for(*key: object) -> int:
     """A seed that is a pure function of its key, the same on every machine and in every process.
 

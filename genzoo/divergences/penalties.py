@@ -59,9 +59,10 @@ _WHY = (
 
 
 def batch_norm(critic: nn.Module, training: bool = True) -> str | None:
-    """The first batch norm in a critic, by name and kind; only those in train mode, or all of them."""
+    """The first batch norm in a module, by name and kind; only those that norm by the batch at hand, or all of them."""
     for name, module in critic.named_modules():
-        if isinstance(module, _BatchNorm) and (module.training or not training):
+        mixing = module.training or not getattr(module, "track_running_stats", True) or not training
+        if isinstance(module, _BatchNorm) and mixing:
             return f"{name} ({type(module).__name__})" if name else type(module).__name__
     return None
 

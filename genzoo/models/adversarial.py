@@ -59,6 +59,7 @@ class Adversarial(LatentModel):
         self.prior = build(prior, "priors", dim=latent_dim)
         self.penalty = None if penalty is None else build(penalty, "divergences", at="penalty")
         self.penalty_weight = penalty_weight
+        self.refuse_mixing(self.generator, self.critic)
         if self.penalty is not None and not isinstance(self.penalty, Penalty):
             raise SettingError(
                 f"penalty = {type(self.penalty).__name__} compares laws, where a penalty judges a critic; "
@@ -130,7 +131,7 @@ class Adversarial(LatentModel):
         return {"sigmoid": x.sigmoid, "tanh": x.tanh, "none": lambda: x}[self.output]()
 
     def _judge(self, x: Tensor) -> Tensor:
-        """Scores of examples as the critic sees them, in full precision: the gap is a small difference of means."""
+        """Scores of examples as the critic sees them, averaged in full precision: the gap is a small difference of means."""
         return scores(self.critic, x).to(x.dtype)
 
     def _seen(self, x: Tensor) -> Tensor:

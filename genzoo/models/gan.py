@@ -155,7 +155,8 @@ class DCGAN(GAN):
 class LSGAN(DCGAN):
     """A DCGAN with the least squares loss: a preset of `gan`.
 
-    The paper's networks for 112 x 112 scenes are deeper, its learning rate there is 1e-3; for handwriting it has 2e-4, as here.
+    The paper's networks for 112 x 112 scenes are deeper. Its learning rates, as others quote them, are 1e-3 there and, as here,
+    2e-4 for handwriting.
 
     Arguments:
         latent_dim: the number of latent coordinates; the authors' code has 1,024 for scenes.

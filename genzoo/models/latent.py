@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genzoo import ranks
 from genzoo.contract import Model, Prior
+from genzoo.divergences.penalties import batch_norm
 from genzoo.errors import SettingError
 
 
@@ -39,14 +41,32 @@ class LatentModel(Model):
     def expectation(self, f: Callable[[Tensor], Tensor], n: int) -> Tensor:
         r"""\( E_{z \sim p_Z} f(z) \) from about `n` draws; for a learned prior by strata, so that its weights learn too.
 
+        Over ranks it is the mean of what they return.
+
         Arguments:
-            f: `(m, latent_dim)` -> `(m,)`.
+            f: `(m, latent_dim)` -> `(m,)`, for each vector on its own: strata are not drawn by their weights.
             n: draws.
         """
         if not learned(self.prior):
             return f(self.prior.sample(n)).mean()
-        z, weights = self.prior.strata(n)
-        return weights @ f(z.flatten(0, 1)).view(z.shape[:2]).mean(dim=1)
+        rank, size = ranks.place()
+        with ranks.as_rank(0, 1):
+            z, weights = self.prior.strata(n * size)  # the same on every rank, which takes its share of each stratum
+        own = z[:, rank::size]
+        return weights @ f(own.flatten(0, 1)).view(own.shape[:2]).sum(dim=1) * size / z.shape[1]
+
+    def refuse_mixing(self, *parts: nn.Module) -> None:
+        """Refuse batch norm in parts that see the strata of a learned prior, whose shares in a batch are not the weights.
+
+        Raises:
+            SettingError: there is one.
+        """
+        for part in parts if learned(self.prior) else ():
+            if name := batch_norm(part, training=False):
+                raise SettingError(
+                    f"{type(part).__name__}: {name} mixes the examples of a batch, which a learned prior draws in equal numbers "
+                    'from each component; take norm = "layer" or "none", or a prior that is not learned.'
+                )
 
 
 def scores(critic: nn.Module, x: Tensor) -> Tensor:
@@ -75,4 +95,4 @@ def positive_everywhere(prior: Prior) -> bool:
     if getattr(type(prior), "log_prob", Prior.log_prob) is Prior.log_prob:
         return False
     like = next((t for t in (*prior.parameters(), *prior.buffers()) if t.is_floating_point()), torch.zeros(()))
-    return not prior.log_prob(like.new_full((1, prior.dim), 1e6)).isneginf().any()
+    return not prior.log_prob(like.new_full((1, prior.dim), 1e9)).isneginf().any()

@@ -53,7 +53,7 @@ class WAE(Autoencoder):
 
     def draw_codes(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
         """One code for each example, `(batch, latent_dim)`, drawn where the encoder is random, and the penalty on variances."""
-        features = self.encoder(x)
+        features = self.encoder(x).to(x.dtype)  # which autocast may have lowered
         if not self.random_encoder:
             return features, 0.0
         log_variance = features[:, self.latent_dim :]
@@ -150,7 +150,8 @@ class WAEGAN(WAE):
         latent_dim: \( d_z \), the number of latent coordinates.
         weight: \( \lambda \).
         log_density: add the prior's log-density to the critic's logit.
-        pretrain: rounds, before all others, that only bring the codes' mean and covariance to the prior's; the authors make 200.
+        pretrain: rounds, before all others, that only bring the codes' mean and covariance to the prior's; the authors make up
+            to 200, fewer where the match is good.
         random_encoder: a Gaussian \( q(z \mid x) \) instead of a deterministic one.
         variance_penalty: the weight of \( \sum_i |\log \sigma_i^2(x)| \), for a random encoder.
         encoder: a part of kind `"encoders"`.
@@ -194,6 +195,7 @@ class WAEGAN(WAE):
     ) -> None:
         super().__init__(latent_dim, weight, random_encoder, variance_penalty, encoder, decoder, prior, shape)
         self.critic = build(critic, "critics", shape=(latent_dim,))
+        self.refuse_mixing(self.critic)
         self.log_density, self.pretrain = log_density, pretrain
         if log_density and not positive_everywhere(self.prior):
             raise SettingError(
@@ -207,7 +209,7 @@ class WAEGAN(WAE):
 
     def logit(self, z: Tensor) -> Tensor:
         """The critic's logit that codes are the prior's: `(batch, latent_dim)` -> `(batch,)`."""
-        h = scores(self.critic, z)
+        h = scores(self.critic, z).to(z.dtype)
         return h + self.prior.log_prob(z) if self.log_density else h
 
     def critic_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
@@ -223,13 +225,18 @@ class WAEGAN(WAE):
         return {"loss": loss, "real": real.mean(), "fake": fake.mean(), "gap": real.mean() - fake.mean()}
 
     def autoencoder_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
-        """Squared error summed over pixels, the mean over `(batch, *shape)`, + weight * `match`, the cost of being told apart."""
+        """Squared error summed over pixels, the mean over `(batch, *shape)`, + weight * `match`, the cost of being told apart.
+
+        With a learned prior also + weight * `prior`, what that pays for being told from codes.
+        """
         z, spread = self.draw_codes(batch)
         reconstruction = self.squared_error(batch, z)
-        match = softplus(-self.logit(z)).mean()
+        report = {"reconstruction": reconstruction, "match": softplus(-self.logit(z)).mean()}
+        loss = reconstruction + self.weight * report["match"] + spread
         if learned(self.prior):
-            match = match + self.expectation(lambda z: softplus(self.logit(z)), len(batch))
-        return {"loss": reconstruction + self.weight * match + spread, "reconstruction": reconstruction, "match": match}
+            report["prior"] = self.expectation(lambda z: softplus(self.logit(z)), len(batch))
+            loss = loss + self.weight * report["prior"]
+        return {"loss": loss, **report}
 
     def pretraining_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
         """The mean squared differences between codes' and prior's means and covariances, over the global batch."""

@@ -70,7 +70,7 @@ class WGAN(Adversarial):
     @torch.no_grad()
     def clip_weights(self) -> None:
         """Bring every parameter of the critic into [-c, c], in place."""
-        # The authors' code clips before each step, so that the generator meets unclipped weights; the paper's algorithm after it.
+        # The authors' code clips before each step, so that the generator meets unclipped weights; the paper, recalled, after it.
         for parameter in self.critic.parameters():
             parameter.clamp_(-self.clip, self.clip)
 

@@ -18,7 +18,7 @@ class WGANGP(Adversarial):
        \hat x = \epsilon x + (1 - \epsilon) g(z), \quad \epsilon \sim U[0, 1] \text{ for each example} \]
 
     The gap \( E_x D(x) - E_z D(g(z)) \) estimates the Wasserstein distance \( W_1(p, q) \), in the units in which the critic sees
-    data, from above by about \( W^2 / 2 \lambda \).
+    data, from above: by \( W^2 / 2 \lambda \) or more, exactly that for two points.
 
     Arguments:
         latent_dim: the number of latent coordinates.

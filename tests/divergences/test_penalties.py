@@ -140,6 +140,27 @@ def test_dragan_of_linear_and_quadratic_critics():
     assert value == pytest.approx(second - 4 * slope + 4, rel=0.003)
 
 
+def test_dragan_reaches_as_far_in_every_coordinate_by_noise_of_its_own():
+    # D(x) = |x|^2 / 2 + 100 (x1 + x2): with slopes all positive, |slope|^2 = sum_j (x_j + 100 + r a u_j)^2 for one reach r
+    n, scale = 200_000, 0.5
+    x = torch.randn(n, 2, dtype=torch.float64) * torch.tensor([1.0, 10.0], dtype=torch.float64)
+    reach = scale * x.std(correction=0).item()  # of all numbers together, not of each coordinate
+
+    def critic(x):
+        return x.square().sum(1) / 2 + 100 * x.sum(1)
+
+    value = DRAGAN(scale, 1e-9)(critic, x, x).item()  # E |slope|^2
+    expected = sum(
+        (x[:, j] + 100).square().mean().item() + 2 * (x[:, j].mean().item() + 100) * reach / 4 + reach**2 / 9 for j in range(2)
+    )
+    assert value == pytest.approx(expected, rel=2e-4)
+    # the slope of x1 x2 at the origin is (x2, x1): E |slope|^2 = r^2 (1/9 + 1/9); of (x1 - x2)^2 / 2 it needs independent noise:
+    # 2 E (a r (u1 - u2))^2 = 2 r^2 / 3 * 1/6
+    spread = torch.tensor([[-1.0, -1.0], [1.0, 1.0]], dtype=torch.float64).repeat(n // 2, 1)
+    value = DRAGAN(scale, 1e-9)(lambda x: (x[:, 0] - x[:, 1]).square() / 2, spread, spread).item()
+    assert value == pytest.approx(2 * scale**2 / 18, rel=0.02)
+
+
 def test_a_flat_critic_has_a_finite_gradient():
     critic = MLPCritic((3,), (4,))
     for parameter in critic.parameters():

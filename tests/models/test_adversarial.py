@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import genzoo
+from genzoo.contract import Penalty
 from genzoo.errors import GenzooError, SettingError
 from genzoo.models.gan import DCGAN, GAN, LSGAN
 from genzoo.models.wgan import WGAN
@@ -238,3 +239,35 @@ def test_a_penalty_and_batch_norm_are_refused_before_anything_is_written(tmp_pat
     with pytest.raises(SettingError, match=r'BatchNorm1d\) mixes the examples .* take norm = "layer"'):
         genzoo.fit(table, torch.rand(8, 3), tmp_path / "run", steps=1, batch_size=4)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_penalty_gets_both_kinds_of_examples_as_the_critic_sees_them():
+    class Keeps(Penalty):
+        def forward(self, critic, real, fake):
+            self.seen = real, fake
+            return critic(real).mean() * 0
+
+    penalty = Keeps()
+    x = torch.rand(20, 1, 4, 4)
+    model = GAN(2, generator=SMALL, critic=SMALL, output="tanh", penalty=penalty, shape=(1, 4, 4))
+    model.critic_loss(x)
+    real, fake = penalty.seen
+    torch.testing.assert_close(real, 2 * x - 1)
+    assert fake.shape == x.shape
+    assert fake.min() < 0 <= 1 - fake.max()
+
+
+def test_reports_are_in_full_precision_under_autocast():
+    model = WGANGP(2, generator=SMALL, critic=SMALL, shape=(3,))
+    with torch.autocast("cpu", torch.bfloat16):
+        reports = (*model.critic_loss(torch.rand(6, 3)).values(), *model.generator_loss(torch.rand(6, 3)).values())
+        made = model.decode(torch.randn(6, 2))
+    assert {value.dtype for value in (*reports, made)} == {torch.float32}
+
+
+@pytest.mark.parametrize("place", ["generator", "critic"])
+def test_strata_and_batch_norm_are_refused(place):
+    with pytest.raises(
+        SettingError, match=r"BatchNorm1d\) mixes the examples .* equal numbers .* or a prior that is not learned"
+    ):
+        GAN(2, **{"generator": SMALL, "critic": SMALL, place: {**SMALL, "norm": "batch"}}, prior=MOG, shape=(3,))

@@ -112,7 +112,7 @@ class Logit(nn.Module):
 def test_jensen_shannon_of_gaussians(d, js):
     model = gan(generator=Shift(d), critic=Logit(d), prior="normal")
     report = model.critic_loss(torch.randn(200_000, 1))
-    assert report["js"].item() == pytest.approx(js, abs=3e-3)
+    assert report["js"].item() == pytest.approx(js, abs=5e-4 if d < 0.5 else 3e-3)
     assert report["loss"].item() == pytest.approx(math.log(4) - 2 * js, abs=6e-3)
 
 

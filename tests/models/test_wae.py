@@ -143,6 +143,21 @@ def wae_gan(latent_dim=2, **settings):
     )
 
 
+def test_wae_gan_pays_for_the_variances_of_a_random_encoder(x):
+    wae = wae_gan(random_encoder=True, variance_penalty=3.0, weight=7.0, shape=(1, 4, 5)).double()
+    report = {name: value.item() for name, value in wae.autoencoder_loss(x).items()}
+    paid = wae.encoder(x)[:, 2:].abs().sum(1).mean().item()
+    assert report["loss"] == pytest.approx(report["reconstruction"] + 7 * report["match"] + 3 * paid)
+
+
+def test_wae_gan_reports_in_full_precision_under_autocast():
+    wae = wae_gan()
+    with torch.autocast("cpu", torch.bfloat16):
+        reports = {**wae.autoencoder_loss(torch.rand(6, 5)), **wae.critic_loss(torch.rand(6, 5))}
+        codes, _ = wae.draw_codes(torch.rand(6, 5))
+    assert {value.dtype for value in (*reports.values(), codes)} == {torch.float32}
+
+
 def test_wae_gan_costs_are_the_papers_formulas(x):
     wae = wae_gan(3, weight=7.0, shape=(1, 4, 5)).double()
     codes, made = wae.encode(x).detach(), wae.reconstruct(x).detach()
@@ -183,7 +198,9 @@ def test_a_learned_prior_learns_from_the_game():
             nn.init.zeros_(layer.weight)
             nn.init.constant_(layer.bias, 0.7)
     chance = 1 / (1 + math.exp(-0.7))
-    assert wae.autoencoder_loss(x)["match"].item() == pytest.approx(-math.log(chance) - math.log(1 - chance))
+    report = wae.autoencoder_loss(x)
+    assert report["match"].item() == pytest.approx(-math.log(chance))
+    assert report["prior"].item() == pytest.approx(-math.log(1 - chance))
 
 
 def test_the_log_density_leaves_the_codes_density_to_be_learned():

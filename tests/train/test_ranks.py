@@ -27,7 +27,15 @@ MODELS = {
     "vae": {"name": "vae", "latent_dim": 3},
     "wae-mmd": {"name": "wae-mmd", "latent_dim": 3, "random_encoder": True},
     "wgan-gp": {"name": "wgan-gp", "latent_dim": 3, "generator": SMALL, "critic": {**SMALL, "norm": "layer"}, "critic_steps": 2},
-    "wae-gan": {"name": "wae-gan", "latent_dim": 3, "encoder": SMALL, "decoder": SMALL, "critic": SMALL, "pretrain": 7},
+    "wae-gan": {
+        "name": "wae-gan",
+        "latent_dim": 3,
+        "encoder": SMALL,
+        "decoder": SMALL,
+        "critic": SMALL,
+        "pretrain": 7,
+        "prior": {"name": "mog", "components": 3, "learn": True},
+    },  # strata that two ranks share unequally
 }
 SETTINGS = {"steps": 20, "batch_size": 32, "precision": "64-true", "checkpoint": 5, "log": 10, "clip": 1.0}
 

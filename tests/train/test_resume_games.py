@@ -9,7 +9,8 @@ from genzoo.train.checkpoint import Checkpoints, read_checkpoint
 NET = {"name": "mlp", "hidden": (16, 16), "activation": "relu"}
 GAMES = {
     "wgan-gp": {"name": "wgan-gp", "latent_dim": 3, "generator": NET, "critic": {**NET, "norm": "layer"}, "critic_steps": 3},
-    "dcgan": {"name": "dcgan", "latent_dim": 3, "width": 4, "prior": {"name": "mog", "learn": True}},
+    "dcgan": {"name": "dcgan", "latent_dim": 3, "width": 4},
+    "gan": {"name": "gan", "latent_dim": 3, "generator": NET, "critic": NET, "prior": {"name": "mog", "learn": True}},
     "wae-gan": {"name": "wae-gan", "latent_dim": 3, "encoder": NET, "decoder": NET, "critic": NET, "pretrain": 6},
 }
 SETTINGS = {"batch_size": 16, "checkpoint": 5, "log": 4, "ema": 0.9, "samples": 10_000}
