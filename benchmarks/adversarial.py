@@ -339,7 +339,7 @@ def quality_section(part: Numbers) -> list[str]:
         "## Quality",
         "",
         "Fashion-MNIST, 8 latent dimensions, the same fully connected networks, batch 128, a cosine schedule, and",
-        f"{part['seconds']:g} CPU seconds on {part['threads']} threads for each: the number of steps was fixed before, from each",
+        f"{part['seconds']:g} CPU seconds ({part['threads']} at a time) for each: the number of steps was fixed before, from each",
         "model's measured step time. Squared error a pixel of reconstructed test images. Fréchet distances, in the features of",
         f"{NETWORKS[NETWORK].version}, from {part['n']:,} test images: of their reconstructions, of as many samples from the",
         "prior, and of as many from a mixture of ten Gaussians that was fitted to the training images' codes afterwards (a VAE's",
