@@ -230,6 +230,6 @@ def available(kind: str = "models", pattern: str = "*") -> list[str]:
 
     Example:
         >>> available("models", "wae-*")
-        ['wae-mmd']
+        ['wae-gan', 'wae-mmd']
     """
     return registry(kind).available(pattern)

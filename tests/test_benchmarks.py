@@ -152,7 +152,7 @@ def test_channels_last_reach_the_model(script):
 
 
 def test_every_built_in_model_is_measured(script):
-    assert script("gpu").built_in() == sorted(genzoo.available())
+    assert script("gpu").built_in() == [name for name in genzoo.available() if not name.startswith("test-")]
 
 
 def test_what_fails_is_reported_by_its_first_line(script):

@@ -76,7 +76,7 @@ def harness(folder: Path) -> None:
     assert checkpoints == ["step-000020.ckpt", "step-000040.ckpt"], checkpoints
     while kills < 5:
         kills += not life(folder / "killed", after=chance.uniform(0.05, 0.3) * whole)
-        assert len(list((folder / "killed" / "checkpoints").glob("step-*"))) <= 3
+        assert len(list((folder / "killed" / "checkpoints").glob("step-*"))) <= 4  # one more between a save and a removal
     assert life(folder / "killed", None)
     for name in ("model.safetensors", "model-ema.safetensors"):
         assert (folder / "killed" / name).read_bytes() == (folder / "straight" / name).read_bytes(), name
