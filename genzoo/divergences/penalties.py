@@ -36,19 +36,23 @@ def gradient_norms(critic: Score, x: Tensor) -> Tensor:
         >>> gradient_norms(lambda x: 3 * x[:, 0], torch.zeros(2, 5))
         tensor([3., 3.])
     """
-    owner = getattr(critic, "__self__", critic)  # of a bound method, such as a model's `score`
-    if isinstance(owner, nn.Module) and (name := batch_norm(owner)):
-        raise SettingError(f"the critic's {name} is a batch norm in train mode, {_WHY}")
     if not isinstance(critic, nn.Module):
         score = critic
     else:
+        if name := batch_norm(critic):
+            raise SettingError(f"the critic's {name} is a batch norm in train mode, {_WHY}")
         # buffers are copied: a spectral norm writes to its own at each pass
         state = {**dict(critic.named_parameters()), **{name: buffer.clone() for name, buffer in critic.named_buffers()}}
 
         def score(x: Tensor) -> Tensor:
             return functional_call(critic, state, (x,))
 
-    gradient = torch.func.grad(lambda x: score(x).sum())(x)
+    try:
+        gradient = torch.func.grad(lambda x: score(x).sum())(x)
+    except RuntimeError as error:
+        if "in-place operation" in str(error):  # in a function nobody can look for it
+            raise SettingError(f"the critic changes a buffer as it scores, as batch norm in train mode does, {_WHY}") from error
+        raise
     return torch.linalg.vector_norm(gradient.flatten(1), dim=1)
 
 

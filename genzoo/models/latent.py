@@ -61,7 +61,8 @@ class LatentModel(Model):
         Raises:
             SettingError: there is one.
         """
-        for part in parts if learned(self.prior) else ():
+        stratified = getattr(type(self.prior), "strata", Prior.strata) is not Prior.strata
+        for part in parts if learned(self.prior) and stratified else ():
             if name := batch_norm(part, training=False):
                 raise SettingError(
                     f"{type(part).__name__}: {name} mixes the examples of a batch, which a learned prior draws in equal numbers "

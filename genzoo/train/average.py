@@ -12,7 +12,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from genzoo.contract import Batch, Model
 
 
-@torch.no_grad()
 def settle(model: Model, batches: Iterable[Batch], context: Callable[[], AbstractContextManager[Any]]) -> None:
     """Estimate the running statistics of every batch norm anew, in place, from the passes that the players' losses make.
 
@@ -20,7 +19,7 @@ def settle(model: Model, batches: Iterable[Batch], context: Callable[[], Abstrac
     GAN can be far worse than with these.
 
     Arguments:
-        model: whose batch norms; everything else stays in eval mode.
+        model: whose batch norms; everything else is in eval mode, and stays as it was.
         batches: what the losses get.
         context: in which losses are computed.
 
@@ -28,11 +27,13 @@ def settle(model: Model, batches: Iterable[Batch], context: Callable[[], Abstrac
         Averaging Weights Leads to Wider Optima and Better Generalization, Izmailov et al., 2018,
             https://arxiv.org/abs/1803.05407 (section 3.2, of batch normalization)
     """
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    model.train()  # a model may keep a part in eval mode, whose statistics are not this run's
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats and m.training]
+    model.eval()
     if not norms:
         return
+    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
     momenta = [norm.momentum for norm in norms]
-    model.eval()
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over all passes
@@ -41,7 +42,12 @@ def settle(model: Model, batches: Iterable[Batch], context: Callable[[], Abstrac
     for batch in batches:
         for player in players:
             with context():
-                player.loss(batch)
+                player.loss(batch)  # with gradients, which a loss may itself take
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.eval()
+    settled = {id(buffer) for norm in norms if norm.num_batches_tracked for buffer in norm.buffers()}
+    with torch.no_grad():
+        for name, buffer in model.named_buffers():  # what else losses wrote, and norms that they do not pass
+            if id(buffer) not in settled:
+                buffer.copy_(kept[name])

@@ -33,7 +33,7 @@ from genzoo.train.average import settle
 from genzoo.train.checkpoint import Checkpoints, load_weights, read_checkpoint, read_weights, write_atomic, write_weights
 from genzoo.train.engine import Engine
 from genzoo.train.log import Bar, Clock, History, Reports, way_back
-from genzoo.train.players import Ownership, trainers
+from genzoo.train.players import Ownership, split, trainers
 from genzoo.train.run import IN_MEMORY, Run, RunFolder
 from genzoo.train.settings import Settings
 from genzoo.train.show import picture
@@ -329,7 +329,8 @@ class Session:
         """Give the averaged weights batch statistics of their own, before anybody sees them."""
         if self.average and self.settled != self.round:
             reseed(self.engine.device, self.settings.seed, "statistics", self.round)
-            batches = (self._cast(batch) for batch in islice(self.stream.batches(), _SETTLING))
+            drawn = islice(self.stream.batches(), _SETTLING)
+            batches = (part for batch in drawn for part in split(self._cast(batch), self.settings.accumulate))
             settle(self.average.module, batches, self.engine.autocast)  # type: ignore[arg-type]
             self.settled = self.round
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import genzoo
-from genzoo.contract import Penalty
+from genzoo.contract import Penalty, Prior
 from genzoo.errors import GenzooError, SettingError
 from genzoo.models.gan import DCGAN, GAN, LSGAN
 from genzoo.models.wgan import WGAN
@@ -271,3 +271,17 @@ def test_strata_and_batch_norm_are_refused(place):
         SettingError, match=r"BatchNorm1d\) mixes the examples .* equal numbers .* or a prior that is not learned"
     ):
         GAN(2, **{"generator": SMALL, "critic": SMALL, place: {**SMALL, "norm": "batch"}}, prior=MOG, shape=(3,))
+
+
+def test_a_learned_prior_of_one_stratum_goes_with_batch_norm():
+    class Moved(Prior):
+        def __init__(self, dim: int) -> None:
+            super().__init__()
+            self.dim, self.mean = dim, nn.Parameter(torch.zeros(dim))
+
+        def sample(self, n):
+            return self.mean + torch.randn(n, self.dim)
+
+    model = GAN(2, generator={**SMALL, "norm": "batch"}, critic=SMALL, prior=Moved(2), shape=(3,))
+    model.generator_loss(torch.rand(8, 3))["loss"].backward()
+    assert model.prior.mean.grad.abs().max() > 0

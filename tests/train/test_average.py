@@ -60,3 +60,34 @@ def test_settling_does_not_touch_the_run(tmp_path):
     plain = genzoo.fit("test-normed", DATA, tmp_path / "without", steps=9, batch_size=8)
     last = read_checkpoint(Checkpoints(averaged.folder / "checkpoints").paths()[-1])["model"]
     assert all(torch.equal(last[name], value) for name, value in plain.model.state_dict().items())
+
+
+@genzoo.models.register("test-kept")
+class Kept(Normed):
+    """Takes a gradient of its own, counts its losses, and holds norms that are no business of an average."""
+
+    def __init__(self, shape: tuple[int, ...] = (3,)) -> None:
+        super().__init__(shape)
+        self.frozen, self.idle = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+        nn.init.constant_(self.frozen.running_mean, 5.0)
+        nn.init.constant_(self.idle.running_mean, 7.0)
+        self.register_buffer("count", torch.tensor(0))
+        self.frozen.requires_grad_(False)
+
+    def train(self, mode: bool = True):
+        super().train(mode)
+        self.frozen.eval()
+        return self
+
+    def loss(self, batch: Tensor) -> Mapping[str, Tensor]:
+        self.count += 1
+        x = self.frozen(batch).requires_grad_()
+        (slope,) = torch.autograd.grad(self.norm(self.layer(x)).square().sum(), x, create_graph=True)
+        return {"loss": super().loss(batch)["loss"] + 1e-3 * slope.square().mean() + 0 * self.idle.weight.sum()}
+
+
+def test_settling_keeps_what_is_not_its_own():
+    model = genzoo.fit("test-kept", DATA, steps=3, batch_size=32, ema=0.9).model
+    assert model.frozen.running_mean.tolist() == [5.0] * 3
+    assert model.idle.running_mean.tolist() == [7.0] * 3
+    assert model.count.item() == 3
