@@ -244,6 +244,7 @@ def arithmetic(
     import torch
 
     from genzoo import codes
+    from genzoo.pictures import equation
 
     model = _able(_able(_load(run, device), "decode"), "prior")
     places = [_places(option, text, n) for option, text in (("-a", a), ("-b", b), ("-c", c))]
@@ -253,7 +254,7 @@ def arithmetic(
         terms = [z[chosen] for chosen in places]
         found = codes.arithmetic(model, *terms)
         columns = [model.decode(torch.cat([term, term.mean(dim=0, keepdim=True)])) for term in terms]
-    _write(found, out, columns=9, shown=_equation(columns, found) if found.dim() == 4 else None)
+    _write(found, out, columns=9, shown=equation(columns, found) if found.dim() == 4 else None)
 
 
 @app.command()
@@ -349,29 +350,6 @@ def _places(option: str, text: str, n: int) -> list[int]:
     if outside := [place for place in places if not 1 <= place <= n]:
         raise SettingError(f"{option} {text}: there is no place {outside[0]} on a sheet of {n} samples; they are 1 to {n}")
     return [place - 1 for place in places]
-
-
-def _equation(columns: list[Tensor], found: Tensor) -> Tensor:
-    """Tiles of a sheet with nine columns: a - b + c = the result amid its neighbours.
-
-    Arguments:
-        columns: for each term its examples and, last, their mean: these stand in one row, with the examples above.
-        found: the result and its eight neighbours.
-    """
-    import torch
-
-    height, width = found.shape[-2:]
-    tiles = found.new_ones(max(map(len, columns)) + 1, 9, *found.shape[1:])
-    means = len(tiles) - 2  # the row of the means; that of the neighbours below is the last
-    tiles[means - 1 :, 6:] = torch.cat([found[1:5], found[:1], found[5:]]).unflatten(0, (3, 3))
-    for place, column in zip((0, 2, 4), columns, strict=True):
-        tiles[means - len(column) + 1 : means + 1, place] = column
-    thick = max(1, height // 12)
-    middle, centre = (height - thick) // 2, (width - thick) // 2
-    for place, top in ((1, middle), (3, middle), (5, middle - thick), (5, middle + thick)):
-        tiles[means, place, :, top : top + thick, width // 4 : width - width // 4] = 0
-    tiles[means, 3, :, height // 4 : height - height // 4, centre : centre + thick] = 0
-    return tiles.flatten(0, 1)
 
 
 def _write(samples: Tensor, out: Path, columns: int | None = None, shown: Tensor | None = None) -> None:

@@ -39,6 +39,27 @@ def sheet(images: Tensor, columns: int | None = None, side: int = 640) -> Any:
     return Image.fromarray((grid * 255).round().byte().squeeze(-1).numpy())
 
 
+def equation(columns: Sequence[Tensor], found: Tensor) -> Tensor:
+    """Tiles of a sheet with nine columns: a - b + c = the result amid its neighbours.
+
+    Arguments:
+        columns: for each term its examples and, last, their mean: these stand in one row, with the examples above.
+        found: the result and its eight neighbours.
+    """
+    height, width = found.shape[-2:]
+    tiles = found.new_ones(max(map(len, columns)) + 1, 9, *found.shape[1:])
+    means = len(tiles) - 2  # the row of the means; that of the neighbours below is the last
+    tiles[means - 1 :, 6:] = torch.cat([found[1:5], found[:1], found[5:]]).unflatten(0, (3, 3))
+    for place, column in zip((0, 2, 4), columns, strict=True):
+        tiles[means - len(column) + 1 : means + 1, place] = column
+    thick = max(1, height // 12)
+    middle, centre = (height - thick) // 2, (width - thick) // 2
+    for place, top in ((1, middle), (3, middle), (5, middle - thick), (5, middle + thick)):
+        tiles[means, place, :, top : top + thick, width // 4 : width - width // 4] = 0
+    tiles[means, 3, :, height // 4 : height - height // 4, centre : centre + thick] = 0
+    return tiles.flatten(0, 1)
+
+
 def can_plot() -> bool:
     """Whether matplotlib is installed."""
     from importlib.util import find_spec
