@@ -152,6 +152,12 @@ class Model(Configurable):
         """
         return None
 
+    def check_batch(self, batch: Batch) -> None:
+        """Refuse a batch that this model cannot be trained on, by name; the trainer asks once, before it writes or trains anything.
+
+        Here values may be looked at, which a loss should not do: it would wait for the device at every step.
+        """
+
     def batch_size(self, batch: Batch) -> int:
         """How many examples a batch holds."""
         return len(batch if isinstance(batch, Tensor) else next(iter(batch.values())))

@@ -30,6 +30,12 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "lsgan": "genzoo.models.gan:LSGAN",
         "wgan": "genzoo.models.wgan:WGAN",
         "wgan-gp": "genzoo.models.wgan_gp:WGANGP",
+        "nade": "genzoo.models.nade:NADE",
+        "rnade": "genzoo.models.nade:RNADE",
+        "eonade": "genzoo.models.eonade:EoNADE",
+        "pixel-rnn": "genzoo.models.pixel_rnn:PixelRNN",
+        "independent": "genzoo.models.pixels:Independent",
+        "markov": "genzoo.models.pixels:Markov",
     },
     "priors": {
         "normal": "genzoo.priors.simple:Normal",

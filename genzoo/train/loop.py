@@ -123,6 +123,7 @@ class Session:
             size=engine.size, resident=settings.resident,
             dtype=torch.float64 if engine.dtype == torch.float64 else None,
         )  # fmt: skip
+        self._check_batch()
         self.average = settings.ema and AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
         self.reports = Reports(alone=len(self.trainers) == 1)
         self.history = History(folder.path if folder is not None and engine.main else None)
@@ -137,6 +138,11 @@ class Session:
 
     def _batches(self, round: int) -> int:
         return max(trainer.steps(round) for trainer in self.trainers)
+
+    def _check_batch(self) -> None:
+        """Let the model look at a first microbatch, before anything is written."""
+        with torch.no_grad():
+            self.model.check_batch(split(self._cast(next(self.stream.batches())), self.settings.accumulate)[0])
 
     def recipe(self) -> Recipe:
         """What is being run, with every default filled.

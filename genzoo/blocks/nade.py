@@ -1,0 +1,194 @@
+r"""The recursion at the heart of NADE, in memory that does not grow with the number of dimensions.
+
+\[ a_1 = c, \qquad h_d = \sigma(\rho_d\, a_d), \qquad o_d = V_d h_d + b_d, \qquad a_{d+1} = a_d + W_d\, x_d \]
+
+Kept for every d, the hidden units of a batch are D times the size of one layer. Here only each block's first \( a \) is kept; the
+backward pass makes a block's units again from it. Within a block a CPU runs the recursion in place, in its cache; an accelerator
+makes all of a block's units at once, by a sum along the block.
+
+References:
+    The Neural Autoregressive Distribution Estimator, Larochelle and Murray, 2011, https://proceedings.mlr.press/v15/larochelle11a
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, Optional
+
+import torch
+from torch import Tensor
+
+Units = Literal["sigmoid", "relu"]
+
+
+def recursion(
+    x: Tensor, weight: Tensor, bias: Tensor, out_weight: Tensor, out_bias: Tensor, scale: Tensor | None, units: Units
+) -> Tensor:
+    r"""What each dimension is told by those before it, \( o_d \).
+
+    Arguments:
+        x: examples with their dimensions in the model's order, `(batch, D)`.
+        weight: \( W \), `(D, H)`.
+        bias: \( c \), `(H,)`.
+        out_weight: \( V \), `(D, K, H)`.
+        out_bias: \( b \), `(D, K)`.
+        scale: \( \rho \), `(D,)`, or None for ones.
+        units: \( \sigma \).
+
+    Returns:
+        `(batch, D, K)`; differentiable in every tensor, `x` included.
+
+    Example:
+        >>> sizes = [(4, 6), (6, 5), (5,), (6, 1, 5), (6, 1)]
+        >>> recursion(*(torch.rand(size) for size in sizes), None, "sigmoid").shape
+        torch.Size([4, 6, 1])
+    """
+    out, _ = _forward(x, weight, bias, out_weight, out_bias, scale, units)
+    return out.transpose(0, 1)
+
+
+def act(a: Tensor, units: str, out: Tensor | None = None) -> Tensor:
+    """The hidden units of activations."""
+    return torch.sigmoid(a, out=out) if units == "sigmoid" else torch.clamp_min(a, 0, out=out)
+
+
+def _act_backward(grad: Tensor, h: Tensor, units: str) -> Tensor:
+    """Gradient by the activations, in place of the gradient by the units."""
+    if units == "sigmoid":
+        return torch.ops.aten.sigmoid_backward.grad_input(grad, h, grad_input=grad)
+    return torch.ops.aten.threshold_backward.grad_input(grad, h, 0, grad_input=grad)
+
+
+def block_length(dims: int) -> int:
+    """Dimensions a block, so that what is kept and what is made again are about the same."""
+    return max(1, math.isqrt(dims))
+
+
+@torch.library.custom_op("genzoo::nade", mutates_args=())
+def _forward(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    out_weight: Tensor,
+    out_bias: Tensor,
+    scale: Optional[Tensor],  # noqa: UP045, the schema's own spelling
+    units: str,
+) -> tuple[Tensor, Tensor]:
+    """`(D, batch, K)` outputs, and each block's first activations, `(blocks, batch, H)`."""
+    block = _in_place if x.device.type == "cpu" else _at_once
+    (dims, hidden), batch = weight.shape, len(x)
+    length = block_length(dims)
+    out = x.new_empty(dims, batch, out_weight.shape[1])
+    starts = x.new_empty(-(-dims // length), batch, hidden)
+    a = bias.expand(batch, hidden).clone()
+    rows = x.t().contiguous()
+    for start, first in zip(starts, range(0, dims, length), strict=True):
+        start.copy_(a)
+        part = slice(first, first + length)
+        h, _ = block(a, rows[part], weight[part], None if scale is None else scale[part], units)
+        torch.baddbmm(out_bias[part, None], h, out_weight[part].mT, out=out[part])
+    return out, starts
+
+
+def _in_place(a: Tensor, x: Tensor, weight: Tensor, scale: Tensor | None, units: str) -> tuple[Tensor, Tensor | None]:
+    """A block's units `(C, batch, H)` and, where they are scaled, activations; moves `a` past the block."""
+    h = a.new_empty(len(x), *a.shape)
+    before = None if scale is None else torch.empty_like(h)
+    for i, (x_d, weight_d, h_d) in enumerate(zip(x.unbind(), weight.unbind(), h.unbind(), strict=True)):
+        if before is None or scale is None:
+            act(a, units, out=h_d)
+        else:
+            before[i].copy_(a)
+            act(torch.mul(a, scale[i], out=h_d), units, out=h_d)
+        a.addr_(x_d, weight_d)
+    return h, before
+
+
+def _at_once(a: Tensor, x: Tensor, weight: Tensor, scale: Tensor | None, units: str) -> tuple[Tensor, Tensor | None]:
+    """As `_in_place`, in a few large operations."""
+    steps = x[:, :, None] * weight[:, None, :]
+    sums = steps.cumsum(0).add_(a)
+    before = torch.cat([a[None], sums[:-1]])
+    a.copy_(sums[-1])
+    if scale is None:
+        return act(before, units), None
+    return act(before * scale[:, None, None], units), before
+
+
+@torch.library.custom_op("genzoo::nade_backward", mutates_args=())
+def _backward(
+    grad: Tensor,
+    starts: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    out_weight: Tensor,
+    scale: Optional[Tensor],  # noqa: UP045
+    units: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients by x, W, c, V and the scale (empty where there is none) from that by the outputs, `(D, batch, K)`."""
+    cpu = x.device.type == "cpu"
+    block, back = (_in_place, _back_in_place) if cpu else (_at_once, _back_at_once)
+    dims, length = len(weight), block_length(len(weight))
+    rows = x.t().contiguous()
+    d_x, d_weight, d_out = torch.empty_like(rows), torch.empty_like(weight), torch.empty_like(out_weight)
+    d_scale = x.new_empty(0 if scale is None else dims)
+    d_a = torch.zeros_like(starts[0])  # by the activations after the block at hand
+    for start, first in reversed(list(zip(starts, range(0, dims, length), strict=True))):
+        part = slice(first, first + length)
+        scales = None if scale is None else scale[part]
+        h, before = block(start.clone(), rows[part], weight[part], scales, units)
+        torch.bmm(grad[part].mT, h, out=d_out[part])
+        d_units = torch.bmm(grad[part], out_weight[part])
+        d_h = _act_backward(d_units, h, units)
+        if scales is not None and before is not None:
+            d_scale[part] = (d_h * before).sum((1, 2))
+            d_h *= scales[:, None, None]
+        back(d_a, d_h, rows[part], weight[part], d_x[part], d_weight[part])
+    return d_x.t().contiguous(), d_weight, d_a.sum(0), d_out, d_scale
+
+
+def _back_in_place(d_a: Tensor, d_h: Tensor, x: Tensor, weight: Tensor, d_x: Tensor, d_weight: Tensor) -> None:
+    """Fills a block's gradients by x and W, and moves `d_a` before the block."""
+    for i in reversed(range(len(x))):
+        torch.mv(d_a.t(), x[i], out=d_weight[i])
+        torch.mv(d_a, weight[i], out=d_x[i])
+        d_a.add_(d_h[i])
+
+
+def _back_at_once(d_a: Tensor, d_h: Tensor, x: Tensor, weight: Tensor, d_x: Tensor, d_weight: Tensor) -> None:
+    """As `_back_in_place`, in a few large operations."""
+    sums = d_h.flip(0).cumsum(0).flip(0).add_(d_a)  # by the activations before each dimension
+    after = torch.cat([sums[1:], d_a[None]])
+    torch.bmm(x[:, None], after, out=d_weight[:, None])
+    torch.bmm(after, weight[:, :, None], out=d_x[:, :, None])
+    d_a.copy_(sums[0])
+
+
+@_forward.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor, out_weight: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+    dims, hidden = weight.shape
+    blocks = -(-dims // block_length(dims))
+    return x.new_empty(dims, len(x), out_weight.shape[1]), x.new_empty(blocks, len(x), hidden)
+
+
+@_backward.register_fake
+def _(grad: Tensor, starts: Tensor, x: Tensor, weight: Tensor, out_weight: Tensor, scale: Tensor | None, _: str) -> Any:
+    like = (x.new_empty(x.shape), weight, starts[0, 0], out_weight, x.new_empty(0) if scale is None else scale)
+    return tuple(torch.empty_like(t) for t in like)
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    x, weight, _, out_weight, _, scale, ctx.units = inputs
+    ctx.save_for_backward(output[1], x, weight, out_weight, *(() if scale is None else (scale,)))
+    ctx.mark_non_differentiable(output[1])
+
+
+def _differentiate(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+    starts, x, weight, out_weight, *rest = ctx.saved_tensors
+    scale = rest[0] if rest else None
+    grad = grad.contiguous()
+    d_x, d_weight, d_bias, d_out, d_scale = _backward(grad, starts, x, weight, out_weight, scale, ctx.units)
+    return d_x, d_weight, d_bias, d_out, grad.sum(1), d_scale if rest else None, None
+
+
+_forward.register_autograd(_differentiate, setup_context=_setup)

@@ -1,0 +1,218 @@
+"""What explicit models have in common: each number of an example has a law given those before it, and their product is exact."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Categorical, Distribution
+
+from genzoo.contract import Batch, Model, Player
+from genzoo.errors import DataError, SettingError
+from genzoo.ranks import uniform
+
+_AT_ONCE = 256
+"""Examples that are drawn or scored in one pass, which bounds memory."""
+
+
+class Autoregressive(Model):
+    r"""An exact law on examples, one number after the other.
+
+    \[ \log p(x) = \sum_d \log p(x_d \mid x_{<d}) \]
+
+    A subclass has `conditionals(x)` and `draw(u, ...)`; numbers have `levels` values, evenly spaced from 0 to 1, or any value where
+    that is None.
+    """
+
+    optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 1e-3}
+    uniforms: ClassVar[tuple[int, ...]] = ()
+    """How many uniform numbers a drawn number takes: the shape of them."""
+    levels: int | None = 2
+
+    @property
+    def discrete(self) -> bool:
+        """Whether the likelihood is a probability, not a density."""
+        return self.levels is not None
+
+    def conditionals(self, x: Tensor, given: Any = None) -> Distribution:
+        r"""The laws \( p(x_d \mid x_{<d}) \), in one distribution of batch shape `(batch, *shape)`.
+
+        Arguments:
+            x: examples, `(batch, *shape)`.
+            given: what a conditional model needs.
+
+        Returns:
+            A `Bernoulli` where there are two levels, a `Categorical` of level numbers 0, 1, ... where there are more.
+
+        Raises:
+            DataError: the examples are not of the model's shape, or their values are not among its levels.
+        """
+        self.check_values(x)
+        return self.law(x, given)
+
+    def law(self, x: Tensor, given: Any = None) -> Distribution:
+        """As `conditionals`, of examples that are known to be fit."""
+        raise NotImplementedError(f"{type(self).__name__} has no law(x)")
+
+    def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
+        """Examples from uniform numbers, one number after the other.
+
+        Arguments:
+            u: uniform numbers, `(n, *shape, *uniforms)`.
+            x: examples, `(n, *shape)`, of which some numbers are kept; None to draw them all.
+            keep: which, `(n, *shape)`, bool.
+            given: what a conditional model needs.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no draw(u)")
+
+    def log_prob(self, x: Tensor, given: Any = None) -> Tensor:
+        r"""\( \log p(x) \), exact, in nats: `(batch, *shape)` -> `(batch,)`.
+
+        Raises:
+            DataError: as of `conditionals`.
+        """
+        self.check_values(x)
+        return self._log_prob(x, given)
+
+    def _log_prob(self, x: Tensor, given: Any) -> Tensor:
+        return self.law(x, given).log_prob(self._numbers(x)).flatten(1).sum(1)
+
+    def bits_per_dim(self, x: Tensor, given: Any = None) -> Tensor:
+        r"""\( -\log_2 p(x) / D \), where D counts every number of an example, colours included: `(batch,)`."""
+        return self.log_prob(x, given) / (-math.prod(self.shape) * math.log(2))
+
+    @torch.no_grad()
+    def score_samples(self, x: Tensor, given: Any = None) -> Tensor:
+        """As `log_prob`, without gradients and in pieces, so that memory is bounded: the lower, the more abnormal an example.
+
+        The name is scikit-learn's, for densities and for detectors of outliers.
+        """
+        return torch.cat([self.log_prob(*part) for part in _pieces(x, given)] or [x.new_zeros(0)])
+
+    def sample(self, n: int, given: Any = None) -> Tensor:
+        """`n` exact draws, `(n, *shape)`.
+
+        Arguments:
+            n: how many.
+            given: what a conditional model needs.
+        """
+        return self._drawn(n, None, None, given)
+
+    def complete(self, x: Tensor, mask: Tensor, given: Any = None) -> Tensor:
+        """Draw what is missing of examples, each number given those before it, in the model's order.
+
+        So what is kept tells something only to what comes after it: exact where the missing part comes last, as the lower half of
+        an image does in raster order.
+
+        Arguments:
+            x: examples, `(batch, *shape)`; what is missing may hold anything.
+            mask: True where a number is kept, `(batch, *shape)` or `shape`.
+            given: what a conditional model needs.
+
+        Returns:
+            `(batch, *shape)`, equal to `x` where the mask is True.
+
+        Raises:
+            SettingError: the mask has another shape, or is not of booleans.
+            DataError: what is kept is not fit for the model.
+        """
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape not in (x.shape, self.shape):
+            found = f"{mask.dtype} of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+            raise SettingError(
+                f"mask is {found}: expected a bool tensor, True where x is kept, of shape {tuple(x.shape)} or {self.shape}"
+            )
+        keep = mask.expand(x.shape)
+        x = torch.where(keep, x, 0)
+        self.check_values(x)
+        return self._drawn(len(x), x, keep, given)
+
+    def _drawn(self, n: int, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
+        """`draw` in pieces that bound memory."""
+        u = uniform(n, *self.shape, *self.uniforms, like=self.like)
+        with torch.inference_mode():  # a little faster than no_grad, where there are many small operations
+            found = [self.draw(*part) for part in _pieces(u, x, keep, given)]
+            drawn = torch.cat(found) if found else u.new_zeros(0, *self.shape)
+        return drawn.clone()  # outside of it: an ordinary tensor again
+
+    def loss(self, batch: Batch) -> Mapping[str, Tensor]:
+        """The mean negative log-likelihood, in nats an example; where values are discrete, also in bits a number."""
+        x, given = self._parts(batch)
+        nats = -self._log_prob(x, given).mean()
+        if not self.discrete:
+            return {"loss": nats}
+        return {"loss": nats, "bits_per_dim": nats / (math.prod(self.shape) * math.log(2))}
+
+    def players(self) -> tuple[Player, ...]:
+        return (Player("model", owns=(self,), loss=self.loss, optimizer=self.optimizer),)
+
+    def example(self, n: int) -> Batch:
+        if self.levels is None:
+            return super().example(n)
+        return torch.randint(self.levels, (n, *self.shape), device=self.like.device).to(self.like.dtype) / (self.levels - 1)
+
+    def check_batch(self, batch: Batch) -> None:
+        self.check_values(self._parts(batch)[0])
+
+    def check_values(self, x: Tensor) -> None:
+        """Refuse examples that the model gives no probability; not while a compiler traces, which cannot look at values.
+
+        Raises:
+            DataError: another shape, or values that are not among the levels.
+        """
+        if x.shape[1:] != self.shape:
+            raise DataError(f"x has shape {tuple(x.shape)}, where {type(self).__name__} takes {('batch', *self.shape)}")
+        if torch.compiler.is_compiling() or not len(x):
+            return
+        if self.levels is None:
+            if not bool(x.isfinite().all()):
+                raise DataError(f"x has a value that is not finite ({int((~x.isfinite()).sum())} such); clean the data first")
+            return
+        scaled = x * (self.levels - 1)
+        bad = (scaled - scaled.round()).abs().gt(1e-3) | (scaled < -1e-3) | (scaled > self.levels - 1 + 1e-3) | x.isnan()
+        if bool(bad.any()):
+            value = x[bad][0].item()
+            if self.levels == 2:
+                raise DataError(
+                    f"x has {value:g}, where {type(self).__name__} takes 0 and 1 only; binarize the data, "
+                    f'as with data.binarize = "threshold" in a recipe or (x > 0.5).float()'
+                )
+            raise DataError(
+                f"x has {value:g}, which is not k / {self.levels - 1} for a level k of 0 to {self.levels - 1}; give "
+                f"{type(self).__name__} the levels that the data have, or bring the data to its {self.levels} levels"
+            )
+
+    def _parts(self, batch: Batch) -> tuple[Tensor, Any]:
+        """The examples of a batch, and what they are given."""
+        if isinstance(batch, Tensor):
+            return batch, None
+        given = {name: batch[name] for name in self.given}
+        return batch["x"], given if len(given) > 1 else next(iter(given.values()), None)
+
+    def _numbers(self, x: Tensor) -> Tensor:
+        """Values as their law knows them: the numbers of levels, unless there are but 0 and 1."""
+        return x if self.levels in (None, 2) else (x * (self.levels - 1)).round()
+
+
+def level_law(logits: Tensor) -> Distribution:
+    """The law of levels: from a logit each `(..., 1)` that of zeros and ones, from several that of their numbers."""
+    if logits.shape[-1] == 1:
+        return Bernoulli(logits=logits.squeeze(-1), validate_args=False)
+    return Categorical(logits=logits, validate_args=False)
+
+
+def draw_level(logits: Tensor, u: Tensor) -> Tensor:
+    """Levels in [0, 1] from logits `(..., 1)` or `(..., levels)` and a uniform number each, `(...)`, by the inverse of the law."""
+    if logits.shape[-1] == 1:
+        return (u < logits.squeeze(-1).sigmoid()).to(u.dtype)
+    below = logits.softmax(-1).cumsum(-1)[..., :-1] <= u[..., None]
+    return below.sum(-1).to(u.dtype) / (logits.shape[-1] - 1)
+
+
+def _pieces(*columns: Any) -> list[tuple[Any, ...]]:
+    """Columns cut into pieces of the same rows; what is None stays None."""
+    n = len(columns[0])
+    cuts = [slice(start, start + _AT_ONCE) for start in range(0, n, _AT_ONCE)]
+    return [tuple(column if column is None else column[cut] for column in columns) for cut in cuts]

@@ -1,0 +1,223 @@
+"""Neural autoregressive distribution estimators: one order of the dimensions, and every dimension a step of one recursion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
+
+from genzoo.blocks.nade import Units, act, recursion
+from genzoo.contract import Positive, PositiveFloat, Shape, is_image
+from genzoo.errors import SettingError
+from genzoo.models.autoregressive import Autoregressive, draw_level, level_law
+from genzoo.progress import track
+
+Order = Literal["raster", "random"] | tuple[int, ...]
+
+
+class Recursion(Autoregressive):
+    r"""A law whose conditionals share one hidden layer; a subclass says what is made of the K numbers that each dimension gets.
+
+    Arguments:
+        shape: the shape of one example.
+        outputs: K.
+        hidden: H.
+        order: as of `NADE`.
+        order_seed: as of `NADE`.
+        units: as of `NADE`.
+        scaled: learn a factor on the activations of each dimension, as RNADE does.
+    """
+
+    order: Tensor
+    rank: Tensor
+
+    def __init__(
+        self, shape: Shape, outputs: int, hidden: int, order: Order, order_seed: int, units: Units, scaled: bool
+    ) -> None:
+        super().__init__()
+        self.shape, self.units = tuple(shape), units
+        dims = math.prod(self.shape)
+        chosen = permutation(order, order_seed, dims)
+        self.register_buffer("order", chosen, persistent=False)
+        self.register_buffer("rank", chosen.argsort(), persistent=False)
+        # small random weights, as in the authors' code: at 0.01 the first likelihood is that of fair coins
+        self.weight = nn.Parameter(torch.randn(dims, hidden) * 0.01)
+        self.bias = nn.Parameter(torch.zeros(hidden))
+        self.out_weight = nn.Parameter(torch.randn(dims, outputs, hidden) * 0.01)
+        self.out_bias = nn.Parameter(torch.zeros(dims, outputs))
+        self.scale = nn.Parameter(torch.ones(dims)) if scaled else None
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """What each dimension gets from those before it: `(batch, *shape)` -> `(batch, *shape, K)`."""
+        ordered = x.flatten(1).index_select(1, self.order)
+        found = recursion(ordered, self.weight, self.bias, self.out_weight, self.out_bias, self.scale, self.units)
+        return found.index_select(1, self.rank).unflatten(1, self.shape)
+
+    def choose(self, output: Tensor, u: Tensor) -> Tensor:
+        """Numbers from what their dimension gets, `(n, K)`, and uniform ones, `(n, *uniforms)`."""
+        raise NotImplementedError(f"{type(self).__name__} has no choose(output, u)")
+
+    def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:  # noqa: ARG002, unconditional
+        n, dims = len(u), len(self.order)
+        drawn = u.new_empty(dims, n)  # in the model's order
+        chance, known, kept = (
+            None if t is None else t.flatten(1, len(self.shape)).index_select(1, self.order).transpose(0, 1).contiguous()
+            for t in (u, x, keep)
+        )
+        assert chance is not None
+        a = self.bias.expand(n, -1).clone()
+        for d in track(range(dims), "drawing", total=dims):
+            h = act(a if self.scale is None else a * self.scale[d], self.units)
+            value = self.choose(torch.addmm(self.out_bias[d], h, self.out_weight[d].T), chance[d])
+            drawn[d] = value if known is None or kept is None else torch.where(kept[d], known[d], value)
+            a.addr_(drawn[d], self.weight[d])
+        return drawn.index_select(0, self.rank).T.unflatten(1, self.shape).contiguous()
+
+
+class NADE(Recursion):
+    r"""An exact law on binary vectors: hidden units are a running sum over the dimensions that are known.
+
+    \[ p(x) = \prod_d p(x_{o_d} \mid x_{o_{<d}}), \qquad p(x_{o_d} = 1 \mid x_{o_{<d}}) = \sigma(V_d h_d + b_d), \qquad
+       h_d = \sigma\Big(c + \sum_{k < d} W_k x_{o_k}\Big) \]
+
+    Both a likelihood and a sample cost \( O(DH) \) an example. The gradient needs memory for \( O(\sqrt D) \) hidden layers instead
+    of D: see `genzoo.blocks.nade`.
+
+    Arguments:
+        hidden: H, the number of hidden units.
+        order: o, the order of the dimensions: `"raster"` as they are stored, `"random"` by `order_seed`, or a permutation of
+            0 to D - 1, the dimension that comes first standing first.
+        order_seed: of a random order.
+        units: \( \sigma \) of the hidden units: `"sigmoid"` as in the paper, or `"relu"` as in the authors' later code.
+        shape: the shape of one example, `(C, H, W)` or `(D,)`, whose values are zeros and ones.
+
+    Raises:
+        SettingError: the order is no permutation.
+
+    References:
+        The Neural Autoregressive Distribution Estimator, Larochelle and Murray, 2011,
+        https://proceedings.mlr.press/v15/larochelle11a
+
+    Example:
+        >>> nade = NADE(hidden=16, shape=(1, 8, 8))
+        >>> x = nade.sample(5)
+        >>> nade.log_prob(x).shape, nade.conditionals(x).probs.shape
+        (torch.Size([5]), torch.Size([5, 1, 8, 8]))
+    """
+
+    # the paper: stochastic gradient descent, one example at a time; Adam on batches takes minutes instead of hours
+    optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 1e-3}
+
+    def __init__(
+        self,
+        hidden: Positive = 500,
+        order: Order = "raster",
+        order_seed: int = 0,
+        units: Units = "sigmoid",
+        shape: tuple[int, ...] = (1, 28, 28),
+    ) -> None:
+        super().__init__(shape, 1, hidden, order, order_seed, units, scaled=False)
+
+    def law(self, x: Tensor, given: Any = None) -> Distribution:  # noqa: ARG002
+        return level_law(self.outputs(x))
+
+    def choose(self, output: Tensor, u: Tensor) -> Tensor:
+        return draw_level(output, u)
+
+
+class RNADE(Recursion):
+    r"""An exact density on vectors: NADE with a mixture of normal laws for each dimension.
+
+    \[ p(x_d \mid x_{<d}) = \sum_k \alpha_{dk}\, N(x_d; \mu_{dk}, \sigma_{dk}^2), \qquad
+       [\log \alpha_d, \mu_d, \log \sigma_d] = V_d h_d + b_d, \qquad h_d = \max(0, \rho_d a_d) \]
+
+    Densities of data that repeat values exactly, such as 8-bit images as they are, grow without bound: `sigma_min` is then all that
+    holds them. Dequantise such data.
+
+    Arguments:
+        hidden: H, the number of hidden units.
+        components: laws in each mixture.
+        sigma_min: added to each standard deviation, in the units of the data.
+        order: as of `NADE`.
+        order_seed: of a random order.
+        units: `"relu"` as in the paper, or `"sigmoid"`.
+        shape: the shape of one example, `(D,)` or `(C, H, W)`; samples of images are clamped to [0, 1].
+
+    Raises:
+        SettingError: the order is no permutation.
+
+    References:
+        RNADE: The Real-valued Neural Autoregressive Density-estimator, Uria, Murray and Larochelle, 2013,
+        https://arxiv.org/abs/1306.0186
+
+    Example:
+        >>> rnade = RNADE(hidden=16, components=3, shape=(4,))
+        >>> x = rnade.sample(5)
+        >>> x.shape, rnade.log_prob(x).shape
+        (torch.Size([5, 4]), torch.Size([5]))
+    """
+
+    levels = None
+    uniforms: ClassVar[tuple[int, ...]] = (2,)
+
+    def __init__(
+        self,
+        hidden: Positive = 50,
+        components: Positive = 10,
+        sigma_min: PositiveFloat = 1e-3,
+        order: Order = "raster",
+        order_seed: int = 0,
+        units: Units = "relu",
+        shape: tuple[int, ...] = (2,),
+    ) -> None:
+        super().__init__(shape, 3 * components, hidden, order, order_seed, units, scaled=True)
+        self.sigma_min = sigma_min
+        low, high = (0.0, 1.0) if is_image(self.shape) else (-1.0, 1.0)
+        with torch.no_grad():  # the means start apart, or all components would learn the same
+            self.out_bias[:, components : 2 * components] = torch.linspace(low, high, components + 2)[1:-1]
+
+    def law(self, x: Tensor, given: Any = None) -> Distribution:  # noqa: ARG002
+        return self.mixture(self.outputs(x))
+
+    def mixture(self, output: Tensor) -> MixtureSameFamily:
+        """The law of what a dimension gets, `(..., 3 * components)`; unlike the authors' code, with plain gradients for the means."""
+        weights, means, sigmas = output.chunk(3, -1)
+        parts = Normal(means, sigmas.exp() + self.sigma_min, validate_args=False)
+        return MixtureSameFamily(Categorical(logits=weights, validate_args=False), parts, validate_args=False)
+
+    def choose(self, output: Tensor, u: Tensor) -> Tensor:
+        law = self.mixture(output)
+        which = draw_level(law.mixture_distribution.logits, u[:, :1].squeeze(1)) if output.shape[-1] > 3 else u.new_zeros(len(u))
+        which = (which * (output.shape[-1] // 3 - 1)).round().long()[:, None]
+        tiny = torch.finfo(u.dtype).eps
+        mean, sigma = (t.gather(1, which).squeeze(1) for t in (law.component_distribution.mean, law.component_distribution.stddev))
+        value = mean + sigma * torch.special.ndtri(u[:, 1].clamp(tiny, 1 - tiny))
+        return value.clamp(0, 1) if is_image(self.shape) else value
+
+
+def permutation(order: Order, seed: int, dims: int) -> Tensor:
+    """An order of `dims` dimensions.
+
+    Raises:
+        SettingError: it is not one.
+    """
+    if order == "raster":
+        return torch.arange(dims)
+    if order == "random":
+        return torch.randperm(dims, generator=torch.Generator().manual_seed(seed))
+    given = tuple(int(each) for each in order)
+    if sorted(given) == list(range(dims)):
+        return torch.tensor(given)
+    twice = next((each for each in given if given.count(each) > 1), None)
+    outside = next((each for each in given if not 0 <= each < dims), None)
+    if outside is not None:
+        what = f"names dimension {outside}"
+    elif twice is not None:
+        what = f"names dimension {twice} twice"
+    else:
+        what = f"names {len(given)} dimensions"
+    raise SettingError(f'order {what}: expected "raster", "random", or each of 0 to {dims - 1} once')

@@ -1,0 +1,119 @@
+"""Two laws on binary vectors with closed forms: the floors that every other likelihood should beat.
+
+A law on n bits in general has 2^n - 1 parameters. With independent bits it has n; where each bit depends on the one before, 2n - 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Distribution
+
+from genzoo.contract import NonNegativeFloat
+from genzoo.models.autoregressive import Autoregressive, draw_level
+
+
+class _Pixels(Autoregressive):
+    # the loss is convex and the logits stand alone, so large steps do no harm; `fit` needs none
+    optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 0.1}
+
+    def __init__(self, shape: tuple[int, ...] = (1, 28, 28)) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+
+    def logits(self, before: Tensor) -> Tensor:
+        """Each dimension's logit, given the one before it in raster order (0 before the first): `(batch, D)` to the same."""
+        raise NotImplementedError
+
+    def law(self, x: Tensor, given: Any = None) -> Distribution:  # noqa: ARG002, unconditional
+        return Bernoulli(logits=self.logits(_before(x.flatten(1))).unflatten(1, self.shape), validate_args=False)
+
+    def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:  # noqa: ARG002
+        """Along the chain: a bit's two possible values are drawn for all dimensions at once, then the right one is followed."""
+        chance = u.flatten(1)
+        either = [draw_level(self.logits(torch.full_like(chance, bit))[..., None], chance) for bit in (0.0, 1.0)]
+        if x is not None and keep is not None:
+            either = [torch.where(keep.flatten(1), x.flatten(1), value) for value in either]
+        columns = [either[0][:, 0]]
+        for zero, one in zip(either[0].T[1:], either[1].T[1:], strict=True):
+            columns.append(torch.where(columns[-1] > 0, one, zero))
+        return torch.stack(columns, 1).unflatten(1, self.shape)
+
+
+class Independent(_Pixels):
+    r"""Every bit on its own, \( p(x) = \prod_d p_d^{x_d} (1 - p_d)^{1 - x_d} \): n parameters.
+
+    `fit` sets them in closed form, \( p_d \) the frequency of ones; training by gradient comes to the same.
+
+    Arguments:
+        shape: the shape of one example, whose values are zeros and ones.
+
+    Example:
+        >>> x = torch.tensor([[0.0, 1.0], [1.0, 1.0]])
+        >>> Independent(shape=(2,)).fit(x, smoothing=0).log_prob(x).exp()
+        tensor([0.5000, 0.5000], grad_fn=<ExpBackward0>)
+    """
+
+    def __init__(self, shape: tuple[int, ...] = (1, 28, 28)) -> None:
+        super().__init__(shape)
+        self.logit = nn.Parameter(torch.zeros(math.prod(shape)))
+
+    def logits(self, before: Tensor) -> Tensor:
+        return self.logit.expand_as(before)
+
+    @torch.no_grad()
+    def fit(self, x: Tensor, smoothing: NonNegativeFloat = 0.5) -> Self:
+        """The most likely parameters for examples `(n, *shape)`, after `smoothing` made-up ones and zeros each."""
+        self.check_values(x)
+        self.logit.copy_(_log_odds(x.flatten(1).double(), torch.ones_like(x.flatten(1), dtype=torch.double), smoothing))
+        return self
+
+
+class Markov(_Pixels):
+    r"""Each bit given the one before it in raster order, \( p(x) = p(x_1) \prod_{d > 1} p(x_d \mid x_{d-1}) \): 2n - 1 parameters.
+
+    `fit` sets them in closed form, as frequencies of ones after a zero and after a one.
+
+    Arguments:
+        shape: the shape of one example, whose values are zeros and ones.
+
+    Example:
+        >>> x = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
+        >>> Markov(shape=(2,)).fit(x, smoothing=0).log_prob(x).exp()
+        tensor([0.5000, 0.5000], grad_fn=<ExpBackward0>)
+    """
+
+    def __init__(self, shape: tuple[int, ...] = (1, 28, 28)) -> None:
+        super().__init__(shape)
+        dims = math.prod(shape)
+        self.after_zero = nn.Parameter(torch.zeros(dims))
+        self.after_one = nn.Parameter(torch.zeros(dims - 1))
+
+    def logits(self, before: Tensor) -> Tensor:
+        after_one = torch.cat([self.after_zero[:1], self.after_one])
+        return torch.where(before > 0, after_one, self.after_zero)
+
+    @torch.no_grad()
+    def fit(self, x: Tensor, smoothing: NonNegativeFloat = 0.5) -> Self:
+        """The most likely parameters for examples `(n, *shape)`, after `smoothing` made-up ones and zeros each."""
+        self.check_values(x)
+        bits = x.flatten(1).double()
+        before = _before(bits)
+        self.after_zero.copy_(_log_odds(bits, 1 - before, smoothing))
+        self.after_one.copy_(_log_odds(bits, before, smoothing)[1:])
+        return self
+
+
+def _before(x: Tensor) -> Tensor:
+    """Each dimension's predecessor, 0 for the first: `(batch, D)`."""
+    return torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], 1)
+
+
+def _log_odds(x: Tensor, counted: Tensor, smoothing: float) -> Tensor:
+    """The log-odds of ones among the rows that are counted, `(D,)`; finite, so that frequencies of 0 and 1 keep a way back."""
+    ones, total = (x * counted).sum(0) + smoothing, counted.sum(0) + 2 * smoothing
+    return torch.where(total > 0, ones / total, 0.5).logit(eps=1e-9)
