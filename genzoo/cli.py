@@ -1,4 +1,4 @@
-"""The command `genzoo`: list, info, train, sample, reconstruct, interpolate, arithmetic, evaluate.
+"""The command `genzoo`: list, info, train, evaluate here, and those of `genzoo.drawing`.
 
 `--help` and `list` import neither torch nor any model; every refusal is one line on standard error with exit code 2.
 """
@@ -11,28 +11,18 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from genzoo.errors import DataError, GenzooError, RunError, SettingError
+from genzoo import drawing
+from genzoo.errors import DataError, GenzooError, SettingError
 from genzoo.registry import KINDS, registry
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from genzoo.contract import Model
+from genzoo.shell import console, errors, load
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
-
-_Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or a registered model's name.")]
-_Count = Annotated[int, typer.Option("-n", min=1, help="How many.")]
-_Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -154,107 +144,8 @@ def train(
             console.print(f"Next: genzoo sample {run_folder} -n 64 -o samples.png", markup=False)
 
 
-@app.command()
-def sample(
-    run: _Run,
-    n: _Count = 64,
-    out: Annotated[Path, typer.Option("-o", "--out", help="A .png picture or a .npy array.")] = Path("samples.png"),
-    seed: _Seed = 0,
-    truncation: Annotated[
-        float | None, typer.Option(help="Keep codes within so many standard deviations: typical samples, less varied.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
-) -> None:
-    """Draw samples from a trained model."""
-    import inspect
-
-    import torch
-
-    model = _load(run, device)
-    torch.manual_seed(seed)
-    settings: dict[str, Any] = {"given": _held_out(run, model, n, model.given)} if model.given else {}
-    if truncation is not None:
-        if "truncation" not in inspect.signature(model.sample).parameters:
-            raise SettingError(f"{type(model).__name__} cannot truncate its samples; leave out --truncation")
-        settings["truncation"] = truncation
-    _write(model.sample(n, **settings), out)
-
-
-@app.command()
-def reconstruct(
-    run: _Run,
-    n: _Count = 32,
-    out: Annotated[Path, typer.Option("-o", "--out", help="A .png picture or a .npy array.")] = Path("reconstructions.png"),
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
-) -> None:
-    """Reconstruct held-out data: each image beside its reconstruction."""
-    import torch
-    from einops import rearrange
-
-    model = _able(_load(run, device), "reconstruct")
-    x = _held_out(run, model, n, ("x",))
-    with torch.no_grad():
-        pairs = torch.stack([x, model.reconstruct(x)], dim=1)
-    _write(rearrange(pairs, "n two ... -> (n two) ..."), out, columns=8 if x.dim() == 4 else None)
-
-
-@app.command()
-def interpolate(
-    run: _Run,
-    n: _Count = 8,
-    out: Annotated[Path, typer.Option("-o", "--out", help="A .png picture or a .npy array.")] = Path("interpolation.png"),
-    steps: Annotated[int, typer.Option(min=2, help="Images a row.")] = 10,
-    path: Annotated[str, typer.Option(help="slerp, linear, or auto: slerp where the prior is spherical.")] = "auto",
-    seed: _Seed = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
-) -> None:
-    """Walk between codes: of held-out data where the model encodes, else of its prior."""
-    import torch
-
-    from genzoo import codes
-
-    model = _able(_load(run, device), "decode")
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        if hasattr(model, "encode"):
-            ends = model.encode(_held_out(run, model, 2 * n, ("x",)))
-        else:
-            ends = _able(model, "prior").prior.sample(2 * n)
-    start, end = ends.chunk(2)
-    walks = codes.interpolate(model, start, end, steps, path)  # type: ignore[arg-type]  # it refuses other words by name
-    _write(walks.flatten(0, 1), out, columns=steps)
-
-
-@app.command()
-def arithmetic(
-    run: _Run,
-    a: Annotated[str, typer.Option("-a", metavar="PLACES", help="Samples with what is to be kept and what is to go.")],
-    b: Annotated[str, typer.Option("-b", metavar="PLACES", help="Samples with what is to go.")],
-    c: Annotated[str, typer.Option("-c", metavar="PLACES", help="Samples with what is to come.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="How many samples the sheet holds.")] = 64,
-    out: Annotated[Path, typer.Option("-o", "--out", help="A .png picture or a .npy array.")] = Path("arithmetic.png"),
-    seed: _Seed = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
-) -> None:
-    """Add and subtract codes, a - b + c, each the mean of some samples'.
-
-    PLACES, such as 1,2,3, are those of samples on the sheet that `genzoo sample` draws with the same -n and --seed: from 1, row
-    by row.
-    """
-    import torch
-
-    from genzoo import codes
-    from genzoo.pictures import equation
-
-    model = _able(_able(_load(run, device), "decode"), "prior")
-    places = [_places(option, text, n) for option, text in (("-a", a), ("-b", b), ("-c", c))]
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        z = model.prior.sample(n)  # the first that `sample` draws too
-        terms = [z[chosen] for chosen in places]
-        found = codes.arithmetic(model, *terms)
-        columns = [model.decode(torch.cat([term, term.mean(dim=0, keepdim=True)])) for term in terms]
-    _write(found, out, columns=9, shown=equation(columns, found) if found.dim() == 4 else None)
+for command in drawing.COMMANDS:
+    app.command()(command)
 
 
 @app.command()
@@ -278,7 +169,7 @@ def evaluate(
     from genzoo.train.show import passed
 
     folder = RunFolder(run)
-    model, dataset = _load(str(run), device), folder.dataset()
+    model, dataset = load(str(run), device), folder.dataset()
     found: dict[str, dict[str, float]] = {}
     for name in metrics or registry("metrics").available():
         metric = build(name, "metrics")
@@ -306,81 +197,6 @@ def evaluate(
     write_atomic(folder.report / "evaluation.json", lambda path: path.write_text(json.dumps(found, indent=2) + "\n"))
     write_atomic(folder.report / "evaluation.md", lambda path: path.write_text(text))
     console.print(f"\n{tested:,} held-out examples; written to {folder.report}", markup=False)
-
-
-def _load(run: str, device: str) -> Model:
-    from genzoo.train.engine import check_device
-    from genzoo.train.run import load
-
-    kind, _ = check_device(device)
-    if kind == "auto":
-        from genzoo.train.engine import Engine
-
-        device = str(Engine("auto", "32-true").device)
-    return load(run).to(device).eval()
-
-
-def _able(model: Model, capability: str) -> Any:
-    if not hasattr(model, capability):
-        can = [name for name in ("sample", "encode", "decode", "reconstruct", "log_prob", "elbo") if hasattr(model, name)]
-        raise SettingError(f"{type(model).__name__} has no {capability}; it can {', '.join(can)}")
-    return model
-
-
-def _held_out(run: str, model: Model, n: int, columns: tuple[str, ...]) -> Any:
-    """`n` held-out rows of the run's data."""
-    from genzoo.train.run import RunFolder
-    from genzoo.train.show import held_out, rows
-
-    if not Path(run).is_dir():
-        raise RunError(f"{run} is not a run folder, so there are no data to go with it")
-    data = RunFolder(run).dataset()
-    there = rows(data, columns)
-    if n > there:
-        raise SettingError(f"{data.name} has {there} held-out examples, and -n asks for {n}")
-    return held_out(data, columns, n, model)
-
-
-def _places(option: str, text: str, n: int) -> list[int]:
-    """`"1,2,3"` -> indices into the `n` samples of a sheet."""
-    try:
-        places = [int(word) for word in text.split(",")]
-    except ValueError:
-        raise SettingError(f"{option} {text}: expected places on the sheet of samples, as in 1,2,3") from None
-    if outside := [place for place in places if not 1 <= place <= n]:
-        raise SettingError(f"{option} {text}: there is no place {outside[0]} on a sheet of {n} samples; they are 1 to {n}")
-    return [place - 1 for place in places]
-
-
-def _write(samples: Tensor, out: Path, columns: int | None = None, shown: Tensor | None = None) -> None:
-    """Write samples as an array, or as a picture of them or of what is `shown` in their place."""
-    from genzoo.pictures import draw, save
-    from genzoo.train.checkpoint import write_atomic
-
-    if not hasattr(samples, "shape"):
-        raise SettingError(f"samples of type {type(samples).__name__} are neither a picture nor an array")
-    if out.suffix == ".npy":
-        import numpy as np
-        import torch
-
-        def write(path: Path) -> None:
-            with path.open("wb") as file:
-                np.save(file, (samples.float() if samples.dtype == torch.bfloat16 else samples).cpu().numpy())
-
-    elif out.suffix == ".png":
-        picture = draw(samples if shown is None else shown, columns=columns)
-        if picture is None:
-            raise SettingError(
-                f"samples of shape {tuple(samples.shape[1:])} make no picture; write an array, as in -o samples.npy"
-            )
-
-        def write(path: Path) -> None:
-            save(picture, path)
-
-    else:
-        raise SettingError(f"-o {out}: expected a name that ends in .png or .npy")
-    write_atomic(out, write)
-    console.print(f"{out}: {len(samples)} of shape {tuple(samples.shape[1:])}", markup=False)
 
 
 def main() -> None:

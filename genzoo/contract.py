@@ -153,7 +153,7 @@ class Model(Configurable):
         return None
 
     def check_batch(self, batch: Batch) -> None:
-        """Refuse a batch that this model cannot be trained on, by name; the trainer asks once, before it writes or trains anything.
+        """Refuse, by name, a batch that this model cannot be trained on; the trainer asks once, before it writes anything.
 
         Here values may be looked at, which a loss should not do: it would wait for the device at every step.
         """

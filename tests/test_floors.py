@@ -13,11 +13,11 @@ import genzoo
 ROOT = Path(genzoo.__file__).parent
 FLOORS = {
     "errors": 0, "registry": 0, "build": 0, "recipe": 0,
-    "ranks": 1, "progress": 1, "dataset": 1, "contract": 1, "codes": 1,
+    "ranks": 1, "progress": 1, "memory": 1, "dataset": 1, "contract": 1, "codes": 1,
     "blocks": 2, "priors": 2, "divergences": 2, "data": 2, "metrics": 2, "pictures": 2,
     "models": 3,
     "train": 4,
-    "checks": 5, "testing": 5, "cli": 5, "__main__": 5,
+    "checks": 5, "testing": 5, "shell": 5, "drawing": 5, "cli": 5, "__main__": 5,
 }  # fmt: skip
 LIGHT = {name for name, floor in FLOORS.items() if floor == 0}
 """What `import genzoo` may bring in."""

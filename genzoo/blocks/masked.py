@@ -85,10 +85,10 @@ class CausalConv(nn.Module):
 
     def __init__(self, inputs: Tensor, outputs: Tensor, kernel: int, strict: bool) -> None:
         super().__init__()
-        self.half = kernel // 2
-        mask = torch.ones(len(outputs), len(inputs), self.half + 1, kernel)
-        mask[:, :, -1, self.half :] = 0
-        mask[:, :, -1, self.half] = sees(outputs, inputs, strict)
+        self.reach = kernel // 2
+        mask = torch.ones(len(outputs), len(inputs), self.reach + 1, kernel)
+        mask[:, :, -1, self.reach :] = 0
+        mask[:, :, -1, self.reach] = sees(outputs, inputs, strict)
         self.weight = nn.Parameter(torch.empty_like(mask))
         self.bias = nn.Parameter(torch.zeros(len(outputs)))
         bound = 1 / math.sqrt(max(1.0, mask[0].sum().item()))  # as nn.Conv2d's, of the inputs that count
@@ -97,11 +97,13 @@ class CausalConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(batch, inputs, H, W)` -> `(batch, outputs, H, W)`."""
-        return conv2d(pad(x, (self.half, self.half, self.half, 0)), self.weight * self.mask, self.bias)
+        return conv2d(pad(x, (self.reach, self.reach, self.reach, 0)), self.weight * self.mask, self.bias)
 
     def taps(self, height: int, width: int) -> Tensor:
         """The pixels that each pixel of an image sees, `(taps, H * W)`, its own last; `H * W` stands for outside."""
-        offsets = [(down - self.half, right - self.half) for down in range(self.half + 1) for right in range(2 * self.half + 1)]
+        offsets = [
+            (down - self.reach, right - self.reach) for down in range(self.reach + 1) for right in range(2 * self.reach + 1)
+        ]
         return torch.stack([neighbour(height, width, *offset) for offset in offsets if offset <= (0, 0)])
 
     def fixed(self) -> Callable[[Tensor], Tensor]:
@@ -109,7 +111,7 @@ class CausalConv(nn.Module):
 
         It maps what each sees, `(taps, n, batch, inputs)`, to `(n, batch, outputs)`.
         """
-        taps = self.half * (2 * self.half + 2) + 1
+        taps = self.reach * (2 * self.reach + 2) + 1
         weight, bias = (self.weight * self.mask).flatten(2)[:, :, :taps].flatten(1), self.bias
 
         def at(seen: Tensor) -> Tensor:

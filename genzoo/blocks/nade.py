@@ -165,14 +165,14 @@ def _back_at_once(d_a: Tensor, d_h: Tensor, x: Tensor, weight: Tensor, d_x: Tens
 
 
 @_forward.register_fake
-def _(x: Tensor, weight: Tensor, bias: Tensor, out_weight: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+def _(x: Tensor, weight: Tensor, _bias: Tensor, out_weight: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     dims, hidden = weight.shape
     blocks = -(-dims // block_length(dims))
     return x.new_empty(dims, len(x), out_weight.shape[1]), x.new_empty(blocks, len(x), hidden)
 
 
 @_backward.register_fake
-def _(grad: Tensor, starts: Tensor, x: Tensor, weight: Tensor, out_weight: Tensor, scale: Tensor | None, _: str) -> Any:
+def _(_grad: Tensor, starts: Tensor, x: Tensor, weight: Tensor, out_weight: Tensor, scale: Tensor | None, _: str) -> Any:
     like = (x.new_empty(x.shape), weight, starts[0, 0], out_weight, x.new_empty(0) if scale is None else scale)
     return tuple(torch.empty_like(t) for t in like)
 

@@ -1,10 +1,10 @@
 """The three layers of a PixelRNN: Diagonal BiLSTM, Row LSTM and masked convolution, each whole and pixel by pixel.
 
-Features are stored pixel by pixel, `(P, batch, features)` with P = H * W, in the layer's `order`: front after front for LSTMs. A layer
-maps 2h features to 2h features, and no output sees a later pixel, or a later colour of its own.
+Features are stored pixel by pixel, `(P, batch, features)` with P = H * W, in the layer's `order`: front after front for LSTMs. A
+layer maps 2h features to 2h features, and no output sees a later pixel, or a later colour of its own.
 
-To sample, `at` computes a few pixels from what a cache keeps of those before; it gives what `forward` would. What a cache keeps has
-one place more than there are pixels, for what lies outside.
+To sample, `at` computes a few pixels from what a cache keeps of those before; it gives what `forward` would. Room for all pixels
+has one place more, for what lies outside.
 
 References:
     Pixel Recurrent Neural Networks, van den Oord, Kalchbrenner and Kavukcuoglu, 2016, https://arxiv.org/abs/1601.06759
@@ -46,8 +46,12 @@ class PixelLayer(nn.Module):
     """How many columns to the right a layer sees in the row above."""
     order: Tensor | None = None
     """Raster position of each stored pixel; None for raster order itself."""
+    place: Tensor | None = None
+    """Stored position of each raster pixel, likewise."""
+    kept_floats: int
+    """How many numbers a pixel of an example training keeps for the backward pass."""
 
-    def __init__(self, hidden: int, colours: int, height: int, width: int, classes: int, gates: int) -> None:
+    def __init__(self, hidden: int, colours: int, height: int, width: int, classes: int = 0, gates: int = 0) -> None:
         super().__init__()
         self.hidden, self.width, self.pixels = hidden, width, height * width
         self.inner, self.outer = colour_groups(hidden, colours), colour_groups(2 * hidden, colours)
@@ -73,8 +77,8 @@ class PixelLayer(nn.Module):
         raise NotImplementedError
 
     @staticmethod
-    def finish_row(layers: Sequence[PixelLayer], caches: Sequence[Cache]) -> None:
-        """What is left to do when all pixels of a row are known, by all layers of a model at once."""
+    def finish_row(caches: Sequence[Cache]) -> None:
+        """What is left to do when all pixels of a row are known, for the caches of all layers at once."""
 
     def _told(self, y: Tensor | None) -> Tensor | float:
         return 0.0 if y is None else self.label(y)
@@ -83,6 +87,7 @@ class PixelLayer(nn.Module):
 class _LSTM(PixelLayer):
     """An LSTM over fronts; a subclass says which, what a pixel's input is, and what is made of the states."""
 
+    mask: Tensor
     kept: int
     """How many pixels a cache has room for."""
 
@@ -91,6 +96,8 @@ class _LSTM(PixelLayer):
     ) -> None:
         super().__init__(hidden, colours, height, width, classes, directions * 4 * hidden)
         self.fronts, self.directions = fronts, directions
+        # the inputs of both directions; gates, states and cells; their sum; the output
+        self.kept_floats = directions * (len(own) + 6 * hidden) + 3 * hidden
         inputs, states = len(own), len(fronts.before) * hidden
         self.weight = nn.Parameter(_uniform(inputs, directions, inputs, 4 * hidden))
         self.bias = nn.Parameter(_uniform(inputs, directions, 1, 4 * hidden))
@@ -105,6 +112,10 @@ class _LSTM(PixelLayer):
     @property
     def order(self) -> Tensor:  # type: ignore[override]
         return self.fronts.order
+
+    @property
+    def place(self) -> Tensor:  # type: ignore[override]
+        return self.fronts.place[:-1]
 
     def inputs(self, f: Tensor) -> Tensor:
         """What each direction reads at each pixel: `(P, batch, 2h)` -> `(directions, P, batch, inputs)`."""
@@ -135,6 +146,8 @@ class RowLSTM(_LSTM):
 
     It sees a triangle above each pixel, and of the pixel's own row only what the convolutions reach.
     """
+
+    left: Tensor
 
     def __init__(self, hidden: int, colours: int, height: int, width: int, classes: int = 0) -> None:
         own = colour_groups(2 * hidden, colours)
@@ -177,12 +190,13 @@ class DiagonalBiLSTM(_LSTM):
     seen by a pixel only where the first convolution reaches it: a state never sees the last colour of its own pixel.
     """
 
-    reach = 0
+    mirror: Tensor
+    above: Tensor
 
     def __init__(self, hidden: int, colours: int, height: int, width: int, classes: int = 0) -> None:
         fronts = diagonals(height, width)
         super().__init__(hidden, colours, height, width, classes, fronts, 2, colour_groups(2 * hidden, colours))
-        self.kept = width
+        self.kept, self.reach = width, width - 1
         mirrored = torch.arange(height * width).view(height, width).flip(1).flatten()
         above = torch.cat([torch.full((width,), height * width), mirrored[:-width]])  # in the mirrored image
         self.register_buffer("mirror", fronts.place[mirrored[fronts.order]], persistent=False)
@@ -198,9 +212,8 @@ class DiagonalBiLSTM(_LSTM):
         """Only rows are kept, as lists of pixels: that at hand, and the states of both directions in the one above."""
         cache = super().cache(batch, y)
         h0, c0 = cache["h0"], cache["c0"]
-        weight, bias = (list(cache[name]) for name in ("weight", "bias"))
-        rows = {name: [start] * self.width for name, start in (("above", h0[0]), ("right", h0[1]), ("h", h0[0]), ("c", c0[0]), ("f", None))}
-        return {**cache, "weight": weight, "bias": bias, **rows}
+        starts = {"above": h0[0], "right": h0[1], "h": h0[0], "c": c0[0], "f": None}
+        return {**cache, **{name: [start] * self.width for name, start in starts.items()}}
 
     def spots(self, fronts: Sequence[Tensor]) -> list[Spot]:
         """The column of each front, which is a single pixel."""
@@ -215,10 +228,12 @@ class DiagonalBiLSTM(_LSTM):
         return cache["up"]((h[spot] + cache["right"][spot])[None])
 
     @staticmethod
-    def finish_row(layers: Sequence[PixelLayer], caches: Sequence[Cache]) -> None:
+    def finish_row(caches: Sequence[Cache]) -> None:
         """The direction from the right, along a row whose pixels are all known: every layer's input is, so all go at once."""
-        f, right = (torch.stack([torch.stack(cache[name]) for cache in caches]) for name in ("f", "right"))  # (L, W, batch, ...)
-        weight, bias, beside, carried = (torch.stack([cache[name][1] for cache in caches]) for name in ("weight", "bias", "h0", "c0"))
+        # (layers, W, batch, ...), and one of each a layer
+        f, right = (torch.stack([torch.stack(cache[name]) for cache in caches]) for name in ("f", "right"))
+        each = (torch.stack([cache[name][1] for cache in caches]) for name in ("weight", "bias", "h0", "c0"))
+        weight, bias, beside, carried = each
         own, states = (part.contiguous() for part in weight.tensor_split([f.shape[-1]], 1))
         z = (f.flatten(1, 2) @ own).unflatten(1, f.shape[1:3]).add_(bias[:, None])
         for column in reversed(range(z.shape[1])):
@@ -233,8 +248,11 @@ class DiagonalBiLSTM(_LSTM):
 class ConvLayer(PixelLayer):
     """A PixelCNN's layer: h features, a masked 3x3 convolution, 2h features again, with a ReLU before each."""
 
+    seen: Tensor
+
     def __init__(self, hidden: int, colours: int, height: int, width: int, classes: int = 0) -> None:
         super().__init__(hidden, colours, height, width, classes, hidden)
+        self.kept_floats = 9 * hidden
         self.down = MaskedLinear(self.outer, self.inner)
         self.conv = CausalConv(self.inner, self.inner, _KERNEL, strict=False)
         self.register_buffer("seen", self.conv.taps(height, width), persistent=False)

@@ -1,4 +1,4 @@
-r"""An LSTM over the pixels of an image, front by front: all pixels of a front at once, each from its neighbours in earlier fronts.
+r"""An LSTM over the pixels of an image: all pixels of a front at once, each from its neighbours in earlier fronts.
 
 Fronts that are rows, with three neighbours above, make the Row LSTM; fronts that are diagonals, with the neighbours above and to
 the left, make one direction of the Diagonal BiLSTM. Pixels are stored front after front, so that a front is a slice, and no
@@ -7,8 +7,8 @@ position outside the image is ever computed.
 \[ [i, f, o, g] = [\sigma, \sigma, \sigma, \tanh](z + U h_{\text{neighbours}}), \qquad c = f \odot c_{\text{carry}} + i \odot g,
    \qquad h = o \odot \tanh(c) \]
 
-Pre-activations of \( g \) stand doubled, since \( \tanh x = 2 \sigma(2x) - 1 \): one sigmoid then makes all four gates, which is the
-fastest way on a CPU. Weights learn that by themselves; they only have to start twice as large.
+Pre-activations of \( g \) stand doubled, since \( \tanh x = 2 \sigma(2x) - 1 \): one sigmoid then makes all four gates, which is
+the fastest way on a CPU. Weights learn that by themselves; they only have to start twice as large.
 
 References:
     Pixel Recurrent Neural Networks, van den Oord, Kalchbrenner and Kavukcuoglu, 2016, https://arxiv.org/abs/1601.06759
@@ -31,7 +31,7 @@ def neighbour(height: int, width: int, down: int, right: int) -> Tensor:
         [6, 6, 6, 0, 1, 2]
     """
     r, c = torch.arange(height)[:, None] + down, torch.arange(width) + right
-    inside = (0 <= r) & (r < height) & (0 <= c) & (c < width)
+    inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
     return torch.where(inside, r * width + c, height * width).flatten()
 
 
@@ -113,7 +113,14 @@ def scan(z: Tensor, weight: Tensor, h0: Tensor, c0: Tensor, fronts: Fronts) -> T
 
 @torch.library.custom_op("genzoo::lstm_scan", mutates_args=())
 def _forward(
-    z: Tensor, weight: Tensor, h0: Tensor, c0: Tensor, before: Tensor, after: Tensor, sizes: Sequence[int], carry: int
+    z: Tensor,
+    weight: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    before: Tensor,
+    after: Tensor,  # noqa: ARG001, for the backward pass
+    sizes: Sequence[int],
+    carry: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """States, cells (both with the ones outside, last) and the gates' sigmoids, `(directions, P, batch, 4h)`."""
     directions, pixels, batch, _ = z.shape
@@ -135,7 +142,15 @@ def _forward(
 
 @torch.library.custom_op("genzoo::lstm_scan_backward", mutates_args=())
 def _backward(
-    grad: Tensor, weight: Tensor, h: Tensor, c: Tensor, gates: Tensor, before: Tensor, after: Tensor, sizes: Sequence[int], carry: int
+    grad: Tensor,
+    weight: Tensor,
+    h: Tensor,
+    c: Tensor,
+    gates: Tensor,
+    before: Tensor,
+    after: Tensor,
+    sizes: Sequence[int],
+    carry: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients by z, the weight, h0 and c0 from that by the states."""
     directions, pixels, batch, _ = gates.shape
@@ -173,27 +188,28 @@ def _backward(
 
 
 @_forward.register_fake
-def _(z: Tensor, weight: Tensor, h0: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _(z: Tensor, _weight: Tensor, h0: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
     directions, pixels, batch, _ = z.shape
     h = z.new_empty(directions, pixels + 1, batch, h0.shape[-1])
     return h, torch.empty_like(h), torch.empty_like(z, memory_format=torch.contiguous_format)
 
 
 @_backward.register_fake
-def _(grad: Tensor, weight: Tensor, h: Tensor, c: Tensor, gates: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _(_grad: Tensor, weight: Tensor, h: Tensor, _c: Tensor, gates: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     start = h.new_empty(len(h), h.shape[-1])
     return torch.empty_like(gates), torch.empty_like(weight), start, torch.empty_like(start)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    _, weight, _, _, before, after, ctx.sizes, ctx.carry = inputs
+    _, weight, _, _, before, after, sizes, carry = inputs
+    ctx.fronts = sizes, carry
     ctx.save_for_backward(weight, *output, before, after)
     ctx.mark_non_differentiable(*output[1:])
 
 
 def _differentiate(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
     weight, h, c, gates, before, after = ctx.saved_tensors
-    return (*_backward(grad.contiguous(), weight, h, c, gates, before, after, ctx.sizes, ctx.carry), None, None, None, None)
+    return (*_backward(grad.contiguous(), weight, h, c, gates, before, after, *ctx.fronts), None, None, None, None)
 
 
 _forward.register_autograd(_differentiate, setup_context=_setup)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils import data as loading
 
+from genzoo import memory
 from genzoo.contract import Batch
 from genzoo.data.arrays import as_tensor
 from genzoo.dataset import Dataset
@@ -196,8 +197,7 @@ def _columns(dataset: Dataset, inputs: Sequence[str], split: str) -> dict[str, T
 
 def _fits(columns: Rows, device: torch.device) -> bool:
     """Whether columns fit into half of the device's free memory."""
-    measure = getattr(torch.get_device_module(device), "mem_get_info", None)
-    if measure is None:  # on the CPU they are in memory already, or mapped, and then the system pages them in and out
+    if device.type == "cpu":  # there they are in memory already, or mapped, and then the system pages them in and out
         return True
-    free, _ = measure(device)
-    return sum(column.numel() * column.element_size() for column in columns.values()) <= free / 2
+    left = memory.free(device)
+    return left is None or sum(column.numel() * column.element_size() for column in columns.values()) <= left / 2

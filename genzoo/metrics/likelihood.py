@@ -19,8 +19,8 @@ class Likelihood(OneInput):
     \[ \text{bits per dim} = -\frac{\log p(x)}{D \log 2} + \log_2 L \]
 
     There are two cases. For a density of dequantised data, \( x = (k + u) / L \) with \( L \) levels and uniform \( u \). For a
-    probability of bits, which a model has that says `discrete`; there the second term is absent. Densities of data that are not
-    dequantised (bits, 8-bit images as they are) grow without bound: they have no bits, and do not rank by them.
+    probability of bits or levels, which a model has that says `discrete`; there the second term is absent. Densities of data that
+    are not dequantised (bits, 8-bit images as they are) grow without bound: they have no bits, and do not rank by them.
 
     Arguments:
         samples: importance samples of the bound `log_prob_bound`, where a model has no exact likelihood.
@@ -57,8 +57,11 @@ class Likelihood(OneInput):
             for name, nats in self._measure(model, x, exact).items():
                 totals[name] = totals.get(name, 0.0) + nats.double().sum().item()
         means = {name: total / rows for name, total in totals.items()}
-        levels = 1 if binary else self.levels
-        if levels and binary == getattr(model, "discrete", False):
+        discrete = getattr(model, "discrete", False)
+        # a model that counts bits itself refuses what is not on its levels; of others only bits are known to be
+        counts = discrete and (binary or hasattr(model, "bits_per_dim"))
+        levels = 1 if counts else None if binary or discrete else self.levels
+        if levels:
             best = means["log_prob"] if exact else max(means.values())
             bits = -best / (math.prod(model.shape) * math.log(2)) + math.log2(levels)
             means["bits_per_dim" if exact else "bits_per_dim_bound"] = bits

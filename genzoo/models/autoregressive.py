@@ -23,8 +23,8 @@ class Autoregressive(Model):
 
     \[ \log p(x) = \sum_d \log p(x_d \mid x_{<d}) \]
 
-    A subclass has `conditionals(x)` and `draw(u, ...)`; numbers have `levels` values, evenly spaced from 0 to 1, or any value where
-    that is None.
+    A subclass has `law(x)` and `draw(u, ...)`; numbers have `levels` values, evenly spaced from 0 to 1, or any value where that
+    is None.
     """
 
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 1e-3}
@@ -50,7 +50,7 @@ class Autoregressive(Model):
         Raises:
             DataError: the examples are not of the model's shape, or their values are not among its levels.
         """
-        self.check_values(x)
+        self.check_values(x, given)
         return self.law(x, given)
 
     def law(self, x: Tensor, given: Any = None) -> Distribution:
@@ -74,7 +74,7 @@ class Autoregressive(Model):
         Raises:
             DataError: as of `conditionals`.
         """
-        self.check_values(x)
+        self.check_values(x, given)
         return self._log_prob(x, given)
 
     def _log_prob(self, x: Tensor, given: Any) -> Tensor:
@@ -126,7 +126,7 @@ class Autoregressive(Model):
             )
         keep = mask.expand(x.shape)
         x = torch.where(keep, x, 0)
-        self.check_values(x)
+        self.check_values(x, given)
         return self._drawn(len(x), x, keep, given)
 
     def _drawn(self, n: int, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
@@ -154,9 +154,9 @@ class Autoregressive(Model):
         return torch.randint(self.levels, (n, *self.shape), device=self.like.device).to(self.like.dtype) / (self.levels - 1)
 
     def check_batch(self, batch: Batch) -> None:
-        self.check_values(self._parts(batch)[0])
+        self.check_values(*self._parts(batch))
 
-    def check_values(self, x: Tensor) -> None:
+    def check_values(self, x: Tensor, given: Any = None) -> None:  # noqa: ARG002, for conditional models
         """Refuse examples that the model gives no probability; not while a compiler traces, which cannot look at values.
 
         Raises:
@@ -204,7 +204,7 @@ def level_law(logits: Tensor) -> Distribution:
 
 
 def draw_level(logits: Tensor, u: Tensor) -> Tensor:
-    """Levels in [0, 1] from logits `(..., 1)` or `(..., levels)` and a uniform number each, `(...)`, by the inverse of the law."""
+    """Levels in [0, 1] by the inverse of their law, from logits `(..., 1)` or `(..., levels)` and a uniform number each."""
     if logits.shape[-1] == 1:
         return (u < logits.squeeze(-1).sigmoid()).to(u.dtype)
     below = logits.softmax(-1).cumsum(-1)[..., :-1] <= u[..., None]

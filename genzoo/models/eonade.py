@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +73,7 @@ class EoNADE(Autoregressive):
         self.weight = nn.Parameter(torch.empty(dims, hidden[0]).uniform_(-bound, bound))  # of the values that are known
         self.flag_weight = nn.Parameter(torch.empty(dims, hidden[0]).uniform_(-bound, bound))  # of which they are
         self.bias = nn.Parameter(torch.zeros(hidden[0]))
-        self.deep = nn.ModuleList(nn.Linear(*sizes) for sizes in zip(hidden, hidden[1:], strict=False))
+        self.deep = nn.ModuleList(nn.Linear(*sizes) for sizes in pairwise(hidden))
         self.out_weight = nn.Parameter(torch.empty(dims, hidden[-1]).uniform_(-1, 1) / math.sqrt(hidden[-1]))
         self.out_bias = nn.Parameter(torch.zeros(dims))
 
@@ -89,7 +90,7 @@ class EoNADE(Autoregressive):
         a = torch.addmm(torch.addmm(self.bias, x * known, self.weight), known, self.flag_weight)
         return torch.addmm(self.out_bias, self.features(a), self.out_weight.T)
 
-    def loss(self, batch: Tensor) -> Mapping[str, Tensor]:
+    def loss(self, batch: Any) -> Mapping[str, Tensor]:
         """The unbiased estimate of the mean over all orders, one mask an example, in nats an example and bits a number."""
         x = batch.flatten(1)
         batch_size, dims = x.shape

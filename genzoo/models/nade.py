@@ -84,8 +84,8 @@ class NADE(Recursion):
     \[ p(x) = \prod_d p(x_{o_d} \mid x_{o_{<d}}), \qquad p(x_{o_d} = 1 \mid x_{o_{<d}}) = \sigma(V_d h_d + b_d), \qquad
        h_d = \sigma\Big(c + \sum_{k < d} W_k x_{o_k}\Big) \]
 
-    Both a likelihood and a sample cost \( O(DH) \) an example. The gradient needs memory for \( O(\sqrt D) \) hidden layers instead
-    of D: see `genzoo.blocks.nade`.
+    Both a likelihood and a sample cost \( O(DH) \) an example. The gradient needs memory for \( O(\sqrt D) \) hidden layers
+    instead of D: see `genzoo.blocks.nade`.
 
     Arguments:
         hidden: H, the number of hidden units.
@@ -135,8 +135,8 @@ class RNADE(Recursion):
     \[ p(x_d \mid x_{<d}) = \sum_k \alpha_{dk}\, N(x_d; \mu_{dk}, \sigma_{dk}^2), \qquad
        [\log \alpha_d, \mu_d, \log \sigma_d] = V_d h_d + b_d, \qquad h_d = \max(0, \rho_d a_d) \]
 
-    Densities of data that repeat values exactly, such as 8-bit images as they are, grow without bound: `sigma_min` is then all that
-    holds them. Dequantise such data.
+    Densities of data that repeat values exactly, such as 8-bit images as they are, grow without bound: `sigma_min` is then all
+    that holds them. Dequantise such data.
 
     Arguments:
         hidden: H, the number of hidden units.
@@ -184,17 +184,19 @@ class RNADE(Recursion):
         return self.mixture(self.outputs(x))
 
     def mixture(self, output: Tensor) -> MixtureSameFamily:
-        """The law of what a dimension gets, `(..., 3 * components)`; unlike the authors' code, with plain gradients for the means."""
+        """The law of what a dimension gets, `(..., 3 * components)`.
+
+        Its means have plain gradients; the authors' code multiplies them by sigma, which Adam's own scaling makes unnecessary.
+        """
         weights, means, sigmas = output.chunk(3, -1)
         parts = Normal(means, sigmas.exp() + self.sigma_min, validate_args=False)
         return MixtureSameFamily(Categorical(logits=weights, validate_args=False), parts, validate_args=False)
 
     def choose(self, output: Tensor, u: Tensor) -> Tensor:
-        law = self.mixture(output)
-        which = draw_level(law.mixture_distribution.logits, u[:, :1].squeeze(1)) if output.shape[-1] > 3 else u.new_zeros(len(u))
-        which = (which * (output.shape[-1] // 3 - 1)).round().long()[:, None]
-        tiny = torch.finfo(u.dtype).eps
-        mean, sigma = (t.gather(1, which).squeeze(1) for t in (law.component_distribution.mean, law.component_distribution.stddev))
+        law, tiny = self.mixture(output), torch.finfo(u.dtype).eps
+        weights, parts = law.mixture_distribution.probs, law.component_distribution
+        which = (weights.cumsum(1)[:, :-1] <= u[:, :1]).sum(1, keepdim=True)
+        mean, sigma = (each.gather(1, which).squeeze(1) for each in (parts.mean, parts.stddev))
         value = mean + sigma * torch.special.ndtri(u[:, 1].clamp(tiny, 1 - tiny))
         return value.clamp(0, 1) if is_image(self.shape) else value
 

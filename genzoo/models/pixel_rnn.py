@@ -10,6 +10,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from genzoo import memory
 from genzoo.blocks.masked import CausalConv, MaskedLinear, colour_groups
 from genzoo.blocks.pixel_layers import ConvLayer, DiagonalBiLSTM, PixelLayer, RowLSTM
 from genzoo.contract import Batch, Positive, is_image
@@ -27,8 +28,8 @@ class PixelRNN(Autoregressive):
        + \log p(B_{rc} \mid R_{rc}, G_{rc}, x_{<rc}) \]
 
     A masked convolution, layers of one kind with residual connections, and a head of two masked 1x1 convolutions; logits of two
-    levels, or a softmax over more. Each kind of layer sees another part of the past: the Diagonal BiLSTM nearly all of it, the Row
-    LSTM a triangle above the pixel, convolutions (the paper's PixelCNN) what their kernels reach.
+    levels, or a softmax over more. Each kind of layer sees another part of the past: the Diagonal BiLSTM nearly all of it, the
+    Row LSTM a triangle above the pixel, convolutions (the paper's PixelCNN) what their kernels reach.
 
     Arguments:
         layer: `"diagonal-bilstm"`, `"row-lstm"` or `"conv"`.
@@ -55,6 +56,7 @@ class PixelRNN(Autoregressive):
         (torch.Size([3, 1, 8, 8]), torch.Size([3]))
     """
 
+    _taps: Tensor
     # the paper: RMSProp, its rate found by hand for each data set; Adam finds the same likelihoods sooner
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 1e-3}
 
@@ -87,18 +89,22 @@ class PixelRNN(Autoregressive):
         )
         self.register_buffer("_taps", self.first.taps(height, width), persistent=False)
 
+    @property
+    def stack(self) -> list[PixelLayer]:
+        """The layers, from the data on."""
+        return list(self.layers)  # type: ignore[arg-type]
+
     def law(self, x: Tensor, given: Tensor | None = None) -> Distribution:
         colours, height, width = self.shape
-        y = self._labels(given, len(x))
         f = rearrange(self.first(2 * x - 1), "b f r c -> (r c) b f")
-        order = self.layers[0].order
-        f = self._stack(f if order is None else f.index_select(0, order), lambda i, f: self.layers[i](f, y), self.skips)
+        order, place = self.stack[0].order, self.stack[0].place
+        f = self._through(f if order is None else f.index_select(0, order), lambda i, f: self.stack[i](f, given), [*self.skips])
         logits = self.head(f)
-        if order is not None:
-            logits = logits.index_select(0, self.layers[0].fronts.place[:-1])  # type: ignore[union-attr]
+        if place is not None:
+            logits = logits.index_select(0, place)
         return level_law(rearrange(logits, "(r c) b (k l) -> b k r c l", r=height, c=width, k=colours))
 
-    def _stack(self, f: Tensor, layer: Callable[[int, Tensor], Tensor], skips: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
+    def _through(self, f: Tensor, layer: Callable[[int, Tensor], Tensor], skips: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
         """Features through all layers, `layer(i, f)` being what the i-th of them adds."""
         skipped: Tensor | None = None
         for i in range(len(self.layers)):
@@ -113,38 +119,42 @@ class PixelRNN(Autoregressive):
 
         A pixel's features depend on the row above as far to the right as the first convolution and the layers reach. So pixels
         with the same c + slope * r are independent of each other, if slope is one more than that. The Diagonal BiLSTM needs the
-        whole row above: there, each front is a pixel.
+        whole row above, so that there each front is a pixel.
         """
         _, height, width = self.shape
         pixels = torch.arange(height * width, device=self.like.device)
-        if isinstance(self.layers[0], DiagonalBiLSTM):
-            return list(pixels.split(1))
-        slope = 1 + max(self.first.half, *(layer.reach for layer in self.layers))
+        slope = 1 + max(self.first.reach, self.stack[0].reach)
         number = pixels % width + slope * (pixels // width)
         return list(pixels[number.argsort(stable=True)].split(torch.bincount(number)[number.unique()].tolist()))
 
     def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
         colours, height, width = self.shape
-        n, y, layers = len(u), self._labels(given, len(u)), list(self.layers)
-        first, head, caches = self.first.fixed(), [_fixed(part) for part in self.head], [layer.cache(n, y) for layer in layers]
+        n, layers = len(u), self.stack
+        self.check_labels(given, n)
+        first, head, caches = (
+            self.first.fixed(),
+            [_fixed(part) for part in self.head],
+            [layer.cache(n, given) for layer in layers],
+        )
         skips = [_fixed(part) for part in self.skips]
-        chance, known, kept = (None if t is None else rearrange(t, "b k r c -> (r c) b k") for t in (u, x, keep))
+        chance = rearrange(u, "b k r c -> (r c) b k")
+        known, kept = (t if t is None else rearrange(t, "b k r c -> (r c) b k") for t in (x, keep))
         drawn = u.new_full((height * width + 1, n, colours), 0.5)  # as the zeros outside are, before scaling
         fronts, done = self.fronts(), 0
         plan = zip(fronts, layers[0].spots(fronts), [self._taps[:, front] for front in fronts], strict=True)
         for front, spot, taps in track(plan, "drawing", total=len(fronts)):
             for colour in range(colours):  # a colour is told of those before it
                 f = first(2 * drawn.index_select(0, taps.flatten()).unflatten(0, taps.shape) - 1)
-                f = self._stack(f, lambda i, f, spot=spot: layers[i].at(f, spot, caches[i]), skips)
+                f = self._through(f, lambda i, f, spot=spot: layers[i].at(f, spot, caches[i]), skips)
                 for part in head:
                     f = part(f)
                 value = draw_level(f.unflatten(-1, (colours, -1))[:, :, colour], chance[front, :, colour])
-                if kept is not None:
+                if known is not None and kept is not None:
                     value = torch.where(kept[front, :, colour], known[front, :, colour], value)
                 drawn[front, :, colour] = value
             done += len(front)
             if done % width == 0:
-                layers[0].finish_row(layers, caches)
+                layers[0].finish_row(caches)
         return rearrange(drawn[:-1], "(r c) b k -> b k r c", r=height).contiguous()
 
     def example(self, n: int) -> Batch:
@@ -153,22 +163,50 @@ class PixelRNN(Autoregressive):
             return x
         return {"x": x, "y": torch.randint(self.classes, (n,), device=self.like.device)}  # type: ignore[dict-item]
 
-    def _labels(self, y: Tensor | None, n: int) -> Tensor | None:
-        """Labels that are fit, or None for a model without.
+    def check_values(self, x: Tensor, given: Tensor | None = None) -> None:
+        super().check_values(x)
+        self.check_labels(given, len(x))
+
+    def check_labels(self, y: Tensor | None, n: int) -> None:
+        """Refuse labels that are none.
 
         Raises:
             DataError: there are none where they are needed, or some where they are not, or some are not labels.
         """
         if not self.classes:
             if y is not None:
-                raise DataError("this PixelRNN takes no labels; give it classes = 10, say, or leave them out")
-            return None
+                raise DataError("this PixelRNN takes no labels; build it with classes = 10, say, or leave them out")
+            return
         if y is None or y.dtype.is_floating_point or y.shape != (n,):
             found = "nothing" if y is None else f"{y.dtype} of shape {tuple(y.shape)}"
             raise DataError(f"this PixelRNN is given {found}; it needs integer labels of shape ({n},), 0 to {self.classes - 1}")
-        if not torch.compiler.is_compiling() and not bool(((0 <= y) & (y < self.classes)).all()):
-            raise DataError(f"labels span {int(y.min())} to {int(y.max())}, where classes = {self.classes} has 0 to {self.classes - 1}")
-        return y
+        if not torch.compiler.is_compiling() and not bool(((y >= 0) & (y < self.classes)).all()):
+            raise DataError(
+                f"labels span {int(y.min())} to {int(y.max())}, where classes = {self.classes} has 0 to {self.classes - 1}"
+            )
+
+    def check_batch(self, batch: Batch) -> None:
+        """Also estimates what training keeps in memory.
+
+        Raises:
+            DataError: values or labels are not fit.
+            SettingError: it would not fit.
+        """
+        super().check_batch(batch)
+        needed, left = self.memory(self.batch_size(batch)), memory.free(self.like.device)
+        if left is not None and needed > left:
+            size = "x".join(map(str, self.shape))
+            raise SettingError(
+                f"training on {self.batch_size(batch)} images of {size} at a time needs about {memory.words(needed)}, "
+                f"and {memory.words(left)} are free; lower train.batch_size, raise train.accumulate, or take a smaller model"
+            )
+
+    def memory(self, batch: int) -> int:
+        """Bytes that a training step keeps for so many examples, by counting tensors: an estimate."""
+        _, height, width = self.shape
+        head = sum(4 * len(part.mask) for part in self.head if isinstance(part, MaskedLinear))
+        kept = sum(layer.kept_floats for layer in self.stack) + 4 * self.stack[0].hidden * (1 + len(self.skips)) + head
+        return batch * height * width * kept * self.like.element_size()
 
 
 def _fixed(part: nn.Module) -> Callable[[Tensor], Tensor]:

@@ -1,6 +1,6 @@
 """Two laws on binary vectors with closed forms: the floors that every other likelihood should beat.
 
-A law on n bits in general has 2^n - 1 parameters. With independent bits it has n; where each bit depends on the one before, 2n - 1.
+A law on n bits in general has 2^n - 1 parameters. With independent bits it has n; where each depends on the one before, 2n - 1.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ class Independent(_Pixels):
 
 
 class Markov(_Pixels):
-    r"""Each bit given the one before it in raster order, \( p(x) = p(x_1) \prod_{d > 1} p(x_d \mid x_{d-1}) \): 2n - 1 parameters.
+    r"""Each bit given the one before it in raster order: 2n - 1 parameters.
+
+    \[ p(x) = p(x_1) \prod_{d > 1} p(x_d \mid x_{d-1}) \]
 
     `fit` sets them in closed form, as frequencies of ones after a zero and after a one.
 

@@ -1,0 +1,165 @@
+"""The commands that draw from a trained model: sample, complete, reconstruct, interpolate, arithmetic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genzoo.errors import SettingError
+from genzoo.shell import Count, Device, RunName, Seed, able, held_out, load, write
+
+
+def sample(
+    run: RunName,
+    n: Count = 64,
+    out: Annotated[Path, typer.Option("-o", "--out", help="A .png picture or a .npy array.")] = Path("samples.png"),
+    seed: Seed = 0,
+    truncation: Annotated[
+        float | None, typer.Option(help="Keep codes within so many standard deviations: typical samples, less varied.")
+    ] = None,
+    device: Device = "cpu",
+) -> None:
+    """Draw samples from a trained model."""
+    import inspect
+
+    import torch
+
+    from genzoo.progress import shown
+
+    model = load(run, device)
+    torch.manual_seed(seed)
+    settings: dict[str, Any] = {"given": held_out(run, model, n, model.given)} if model.given else {}
+    if truncation is not None:
+        if "truncation" not in inspect.signature(model.sample).parameters:
+            raise SettingError(f"{type(model).__name__} cannot truncate its samples; leave out --truncation")
+        settings["truncation"] = truncation
+    with shown():
+        samples = model.sample(n, **settings)
+    write(samples, out)
+
+
+def complete(
+    run: RunName,
+    n: Count = 8,
+    rows: Annotated[int | None, typer.Option(min=0, help="Rows of pixels that are kept, from the top; half by default.")] = None,
+    times: Annotated[int, typer.Option(min=1, help="How many completions of each.")] = 6,
+    out: Annotated[Path, typer.Option("-o", "--out", help="A .png picture or a .npy array of the completions.")] = Path(
+        "completions.png"
+    ),
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Complete held-out images of which the lower part is hidden: what is seen, completions, the original."""
+    import torch
+    from einops import rearrange, repeat
+
+    from genzoo.contract import is_image
+    from genzoo.progress import shown
+
+    model = able(load(run, device), "complete")
+    if not is_image(model.shape):
+        raise SettingError(f"{type(model).__name__} of shape {model.shape} draws no images, so there are no rows to keep")
+    height = model.shape[1]
+    kept = height // 2 if rows is None else rows
+    if kept >= height:
+        raise SettingError(f"--rows {kept}: images have {height} rows, so nothing would be left to complete")
+    x = held_out(run, model, n, ("x",))
+    given = held_out(run, model, n, model.given) if model.given else None
+    mask = (torch.arange(height, device=x.device) < kept)[:, None].expand(model.shape)
+    torch.manual_seed(seed)
+    many, labels = (t if t is None else repeat(t, "n ... -> (n k) ...", k=times) for t in (x, given))
+    with shown():
+        drawn = model.complete(many, mask, labels)
+    seen = torch.where(mask, x, 0.5)  # what is hidden is shown grey
+    lines = torch.cat([seen[:, None], drawn.unflatten(0, (n, times)), x[:, None]], 1)
+    write(drawn, out, columns=times + 2, shown=rearrange(lines, "n k ... -> (n k) ..."))
+
+
+def reconstruct(
+    run: RunName,
+    n: Count = 32,
+    out: Annotated[Path, typer.Option("-o", "--out", help="A .png picture or a .npy array.")] = Path("reconstructions.png"),
+    device: Device = "cpu",
+) -> None:
+    """Reconstruct held-out data: each image beside its reconstruction."""
+    import torch
+    from einops import rearrange
+
+    model = able(load(run, device), "reconstruct")
+    x = held_out(run, model, n, ("x",))
+    with torch.no_grad():
+        pairs = torch.stack([x, model.reconstruct(x)], dim=1)
+    write(rearrange(pairs, "n two ... -> (n two) ..."), out, columns=8 if x.dim() == 4 else None)
+
+
+def interpolate(
+    run: RunName,
+    n: Count = 8,
+    out: Annotated[Path, typer.Option("-o", "--out", help="A .png picture or a .npy array.")] = Path("interpolation.png"),
+    steps: Annotated[int, typer.Option(min=2, help="Images a row.")] = 10,
+    path: Annotated[str, typer.Option(help="slerp, linear, or auto: slerp where the prior is spherical.")] = "auto",
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Walk between codes: of held-out data where the model encodes, else of its prior."""
+    import torch
+
+    from genzoo import codes
+
+    model = able(load(run, device), "decode")
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        if hasattr(model, "encode"):
+            ends = model.encode(held_out(run, model, 2 * n, ("x",)))
+        else:
+            ends = able(model, "prior").prior.sample(2 * n)
+    start, end = ends.chunk(2)
+    walks = codes.interpolate(model, start, end, steps, path)  # type: ignore[arg-type]  # it refuses other words by name
+    write(walks.flatten(0, 1), out, columns=steps)
+
+
+def arithmetic(
+    run: RunName,
+    a: Annotated[str, typer.Option("-a", metavar="PLACES", help="Samples with what is to be kept and what is to go.")],
+    b: Annotated[str, typer.Option("-b", metavar="PLACES", help="Samples with what is to go.")],
+    c: Annotated[str, typer.Option("-c", metavar="PLACES", help="Samples with what is to come.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many samples the sheet holds.")] = 64,
+    out: Annotated[Path, typer.Option("-o", "--out", help="A .png picture or a .npy array.")] = Path("arithmetic.png"),
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Add and subtract codes, a - b + c, each the mean of some samples'.
+
+    PLACES, such as 1,2,3, are those of samples on the sheet that `genzoo sample` draws with the same -n and --seed: from 1, row
+    by row.
+    """
+    import torch
+
+    from genzoo import codes
+    from genzoo.pictures import equation
+
+    model = able(able(load(run, device), "decode"), "prior")
+    places = [_places(option, text, n) for option, text in (("-a", a), ("-b", b), ("-c", c))]
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        z = model.prior.sample(n)  # the first that `sample` draws too
+        terms = [z[chosen] for chosen in places]
+        found = codes.arithmetic(model, *terms)
+        columns = [model.decode(torch.cat([term, term.mean(dim=0, keepdim=True)])) for term in terms]
+    write(found, out, columns=9, shown=equation(columns, found) if found.dim() == 4 else None)
+
+
+def _places(option: str, text: str, n: int) -> list[int]:
+    """`"1,2,3"` -> indices into the `n` samples of a sheet."""
+    try:
+        places = [int(word) for word in text.split(",")]
+    except ValueError:
+        raise SettingError(f"{option} {text}: expected places on the sheet of samples, as in 1,2,3") from None
+    if outside := [place for place in places if not 1 <= place <= n]:
+        raise SettingError(f"{option} {text}: there is no place {outside[0]} on a sheet of {n} samples; they are 1 to {n}")
+    return [place - 1 for place in places]
+
+
+COMMANDS = (sample, complete, reconstruct, interpolate, arithmetic)
