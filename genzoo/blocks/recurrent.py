@@ -189,7 +189,7 @@ def _backward(
 
 @_forward.register_fake
 def _(z: Tensor, _weight: Tensor, h0: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
-    directions, pixels, batch, _ = z.shape
+    directions, pixels, batch = z.shape[:3]
     h = z.new_empty(directions, pixels + 1, batch, h0.shape[-1])
     return h, torch.empty_like(h), torch.empty_like(z, memory_format=torch.contiguous_format)
 
