@@ -33,4 +33,4 @@ def words(count: float) -> str:
         >>> words(3 * 2**30)
         '3.0 GiB'
     """
-    return f"{count / 2**30:,.1f} GiB"
+    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"

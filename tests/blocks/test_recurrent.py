@@ -1,0 +1,92 @@
+"""The LSTM over fronts against a plain loop over pixels with torch's own gates, and against torch's LSTM cell."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from genzoo.blocks import recurrent
+from genzoo.blocks.recurrent import Fronts, cell, diagonals, neighbour, rows, scan
+
+
+def plain(z: Tensor, weight: Tensor, h0: Tensor, c0: Tensor, at: dict[tuple[int, int], int], offsets, carry) -> Tensor:
+    """Pixel by pixel, on coordinates: `at` says where in z a pixel (r, c) stands."""
+    directions, _, batch, hidden = *z.shape[:3], h0.shape[-1]
+    h: dict[tuple[int, int], Tensor] = {}
+    c: dict[tuple[int, int], Tensor] = {}
+    outside = [start[:, None].expand(directions, batch, hidden) for start in (h0, c0)]
+    for r, column in sorted(at):
+        before = [(r + down, column + right) for down, right in offsets]
+        told = torch.cat([h.get(pixel, outside[0]) for pixel in before], -1)
+        gates = z[:, at[r, column]] + torch.einsum("dbi,dio->dbo", told, weight)
+        i, f, o, g = gates.chunk(4, -1)
+        c[r, column] = f.sigmoid() * c.get(before[carry], outside[1]) + i.sigmoid() * (g / 2).tanh()
+        h[r, column] = o.sigmoid() * c[r, column].tanh()
+    ordered = [h[pixel] for pixel, _ in sorted(at.items(), key=lambda item: item[1])]
+    return torch.stack([*ordered, outside[0]], 1)
+
+
+CASES = {
+    "diagonals": (lambda h, w: diagonals(h, w), lambda r, c: r + c, [(-1, 0), (0, -1)], 1, 2),
+    "rows": (lambda h, w: rows(h, w, 3), lambda r, c: r, [(-1, -1), (-1, 0), (-1, 1)], 1, 1),
+}
+
+
+def tensors(fronts: Fronts, directions: int, taps: int, hidden: int = 3, batch: int = 2) -> list[Tensor]:
+    pixels = fronts.height * fronts.width
+    sizes = [(directions, pixels, batch, 4 * hidden), (directions, taps * hidden, 4 * hidden), *[(directions, hidden)] * 2]
+    return [torch.randn(size, dtype=torch.float64).requires_grad_() for size in sizes]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("size", [(4, 6), (6, 3), (1, 5), (5, 1), (1, 1)], ids=str)
+def test_it_equals_the_plain_loop(case, size):
+    make, front, offsets, carry, directions = CASES[case]
+    fronts = make(*size)
+    given = tensors(fronts, directions, len(offsets))
+    pixels = sorted(((r, c) for r in range(size[0]) for c in range(size[1])), key=lambda pixel: (front(*pixel), pixel))
+    at = {pixel: place for place, pixel in enumerate(pixels)}
+    ours, expected = scan(*given, fronts), plain(*given, at, offsets, carry)
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-13)
+    towards = torch.randn_like(ours)
+    for mine, theirs in zip(
+        torch.autograd.grad(ours, given, towards), torch.autograd.grad(expected, given, towards), strict=True
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_are_those_of_finite_differences(case):
+    make, _, offsets, _, directions = CASES[case]
+    fronts = make(2, 3)
+    assert torch.autograd.gradcheck(lambda *t: scan(*t, fronts), tensors(fronts, directions, len(offsets), hidden=2, batch=1))
+
+
+def test_a_cell_is_torchs_own_with_the_candidate_halved():
+    hidden, lstm = 5, nn.LSTMCell(3, 5).double()
+    x, h, c = torch.randn(4, 3), torch.randn(4, hidden), torch.randn(4, hidden)
+    x, h, c = (t.double() for t in (x, h, c))
+    z = x @ lstm.weight_ih.T + lstm.bias_ih + h @ lstm.weight_hh.T + lstm.bias_hh  # torch's order: i, f, g, o
+    i, f, g, o = z.detach().chunk(4, -1)
+    found = cell(torch.cat([i, f, o, 2 * g], -1), c)
+    for ours, theirs in zip(found, lstm(x, (h, c)), strict=True):
+        torch.testing.assert_close(ours, theirs.detach())
+    many = [t.repeat(400, 1) for t in (torch.cat([i, f, o, 2 * g], -1), c)]  # so many that tanh is made of a sigmoid
+    for ours, theirs in zip(cell(*many), found, strict=True):
+        torch.testing.assert_close(ours[-4:], theirs)
+
+
+def test_neighbours_and_fronts():
+    assert neighbour(2, 3, 0, -1).tolist() == [6, 0, 1, 6, 3, 4]
+    assert neighbour(2, 3, -1, 1).tolist() == [6, 6, 6, 1, 2, 6]
+    fronts = diagonals(2, 3)
+    assert fronts.sizes == [1, 2, 2, 1]
+    assert fronts.order.tolist() == [0, 1, 3, 2, 4, 5]
+    assert sorted(fronts.place.tolist()) == list(range(7))
+    assert rows(3, 2, 3).sizes == [2, 2, 2]
+    assert repr(fronts) == "Fronts(2 x 3 in 4 fronts)"
+
+
+def test_its_schemas_are_what_torch_expects():
+    fronts = diagonals(2, 3)
+    given = tensors(fronts, 2, 2)
+    torch.library.opcheck(recurrent._forward, (*given, fronts.before, fronts.after, fronts.sizes, fronts.carry))

@@ -1,0 +1,93 @@
+"""What a PixelRNN may see, worked out with sets alone: which inputs can reach which output, by the paper's description.
+
+Nothing here calls genzoo: maps of features are boolean arrays, (H, W, groups, C * H * W), true where a group of features at a
+pixel can depend on an input. Layers are those of the paper; the order of colours is red, green, blue.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+
+def _masked_conv(below: np.ndarray, taps: Iterable[tuple[int, int]], strict: bool) -> np.ndarray:
+    """A convolution that sees earlier pixels whole, and of its own the groups before each (and it too, unless strict)."""
+    height, width, groups, _ = below.shape
+    out = np.zeros_like(below)
+    for r, c, group in np.ndindex(height, width, groups):
+        for down, right in taps:
+            if not (0 <= r + down < height and 0 <= c + right < width):
+                continue
+            seen = below[r + down, c + right]
+            if (down, right) == (0, 0):
+                seen = seen[: group + (0 if strict else 1)]
+            out[r, c, group] |= seen.any(axis=0)
+    return out
+
+
+def _square(kernel: int) -> list[tuple[int, int]]:
+    """The taps of a square kernel at or before its centre in raster order."""
+    half = kernel // 2
+    taps = [(down, right) for down in range(-half, half + 1) for right in range(-half, half + 1)]
+    return [tap for tap in taps if tap <= (0, 0)]
+
+
+def _everything(states: np.ndarray, r: int, c: int) -> np.ndarray:
+    """All that any group at a pixel depends on; nothing outside the image."""
+    height, width, _, inputs = states.shape
+    return states[r, c].any(axis=0) if 0 <= r < height and 0 <= c < width else np.zeros(inputs, bool)
+
+
+def _row_lstm(below: np.ndarray) -> np.ndarray:
+    """Along the row a masked convolution of 3, over the row above an unmasked one."""
+    gates = _masked_conv(below, [(0, -1), (0, 0)], strict=False)
+    states = np.zeros_like(below)
+    for r, c, group in np.ndindex(below.shape[:3]):
+        states[r, c, group] = gates[r, c, group]
+        for right in (-1, 0, 1):
+            states[r, c, group] |= _everything(states, r - 1, c + right)
+    return states
+
+
+def _diagonal(below: np.ndarray) -> np.ndarray:
+    """One direction: a masked 1x1 convolution of the input, and all groups of the states above and to the left."""
+    gates = _masked_conv(below, [(0, 0)], strict=False)
+    states = np.zeros_like(below)
+    for r, c, group in np.ndindex(below.shape[:3]):
+        states[r, c, group] = gates[r, c, group] | _everything(states, r - 1, c) | _everything(states, r, c - 1)
+    return states
+
+
+def _diagonal_bilstm(below: np.ndarray) -> np.ndarray:
+    """The direction from the right works on the mirrored image, and its map moves down by a row."""
+    states, mirrored = _diagonal(below), _diagonal(below[:, ::-1])[:, ::-1]
+    # the groups of the two are added one by one
+    states[1:] |= mirrored[:-1]
+    return states
+
+
+def _conv(below: np.ndarray) -> np.ndarray:
+    return _masked_conv(below, _square(3), strict=False)
+
+
+LAYERS = {"row-lstm": _row_lstm, "diagonal-bilstm": _diagonal_bilstm, "conv": _conv}
+
+
+def support(layer: str, depth: int, shape: tuple[int, int, int], kernel: int = 7) -> np.ndarray:
+    """Which inputs each logit depends on, `(C * H * W, C * H * W)`, rows and columns in the order (c, h, w)."""
+    colours, height, width = shape
+    inputs = np.zeros((height, width, colours, colours * height * width), bool)
+    for r, c, group in np.ndindex(height, width, colours):
+        inputs[r, c, group, (group * height + r) * width + c] = True
+    features = _masked_conv(inputs, _square(kernel), strict=True)
+    for _ in range(depth):
+        added = _masked_conv(LAYERS[layer](features), [(0, 0)], strict=False)  # the 1x1 convolution after the layer
+        features = features | added  # the residual
+    out = _masked_conv(features, [(0, 0)], strict=False)  # the head, twice or once alike
+    return out.transpose(2, 0, 1, 3).reshape(colours * height * width, -1)
+
+
+def past(shape: tuple[int, int, int]) -> np.ndarray:
+    """Every pair of an output and an input that comes before it: by pixel in raster order, then by colour."""
+    colours, height, width = shape
+    number = np.arange(height * width * colours).reshape(height, width, colours).transpose(2, 0, 1).ravel()
+    return number[:, None] > number[None, :]

@@ -1,0 +1,336 @@
+"""PixelRNN against oracles that are not its code: dataflow on sets, enumeration, naive sampling, hand-written conditionals."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import genzoo
+from genzoo.blocks.pixel_layers import ConvLayer, DiagonalBiLSTM, RowLSTM
+from genzoo.errors import DataError, SettingError
+from genzoo.models.pixel_rnn import PixelRNN
+from tests.dataflow import past, support
+
+LAYERS = ("diagonal-bilstm", "row-lstm", "conv")
+
+
+def wide(layer: str, shape: tuple[int, ...], scale: float = 0.5, **settings) -> PixelRNN:
+    """A model in float64 whose weights are far from their small start, so that nothing hides."""
+    model = PixelRNN(layer, shape=shape, **{"hidden": 6, "depth": 2, "head": 8, **settings}).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, scale)
+    return model
+
+
+def logits_of(model: PixelRNN, x: Tensor, given: Tensor | None = None) -> Tensor:
+    """Logits `(batch, C * H * W, levels or 1)`."""
+    law = model.law(x, given)
+    return law.logits.reshape(len(x), math.prod(model.shape), -1)
+
+
+def jacobian_support(model: PixelRNN, draws: int) -> np.ndarray:
+    """Where the logits' Jacobian by the image is not 0, over several images: dead ReLUs hide a path in some of them."""
+    size = math.prod(model.shape)
+    found = np.zeros((size, size), bool)
+    for _ in range(draws):
+        x = torch.rand(1, *model.shape, dtype=torch.float64)
+        jacobian = torch.autograd.functional.jacobian(lambda x: logits_of(model, x)[0].sum(-1), x, vectorize=True)
+        found |= (jacobian.reshape(size, size) != 0).numpy()
+    return found
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize(
+    ("shape", "settings"),
+    [
+        ((1, 4, 10), {"depth": 1}),
+        ((1, 6, 5), {"depth": 2, "skip": True}),
+        ((1, 3, 11), {"depth": 3, "kernel": 3, "residual": False}),
+        ((3, 3, 9), {"depth": 1, "hidden": 20}),
+        ((3, 4, 3), {"depth": 2, "hidden": 11, "levels": 4}),
+    ],
+    ids=str,
+)
+def test_it_sees_all_that_it_may_and_nothing_else(layer, shape, settings):
+    model = wide(layer, shape, 0.3, **{"hidden": 12, "head": 47, **settings})
+    # a layer's own pixel is part of what it adds, so that a residual or a skip opens no further path
+    expected = support(layer, settings["depth"], shape, settings.get("kernel", 7))
+    found = jacobian_support(model, draws=16)
+    assert not (found & ~past(shape)).any(), "a leak"
+    assert (found == expected).all(), f"{(expected & ~found).sum()} pairs unseen, {(found & ~expected).sum()} too many"
+
+
+def test_the_papers_blind_spot():
+    """The Diagonal BiLSTM misses the last colour of the last pixel of the row above, unless the first convolution reaches it."""
+    shape = (1, 3, 11)
+    missing = past(shape) & ~support("diagonal-bilstm", 2, shape)
+    pairs = {(int(i) // 11, int(i) % 11, int(j) // 11, int(j) % 11) for i, j in zip(*missing.nonzero(), strict=True)}
+    assert pairs == {(r, c, r - 1, 10) for r in (1, 2) for c in range(7)}
+
+
+def test_what_the_row_lstm_sees_of_the_past():
+    """Rows above in a triangle that grows by a column a row, and 3 + depth pixels of its own row."""
+    found = support("row-lstm", 2, (1, 5, 13)).reshape(5, 13, 5, 13)[4, 6]
+    assert found[4].nonzero()[0].tolist() == [1, 2, 3, 4, 5]
+    for back in (1, 2, 3):
+        assert found[4 - back].nonzero()[0].max() == min(12, 6 + back + 2)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_examples_of_a_batch_know_nothing_of_each_other(layer):
+    model = wide(layer, (1, 4, 5))
+    x = torch.rand(3, 1, 4, 5, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(logits_of(model, x)[1].sum(), x)
+    assert gradient[1].abs().sum() > 0
+    assert gradient[[0, 2]].abs().sum() == 0
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("scale", [0.1, 0.7])
+@pytest.mark.parametrize(("shape", "levels"), [((1, 3, 4), 2), ((3, 2, 2), 2), ((1, 2, 2), 5), ((3, 1, 1), 16)], ids=str)
+def test_probabilities_of_all_images_sum_to_one(layer, shape, levels, scale):
+    model = wide(layer, shape, scale, levels=levels)
+    size = math.prod(shape)
+    every = torch.tensor(list(itertools.product(range(levels), repeat=size)), dtype=torch.float64) / (levels - 1)
+    total = sum(model.log_prob(part.view(-1, *shape)).exp().sum().item() for part in every.detach().split(2048))
+    assert abs(total - 1) < 1e-10
+
+
+def naive(model: PixelRNN, u: Tensor, given: Tensor | None = None) -> Tensor:
+    """One whole forward pass for every number; ones and levels by the inverse of the law, written anew."""
+    x = torch.full_like(u, 0.123)  # what is not drawn yet must not matter
+    for r, c, k in itertools.product(range(model.shape[1]), range(model.shape[2]), range(model.shape[0])):
+        with torch.no_grad():
+            law = model.law(x, given)
+        if model.levels == 2:
+            x[:, k, r, c] = (u[:, k, r, c] < law.probs[:, k, r, c]).to(u.dtype)
+        else:
+            edges = law.probs[:, k, r, c].cumsum(-1)
+            x[:, k, r, c] = (edges <= u[:, k, r, c, None]).sum(-1).clamp(max=model.levels - 1).double() / (model.levels - 1)
+    return x
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize(
+    ("shape", "settings"),
+    [
+        ((1, 4, 10), {}),
+        ((1, 9, 3), {"depth": 3, "skip": True}),
+        ((3, 4, 6), {"hidden": 5, "levels": 4, "classes": 3}),
+        ((3, 3, 9), {"residual": False, "kernel": 5}),
+        ((1, 5, 1), {"kernel": 1}),
+        ((1, 1, 6), {"kernel": 9}),
+    ],
+    ids=str,
+)
+def test_samples_equal_the_naive_samplers_bit_for_bit(layer, shape, settings):
+    model = wide(layer, shape, 0.3, **settings)
+    u = torch.rand(5, *shape, dtype=torch.float64)
+    y = torch.arange(5) % 3 if model.classes else None
+    fast, slow = model.draw(u, None, None, y).detach(), naive(model, u, y)
+    assert torch.equal(fast, slow)
+    assert 0.02 < fast.mean() < 0.98, "constant images would show little"
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_pixels_are_drawn_together_only_where_none_sees_another(layer):
+    shape = (1, 5, 12)
+    model = PixelRNN(layer, hidden=4, depth=2, shape=shape)
+    seen = support(layer, 2, shape)
+    done: set[int] = set()
+    for front in model.fronts():
+        for pixel in front.tolist():
+            assert set(seen[pixel].nonzero()[0].tolist()) <= done
+        done |= set(front.tolist())
+    assert len(done) == 60
+    assert len(model.fronts()) == (60 if layer == "diagonal-bilstm" else 12 + 4 * 4)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_the_likelihood_is_that_of_its_own_samples(layer):
+    """Mean -log p over samples is the entropy, which enumeration gives; a law and a sampler that disagree would not meet."""
+    model = wide(layer, (1, 3, 3), 0.8)
+    every = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 9).view(-1, 1, 3, 3)
+    log_prob = model.log_prob(every).detach()
+    entropy = -(log_prob.exp() * log_prob).sum()
+    spread = (log_prob.exp() * (log_prob + entropy).square()).sum().sqrt()
+    samples = model.sample(20_000)
+    assert abs(-model.score_samples(samples).mean() - entropy) < 4 * spread / math.sqrt(20_000)
+    frequency = samples.mean(0).flatten()
+    torch.testing.assert_close(frequency, (log_prob.exp()[:, None] * every.flatten(1)).sum(0), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_conditionals_multiply_to_the_likelihood(layer):
+    model = wide(layer, (3, 2, 3), levels=3)
+    x = model.sample(4)
+    law = model.conditionals(x)
+    assert law.probs.shape == (4, 3, 2, 3, 3)
+    torch.testing.assert_close(law.probs.sum(-1), torch.ones(4, 3, 2, 3, dtype=torch.float64))
+    chosen = law.probs.gather(-1, (x * 2).round().long()[..., None]).log().sum((1, 2, 3, 4))
+    torch.testing.assert_close(model.log_prob(x), chosen)
+    torch.testing.assert_close(model.bits_per_dim(x), -chosen / (18 * math.log(2)))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_masks_hold_whatever_weights_are_loaded(layer):
+    """Masks are no part of the state, and no weights can open a leak."""
+    shape = (3, 3, 5)
+    model, dense = wide(layer, shape), wide(layer, shape)
+    assert not [name for name in dense.state_dict() if "mask" in name]
+    with torch.no_grad():
+        for parameter in dense.parameters():
+            parameter.fill_(1.0).add_(torch.rand_like(parameter))
+    model.load_state_dict(dense.state_dict())
+    assert not (jacobian_support(model, draws=2) & ~past(shape)).any()
+    x = torch.rand(2, *shape, dtype=torch.float64)
+    model.law(x).logits.sum().backward()
+    for name, parameter in model.named_parameters():
+        for mask in [m for key, m in model.named_buffers() if key == name.replace("weight", "mask")]:
+            held = mask.expand_as(parameter) if mask.dim() == parameter.dim() else mask.expand(parameter.shape)
+            assert parameter.grad[held == 0].abs().sum() == 0, name
+
+
+def test_groups_of_colours_are_the_same_in_every_gate():
+    """Red's features may see red alone in each of the four gates, though 5 features do not divide by 3 colours."""
+    layer = DiagonalBiLSTM(5, 3, 2, 2)
+    groups = [0, 0, 1, 1, 2]
+    inputs = [0, 0, 0, 0, 1, 1, 1, 2, 2, 2]
+    expected = torch.tensor([[float(out >= told) for _ in range(4) for out in groups] for told in inputs])
+    assert torch.equal(layer.mask, expected)
+
+
+@pytest.mark.parametrize(("kind", "layer"), [("row-lstm", RowLSTM), ("conv", ConvLayer)])
+def test_logits_move_with_the_image_away_from_its_edges(kind, layer):
+    model = wide(kind, (1, 9, 23), depth=1)
+    assert isinstance(model.layers[0], layer)
+    x = torch.full((1, 1, 9, 23), 0.5, dtype=torch.float64)
+    x[..., 8:10] = torch.rand(1, 1, 9, 2, dtype=torch.float64)
+    logits, moved = (logits_of(model, each).view(9, 23) for each in (x, x.roll(3, -1)))
+    torch.testing.assert_close(moved[:3, 9:16], logits[:3, 6:13], rtol=1e-12, atol=1e-12)
+
+
+def test_the_direction_from_the_right_is_the_left_one_mirrored():
+    """With equal weights, the right map at row r + 1 is the left map of the mirrored image at row r, mirrored."""
+    layer = DiagonalBiLSTM(4, 1, 5, 6).double()
+    with torch.no_grad():
+        for parameter in (layer.weight, layer.bias, layer.state_weight, layer.h0, layer.c0):
+            parameter[1] = parameter[0].normal_()
+    f = torch.randn(5, 6, 2, 8, dtype=torch.float64)
+
+    def states(f: Tensor) -> tuple[Tensor, Tensor]:
+        from genzoo.blocks.recurrent import scan
+
+        x = layer.inputs(f.flatten(0, 1).index_select(0, layer.order))
+        z = x.flatten(1, 2) @ (layer.weight * layer.mask) + layer.bias
+        both = scan(z.unflatten(1, x.shape[1:3]), layer.state_weight, layer.h0, layer.c0, layer.fronts)
+        left = both[0, :-1].index_select(0, layer.place).unflatten(0, (5, 6))
+        right = both[1].index_select(0, layer.above).index_select(0, layer.place).unflatten(0, (5, 6))
+        return left, right
+
+    left_of_mirrored, _ = states(f.flip(1))
+    _, right = states(f)
+    torch.testing.assert_close(right[1:], left_of_mirrored.flip(1)[:-1])
+    torch.testing.assert_close(right[0], layer.h0[1].expand_as(right[0]))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_completion_keeps_what_is_kept_and_draws_the_rest_from_its_law(layer):
+    """Given the upper rows, frequencies of the lower ones are those of the enumerated conditional law."""
+    model = wide(layer, (1, 3, 3), 0.8)
+    x = torch.tensor([0, 1, 1, 1, 0, 0, 1, 1, 1], dtype=torch.float64).view(1, 1, 3, 3)
+    mask = torch.arange(3)[:, None].expand(1, 3, 3) < 2
+    lower = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 3)
+    every = x.expand(8, 1, 3, 3).clone()
+    every[:, 0, 2] = lower
+    weights = model.log_prob(every).softmax(0)
+    drawn = model.complete(x.expand(20_000, 1, 3, 3), mask)
+    assert torch.equal(drawn[:, :, :2], x[:, :, :2].expand(20_000, 1, 2, 3))
+    found = torch.stack([(drawn[:, 0, 2] == row).all(1).double().mean() for row in lower])
+    torch.testing.assert_close(found, weights.detach(), atol=0.02, rtol=0)
+
+
+def test_labels_change_the_law_and_are_checked():
+    model = wide("row-lstm", (1, 3, 4), classes=3)
+    assert model.inputs == ("x", "y")
+    x, y = model.sample(2, torch.tensor([0, 2])), torch.tensor([0, 1])
+    assert not torch.equal(model.log_prob(x, y), model.log_prob(x, y + 1))
+    for bad, words in ((None, "nothing"), (torch.tensor([0.0, 1.0]), "float32"), (torch.tensor([0]), "shape"), (y + 2, "0 to 2")):
+        with pytest.raises(DataError, match=words):
+            model.log_prob(x, bad)
+    with pytest.raises(DataError, match="takes no labels"):
+        wide("row-lstm", (1, 3, 4)).log_prob(x, y)
+    run = genzoo.fit({"name": "pixel-rnn", "classes": 10, "hidden": 4, "depth": 1, "levels": 17}, "digits", steps=2, batch_size=8)
+    assert run.model.sample(2, torch.tensor([3, 4])).shape == (2, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"shape": (2, 8, 8)}, r"C = 1 or 3"),
+        ({"shape": (8,)}, r"C = 1 or 3"),
+        ({"shape": (3, 8, 8), "hidden": 2}, "a feature for each of the 3 colours"),
+        ({"levels": 1}, "levels = 1"),
+        ({"levels": 257}, "levels = 257"),
+        ({"kernel": 4}, "kernel = 4"),
+        ({"classes": -1}, "classes = -1"),
+        ({"layer": "row"}, "row-lstm"),
+    ],
+)
+def test_settings_that_make_no_model_are_named(settings, words):
+    with pytest.raises(SettingError, match=words):
+        PixelRNN(**settings)
+
+
+def test_values_that_are_no_levels_are_named():
+    model = PixelRNN(hidden=3, depth=1, levels=5, shape=(1, 2, 2))
+    model.log_prob(torch.tensor([0, 0.25, 0.5, 1]).view(1, 1, 2, 2))
+    for bad in (0.3, 1.25, -0.25, math.nan):
+        with pytest.raises(DataError, match="levels that the data have"):
+            model.log_prob(torch.full((1, 1, 2, 2), bad))
+    with pytest.raises(DataError, match="takes"):
+        model.log_prob(torch.zeros(1, 1, 2, 3))
+    with pytest.raises(DataError, match="levels"):
+        genzoo.fit({"name": "pixel-rnn", "levels": 256}, "digits", steps=1)
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr("genzoo.memory.free", lambda device: 2**21)
+    table = {"name": "pixel-rnn", "levels": 17, "shape": (1, 8, 8)}
+    with pytest.raises(SettingError, match=r"64 images of 1x8x8 at a time needs about [\d.]+ MiB, and 2 MiB are free"):
+        genzoo.fit(table, "digits", tmp_path / "run", steps=1, batch_size=64)
+    assert not (tmp_path / "run").exists()
+    genzoo.fit(table, "digits", tmp_path / "run", steps=1, batch_size=64, accumulate=64)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("settings", [{}, {"levels": 64, "depth": 3, "head": 48, "shape": (3, 9, 8)}], ids=str)
+def test_the_estimate_of_memory_is_near_what_autograd_keeps(layer, settings):
+    model = PixelRNN(layer, **{"shape": (1, 12, 12), **settings})
+    own = {parameter.data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(t: Tensor) -> Tensor:
+        kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes() if t.is_floating_point() else 0
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        loss = model.loss(model.example(16))["loss"]
+    assert loss.requires_grad
+    counted = sum(size for place, size in kept.items() if place not in own)
+    assert 0.6 < model.memory(16) / counted < 2
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_few_steps_on_digits_beat_independent_pixels(layer):
+    data = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")
+    train, test = (data.prepare(torch.as_tensor(split["x"])) for split in (data.train, data.test))
+    floor = genzoo.load("independent", shape=(1, 8, 8)).fit(train).score_samples(test).mean()
+    run = genzoo.fit(
+        {"name": "pixel-rnn", "layer": layer, "depth": 1}, data, steps=120, batch_size=32, players={"model": {"lr": 0.01}}
+    )
+    assert run.model.score_samples(test).mean() > floor + 3
