@@ -1,0 +1,119 @@
+"""EoNADE: the loss against all orders, the law against enumeration, completion against the conditional law."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+import genzoo
+from genzoo.errors import SettingError
+from genzoo.models.eonade import EoNADE
+
+
+def wide(**settings) -> EoNADE:
+    model = EoNADE(**{"hidden": (6, 5), "orderings": 3, **settings}).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.8)
+    return model
+
+
+def every(dims: int) -> Tensor:
+    return torch.tensor(list(itertools.product([0.0, 1.0], repeat=dims)), dtype=torch.float64)
+
+
+def network(model: EoNADE, x: Tensor, known: Tensor) -> Tensor:
+    """The network as the paper draws it: one matrix on values and flags side by side, then the deeper layers."""
+    h = torch.relu(torch.cat([x * known, known], 1) @ torch.cat([model.weight, model.flag_weight]) + model.bias)
+    for layer in model.deep:
+        h = torch.relu(h @ layer.weight.T + layer.bias)
+    return h @ model.out_weight.T + model.out_bias
+
+
+def along(model: EoNADE, x: Tensor, order) -> Tensor:
+    """log p(x | order), one whole pass of the network for every dimension."""
+    total, known = torch.zeros(len(x), dtype=torch.float64), torch.zeros_like(x)
+    for i in order:
+        p = network(model, x, known)[:, i].sigmoid()
+        total = total + (x[:, i] * p + (1 - x[:, i]) * (1 - p)).log()
+        known = known.clone()
+        known[:, i] = 1
+    return total
+
+
+@pytest.mark.parametrize("hidden", [(6,), (6, 5), (4, 5, 3)])
+def test_the_law_is_the_mean_over_its_orders(hidden):
+    model = wide(hidden=hidden, shape=(5,))
+    x = every(5)
+    expected = torch.stack([along(model, x, order.tolist()).exp() for order in model.orders]).mean(0)
+    torch.testing.assert_close(model.log_prob(x).exp(), expected, rtol=1e-10, atol=0)
+    assert abs(model.log_prob(x).exp().sum().item() - 1) < 1e-10
+
+
+@pytest.mark.parametrize("dims", [3, 4])
+def test_the_loss_is_unbiased_for_the_mean_over_all_orders(dims):
+    """Its expectation, by enumeration of sizes and masks, equals the mean over all D! orders; and the loss comes to it."""
+    model, x = wide(shape=(dims,)), every(dims)[3:4]
+    orders = list(itertools.permutations(range(dims)))
+    expected = -torch.stack([along(model, x, order) for order in orders]).mean()
+    enumerated = torch.zeros((), dtype=torch.float64)
+    for size in range(dims):
+        masks = [m for m in itertools.product([0.0, 1.0], repeat=dims) if sum(m) == size]
+        for mask in torch.tensor(masks, dtype=torch.float64)[:, None]:
+            p = network(model, x, mask).sigmoid()
+            nats = -(x * p + (1 - x) * (1 - p)).log()
+            enumerated += (nats * (1 - mask)).sum() * dims / (dims - size) / len(masks) / dims
+    torch.testing.assert_close(enumerated, expected)
+    with torch.no_grad():
+        losses = torch.stack([model.loss(x.expand(4000, dims))["loss"] for _ in range(20)])
+    assert abs(losses.mean() - expected) < 4 * losses.std() / math.sqrt(20) + 1e-3
+
+
+def test_conditionals_are_those_of_one_order():
+    model, x = wide(shape=(4,)), every(4)[6:9]
+    for j, order in enumerate(model.orders):
+        found = model.law(x, ordering=j).log_prob(x).sum(1)
+        torch.testing.assert_close(found, along(model, x, order.tolist()))
+
+
+def test_frequencies_of_samples_are_the_probabilities():
+    model = wide(shape=(3,))
+    expected = model.log_prob(every(3)).exp().detach()
+    x = model.sample(40_000)
+    found = torch.stack([(x == row).all(1).double().mean() for row in every(3)])
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.01)
+
+
+def test_completion_conditions_on_all_that_is_kept():
+    """One number is missing, so its law does not depend on an order: the network with everything else known."""
+    model = wide(shape=(5,))
+    x = torch.tensor([[1.0, 0.0, 1.0, 1.0, 0.0]], dtype=torch.float64)
+    for missing in (0, 2, 4):
+        kept = torch.arange(5) != missing
+        p = network(model, x, kept[None].double())[0, missing].sigmoid()
+        drawn = model.complete(x.expand(20_000, 5), kept)
+        assert torch.equal(drawn[:, kept], x[:, kept].expand(20_000, 4))
+        assert abs(drawn[:, missing].mean() - p) < 0.015
+
+
+def test_masks_may_differ_from_example_to_example():
+    model = wide(shape=(4,))
+    x, mask = every(4)[[5, 10]], torch.tensor([[True, True, True, False], [False, True, False, True]])
+    assert torch.equal(model.complete(x, mask)[mask], x[mask])
+
+
+def test_more_orders_are_no_worse_on_average():
+    """Averaging probabilities over orders beats the mean log-likelihood of single ones, by Jensen's inequality."""
+    data = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")
+    run = genzoo.fit({"name": "eonade", "hidden": (64,), "orderings": 4}, data, steps=400, batch_size=50)
+    x = data.prepare(torch.as_tensor(data.test["x"]))[:100]
+    with torch.no_grad():
+        single = torch.stack([run.model.law(x, ordering=j).log_prob(x).flatten(1).sum(1) for j in range(4)])
+    assert run.model.score_samples(x).mean() > single.mean()
+
+
+def test_a_network_without_a_hidden_layer_is_refused():
+    with pytest.raises(SettingError, match="needs a hidden layer"):
+        EoNADE(hidden=())

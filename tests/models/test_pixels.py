@@ -1,0 +1,101 @@
+"""The two closed-form laws: their parameters, their fits by counting, and their samples."""
+
+import itertools
+
+import pytest
+import torch
+
+import genzoo
+from genzoo.errors import DataError
+from genzoo.models.pixels import Independent, Markov
+
+
+def bits() -> torch.Tensor:
+    data = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")
+    return data.prepare(torch.as_tensor(data.train["x"]))[:, :, :3, :4]
+
+
+def every(dims: int) -> torch.Tensor:
+    return torch.tensor(list(itertools.product([0.0, 1.0], repeat=dims)))
+
+
+@pytest.mark.parametrize(("kind", "number"), [(Independent, 12), (Markov, 23)])
+def test_how_many_parameters_there_are(kind, number):
+    """n and 2n - 1 where a law without structure has 2^n - 1."""
+    assert sum(parameter.numel() for parameter in kind(shape=(1, 3, 4)).parameters()) == number
+
+
+def test_independent_is_fitted_by_frequencies():
+    x = bits()
+    model = Independent(shape=x.shape[1:]).double().fit(x)
+    frequency = (x.double().sum(0) + 0.5) / (len(x) + 1)
+    expected = torch.where(x > 0.5, frequency, 1 - frequency).log().flatten(1).sum(1)
+    torch.testing.assert_close(model.log_prob(x.double()), expected)
+
+
+def test_markov_is_fitted_by_counting_pairs():
+    x = bits()
+    flat = x.flatten(1).int().tolist()
+    model = Markov(shape=x.shape[1:]).double().fit(x)
+    total = 0.0
+    for row in flat[:20]:
+        for d, bit in enumerate(row):
+            before = row[d - 1] if d else 0
+            there = [other for other in flat if not d or other[d - 1] == before]
+            ones = (sum(other[d] for other in there) + 0.5) / (len(there) + 1)
+            total += torch.tensor(ones if bit else 1 - ones).log().item()
+    assert abs(model.log_prob(x[:20].double()).sum().item() - total) < 1e-3
+
+
+@pytest.mark.parametrize("kind", [Independent, Markov])
+def test_no_gradient_is_left_at_the_fit(kind):
+    """Without smoothing, counting gives the maximum of the likelihood."""
+    x = torch.randint(2, (200, 6)).double()
+    model = kind(shape=(6,)).double().fit(x, smoothing=0)
+    model.loss(x)["loss"].backward()
+    for parameter in model.parameters():
+        assert parameter.grad.abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("kind", [Independent, Markov])
+def test_probabilities_sum_to_one_and_samples_follow_them(kind):
+    model = kind(shape=(4,))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_()
+    expected = model.log_prob(every(4)).exp().detach()
+    assert abs(expected.sum() - 1) < 1e-6
+    x = model.sample(40_000)
+    found = torch.stack([(x == row).all(1).float().mean() for row in every(4)])
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.01)
+
+
+def test_completion_follows_the_chain_from_what_is_kept():
+    model = Markov(shape=(3,))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 2)
+    x, keep = torch.tensor([[0.0, 1.0, 0.0]]), torch.tensor([False, True, False])
+    drawn = model.complete(x.expand(20_000, 3), keep)
+    assert (drawn[:, 1] == 1).all()
+    assert abs(drawn[:, 2].mean() - model.after_one[1].sigmoid()) < 0.015
+    assert abs(drawn[:, 0].mean() - model.after_zero[0].sigmoid()) < 0.015
+
+
+def test_bits_that_are_always_or_never_there_keep_a_finite_likelihood():
+    x = torch.tensor([[0.0, 1.0], [0.0, 1.0]])
+    for kind in (Independent, Markov):
+        for smoothing in (0, 0.5):
+            model = kind(shape=(2,)).fit(x, smoothing=smoothing)
+            assert model.log_prob(1 - x).isfinite().all()
+            assert (model.log_prob(x) > -1).all()
+
+
+@pytest.mark.parametrize("kind", [Independent, Markov])
+def test_training_comes_to_the_same(kind):
+    x = bits()
+    closed = kind(shape=x.shape[1:]).fit(x)
+    run = genzoo.fit(kind(shape=x.shape[1:]), x, steps=400, batch_size=1500, schedule="cosine", progress=False)
+    assert abs(run.model.log_prob(x).mean() - closed.log_prob(x).mean()) < 0.05
+    with pytest.raises(DataError, match="binarize"):
+        closed.fit(x * 0.5)
