@@ -68,7 +68,7 @@ def check_sample(subject: Subject) -> None:
     model = subject()
     for n, training in ((3, True), (1, False)):
         model.train(training)
-        x = model.sample(n, _given(model, model.example(n)))
+        x = model.sample(n, model.unpack(model.example(n))[1])
         _check_data(model, x, n, f"sample({n})")
         _demand(not x.requires_grad, "samples carry gradients: decorate sample with torch.no_grad()")
         _demand(model.training == training, "sample changes the module's mode")
@@ -240,6 +240,26 @@ def check_log_prob_bound(subject: Subject) -> None:
     _check_log_probs(subject().eval(), "log_prob_bound", samples=3)
 
 
+def check_conditionals(subject: Subject) -> None:
+    """`conditionals(x)` has a law for each number of an example."""
+    model: Any = subject().eval()
+    for n in (1, _N):
+        shape, expected = model.conditionals(*_arguments(model, n)).batch_shape, (n, *model.shape)
+        _demand(shape == expected, f"conditionals(x) has batch shape {tuple(shape)}, not {expected}")
+
+
+def check_complete(subject: Subject) -> None:
+    """`complete(x, mask)` is data like x, equal to it where the mask is True."""
+    model: Any = subject().eval()
+    for n in (1, _N):
+        x, *given = _arguments(model, n)
+        mask = torch.rand(model.shape, device=x.device) < 0.5
+        found = model.complete(x, mask, *given)
+        _check_data(model, found, n, "complete(x, mask)")
+        _demand(torch.equal(found[:, mask], x[:, mask]), "complete(x, mask) changes what is kept")
+        _demand(not found.requires_grad, "completions carry gradients")
+
+
 def check_encode(subject: Subject) -> None:
     """`encode(x)` is a finite tensor with one row an example."""
     model: Any = subject().eval()
@@ -290,14 +310,6 @@ def _columns(batch: Batch) -> dict[str, Tensor]:
     return {"x": batch} if isinstance(batch, Tensor) else dict(batch)
 
 
-def _given(model: Model, batch: Batch) -> Any:
-    """What `sample` needs, taken from a batch."""
-    if not model.given or isinstance(batch, Tensor):
-        return batch if model.given else None
-    columns = {name: batch[name] for name in model.given}
-    return columns if len(columns) > 1 else columns[model.given[0]]
-
-
 def _loss(player: Player, batch: Batch) -> Tensor:
     """A player's loss, after a look at what it reports."""
     report = player.loss(batch)
@@ -314,7 +326,7 @@ def _outputs(model: Model) -> dict[str, Tensor]:
     """Every loss on a made-up batch, with all that it reports, and samples, from one seed."""
     torch.manual_seed(0)
     batch = model.example(_N)
-    found = {f"sample({_N})": model.sample(_N, _given(model, batch))}
+    found = {f"sample({_N})": model.sample(_N, model.unpack(batch)[1])}
     for player in model.players():
         found |= {f"{key!r} of {player.name!r}": value for key, value in player.loss(batch).items()}
     for name, value in found.items():
@@ -335,9 +347,15 @@ def _check_data(model: Model, x: Any, n: int, what: str) -> None:
         _demand(low >= 0 and high <= 1, f"{what} spans {low:g} to {high:g}; images are in [0, 1]")
 
 
+def _arguments(model: Model, n: int) -> tuple[Any, ...]:
+    """Made-up examples and, for a conditional model, what they are given."""
+    x, given = model.unpack(model.example(n))
+    return (x,) if given is None else (x, given)
+
+
 def _check_log_probs(model: Model, name: str, **settings: int) -> None:
     for n in (1, _N):
-        values = getattr(model, name)(model.example(n), **settings)
+        values = getattr(model, name)(*_arguments(model, n), **settings)
         shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         _demand(shape == (n,), f"{name}(x) is {shape} for {n} examples, not {(n,)}")
         _demand(not values.isnan().any(), f"{name}(x) is not a number")
@@ -351,6 +369,8 @@ CAPABILITIES = {
     "log_prob": check_log_prob,
     "elbo": check_elbo,
     "log_prob_bound": check_log_prob_bound,
+    "conditionals": check_conditionals,
+    "complete": check_complete,
     "encode": check_encode,
     "posterior": check_posterior,
     "decode": check_decode,

@@ -162,6 +162,13 @@ class Model(Configurable):
         """How many examples a batch holds."""
         return len(batch if isinstance(batch, Tensor) else next(iter(batch.values())))
 
+    def unpack(self, batch: Batch) -> tuple[Any, Any]:
+        """The examples of a batch, and what they are `given`, or None: each a tensor for one column, a mapping for several."""
+        if isinstance(batch, Tensor):
+            return (None, batch) if self.given else (batch, None)
+        names = [name for name in self.inputs if name not in self.given]
+        return _columns(batch, names), _columns(batch, self.given)
+
     def example(self, n: int) -> Batch:
         """A valid batch of `n` made-up examples on the model's device, for the conformance suite."""
         return torch.rand(n, *self.shape, device=self.like.device, dtype=self.like.dtype)
@@ -176,6 +183,11 @@ class Model(Configurable):
         """A tensor with the model's device and floating dtype."""
         tensors: Iterable[Tensor] = (*self.parameters(), *self.buffers())
         return next((t for t in tensors if t.is_floating_point()), torch.zeros(()))
+
+
+def _columns(batch: Mapping[str, Tensor], names: Sequence[str]) -> Any:
+    found = {name: batch[name] for name in names}
+    return found if len(found) > 1 else next(iter(found.values()), None)
 
 
 class Encoder(Configurable):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from genzoo import cli
 from genzoo.registry import registries
+from genzoo.train.run import RunFolder
 from tests.toys import Bigrams
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -187,6 +188,54 @@ def test_samples_repeat_by_seed(genzoo_, run_folder, tmp_path):
     a, b, c = (np.load(tmp_path / f"{name}.npy") for name in "abc")
     assert np.array_equal(a, b)
     assert not np.array_equal(a, c)
+
+
+@pytest.fixture(scope="module")
+def explicit_run(tmp_path_factory):
+    """A small explicit model of labelled digits."""
+    import genzoo
+
+    path = tmp_path_factory.mktemp("explicit") / "run"
+    table = {"name": "pixel-rnn", "layer": "row-lstm", "hidden": 4, "depth": 1, "classes": 10}
+    genzoo.fit(table, {"name": "digits", "binarize": "threshold"}, path, steps=5, batch_size=8, samples=5)
+    return path
+
+
+def test_completions_keep_the_rows_that_are_seen(genzoo_, explicit_run, tmp_path):
+    code, text = genzoo_("complete", explicit_run, "-n", 3, "--rows", 5, "--times", 2, "-o", tmp_path / "c.npy")
+    assert code == 0, text
+    drawn = np.load(tmp_path / "c.npy").reshape(3, 2, 8, 8)
+    held_out = RunFolder(explicit_run).dataset()
+    x = (held_out.test["x"][:3, 0] > 8).astype(float)
+    assert np.array_equal(drawn[:, :, :5], np.broadcast_to(x[:, None, :5], (3, 2, 5, 8)))
+    assert not np.array_equal(drawn[:, 0, 5:], drawn[:, 1, 5:])
+    genzoo_("complete", explicit_run, "-n", 3, "--rows", 5, "--times", 2, "-o", tmp_path / "c.png")
+    picture = np.asarray(Image.open(tmp_path / "c.png")) / 255
+    tile = picture.shape[1] // 4  # what is seen, two completions, the original
+    assert picture.shape[0] == 3 * tile
+    pixels = picture.reshape(3, tile, 4, tile)[:, 1 : tile - 1 : (tile - 2) // 8, :, 1 : tile - 1 : (tile - 2) // 8]
+    assert np.array_equal(pixels[:, :, 3], x)
+    assert np.array_equal(pixels[:, :5, 0], x[:, :5])
+    np.testing.assert_allclose(pixels[:, 5:, 0], 0.5, atol=0.01)
+    assert np.array_equal(pixels[:, :, 1:3].transpose(0, 2, 1, 3), drawn)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("complete {e} --rows 8", "--rows 8: images have 8 rows, so nothing would be left to complete"),
+        ("complete {v}", "VAE has no complete; it can sample, encode"),
+        ("complete {e} -n 400", "297 held-out examples"),
+        ("complete nade", "not a run folder"),
+        ("complete rnade", "draws no images"),
+        ("sample {e} --truncation 1", "cannot truncate"),
+    ],
+)
+def test_what_cannot_be_completed_is_named(genzoo_, explicit_run, run_folder, tmp_path, monkeypatch, command, words):
+    monkeypatch.chdir(tmp_path)
+    code, text = genzoo_(*command.format(e=explicit_run, v=run_folder).split())
+    assert (code, words in text, len(text.strip().splitlines())) == (2, True, 1), text
+    assert not list(tmp_path.rglob("*"))
 
 
 def test_interpolation_turns_unless_told_otherwise(genzoo_, run_folder, tmp_path):

@@ -18,6 +18,7 @@ CHECKS = {
     for name, checks in {
         "translator": model_checks(Translator),
         "bigrams": model_checks(Bigrams, shapes=[(5, 4)]),
+        "labelled": model_checks("pixel-rnn", shapes=[(3, 4, 5)], classes=3, levels=4, hidden=5, depth=1, layer="row-lstm"),
         # what other test files register are no models of ours, whichever file is read first
         **{name: model_checks(name) for name in genzoo.available("models") if not name.startswith("test-")},
     }.items()

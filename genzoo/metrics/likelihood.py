@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from genzoo.contract import Positive
+from genzoo.contract import Batch, Metric, Positive
 from genzoo.metrics.one_input import OneInput
 
 
@@ -47,14 +47,15 @@ class Likelihood(OneInput):
         self.levels = levels
 
     @torch.no_grad()
-    def __call__(self, model: Any, batches: Iterable[Tensor]) -> Mapping[str, float]:
+    def __call__(self, model: Any, batches: Iterable[Batch]) -> Mapping[str, float]:
         exact = hasattr(model, "log_prob")
         totals: dict[str, float] = {}
         rows, binary = 0, True
-        for x in batches:
-            rows += model.batch_size(x)
+        for batch in batches:
+            x, given = model.unpack(batch)
+            rows += model.batch_size(batch)
             binary = binary and bool(((x == 0) | (x == 1)).all())
-            for name, nats in self._measure(model, x, exact).items():
+            for name, nats in self._measure(model, x, exact, *(() if given is None else (given,))).items():
                 totals[name] = totals.get(name, 0.0) + nats.double().sum().item()
         means = {name: total / rows for name, total in totals.items()}
         discrete = getattr(model, "discrete", False)
@@ -67,10 +68,15 @@ class Likelihood(OneInput):
             means["bits_per_dim" if exact else "bits_per_dim_bound"] = bits
         return means
 
-    def _measure(self, model: Any, x: Tensor, exact: bool) -> dict[str, Tensor]:
+    def lacking(self, model: Any) -> list[str]:
+        """A model of several inputs will do where all but `x` are what it is given: then the law is conditional."""
+        conditional = tuple(model.inputs) == ("x", *getattr(model, "given", ()))
+        return Metric.lacking(self, model) if conditional else super().lacking(model)
+
+    def _measure(self, model: Any, x: Tensor, exact: bool, *given: Any) -> dict[str, Tensor]:
         if exact:
-            return {"log_prob": model.log_prob(x)}
-        bounds = {"elbo": model.elbo(x)}
+            return {"log_prob": model.log_prob(x, *given)}
+        bounds = {"elbo": model.elbo(x, *given)}
         if hasattr(model, "log_prob_bound"):
-            bounds["log_prob_bound"] = model.log_prob_bound(x, self.samples)
+            bounds["log_prob_bound"] = model.log_prob_bound(x, *given, samples=self.samples)
         return bounds

@@ -139,7 +139,7 @@ class Autoregressive(Model):
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """The mean negative log-likelihood, in nats an example; where values are discrete, also in bits a number."""
-        x, given = self._parts(batch)
+        x, given = self.unpack(batch)
         nats = -self._log_prob(x, given).mean()
         if not self.discrete:
             return {"loss": nats}
@@ -154,7 +154,7 @@ class Autoregressive(Model):
         return torch.randint(self.levels, (n, *self.shape), device=self.like.device).to(self.like.dtype) / (self.levels - 1)
 
     def check_batch(self, batch: Batch) -> None:
-        self.check_values(*self._parts(batch))
+        self.check_values(*self.unpack(batch))
 
     def check_values(self, x: Tensor, given: Any = None) -> None:  # noqa: ARG002, for conditional models
         """Refuse examples that the model gives no probability; not while a compiler traces, which cannot look at values.
@@ -183,13 +183,6 @@ class Autoregressive(Model):
                 f"x has {value:g}, which is not k / {self.levels - 1} for a level k of 0 to {self.levels - 1}; give "
                 f"{type(self).__name__} the levels that the data have, or bring the data to its {self.levels} levels"
             )
-
-    def _parts(self, batch: Batch) -> tuple[Tensor, Any]:
-        """The examples of a batch, and what they are given."""
-        if isinstance(batch, Tensor):
-            return batch, None
-        given = {name: batch[name] for name in self.given}
-        return batch["x"], given if len(given) > 1 else next(iter(given.values()), None)
 
     def _numbers(self, x: Tensor) -> Tensor:
         """Values as their law knows them: the numbers of levels, unless there are but 0 and 1."""

@@ -8,7 +8,7 @@ from genzoo.build import build
 
 
 def model(**methods):
-    return SimpleNamespace(**{"shape": (1, 2, 3), "inputs": ("x",), "batch_size": len, **methods})
+    return SimpleNamespace(**{"shape": (1, 2, 3), "inputs": ("x",), "batch_size": len, "unpack": lambda x: (x, None), **methods})
 
 
 def test_mean_over_examples_not_over_batches():
@@ -64,3 +64,25 @@ def test_either_likelihood_or_bound_is_needed():
     lacking = build("likelihood", "metrics").lacking
     assert lacking(model(log_prob=None)) == lacking(model(elbo=None)) == []
     assert lacking(model()) == ["log_prob|elbo"]
+
+
+def test_a_model_of_levels_counts_bits_without_those_of_the_levels():
+    """Uniform over 17 levels: log2(17) bits a number, and nothing is added for levels that are in the law already."""
+    model = build({"name": "pixel-rnn", "levels": 17, "layer": "conv", "hidden": 2, "depth": 1}, shape=(1, 2, 3))
+    with torch.no_grad():
+        model.head[-1].weight.zero_()
+        model.head[-1].bias.zero_()
+    x = torch.randint(17, (3, 1, 2, 3)) / 16
+    values = build({"name": "likelihood", "levels": 256}, "metrics")(model, [x])
+    assert values == {"log_prob": pytest.approx(-6 * math.log(17)), "bits_per_dim": pytest.approx(math.log2(17))}
+
+
+def test_a_conditional_law_is_measured_given_its_labels():
+    model = build({"name": "pixel-rnn", "layer": "conv", "hidden": 2, "depth": 1, "classes": 3}, shape=(1, 2, 3))
+    with torch.no_grad():
+        model.layers[0].label.weight.normal_()
+    measure = build("likelihood", "metrics")
+    assert measure.lacking(model) == []
+    x, y = torch.randint(2, (4, 1, 2, 3)).float(), torch.tensor([0, 1, 2, 0])
+    expected = model.log_prob(x, y).mean().item()
+    assert measure(model, [{"x": x[:3], "y": y[:3]}, {"x": x[3:], "y": y[3:]}])["log_prob"] == pytest.approx(expected)

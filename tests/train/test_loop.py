@@ -286,6 +286,22 @@ def test_wrong_settings_are_named(settings, words):
         genzoo.fit("test-mean", DATA, **settings)
 
 
+def test_a_model_looks_at_one_microbatch_before_anything_is_written(tmp_path):
+    seen = []
+
+    class Wary(Mean):
+        def check_batch(self, batch):
+            seen.append(len(batch))
+            if batch.max() > 1:
+                raise DataError("more than 1")
+
+    genzoo.fit(Wary(), DATA, steps=3, batch_size=8, accumulate=2)
+    assert seen == [4]
+    with pytest.raises(DataError, match="more than 1"):
+        genzoo.fit(Wary(), 2 + DATA, tmp_path / "run", steps=3, batch_size=8)
+    assert not (tmp_path / "run").exists()
+
+
 def test_data_that_do_not_fit_are_named():
     with pytest.raises(DataError, match="batch"):
         genzoo.fit("test-mean", DATA, steps=1, batch_size=41)
