@@ -1,11 +1,12 @@
 """Images a second and step times of every built-in model on a GPU: eager, in bfloat16, channels last, compiled, as a CUDA graph.
 
 Each variant but the last is `genzoo.fit` on data that live on the device. The CUDA graph is a whole round of the game, captured
-by hand on static buffers: what the same round costs where nothing is launched from Python. A variant that fails is reported by
-its error's first line.
+by hand on static buffers: what the same round costs where nothing is launched from Python. Explicit models, which draw one number
+after the other, are also timed as they sample: eager, and with the whole draw as one CUDA graph. A variant that fails is reported
+by its error's first line.
 
 Run it as `python benchmarks/gpu.py`. On a machine without a GPU, `--device cpu --steps 5` goes through everything but the CUDA
-graph; that has been checked as a plain round on a CPU only, its capture not at all.
+graphs; these have been checked as a plain round and a plain draw on a CPU only, their capture not at all.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -31,6 +32,7 @@ from train_overhead import device_name
 import genzoo
 from genzoo.contract import Batch, Model, Player
 from genzoo.dataset import is_image
+from genzoo.ranks import uniform
 from genzoo.registry import registry
 from genzoo.train.players import make_optimizer
 
@@ -39,10 +41,14 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "vae": {"encoder": _CONV, "decoder": _CONV},
     "wae-mmd": {"encoder": _CONV, "decoder": _CONV},
     "wae-gan": {"encoder": _CONV, "decoder": _CONV},
+    "rnade": {"hidden": 500},
+    "pixel-rnn": {"hidden": 64, "head": 64},
     "wgan-gp": {"generator": {**_CONV, "norm": "batch"}, "critic": {**_CONV, "norm": "layer"}},
 }
 """What a model is built with, where its defaults give a GPU little to do."""
-ROWS, INTERVALS = 12_800, 4
+LAYERS: Mapping[str, tuple[str, ...]] = {"pixel-rnn": ("diagonal-bilstm", "row-lstm", "conv")}
+"""Layers that sample in ways of their own."""
+ROWS, INTERVALS, DRAWS = 12_800, 4, 64
 Speed = dict[str, Any]
 
 
@@ -60,16 +66,21 @@ def built_in() -> list[str]:
     return [name for name, claims in sorted(registry("models").sources().items()) if claims[0].distribution == "genzoo"]
 
 
-def build(name: str, shape: tuple[int, ...]) -> Model:
+def build(name: str, shape: tuple[int, ...], **settings: Any) -> Model:
     torch.manual_seed(0)
-    return genzoo.build({"name": name, **SETTINGS.get(name, {})}, shape=shape)
+    return genzoo.build({"name": name, **SETTINGS.get(name, {}), **settings}, shape=shape)
 
 
 def columns(model: Model) -> dict[str, Tensor]:
     """Made-up rows of what a model reads; images as levels, as data sets keep them."""
-    batch = model.example(ROWS)
+    batch, top = model.example(ROWS), levels(model) - 1
     found = {model.inputs[0]: batch} if isinstance(batch, Tensor) else dict(batch)
-    return {name: (x * 255).round().byte() if x.is_floating_point() and is_image(x.shape[1:]) else x for name, x in found.items()}
+    return {name: (x * top).round().byte() if x.is_floating_point() and is_image(x.shape[1:]) else x for name, x in found.items()}
+
+
+def levels(model: Model) -> int:
+    """How many values a stored number has: those that the model gives a probability, or all of a byte's."""
+    return getattr(model, "levels", None) or 256
 
 
 def by_fit(
@@ -84,7 +95,7 @@ def by_fit(
 ) -> Speed:
     """The speed of `fit`; the first interval of the log, in which a compiler works, is left out."""
     model = build(name, shape).to(memory_format=layout)
-    data = kind(columns(model))
+    data = kind(columns(model), levels=levels(model))
     run = genzoo.fit(model, data, device=device, batch_size=batch, steps=INTERVALS * steps, log=steps, progress=False, **settings)
     marks = [line["seconds"] for line in run.history]
     rates = [line["images_per_second"] for line in run.history[1:]]
@@ -97,17 +108,9 @@ def by_graph(name: str, shape: tuple[int, ...], device: str, batch: int, steps: 
     if not device.startswith("cuda"):
         return None
     model = build(name, shape)
-    data = genzoo.Dataset({key: x.to(device) for key, x in columns(model).items()})
+    data = genzoo.Dataset({key: x.to(device) for key, x in columns(model).items()}, levels=levels(model))
     play, buffers = game(model.to(device).train(), data, batch)
-    side = torch.cuda.Stream()  # what libraries set up at a first call must not be captured
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            play()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        play()
+    graph = captured(play)
     times = []
     for _ in range(INTERVALS):
         torch.cuda.synchronize()
@@ -119,6 +122,20 @@ def by_graph(name: str, shape: tuple[int, ...], device: str, batch: int, steps: 
         times.append((time.perf_counter() - begin) / steps)
     step = statistics.median(times[1:])
     return {"images_per_second": len(buffers) * batch / step, "step_ms": 1e3 * step}
+
+
+def captured(play: Callable[[], object]) -> torch.cuda.CUDAGraph:
+    """What a function launches, as a CUDA graph; it must work in place, on tensors that stay where they are."""
+    side = torch.cuda.Stream()  # what libraries set up at a first call must not be captured
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            play()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        play()
+    return graph
 
 
 def game(model: Model, data: genzoo.Dataset, batch: int) -> tuple[Callable[[], None], list[dict[str, Tensor]]]:
@@ -161,6 +178,61 @@ def fill(buffers: list[dict[str, Tensor]], data: genzoo.Dataset) -> None:
             into.copy_(data.prepare(stored.index_select(0, rows)))
 
 
+def explicit(names: Sequence[str]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Those of the models that can complete an example, and so draw number by number: a label -> name and settings."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    for name in names:
+        if hasattr(registry("models").get(name), "complete"):
+            cases = {f"{name}, {layer}": (name, {"layer": layer}) for layer in LAYERS.get(name, ())}
+            found |= cases or {name: (name, {})}
+    return found
+
+
+def samples(name: str, shape: tuple[int, ...], device: str, **settings: Any) -> Speed:
+    """The speed of `sample`."""
+    model = build(name, shape, **settings).to(device).eval()
+    return drawing_speed(lambda: model.sample(DRAWS), device)
+
+
+def samples_by_graph(name: str, shape: tuple[int, ...], device: str, **settings: Any) -> Speed | None:
+    """The speed of a whole draw as one CUDA graph; None where there is no CUDA."""
+    if not device.startswith("cuda"):
+        return None
+    draw, u = drawing(build(name, shape, **settings).to(device).eval())
+    graph = captured(draw)
+
+    def play() -> None:
+        u.uniform_()
+        graph.replay()
+
+    return drawing_speed(play, device)
+
+
+def drawing(model: Any) -> tuple[Callable[[], Tensor], Tensor]:
+    """A draw from a static buffer of uniform numbers, and the buffer."""
+    u = uniform(DRAWS, *model.shape, *model.uniforms, like=model.like)
+
+    @torch.no_grad()
+    def draw() -> Tensor:
+        return model.draw(u, None, None, None)
+
+    return draw, u
+
+
+def drawing_speed(play: Callable[[], object], device: str) -> Speed:
+    """Samples a second; the first call, in which libraries are set up, is left out."""
+    times = []
+    for _ in range(INTERVALS):
+        begin = time.perf_counter()
+        play()
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - begin)
+    seconds = statistics.median(times[1:])
+    return {"samples_per_second": DRAWS / seconds, "draw_ms": 1e3 * seconds}
+
+
+DRAWINGS: Mapping[str, Callable[..., Speed | None]] = {"eager": samples, "CUDA graph": samples_by_graph}
 VARIANTS: Mapping[str, Callable[..., Speed | None]] = {
     "eager": by_fit,
     "bf16-mixed": partial(by_fit, precision="bf16-mixed"),
@@ -170,10 +242,10 @@ VARIANTS: Mapping[str, Callable[..., Speed | None]] = {
 }
 
 
-def attempt(variant: Callable[..., Speed | None], *arguments: Any) -> Speed | None:
+def attempt(variant: Callable[..., Speed | None], *arguments: Any, **settings: Any) -> Speed | None:
     """The speed of a variant, or the first line of the error that it fails with."""
     try:
-        return variant(*arguments)
+        return variant(*arguments, **settings)
     except Exception as error:
         return {"error": (str(error).strip() or type(error).__name__).splitlines()[0]}
     finally:  # the next one starts from nothing
@@ -189,7 +261,8 @@ def page(result: Mapping[str, Any]) -> str:
             return "-"
         if "error" in found:
             return "fails: " + found["error"].replace("|", "\\|")
-        return f"{found['images_per_second']:,.0f} ({found['step_ms']:.2f} ms)"
+        rate, ms = found.values()
+        return f"{rate:,.0f} ({ms:.2f} ms)"
 
     lines = [
         "# Images a second on a GPU",
@@ -205,6 +278,17 @@ def page(result: Mapping[str, Any]) -> str:
         "|---|" + "--:|" * len(VARIANTS),
         *(f"| {name} | " + " | ".join(map(cell, found.values())) + " |" for name, found in result["models"].items()),
     ]
+    if result["samples"]:
+        lines += [
+            "",
+            f"Samples a second of models that draw one number after the other, {DRAWS} at once, and in brackets the time of a",
+            f"draw; medians of {INTERVALS - 1} draws after one that warms up. The CUDA graph is the whole draw, from uniform",
+            "numbers in a static buffer.",
+            "",
+            "| model | " + " | ".join(DRAWINGS) + " |",
+            "|---|" + "--:|" * len(DRAWINGS),
+            *(f"| {label} | " + " | ".join(map(cell, found.values())) + " |" for label, found in result["samples"].items()),
+        ]
     changed = [f"- {name}: `{json.dumps(dict(SETTINGS[name]))}`" for name in result["models"] if name in SETTINGS]
     if changed:
         lines += ["", "Networks that are not the defaults:", "", *changed]
@@ -229,6 +313,12 @@ def main() -> None:
         for label, variant in VARIANTS.items():
             models[name][label] = attempt(variant, name, shape, options.device, options.batch, options.steps)
             print(name, label, models[name][label], flush=True)
+    drawn: dict[str, dict[str, Speed | None]] = {}
+    for label, (name, settings) in explicit(options.models).items():
+        drawn[label] = {}
+        for way, variant in DRAWINGS.items():
+            drawn[label][way] = attempt(variant, name, shape, options.device, **settings)
+            print(label, way, drawn[label][way], flush=True)
     result = {
         **machine(),
         "command": " ".join(["python benchmarks/gpu.py", *sys.argv[1:]]),
@@ -237,6 +327,7 @@ def main() -> None:
         "batch": options.batch,
         "steps": options.steps,
         "models": models,
+        "samples": drawn,
     }
     write(options.out, result, page(result))
 

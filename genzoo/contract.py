@@ -103,8 +103,9 @@ class Model(Configurable):
     """What can be trained and sampled: a constructor that takes `shape`, a `loss(batch)` and a `sample(n)`.
 
     Beyond that, capabilities are methods that a model has or has not: `log_prob(x)` (exact, nats, shape `(batch,)`), `elbo(x)`
-    and `log_prob_bound(x, samples)` (a bound is called so), `encode(x)`, `posterior(x)`, `decode(z)`, `reconstruct(x)`, and
-    `score(x)` (a critic's, `(batch,)`).
+    and `log_prob_bound(x, samples)` (a bound is called so), `encode(x)`, `posterior(x)`, `decode(z)`, `reconstruct(x)`,
+    `complete(x, mask)`, `conditionals(x)` (a law for each number of an example), `bits_per_dim(x)`, `score_samples(x)`, and
+    `score(x)` (a critic's, `(batch,)`). A conditional model takes what it is given as the argument after `x`.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("x",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,7 +54,7 @@ def complete(
 ) -> None:
     """Complete held-out images of which the lower part is hidden: what is seen, completions, the original."""
     import torch
-    from einops import rearrange, repeat
+    from einops import rearrange
 
     from genzoo.contract import is_image
     from genzoo.progress import shown
@@ -69,7 +70,7 @@ def complete(
     given = held_out(run, model, n, model.given) if model.given else None
     mask = (torch.arange(height, device=x.device) < kept)[:, None].expand(model.shape)
     torch.manual_seed(seed)
-    many, labels = (t if t is None else repeat(t, "n ... -> (n k) ...", k=times) for t in (x, given))
+    many, labels = _repeated(x, times), _repeated(given, times)
     with shown():
         drawn = model.complete(many, mask, labels)
     seen = torch.where(mask, x, 0.5)  # what is hidden is shown grey
@@ -149,6 +150,13 @@ def arithmetic(
         found = codes.arithmetic(model, *terms)
         columns = [model.decode(torch.cat([term, term.mean(dim=0, keepdim=True)])) for term in terms]
     write(found, out, columns=9, shown=equation(columns, found) if found.dim() == 4 else None)
+
+
+def _repeated(columns: Any, times: int) -> Any:
+    """Each row so often, one after the other; of a tensor, of every column of a mapping, or of nothing."""
+    if isinstance(columns, Mapping):
+        return {name: _repeated(column, times) for name, column in columns.items()}
+    return None if columns is None else columns.repeat_interleave(times, 0)
 
 
 def _places(option: str, text: str, n: int) -> list[int]:

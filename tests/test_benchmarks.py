@@ -1,6 +1,7 @@
 """The benchmarks, at a size that measures nothing: what they compare is what they say, and every number is one."""
 
 import importlib
+import json
 import math
 from pathlib import Path
 
@@ -15,6 +16,12 @@ if not FOLDER.exists():
     pytest.skip("benchmarks/ is in a checkout only", allow_module_level=True)
 
 _SMALL = {"name": "conv", "channels": (4, 8)}
+_FEW = {
+    "eonade": {"hidden": (4,)},
+    "nade": {"hidden": 4},
+    "pixel-rnn": {"hidden": 4, "depth": 1},
+    "rnade": {"hidden": 4},
+}
 TABLES = {
     "dcgan": {"name": "dcgan", "width": 4},
     "wgan-gp": {"name": "wgan-gp", "generator": {**_SMALL, "norm": "batch"}, "critic": {**_SMALL, "norm": "layer"}},
@@ -163,8 +170,130 @@ def test_what_fails_is_reported_by_its_first_line(script):
 
     found = {"vae": dict.fromkeys(gpu.VARIANTS, gpu.attempt(fails))}
     assert found["vae"]["eager"] == {"error": "no | memory"}
+    drawn = {"nade": {"eager": {"samples_per_second": 1500.0, "draw_ms": 2.0}, "CUDA graph": None}}
     result = {**script("machine").machine(), "command": "x", "device": "cpu", "shape": (1, 8, 8), "batch": 4, "steps": 1}
-    assert "| vae | fails: no \\| memory |" in gpu.page({**result, "models": found})
+    text = gpu.page({**result, "models": found, "samples": drawn})
+    assert "| vae | fails: no \\| memory |" in text
+    assert "| nade | 1,500 (2.00 ms) | - |" in text
+
+
+EXPLICIT = ["eonade", "independent", "markov", "nade", "pixel-rnn", "rnade"]
+
+
+@pytest.mark.parametrize("name", EXPLICIT)
+def test_explicit_models_train_on_levels_that_they_have(script, monkeypatch, name):
+    gpu = script("gpu")
+    monkeypatch.setattr(gpu, "ROWS", 32)
+    monkeypatch.setattr(gpu, "SETTINGS", _FEW)
+    assert 0 < gpu.by_fit(name, (1, 8, 8), "cpu", 16, 2)["images_per_second"] < math.inf
+
+
+@pytest.mark.parametrize("count", [2, 5, 256])
+def test_levels_survive_being_stored(script, monkeypatch, count):
+    gpu = script("gpu")
+    monkeypatch.setattr(gpu, "ROWS", 32)
+    model = genzoo.build({"name": "pixel-rnn", "hidden": 4, "depth": 1, "levels": count}, shape=(1, 4, 4))
+    data = genzoo.Dataset(gpu.columns(model), levels=gpu.levels(model))
+    assert 0 < int(data.train["x"].max()) < count
+    model.check_batch(data.prepare(data.train["x"]))
+
+
+def test_samples_of_every_explicit_model_are_timed(script, monkeypatch):
+    gpu = script("gpu")
+    monkeypatch.setattr(gpu, "SETTINGS", _FEW)
+    monkeypatch.setattr(gpu, "DRAWS", 3)
+    cases = gpu.explicit(gpu.built_in())
+    layers = [f"pixel-rnn, {layer}" for layer in ("diagonal-bilstm", "row-lstm", "conv")]
+    assert sorted(cases) == sorted([*set(EXPLICIT) - {"pixel-rnn"}, *layers])
+    for name, settings in cases.values():
+        found = gpu.samples(name, (1, 4, 4), "cpu", **settings)
+        assert all(0 < value < math.inf for value in found.values())
+        assert gpu.samples_by_graph(name, (1, 4, 4), "cpu", **settings) is None
+
+
+@pytest.mark.parametrize("name", ["nade", "rnade", "pixel-rnn", "independent", "markov"])
+def test_a_draw_reads_the_static_buffer(script, monkeypatch, name):
+    gpu = script("gpu")
+    monkeypatch.setattr(gpu, "SETTINGS", _FEW)
+    draw, u = gpu.drawing(gpu.build(name, (1, 4, 4)))
+    u.fill_(0.999)
+    low = draw()
+    u.fill_(0.001)
+    high = draw()
+    assert not torch.equal(low, high)
+    assert low.shape == high.shape == (gpu.DRAWS, 1, 4, 4)
+
+
+@pytest.fixture(scope="module")
+def autoregressive():
+    """The benchmark of autoregressive models, on as many threads as before it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FOLDER)
+        threads = torch.get_num_threads()
+        yield importlib.import_module("autoregressive")
+        torch.set_num_threads(threads)
+
+
+def test_what_autoregressive_models_are_compared_with_is_the_same(autoregressive):
+    assert autoregressive.check_nade() < 1e-12
+    assert autoregressive.check_diagonal() < 1e-12
+    assert autoregressive.check_draws() == 0
+
+
+def test_a_difference_would_be_seen(autoregressive):
+    model = autoregressive.wide(genzoo.build({"name": "nade", "hidden": 3}, shape=(4,)))
+    x = autoregressive.bits(model)
+    ours, wrong = (lambda: model.loss(x)["loss"]), (lambda: autoregressive.nats(autoregressive.by_loop(model, x.flip(1)), x))
+    assert autoregressive.apart(ours, ours, model.parameters()) == 0
+    assert autoregressive.apart(ours, wrong, model.parameters()) > 1e-3
+
+
+def test_the_peers_pixelcnn_sees_only_the_past(autoregressive):
+    torch.manual_seed(0)
+    peer = autoregressive.PeerPixelCNN(features=6, depth=2).double()
+    size = 5 * 6
+    support = torch.zeros(size, size, dtype=torch.bool)
+    for _ in range(4):
+        x = torch.rand(1, 1, 5, 6, dtype=torch.float64)
+        support |= torch.autograd.functional.jacobian(lambda x: peer.net(x).flatten(), x).view(size, size) != 0
+    assert not support.triu().any()
+    assert support.sum() > 0.8 * size * (size - 1) / 2
+
+
+def test_the_peers_published_loss_squashes_twice(autoregressive):
+    nade = autoregressive.wide(genzoo.build({"name": "nade", "hidden": 3}, shape=(4,)))
+    peer, x = autoregressive.PeerNADE(nade).double(), torch.randint(2, (5, 4)).double()
+    p = nade.conditionals(x).probs
+    for loss, law in ((peer.loss, p), (peer.published_loss, p.sigmoid())):
+        expected = -torch.where(x > 0, law, 1 - law).log().sum(1).mean()
+        torch.testing.assert_close(loss(x), expected)
+
+
+def test_what_is_extrapolated_is_multiplied(autoregressive, monkeypatch):
+    found = {"genzoo": {"cpu": [1.0, 2.0]}, "naive": {"cpu": [3.0, 8.0]}}
+    monkeypatch.setattr(autoregressive, "race", lambda *_: found)
+    (row,) = autoregressive.rows("x", dict.fromkeys(found), 2, {"naive": 5.0}, naive=10.0)
+    assert (row["ours_ms"], row["other_ms"], row["ratio"]) == (1500, 55000, 35)
+    assert row["extrapolated"]
+    assert "| x, against naive | 1,500.0 | about 55,000.0 | 35.0 | >= 5 |" in autoregressive.times([row])
+
+
+def test_the_page_of_autoregressive_models(autoregressive, tmp_path, monkeypatch):
+    case = "NADE, genzoo"  # a process each; one is enough
+    monkeypatch.setattr(autoregressive, "LOSSES", {case: autoregressive.LOSSES[case]})
+    parts = [part for part in autoregressive.PARTS if part != "memory" or Path("/proc/self/clear_refs").exists()]
+    autoregressive.main(["--quick", "--parts", *parts, "--out", str(tmp_path / "page")])
+    found = json.loads((tmp_path / "page.json").read_text())["parts"]
+    assert list(found) == parts
+    rows = [row for part in found.values() for row in part["rows"] if "ratio" in row]
+    assert len(rows) == 3 + 2 + 1 + 3 + 4
+    assert all(0 < row[key] < math.inf for row in rows for key in ("ours_ms", "other_ms", "ratio"))
+    scores = {row["case"]: row["nats"] for row in found["peers"]["scores"]}
+    assert scores["NADE, peer, its loss mended"] == pytest.approx(scores["NADE, genzoo"], abs=1e-3)
+    assert all(0 < nats < 64 * math.log(2) + 10 for nats in scores.values())
+    text = (tmp_path / "page.md").read_text()
+    assert text.count("\n## ") == len(parts)
+    assert "python benchmarks/autoregressive.py --quick" in text
 
 
 @pytest.mark.parametrize("name", ["vae", "wae-gan", "wgan", "wgan-gp"])

@@ -81,7 +81,10 @@ class Autoregressive(Model):
         return self.law(x, given).log_prob(self._numbers(x)).flatten(1).sum(1)
 
     def bits_per_dim(self, x: Tensor, given: Any = None) -> Tensor:
-        r"""\( -\log_2 p(x) / D \), where D counts every number of an example, colours included: `(batch,)`."""
+        r"""\( -\log_2 p(x) / D \), where D counts every number of an example, colours included: `(batch,)`.
+
+        Of a density it is what the formula says, and depends on the unit of the data.
+        """
         return self.log_prob(x, given) / (-math.prod(self.shape) * math.log(2))
 
     @torch.no_grad()
@@ -105,7 +108,7 @@ class Autoregressive(Model):
         """Draw what is missing of examples, each number given those before it, in the model's order.
 
         So what is kept tells something only to what comes after it: exact where the missing part comes last, as the lower half of
-        an image does in raster order.
+        an image does in raster order. (`EoNADE` chooses its order so that what is kept comes first.)
 
         Arguments:
             x: examples, `(batch, *shape)`; what is missing may hold anything.

@@ -32,7 +32,8 @@ class EoNADE(Autoregressive):
 
     \[ p(x) = \frac1M \sum_{j=1}^M p(x \mid o_j) \]
 
-    `complete` conditions on all that is kept, wherever it stands: it draws the rest in a random order after it.
+    `complete` conditions on all that is kept, wherever it stands: it draws the rest after it, in the order of one of the M. For
+    one missing number that is the network's own answer; for several, another order would have another law.
 
     Arguments:
         hidden: widths of the hidden layers.
@@ -104,8 +105,26 @@ class EoNADE(Autoregressive):
         found = [self.law(x, ordering=j).log_prob(x).flatten(1).sum(1) for j in range(len(self.orders))]
         return torch.stack(found).logsumexp(0) - math.log(len(found))
 
+    def conditionals(self, x: Tensor, given: Any = None, ordering: int = 0) -> Distribution:
+        """The law of each number given those before it in one of the orders: a `Bernoulli` of batch shape `(batch, *shape)`.
+
+        Their product is the likelihood under that order; `log_prob` averages over all.
+
+        Arguments:
+            x: examples, `(batch, *shape)`.
+            given: not used.
+            ordering: which of the M orders, from 0.
+
+        Raises:
+            DataError: the examples are not of the model's shape, or not of zeros and ones.
+            SettingError: there is no such order.
+        """
+        if not 0 <= ordering < len(self.orders):
+            raise SettingError(f"ordering = {ordering}: this model has orders 0 to {len(self.orders) - 1}")
+        self.check_values(x)
+        return self.law(x, given, ordering)
+
     def law(self, x: Tensor, given: Any = None, ordering: int = 0) -> Distribution:  # noqa: ARG002
-        """The conditionals along one of the orders; `log_prob` averages the likelihoods of all."""
         flat, order = x.flatten(1), self.orders[ordering]
         logits = []
         a = self.bias.expand(len(x), -1)

@@ -74,8 +74,10 @@ def test_the_loss_is_unbiased_for_the_mean_over_all_orders(dims):
 def test_conditionals_are_those_of_one_order():
     model, x = wide(shape=(4,)), every(4)[6:9]
     for j, order in enumerate(model.orders):
-        found = model.law(x, ordering=j).log_prob(x).sum(1)
+        found = model.conditionals(x, ordering=j).log_prob(x).sum(1)
         torch.testing.assert_close(found, along(model, x, order.tolist()))
+    with pytest.raises(SettingError, match="ordering = 3: this model has orders 0 to 2"):
+        model.conditionals(x, ordering=3)
 
 
 def test_frequencies_of_samples_are_the_probabilities():

@@ -51,6 +51,7 @@ def jacobian_support(model: PixelRNN, draws: int) -> np.ndarray:
         ((1, 6, 5), {"depth": 2, "skip": True}),
         ((1, 3, 11), {"depth": 3, "kernel": 3, "residual": False}),
         ((3, 3, 9), {"depth": 1, "hidden": 20}),
+        ((3, 3, 5), {"depth": 1, "hidden": 30, "kernel": 1}),
         ((3, 4, 3), {"depth": 2, "hidden": 11, "levels": 4}),
     ],
     ids=str,

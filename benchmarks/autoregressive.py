@@ -1,0 +1,697 @@
+"""Autoregressive models: what a likelihood, its gradient and a sample cost, against the same laws written in plain torch.
+
+What genzoo is compared with is written here, from the equations: NADE's recursion as a loop under autograd and as one cumulative
+sum; the Diagonal BiLSTM as a loop over diagonals under autograd; sampling by one forward pass a dimension; and, after the papers
+and after what is known of its construction, the NADE and the PixelCNN of pytorch-generative, which is on no package index. Before
+anything is timed, each is checked to give our values, gradients and draws in double precision.
+
+Run it as `python benchmarks/autoregressive.py`; some minutes, on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from machine import machine, words, write
+from mmd import peak
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits, conv2d
+from train_overhead import race, ratio
+
+import genzoo
+from genzoo.blocks.pixel_layers import DiagonalBiLSTM
+from genzoo.models.autoregressive import Autoregressive
+from genzoo.models.nade import NADE
+from genzoo.models.pixel_rnn import PixelRNN
+
+LAYERS = ("diagonal-bilstm", "row-lstm", "conv")
+Work = Callable[[], object]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large everything is; rounds are after one that warms up."""
+
+    shape: tuple[int, int, int] = (1, 28, 28)
+    hidden: int = 500
+    batch: int = 128
+    draws: int = 64
+    features: int = 16
+    depth: int = 7
+    images: int = 16
+    rounds: int = 9
+    forwards: int = 3
+    """Passes of which a naive sampler's time is extrapolated."""
+    steps: int = 600
+    units: int = 64
+    """Hidden units of the NADEs that are scored."""
+    processes: int = 3
+    """In which memory is measured, each on its own."""
+
+    @property
+    def dims(self) -> int:
+        return math.prod(self.shape)
+
+
+FULL = Size()
+QUICK = Size(
+    (1, 6, 6), hidden=8, batch=4, draws=3, features=4, depth=2, images=2, rounds=1, forwards=1, steps=3, units=4, processes=1
+)
+
+
+# NADE in plain torch: from examples (batch, D) to logits (batch, D), with our model's parameters, in raster order.
+
+
+def by_indexed_loop(model: NADE, x: Tensor) -> Tensor:
+    """The recursion as one writes it first; each index into a matrix has a gradient as large as the matrix."""
+    a, logits = model.bias.expand(len(x), -1), []
+    for d in range(x.shape[1]):
+        logits.append(torch.sigmoid(a) @ model.out_weight[d, 0] + model.out_bias[d, 0])
+        a = a + x[:, d, None] * model.weight[d]
+    return torch.stack(logits, 1)
+
+
+def by_loop(model: NADE, x: Tensor) -> Tensor:
+    """The same, as fast as it gets in plain torch: matrices are taken apart once, and sums are part of products."""
+    a, logits = model.bias.expand(len(x), -1), []
+    parts = (x.split(1, 1), model.weight.split(1), model.out_weight.unbind(), model.out_bias.unbind())
+    for x_d, weight_d, out_weight_d, out_bias_d in zip(*parts, strict=True):
+        logits.append(torch.addmm(out_bias_d, torch.sigmoid(a), out_weight_d.T))
+        a = torch.addmm(a, x_d, weight_d)
+    return torch.cat(logits, 1)
+
+
+def by_cumsum(model: NADE, x: Tensor) -> Tensor:
+    """All activations at once, `(batch, D, H)`; the bias is the weight of a one that comes before the first dimension."""
+    before = torch.cat([torch.ones_like(x[:, :1]), x[:, :-1]], 1)
+    weight = torch.cat([model.bias[None], model.weight[:-1]])
+    h = (before[:, :, None] * weight).cumsum(1).sigmoid()
+    return torch.einsum("bdh,dh->bd", h, model.out_weight[:, 0]) + model.out_bias[:, 0]
+
+
+def nats(logits: Tensor, x: Tensor) -> Tensor:
+    """The mean negative log-likelihood of examples, `(batch, D)`."""
+    return binary_cross_entropy_with_logits(logits, x, reduction="none").sum(1).mean()
+
+
+NADES: Mapping[str, Callable[[NADE, Tensor], Tensor]] = {
+    "genzoo": lambda model, x: model.loss(x.unflatten(1, model.shape))["loss"],
+    "indexed loop": lambda model, x: nats(by_indexed_loop(model, x), x),
+    "loop": lambda model, x: nats(by_loop(model, x), x),
+    "cumsum": lambda model, x: nats(by_cumsum(model, x), x),
+}
+
+
+@torch.no_grad()
+def recomputed(model: NADE, u: Tensor) -> Tensor:
+    """Draws that make each dimension's activations from all earlier values: O(D^2 H)."""
+    drawn = u.new_empty(u.shape[1], len(u))
+    for d in range(len(drawn)):
+        h = torch.addmm(model.bias, drawn[:d].T, model.weight[:d]).sigmoid_()
+        drawn[d] = u[:, d] < torch.addmv(model.out_bias[d], h, model.out_weight[d, 0]).sigmoid_()
+    return drawn.T
+
+
+@torch.no_grad()
+def naive(model: Autoregressive, u: Tensor, first: int | None = None) -> Tensor:
+    """Draws by a forward pass for each dimension in raster order, of zeros and ones; or for the `first` few of them."""
+    x = torch.zeros_like(u)
+    for d in range(x[0].numel() if first is None else first):
+        probabilities = model.law(x).probs.flatten(1)[:, d]
+        x.flatten(1)[:, d] = u.flatten(1)[:, d] < probabilities
+    return x
+
+
+# PixelRNN in plain torch.
+
+
+def diagonal_by_autograd(layer: DiagonalBiLSTM, f: Tensor) -> Tensor:
+    """A Diagonal BiLSTM by ordinary operations, `(H, W, batch, 2h)` to the same.
+
+    One product for both directions on each diagonal, of its own pixels only; the states of the diagonal before, with the learned
+    state at both ends, are at once those above and, one further, those to the left.
+    """
+    (height, width), hidden = f.shape[:2], layer.hidden
+    number = (torch.arange(height)[:, None] + torch.arange(width)).flatten()
+    order = number.argsort(stable=True)
+    # genzoo's pre-activations of the candidate stand doubled
+    plain = torch.ones(4 * hidden, dtype=f.dtype).index_fill_(0, torch.arange(3 * hidden, 4 * hidden), 0.5)
+    weight, state_weight, bias = layer.weight * layer.mask * plain, layer.state_weight * plain, layer.bias * plain
+    both = torch.stack([f, f.flip(1)]).flatten(1, 2)
+    z = torch.baddbmm(bias, both.flatten(1, 2), weight).unflatten(1, both.shape[1:3])
+    h0, c0 = (start[:, None, None].expand(-1, 1, f.shape[2], -1) for start in (layer.h0, layer.c0))
+    states, h, c = [], h0[:, :0], c0[:, :0]
+    for t, front in enumerate(z.index_select(1, order).split(torch.bincount(number).tolist(), 1)):
+        first, size = int(t >= width), front.shape[1]  # from where the first row is left behind, the one above it counts
+        around = torch.cat([h0, h, h0], 1)
+        told = torch.cat([around.narrow(1, first, size), around.narrow(1, first + 1, size)], -1)
+        carried = torch.cat([c0, c, c0], 1).narrow(1, first + 1, size)
+        gates = torch.baddbmm(front.flatten(1, 2), told.flatten(1, 2), state_weight).unflatten(1, front.shape[1:3])
+        gated, candidate = gates.split([3 * hidden, hidden], -1)
+        i, forget, o = gated.sigmoid().chunk(3, -1)
+        c = torch.addcmul(forget * carried, i, candidate.tanh())
+        h = o * c.tanh()
+        states.append(h)
+    left, right = torch.cat(states, 1).index_select(1, order.argsort()).unflatten(1, (height, width))
+    above = torch.cat([layer.h0[1].expand(1, width, f.shape[2], -1), right.flip(1)[:-1]])
+    return layer.up(left + above)
+
+
+def pixel_rnn_by_autograd(model: PixelRNN, x: Tensor) -> Tensor:
+    """The loss of our model, its layers by `diagonal_by_autograd`."""
+    f = model.first(2 * x - 1).permute(2, 3, 0, 1)
+    for layer in model.layers:
+        f = f + diagonal_by_autograd(layer, f)
+    logits = model.head(f).squeeze(-1).permute(2, 0, 1)
+    return nats(logits.flatten(1), x.flatten(1))
+
+
+DIAGONALS: Mapping[str, Callable[[PixelRNN, Tensor], Tensor]] = {
+    "genzoo": lambda model, x: model.loss(x)["loss"],
+    "autograd": pixel_rnn_by_autograd,
+}
+LOSSES: Mapping[str, Callable[[Any, Tensor], Tensor]] = {
+    f"{model}, {name}": loss for model, ways in (("NADE", NADES), ("Diagonal BiLSTM", DIAGONALS)) for name, loss in ways.items()
+}
+
+
+# The peer, reimplemented from the papers and from how it is known to be built.
+
+
+class PeerNADE(nn.Module):
+    """A loop over dimensions that scores examples and, where there are only uniform numbers, draws them as it goes."""
+
+    def __init__(self, like: NADE) -> None:
+        super().__init__()
+        start = like.weight, like.bias, like.out_weight[:, 0], like.out_bias[:, 0]
+        self.weight, self.bias, self.out_weight, self.out_bias = (nn.Parameter(part.detach().clone()) for part in start)
+
+    def forward(self, x: Tensor | None, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Probabilities of ones, and examples: `(batch, D)` each."""
+        given = u if x is None else x
+        assert given is not None
+        a, probabilities, values = self.bias.expand(len(given), -1), [], []
+        parts = (self.weight.split(1), self.out_weight.split(1), self.out_bias.split(1), given.split(1, 1))
+        for weight_d, out_weight_d, out_bias_d, given_d in zip(*parts, strict=True):
+            p = torch.sigmoid(torch.addmm(out_bias_d, torch.sigmoid(a), out_weight_d.T))
+            value = (given_d < p).to(p.dtype) if x is None else given_d
+            a = torch.addmm(a, value, weight_d)
+            probabilities.append(p)
+            values.append(value)
+        return torch.cat(probabilities, 1), torch.cat(values, 1)
+
+    @torch.no_grad()
+    def draw(self, u: Tensor) -> Tensor:
+        return self(None, u.flatten(1))[1].view_as(u)
+
+    def loss(self, x: Tensor) -> Tensor:
+        """The negative log-likelihood, in nats."""
+        x = x.flatten(1)
+        return binary_cross_entropy(self(x)[0], x, reduction="none").sum(1).mean()
+
+    def published_loss(self, x: Tensor) -> Tensor:
+        """What the peer has minimised since November 2020: probabilities, given to a loss that takes logits."""
+        x = x.flatten(1)
+        return nats(self(x)[0], x)
+
+
+class MaskedConv2d(nn.Conv2d):
+    """A whole square kernel whose later half is multiplied by zeros, in place, before each use."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, centre: bool) -> None:
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2)
+        mask = torch.zeros(kernel * kernel)
+        mask[: kernel * kernel // 2 + centre] = 1
+        self.register_buffer("mask", mask.view(kernel, kernel))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.weight.data *= self.mask
+        return conv2d(x, self.weight, self.bias, padding=self.padding)
+
+
+class PeerBlock(nn.Module):
+    """ReLU, 1x1, ReLU, masked 3x3, ReLU, 1x1; the residual is added twice, as the peer does."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            *(nn.ReLU(), nn.Conv2d(2 * features, features, 1)),
+            *(nn.ReLU(), MaskedConv2d(features, features, 3, centre=True)),
+            *(nn.ReLU(), nn.Conv2d(features, 2 * features, 1)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x + self.net(x)
+
+
+class PeerPixelCNN(nn.Module):
+    """A masked 7x7 convolution, residual blocks, and two 1x1 convolutions."""
+
+    def __init__(self, features: int, depth: int, head: int = 32) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            MaskedConv2d(1, 2 * features, 7, centre=False),
+            *(PeerBlock(features) for _ in range(depth)),
+            *(nn.ReLU(), nn.Conv2d(2 * features, head, 1), nn.ReLU(), nn.Conv2d(head, 1, 1)),
+        )
+
+    def loss(self, x: Tensor) -> Tensor:
+        return nats(self.net(x).flatten(1), x.flatten(1))
+
+    @torch.no_grad()
+    def draw(self, u: Tensor, first: int | None = None) -> Tensor:
+        """As `naive`; what is not drawn yet is -1, as the peer has it."""
+        x = torch.full_like(u, -1)
+        for d in range(u[0].numel() if first is None else first):
+            x.flatten(1)[:, d] = u.flatten(1)[:, d] < self.net(x).flatten(1)[:, d].sigmoid()
+        return x
+
+
+# What is compared first: in double precision, at a small size that is not square, far from small weights that would hide much.
+
+
+def wide(model: Any, scale: float = 0.3) -> Any:
+    """A model in double precision with large weights."""
+    torch.manual_seed(0)
+    for parameter in model.double().parameters():
+        nn.init.normal_(parameter, std=scale)
+    return model
+
+
+def apart(ours: Callable[[], Tensor], theirs: Callable[[], Tensor], parameters: Iterable[Tensor]) -> float:
+    """The largest difference of two values and of their gradients by all parameters."""
+    parameters = list(parameters)
+    (value, *slopes), (other, *others) = ((loss := each(), *torch.autograd.grad(loss, parameters)) for each in (ours, theirs))
+    return max(float((a - b).detach().abs().max()) for a, b in zip((value, *slopes), (other, *others), strict=True))
+
+
+def bits(model: Autoregressive, n: int = 5) -> Tensor:
+    return torch.randint(2, (n, *model.shape)).double()
+
+
+def check_nade() -> float:
+    model = wide(NADE(hidden=7, shape=(1, 4, 5)))
+    x = bits(model).flatten(1)
+    ours = partial(NADES["genzoo"], model, x)
+    return max(apart(ours, partial(NADES[name], model, x), model.parameters()) for name in NADES)
+
+
+def check_diagonal() -> float:
+    models = (wide(PixelRNN(hidden=5, depth=2, shape=shape)) for shape in ((1, 4, 7), (1, 6, 3)))
+    return max(
+        apart(partial(DIAGONALS["genzoo"], model, x), partial(DIAGONALS["autograd"], model, x), model.parameters())
+        for model, x in ((model, bits(model)) for model in models)
+    )
+
+
+def check_draws() -> int:
+    """How many numbers differ of draws from the same uniform ones, ours and the slow ones."""
+    nade = wide(NADE(hidden=7, shape=(1, 4, 5)))
+    models = [nade, *(wide(PixelRNN(layer, hidden=4, depth=2, shape=(1, 4, 9))) for layer in LAYERS)]
+    count = 0
+    for model in models:
+        u = torch.rand(8, *model.shape, dtype=torch.float64)
+        others = [naive(model, u)]
+        if model is nade:
+            others += [recomputed(model, u.flatten(1)).view_as(u), PeerNADE(nade).draw(u)]
+        with torch.no_grad():
+            ours = model.draw(u, None, None, None)
+        count += sum(int((ours != other).sum()) for other in others)
+    return count
+
+
+# What is measured.
+
+
+def step(loss: Callable[[], Tensor], module: nn.Module) -> Work:
+    """A loss and its gradient by the parameters."""
+
+    def run() -> None:
+        module.zero_grad(set_to_none=True)
+        loss().backward()
+
+    return run
+
+
+def rows(case: str, works: Mapping[str, Work], rounds: int, targets: Mapping[str, float], **factors: float) -> list[Row]:
+    """A race, as a row for each that ours, which stands first, is compared with.
+
+    A factor is what a time is multiplied by, where only a part of the work was done.
+    """
+    found = race(works, rounds)
+    for name, factor in factors.items():
+        found[name]["cpu"] = [factor * seconds for seconds in found[name]["cpu"]]
+    ours, *others = works
+    ms = {name: 1e3 * statistics.median(times["cpu"]) for name, times in found.items()}
+    return [
+        {
+            "case": case,
+            "other": other,
+            "ours_ms": ms[ours],
+            "other_ms": ms[other],
+            "ratio": ratio(found, ours, other, "cpu"),
+            "target": targets.get(other),
+            "extrapolated": other in factors,
+        }
+        for other in others
+    ]
+
+
+def nade(size: Size) -> dict[str, Any]:
+    """A likelihood and its gradient, against the loop and the cumulative sum."""
+    model, x = nade_and_data(size)
+    works = {name: step(partial(loss, model, x), model) for name, loss in NADES.items()}
+    targets = {"indexed loop": 2.0, "loop": 2.0, "cumsum": 12.0}
+    return {"apart": check_nade(), "rows": rows(f"NADE, D = {size.dims}, H = {size.hidden}", works, size.rounds, targets)}
+
+
+def nade_and_data(size: Size) -> tuple[NADE, Tensor]:
+    torch.manual_seed(0)
+    return NADE(hidden=size.hidden, shape=size.shape), (torch.rand(size.batch, size.dims) < 0.3).float()
+
+
+def memory(size: Size) -> dict[str, Any]:
+    """What a likelihood and its gradient add to a process's memory, each in a fresh one."""
+    quick = ["--quick"] if size == QUICK else []
+    found = []
+    for case in LOSSES:
+        command = [sys.executable, __file__, "--memory", case, *quick]
+        runs = [float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) for _ in range(size.processes)]
+        found.append({"case": case, "megabytes": sorted(runs), "target": 90 if case == "NADE, genzoo" else None})
+    return {"rows": found}
+
+
+def added_memory(case: str, size: Size) -> float:
+    """Megabytes by which this process grows at its peak, for a likelihood and its gradient."""
+    if case.startswith("NADE"):
+        model, x = nade_and_data(size)
+    else:
+        model = pixel_rnn(size, "diagonal-bilstm")
+        x = model.example(size.images)
+    loss = LOSSES[case]
+    step(lambda: loss(model, x[:2]), model)()  # what a first call loads is not counted
+    model.zero_grad(set_to_none=True)
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins anew
+    before = peak()
+    step(lambda: loss(model, x), model)()
+    return (peak() - before) * 2**20 / 1e6
+
+
+def sampling(size: Size) -> dict[str, Any]:
+    """Samples of a NADE, against two ways that forget what they have computed."""
+    model, _ = nade_and_data(size)
+    u = torch.rand(size.draws, *model.shape)
+    works = {
+        "genzoo": lambda: model.sample(size.draws),
+        "recomputed": lambda: recomputed(model, u.flatten(1)),
+        "a forward a dimension": lambda: naive(model, u, size.forwards),
+    }
+    factors = {"a forward a dimension": size.dims / size.forwards}
+    case = f"NADE, D = {size.dims}, H = {size.hidden}"
+    found = rows(case, works, size.rounds, {"recomputed": 10.0, "a forward a dimension": 500.0}, **factors)
+    return {"differ": check_draws(), "rows": found}
+
+
+def pixel_rnn(size: Size, layer: str) -> PixelRNN:
+    torch.manual_seed(0)
+    return PixelRNN(layer, hidden=size.features, depth=size.depth, shape=size.shape)
+
+
+def diagonal(size: Size) -> dict[str, Any]:
+    """A likelihood of the Diagonal BiLSTM and its gradient, against the same under autograd."""
+    model = pixel_rnn(size, "diagonal-bilstm")
+    x = model.example(size.images)
+    works = {name: step(partial(loss, model, x), model) for name, loss in DIAGONALS.items()}
+    return {"apart": check_diagonal(), "rows": rows("PixelRNN, diagonal-bilstm", works, size.rounds, {"autograd": 2.2})}
+
+
+def pixels(size: Size) -> dict[str, Any]:
+    """Samples of PixelRNNs, against a forward pass a pixel of the same model."""
+    found = []
+    u = torch.rand(size.draws, *size.shape)
+    for layer in LAYERS:
+        model = pixel_rnn(size, layer)
+        works = {
+            "genzoo": partial(model.sample, size.draws),
+            "a forward a pixel": partial(naive, model, u, size.forwards),
+        }
+        target = {} if layer == "conv" else {"a forward a pixel": 300.0}
+        factors = {"a forward a pixel": size.dims / size.forwards}
+        found += rows(f"PixelRNN, {layer}", works, max(1, size.rounds // 2), target, **factors)
+    return {"differ": check_draws(), "rows": found}
+
+
+def peers(size: Size) -> dict[str, Any]:
+    """Speed and scores of the peer's NADE and PixelCNN, and of ours at equal sizes."""
+    model, x = nade_and_data(size)
+    theirs, u = PeerNADE(model), torch.rand(size.draws, size.dims)
+    case, rounds = f"NADE, D = {size.dims}, H = {size.hidden}", size.rounds
+    score = {"genzoo": step(partial(NADES["genzoo"], model, x), model), "peer": step(partial(theirs.loss, x), theirs)}
+    found = rows(f"{case}, likelihood and gradient", score, rounds, {})
+    draw = {"genzoo": partial(model.sample, size.draws), "peer": partial(theirs.draw, u)}
+    found += rows(f"{case}, samples", draw, rounds, {})
+    ours, their = pixel_rnn(size, "conv"), PeerPixelCNN(size.features, size.depth)
+    x, u = ours.example(size.images), torch.rand(size.draws, *size.shape)
+    case = f"PixelCNN, h = {size.features}, {size.depth} layers"
+    score = {"genzoo": step(lambda: ours.loss(x)["loss"], ours), "peer": step(partial(their.loss, x), their)}
+    found += rows(f"{case}, likelihood and gradient", score, rounds, {})
+    draw = {"genzoo": partial(ours.sample, size.draws), "peer": partial(their.draw, u, size.forwards)}
+    found += rows(f"{case}, samples", draw, max(1, rounds // 2), {}, peer=size.dims / size.forwards)
+    return {"rows": found, "scores": scores(size)}
+
+
+def scores(size: Size) -> list[Row]:
+    """Theirs and ours, trained alike on small digits and scored on those held out."""
+    data = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")
+    train, test = (data.prepare(torch.as_tensor(data.split(name)["x"])) for name in ("train", "test"))
+    torch.manual_seed(0)
+    start = NADE(hidden=size.units, shape=data.shape)
+    torch.manual_seed(0)
+    ours = PixelRNN("conv", hidden=size.features, depth=size.depth, shape=data.shape)
+    torch.manual_seed(0)
+    peer = PeerPixelCNN(size.features, size.depth)
+    same, published, plain = PeerNADE(start), PeerNADE(start), lambda model: lambda x: model.loss(x)["loss"]
+    cases: dict[str, tuple[nn.Module, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+        "NADE, genzoo": (start, plain(start), plain(start)),
+        "NADE, peer, its loss mended": (same, same.loss, same.loss),
+        "NADE, peer, its loss as published": (published, published.published_loss, published.loss),
+        "PixelCNN, genzoo": (ours, plain(ours), plain(ours)),
+        "PixelCNN, peer": (peer, peer.loss, peer.loss),
+    }
+    found = []
+    for name, (module, loss, truth) in cases.items():
+        seconds = fit(module, loss, train, size.steps)
+        with torch.no_grad():
+            reported, true = loss(test).item(), truth(test).item()
+        count = sum(p.numel() for p in module.parameters())
+        found.append({"case": name, "parameters": count, "reported": reported, "nats": true, "seconds": seconds})
+    return found
+
+
+def fit(module: nn.Module, loss: Callable[[Tensor], Tensor], train: Tensor, steps: int, batch: int = 100) -> float:
+    """So many steps of Adam on batches that are the same for all; returns CPU seconds."""
+    optimizer, generator = torch.optim.Adam(module.parameters(), lr=1e-3), torch.Generator().manual_seed(0)
+    begin = time.process_time()
+    for _ in range(steps):
+        chosen = torch.randint(len(train), (batch,), generator=generator)
+        optimizer.zero_grad(set_to_none=True)
+        loss(train[chosen]).backward()
+        optimizer.step()
+    return time.process_time() - begin
+
+
+# The page.
+
+
+def columns(head: str, *lines: str) -> list[str]:
+    """A Markdown table whose first column is text and whose others are numbers."""
+    return ["", head, "|---|" + "--:|" * (head.count("|") - 2), *lines]
+
+
+def target(row: Row, sign: str) -> str:
+    return "-" if row["target"] is None else f"{sign} {row['target']:g}"
+
+
+def times(found: Sequence[Row]) -> list[str]:
+    return columns(
+        "| | genzoo, ms | theirs, ms | ratio | target |",
+        *(
+            f"| {row['case']}, against {row['other']} | {row['ours_ms']:,.1f} "
+            f"| {'about ' if row['extrapolated'] else ''}{row['other_ms']:,.1f} | {row['ratio']:,.1f} | {target(row, '>=')} |"
+            for row in found
+        ),
+    )
+
+
+def ranged(runs: Sequence[float]) -> str:
+    return f"{statistics.median(runs):,.0f} ({min(runs):,.0f} to {max(runs):,.0f})"
+
+
+def paragraph(*parts: str) -> list[str]:
+    return ["", *textwrap.wrap(" ".join(parts), 120, break_on_hyphens=False)]
+
+
+def equal(part: Mapping[str, Any]) -> str:
+    return (
+        "In double precision, at small sizes, values and gradients by all parameters differ from ours by at most "
+        f"{part['apart']:.0e}."
+    )
+
+
+def drawn(part: Mapping[str, Any]) -> str:
+    return (
+        "In double precision, at small sizes and from the same uniform numbers, all these ways and ours draw the same; numbers "
+        f"that differ: {part['differ']}."
+    )
+
+
+def about(size: Size) -> str:
+    return (
+        f'"About" is extrapolated: {size.forwards} forward passes were timed, and their time multiplied by '
+        f"{size.dims} / {size.forwards}, since an image takes {size.dims}."
+    )
+
+
+def network(size: Size) -> str:
+    return f"{'x'.join(map(str, size.shape[1:]))}, h = {size.features}, {size.depth} layers"
+
+
+def nade_section(part: Mapping[str, Any], size: Size) -> list[str]:
+    text = paragraph(
+        f"The mean negative log-likelihood of {size.batch} examples, forward and backward. *Indexed loop*: one dimension after",
+        "the other under autograd, as one writes it first, with an index into each matrix. *Loop*: the same as fast as it gets",
+        "in plain torch, with matrices taken apart once and sums that are part of products. *Cumsum*: the activations of all",
+        "dimensions as one cumulative sum, `(batch, D, H)`. All have our model's parameters.",
+        equal(part),
+    )
+    return ["## NADE: a likelihood and its gradient", *text, *times(part["rows"])]
+
+
+def memory_section(part: Mapping[str, Any], size: Size) -> list[str]:
+    text = paragraph(
+        "By how much a likelihood and its gradient, computed once, let the peak of a fresh process grow, the gradients included:",
+        f"NADE with D = {size.dims}, H = {size.hidden} and batch {size.batch}; the Diagonal BiLSTM of {network(size)} and batch",
+        f"{size.images}. They are compared with the same as above. Medians of {size.processes} processes, and range: how much of",
+        "what is freed the allocator keeps differs from one to the next.",
+    )
+    lines = (f"| {row['case']} | {ranged(row['megabytes'])} | {target(row, '<=')} |" for row in part["rows"])
+    return ["## Memory", *text, *columns("| | added, MB | target |", *lines)]
+
+
+def sampling_section(part: Mapping[str, Any], size: Size) -> list[str]:
+    text = paragraph(
+        f"{size.draws} samples. *Recomputed*: each dimension's activations by a product of all earlier values, O(D^2 H). *A",
+        "forward a dimension*: one pass of our own likelihood, without gradients, for each.",
+        about(size),
+        drawn(part),
+    )
+    return ["## NADE: samples", *text, *times(part["rows"])]
+
+
+def diagonal_section(part: Mapping[str, Any], size: Size) -> list[str]:
+    text = paragraph(
+        f"{network(size)}, {size.images} images, forward and backward. *Autograd*: the same layers in ordinary differentiable",
+        "operations, sigmoid and tanh among them: one product for both directions on each diagonal, no pixel computed that is",
+        "not in the image, and our model's parameters.",
+        equal(part),
+    )
+    return ["## Diagonal BiLSTM: a likelihood and its gradient", *text, *times(part["rows"])]
+
+
+def pixels_section(part: Mapping[str, Any], size: Size) -> list[str]:
+    text = paragraph(
+        f"{network(size)}, {size.draws} samples. *A forward a pixel*: one pass of the same model of ours, without gradients, for",
+        "each.",
+        about(size),
+        drawn(part),
+    )
+    return ["## PixelRNN: samples", *text, *times(part["rows"])]
+
+
+def peers_section(part: Mapping[str, Any], size: Size) -> list[str]:
+    speed = paragraph(
+        "pytorch-generative is on no package index, so that these are reimplementations, from the papers and from how it is",
+        "known to be built, not its code: a NADE that loops over dimensions under autograd, given the faster form of the loop,",
+        "and samples in the same loop; and a PixelCNN of whole square kernels multiplied by a mask, which samples by a forward",
+        f"pass a pixel. Sizes are equal: batch {size.batch} for NADE; {network(size)} and batch {size.images} for PixelCNN,",
+        f"whose head has a layer less than ours; {size.draws} samples.",
+        about(size),
+    )
+    quality = paragraph(
+        f"Scores on scikit-learn's digits, 8x8, ones above 0.5: {size.steps} steps of Adam at 1e-3 on batches of 100 of 1,500",
+        f"images, the same batches for all, then the mean over 297 held out. NADE has {size.units} hidden units and one start",
+        f"for all three; PixelCNN has h = {size.features} and {size.depth} layers. The peer's NADE as published gives its",
+        "probabilities to a loss that takes logits, which squashes them twice: *reported* is that loss, *nats* its true negative",
+        "log-likelihood. With its loss mended it is the same law as ours, and learns the same.",
+    )
+    lines = (
+        f"| {row['case']} | {row['parameters']:,} | {row['reported']:.2f} | {row['nats']:.2f} | {row['seconds']:.1f} |"
+        for row in part["scores"]
+    )
+    scored = columns("| | parameters | reported, test | nats, test | CPU seconds of training |", *lines)
+    return ["## Against pytorch-generative's constructions", *speed, *times(part["rows"]), *quality, *scored]
+
+
+PARTS: Mapping[str, tuple[Callable[[Size], dict[str, Any]], Callable[[Mapping[str, Any], Size], list[str]]]] = {
+    "nade": (nade, nade_section),
+    "sampling": (sampling, sampling_section),
+    "diagonal": (diagonal, diagonal_section),
+    "memory": (memory, memory_section),
+    "pixels": (pixels, pixels_section),
+    "peers": (peers, peers_section),
+}
+"""How each part is measured, and how it is told."""
+
+
+def page(result: Mapping[str, Any]) -> str:
+    size = Size(**result["size"])
+    text = paragraph(
+        f"CPU time on one thread, float32: medians of {size.rounds} interleaved rounds in one process, after one that warms up",
+        f"({max(1, size.rounds // 2)} where a PixelRNN or a PixelCNN samples), and ratios taken round by round. Above 1, genzoo",
+        "is faster. Targets were set before anything on this page was measured. What genzoo is compared with is written in the",
+        "script.",
+    )
+    lines = ["# Autoregressive models", *text, "", words(result, f"genzoo {genzoo.__version__}")]
+    for name, part in result["parts"].items():
+        lines += ["", *PARTS[name][1](part, size)]
+    return "\n".join([*lines, "", "```", result["command"], "```", ""])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--parts", choices=PARTS, nargs="+", default=list(PARTS))
+    parser.add_argument("--quick", action="store_true", help="at a size that measures nothing, to see that it runs")
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/autoregressive"))
+    parser.add_argument("--memory", choices=LOSSES, help="print the memory that one way adds, in MB, and stop")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    size = QUICK if options.quick else FULL
+    if options.memory:
+        print(added_memory(options.memory, size))
+        return
+    parts = {}
+    for name in options.parts:
+        begin = time.process_time()
+        parts[name] = PARTS[name][0](size)
+        print(f"{name}: {time.process_time() - begin:.0f} CPU seconds", file=sys.stderr)
+    given = [*(["--parts", *options.parts] if options.parts != list(PARTS) else []), *(["--quick"] if options.quick else [])]
+    command = " ".join(["python benchmarks/autoregressive.py", *given])
+    result = {**machine(), "command": command, "size": vars(size), "parts": parts}
+    write(options.out, result, page(result))
+
+
+if __name__ == "__main__":
+    main()
