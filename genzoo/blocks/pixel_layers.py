@@ -1,7 +1,8 @@
 """The three layers of a PixelRNN: Diagonal BiLSTM, Row LSTM and masked convolution, each whole and pixel by pixel.
 
-Features are stored pixel by pixel, `(P, batch, features)` with P = H * W, in the layer's `order`: front after front for LSTMs. A
-layer maps 2h features to 2h features, and no output sees a later pixel, or a later colour of its own.
+A layer maps 2h features to 2h features, and no output sees a later pixel, or a later colour of its own. Each kind has a layout of
+its own, with the features last: LSTMs store pixels front after front, `(P, batch, 2h)` with P = H * W; convolutions images,
+`(batch, H, W, 2h)`.
 
 To sample, `at` computes a few pixels from what a cache keeps of those before; it gives what `forward` would. Room for all pixels
 has one place more, for what lies outside.
@@ -44,10 +45,6 @@ class PixelLayer(nn.Module):
 
     reach = _KERNEL // 2
     """How many columns to the right a layer sees in the row above."""
-    order: Tensor | None = None
-    """Raster position of each stored pixel; None for raster order itself."""
-    place: Tensor | None = None
-    """Stored position of each raster pixel, likewise."""
     kept_floats: int
     """How many numbers a pixel of an example training keeps for the backward pass."""
 
@@ -60,8 +57,16 @@ class PixelLayer(nn.Module):
             self.label = nn.Embedding(classes, gates)
             nn.init.zeros_(self.label.weight)
 
+    def enter(self, f: Tensor) -> Tensor:
+        """Features of images, `(batch, 2h, H, W)`, in the layout that the layer works in, `(..., 2h)`."""
+        raise NotImplementedError
+
+    def leave(self, f: Tensor) -> Tensor:
+        """Features in the layer's layout, `(..., k)`, as those of images again, `(batch, H, W, k)`."""
+        raise NotImplementedError
+
     def forward(self, f: Tensor, y: Tensor | None = None) -> Tensor:
-        """Features `(P, batch, 2h)` and labels `(batch,)`, to what the layer adds, `(P, batch, 2h)`."""
+        """Features in the layer's layout, and labels `(batch,)`, to what the layer adds, likewise."""
         raise NotImplementedError
 
     def spots(self, fronts: Sequence[Tensor]) -> list[Spot]:
@@ -79,9 +84,6 @@ class PixelLayer(nn.Module):
     @staticmethod
     def finish_row(caches: Sequence[Cache]) -> None:
         """What is left to do when all pixels of a row are known, for the caches of all layers at once."""
-
-    def _told(self, y: Tensor | None) -> Tensor | float:
-        return 0.0 if y is None else self.label(y)
 
 
 class _LSTM(PixelLayer):
@@ -104,18 +106,16 @@ class _LSTM(PixelLayer):
         self.state_weight = nn.Parameter(_uniform(states, directions, states, 4 * hidden))
         with torch.no_grad():  # the candidate's rows stand doubled; see genzoo.blocks.recurrent
             for parameter in (self.weight, self.bias, self.state_weight):
-                parameter[..., 3 * hidden :] *= 2
+                parameter[..., 2 * hidden : 3 * hidden] *= 2
         self.h0 = nn.Parameter(torch.zeros(directions, hidden))
         self.c0 = nn.Parameter(torch.zeros(directions, hidden))
         self.register_buffer("mask", sees(self.inner.repeat(4), own).T, persistent=False)  # the same groups in each gate
 
-    @property
-    def order(self) -> Tensor:  # type: ignore[override]
-        return self.fronts.order
+    def enter(self, f: Tensor) -> Tensor:
+        return rearrange(f, "b k r c -> (r c) b k").index_select(0, self.fronts.order)
 
-    @property
-    def place(self) -> Tensor:  # type: ignore[override]
-        return self.fronts.place[:-1]
+    def leave(self, f: Tensor) -> Tensor:
+        return rearrange(f.index_select(0, self.fronts.place[:-1]), "(r c) b k -> b r c k", c=self.width)
 
     def inputs(self, f: Tensor) -> Tensor:
         """What each direction reads at each pixel: `(P, batch, 2h)` -> `(directions, P, batch, inputs)`."""
@@ -126,19 +126,21 @@ class _LSTM(PixelLayer):
         raise NotImplementedError
 
     def forward(self, f: Tensor, y: Tensor | None = None) -> Tensor:
-        x = self.inputs(f)
-        z = torch.baddbmm(self.bias, x.flatten(1, 2), self.weight * self.mask).unflatten(1, x.shape[1:3])
-        if y is not None:
-            z = z + rearrange(self.label(y), "b (d k) -> d 1 b k", d=self.directions)
-        return self.up(self.join(scan(z, self.state_weight, self.h0, self.c0, self.fronts)))
+        return self.up(self.join(scan(self.inputs(f), self.weights(), self.told(y), self.h0, self.c0, self.fronts)))
+
+    def weights(self) -> Tensor:
+        """Those of inputs and states as one, `(directions, inputs + K * h, 4h)`."""
+        return torch.cat([self.weight * self.mask, self.state_weight], 1)
+
+    def told(self, y: Tensor | None) -> Tensor:
+        """The gates' bias, with what labels add to it: `(directions, 1 or batch, 4h)`."""
+        return self.bias if y is None else self.bias + rearrange(self.label(y), "b (d k) -> d b k", d=self.directions)
 
     def cache(self, batch: int, y: Tensor | None = None) -> Cache:
-        """Weights of inputs and states as one, `(directions, inputs + K * h, 4h)`; what is outside; room for features."""
-        told = self.bias if y is None else self.bias + rearrange(self.label(y), "b (d k) -> d b k", d=self.directions)
+        """The weights, what is outside, and room for features."""
         h0, c0 = (start[:, None].repeat(1, batch, 1) for start in (self.h0, self.c0))
-        weight = torch.cat([self.weight * self.mask, self.state_weight], 1)
         f = h0.new_zeros(self.kept, batch, 2 * self.hidden)
-        return {"weight": weight, "bias": told, "up": self.up.fixed(), "h0": h0, "c0": c0, "f": f}
+        return {"weight": self.weights(), "bias": self.told(y), "up": self.up.fixed(), "h0": h0, "c0": c0, "f": f}
 
 
 class RowLSTM(_LSTM):
@@ -252,22 +254,34 @@ class ConvLayer(PixelLayer):
 
     def __init__(self, hidden: int, colours: int, height: int, width: int, classes: int = 0) -> None:
         super().__init__(hidden, colours, height, width, classes, hidden)
-        self.kept_floats = 9 * hidden
+        self.kept_floats = 7 * hidden
         self.down = MaskedLinear(self.outer, self.inner)
         self.conv = CausalConv(self.inner, self.inner, _KERNEL, strict=False)
         self.register_buffer("seen", self.conv.taps(height, width), persistent=False)
 
+    def enter(self, f: Tensor) -> Tensor:
+        return rearrange(f, "b k r c -> b r c k").contiguous()
+
+    def leave(self, f: Tensor) -> Tensor:
+        return f
+
     def forward(self, f: Tensor, y: Tensor | None = None) -> Tensor:
-        h = rearrange(self.down(f.relu()).relu(), "(r c) b f -> b f r c", c=self.width)
-        h = rearrange(self.conv(h), "b f r c -> (r c) b f") + self._told(y)
-        return self.up(h.relu())
+        h = rearrange(self.down(f.relu()).relu(), "b r c k -> b k r c")
+        h = rearrange(self.conv(h), "b k r c -> b r c k")
+        return self.up((h if y is None else h + self.label(y)[:, None, None]).relu())
 
     def spots(self, fronts: Sequence[Tensor]) -> list[Spot]:
         return [(front, self.seen[:, front]) for front in fronts]
 
     def cache(self, batch: int, y: Tensor | None = None) -> Cache:
         h = self.conv.bias.new_zeros(self.pixels + 1, batch, self.hidden)
-        return {"h": h, "told": self._told(y), "down": self.down.fixed(), "conv": self.conv.fixed(), "up": self.up.fixed()}
+        return {
+            "h": h,
+            "told": 0.0 if y is None else self.label(y),
+            "down": self.down.fixed(),
+            "conv": self.conv.fixed(),
+            "up": self.up.fixed(),
+        }
 
     def at(self, f: Tensor, spot: Spot, cache: Cache) -> Tensor:
         here, seen = spot

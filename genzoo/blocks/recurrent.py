@@ -4,8 +4,8 @@ Fronts that are rows, with three neighbours above, make the Row LSTM; fronts tha
 the left, make one direction of the Diagonal BiLSTM. Pixels are stored front after front, so that a front is a slice, and no
 position outside the image is ever computed.
 
-\[ [i, f, o, g] = [\sigma, \sigma, \sigma, \tanh](z + U h_{\text{neighbours}}), \qquad c = f \odot c_{\text{carry}} + i \odot g,
-   \qquad h = o \odot \tanh(c) \]
+\[ [i, f, g, o] = [\sigma, \sigma, \tanh, \sigma](W x + b + U h_{\text{neighbours}}), \qquad
+   c = f \odot c_{\text{carry}} + i \odot g, \qquad h = o \odot \tanh(c) \]
 
 Pre-activations of \( g \) stand doubled, since \( \tanh x = 2 \sigma(2x) - 1 \): one sigmoid then makes all four gates, which is
 the fastest way on a CPU. Weights learn that by themselves; they only have to start twice as large.
@@ -85,22 +85,23 @@ def diagonals(height: int, width: int) -> Fronts:
 
 def cell(z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """One LSTM cell: pre-activations `(..., 4h)` as the module says, and cells `(..., h)`, to new states and cells."""
-    i, f, o, g = z.sigmoid_().chunk(4, -1)
+    i, f, g, o = z.sigmoid_().chunk(4, -1)
     c = torch.addcmul(f * c, i, g, value=2).sub_(i)
-    return o * _tanh(c), c
+    return o * _tanh_(c.clone()), c
 
 
-def _tanh(x: Tensor) -> Tensor:
+def _tanh_(x: Tensor) -> Tensor:
     """By torch's sigmoid, which is several times as fast, unless there are so few numbers that calls are what costs."""
-    return x.tanh() if x.numel() < 4096 else (2 * x).sigmoid_().mul_(2).sub_(1)
+    return x.tanh_() if x.numel() < 4096 else x.mul_(2).sigmoid_().mul_(2).sub_(1)
 
 
-def scan(z: Tensor, weight: Tensor, h0: Tensor, c0: Tensor, fronts: Fronts) -> Tensor:
+def scan(x: Tensor, weight: Tensor, bias: Tensor, h0: Tensor, c0: Tensor, fronts: Fronts) -> Tensor:
     """The states of an LSTM over an image, for several directions at once.
 
     Arguments:
-        z: what the input adds to the gates, `(directions, P, batch, 4h)` with P pixels in the order of `fronts`.
-        weight: what the neighbours' states add, `(directions, K * h, 4h)`.
+        x: inputs, `(directions, P, batch, inputs)` with P pixels in the order of `fronts`.
+        weight: of the inputs, then of the states of each neighbour, `(directions, inputs + K * h, 4h)`.
+        bias: `(directions, 1, 4h)`, or `(directions, batch, 4h)` where examples differ.
         h0: states outside the image, `(directions, h)`.
         c0: cells outside the image, `(directions, h)`.
         fronts: the geometry.
@@ -108,108 +109,121 @@ def scan(z: Tensor, weight: Tensor, h0: Tensor, c0: Tensor, fronts: Fronts) -> T
     Returns:
         `(directions, P + 1, batch, h)`, the last one the state outside; differentiable in all tensors.
     """
-    return _forward(z, weight, h0, c0, fronts.before, fronts.after, fronts.sizes, fronts.carry)[0]
+    return _forward(x, weight, bias, h0, c0, fronts.before, fronts.after, fronts.sizes, fronts.carry)[0]
+
+
+def _told(x: Tensor, h: Tensor, before: Tensor) -> Tensor:
+    """What a front's pixels read, side by side: their inputs and the states of their neighbours."""
+    return torch.cat([x, *(h.index_select(1, row) for row in before.unbind())], -1).flatten(1, 2)
 
 
 @torch.library.custom_op("genzoo::lstm_scan", mutates_args=())
 def _forward(
-    z: Tensor,
+    x: Tensor,
     weight: Tensor,
+    bias: Tensor,
     h0: Tensor,
     c0: Tensor,
     before: Tensor,
     after: Tensor,  # noqa: ARG001, for the backward pass
     sizes: Sequence[int],
     carry: int,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """States, cells (both with the ones outside, last) and the gates' sigmoids, `(directions, P, batch, 4h)`."""
-    directions, pixels, batch, _ = z.shape
-    h = z.new_empty(directions, pixels + 1, batch, h0.shape[-1])
-    c = torch.empty_like(h)
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """States, cells (both with the ones outside, last), tanh of the cells, sigmoids of the gates `(directions, P, batch, 4h)`."""
+    directions, pixels, batch, _ = x.shape
+    h = x.new_empty(directions, pixels + 1, batch, h0.shape[-1])
+    c, tanh = torch.empty_like(h), torch.empty_like(h)
     h[:, -1], c[:, -1] = h0[:, None], c0[:, None]
-    gates = z.clone(memory_format=torch.contiguous_format)
+    gates = x.new_empty(directions, pixels, batch, weight.shape[-1])
     first = 0
     for size in sizes:
         here = slice(first, first + size)
-        states = torch.cat([h.index_select(1, row) for row in before[:, here]], -1)
-        front = gates[:, here].flatten(1, 2)  # a view: a front is a slice
-        front.baddbmm_(states.flatten(1, 2), weight)
-        new_h, new_c = cell(gates[:, here], c.index_select(1, before[carry, here]))
-        h[:, here], c[:, here] = new_h, new_c
+        front = (_told(x[:, here], h, before[:, here]) @ weight).unflatten(1, (size, batch)).add_(bias[:, None]).sigmoid_()
+        gates[:, here] = front
+        i, f, g, o = front.chunk(4, -1)
+        new_c, new_tanh = c[:, here], tanh[:, here]
+        torch.mul(f, c.index_select(1, before[carry, here]), out=new_c).addcmul_(i, g, value=2).sub_(i)
+        torch.mul(o, _tanh_(new_tanh.copy_(new_c)), out=h[:, here])
         first += size
-    return h, c, gates
+    return h, c, tanh, gates
 
 
 @torch.library.custom_op("genzoo::lstm_scan_backward", mutates_args=())
 def _backward(
     grad: Tensor,
+    x: Tensor,
     weight: Tensor,
+    bias: Tensor,
     h: Tensor,
     c: Tensor,
+    tanh: Tensor,
     gates: Tensor,
     before: Tensor,
     after: Tensor,
     sizes: Sequence[int],
     carry: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients by z, the weight, h0 and c0 from that by the states."""
-    directions, pixels, batch, _ = gates.shape
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gradients by the inputs, the weight, the bias, h0 and c0 from that by the states, one front after the other.
+
+    All that a front needs fits into a processor's cache, which is why nothing is done for the whole image at once.
+    """
+    directions, pixels, batch, inputs = x.shape
     hidden, taps = h.shape[-1], len(before)
-    d_z = torch.empty_like(gates)
-    # what each pixel sends back to its neighbours; the last place stands for pixels that are not there, and stays 0
-    d_states = h.new_zeros(taps, *h.shape)
-    d_cells = torch.zeros_like(h)
-    tanh = _tanh(c[:, :pixels])
+    d_x, d_weight, d_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
+    # what each pixel sends back to its neighbours; the last place stands for pixels that are not there
+    d_states, d_cells = h.new_empty(taps, *h.shape), torch.empty_like(h)
+    d_states[:, :, -1], d_cells[:, -1] = 0, 0
     end = pixels
     for size in reversed(sizes):
         here = slice(end - size, end)
-        i, f, o, g = gates[:, here].chunk(4, -1)
-        t = tanh[:, here]
         d_h = grad[:, here].clone()
-        for tap in range(taps):
-            d_h += d_states[tap].index_select(1, after[tap, here])
-        d_c = d_cells.index_select(1, after[carry, here])
-        d_c += d_h * o * (1 - t * t)
-        d_gates = torch.cat([d_c * (2 * g - 1), d_c * c.index_select(1, before[carry, here]), d_h * t, 2 * d_c * i], -1)
-        d_cells[:, here] = d_c * f
-        d_front = torch.ops.aten.sigmoid_backward(d_gates, gates[:, here])
-        d_z[:, here] = d_front
-        sent = torch.bmm(d_front.flatten(1, 2), weight.mT).view(directions, size, batch, taps, hidden)
-        d_states[:, :, here] = sent.permute(3, 0, 1, 2, 4)
+        for sent, row in zip(d_states, after[:, here].unbind(), strict=True):
+            d_h += sent.index_select(1, row)
+        t, front = tanh[:, here], gates[:, here]
+        i, f, g, o = front.chunk(4, -1)
+        d_c = d_cells.index_select(1, after[carry, here]).addcmul_(d_h, o * (1 - t * t))
+        torch.mul(d_c, f, out=d_cells[:, here])
+        by_i, by_f = d_c * g.mul(2).sub_(1), d_c * c.index_select(1, before[carry, here])
+        d_gates = torch.cat([by_i, by_f, (d_c * i).mul_(2), d_h.mul_(t)], -1)
+        d_z = torch.ops.aten.sigmoid_backward(d_gates, front).flatten(1, 2)
+        d_weight.baddbmm_(_told(x[:, here], h, before[:, here]).mT, d_z)
+        d_bias += d_z.sum(1, keepdim=True) if bias.shape[1] == 1 else d_z.view(directions, size, batch, -1).sum(1)
+        d_told = torch.bmm(d_z, weight.mT).view(directions, size, batch, -1)
+        d_x[:, here] = d_told[..., :inputs]
+        d_states[:, :, here] = d_told[..., inputs:].unflatten(-1, (taps, hidden)).permute(3, 0, 1, 2, 4)
         end -= size
-    states = torch.cat([h.index_select(1, row) for row in before], -1)
-    d_weight = torch.bmm(states.flatten(1, 2).mT, d_z.flatten(1, 2))
-    outside = before == pixels
-    d_h0 = grad[:, pixels].sum(1)
-    for tap in range(taps):
-        d_h0 += d_states[tap][:, :pixels].mul(outside[tap, :, None, None]).sum((1, 2))
-    d_c0 = d_cells[:, :pixels].mul(outside[carry, :, None, None]).sum((1, 2))
-    return d_z, d_weight, d_h0, d_c0
+    d_h0 = grad[:, -1].sum(1)
+    for sent, row in zip(d_states, before.unbind(), strict=True):
+        d_h0 += sent[:, :-1].mul((row == pixels)[:, None, None]).sum((1, 2))
+    d_c0 = d_cells[:, :-1].mul((before[carry] == pixels)[:, None, None]).sum((1, 2))
+    return d_x, d_weight, d_bias, d_h0, d_c0
 
 
 @_forward.register_fake
-def _(z: Tensor, _weight: Tensor, h0: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
-    directions, pixels, batch = z.shape[:3]
-    h = z.new_empty(directions, pixels + 1, batch, h0.shape[-1])
-    return h, torch.empty_like(h), torch.empty_like(z, memory_format=torch.contiguous_format)
+def _(x: Tensor, weight: Tensor, _: Tensor, h0: Tensor, *__: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    directions, pixels, batch = x.shape[:3]
+    h = x.new_empty(directions, pixels + 1, batch, h0.shape[-1])
+    return h, torch.empty_like(h), torch.empty_like(h), x.new_empty(directions, pixels, batch, weight.shape[-1])
 
 
 @_backward.register_fake
-def _(_grad: Tensor, weight: Tensor, h: Tensor, _c: Tensor, gates: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _(_: Tensor, x: Tensor, weight: Tensor, bias: Tensor, h: Tensor, *__: Any) -> tuple[Tensor, ...]:
     start = h.new_empty(len(h), h.shape[-1])
-    return torch.empty_like(gates), torch.empty_like(weight), start, torch.empty_like(start)
+    return (x.new_empty(x.shape), *(torch.empty_like(like) for like in (weight, bias, start, start)))
 
 
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    _, weight, _, _, before, after, sizes, carry = inputs
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    x, weight, bias, _, _, before, after, sizes, carry = inputs
     ctx.fronts = sizes, carry
-    ctx.save_for_backward(weight, *output, before, after)
+    ctx.save_for_backward(x, weight, bias, *output, before, after)
     ctx.mark_non_differentiable(*output[1:])
+    ctx.set_materialize_grads(False)  # or those of what is not differentiable would be made, as zeros
 
 
-def _differentiate(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-    weight, h, c, gates, before, after = ctx.saved_tensors
-    return (*_backward(grad.contiguous(), weight, h, c, gates, before, after, *ctx.fronts), None, None, None, None)
+def _differentiate(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+    if grad is None:
+        return (None,) * 9
+    return (*_backward(grad.contiguous(), *ctx.saved_tensors, *ctx.fronts), None, None, None, None)
 
 
 _forward.register_autograd(_differentiate, setup_context=_setup)

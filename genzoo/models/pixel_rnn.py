@@ -95,14 +95,9 @@ class PixelRNN(Autoregressive):
         return list(self.layers)  # type: ignore[arg-type]
 
     def law(self, x: Tensor, given: Tensor | None = None) -> Distribution:
-        colours, height, width = self.shape
-        f = rearrange(self.first(2 * x - 1), "b f r c -> (r c) b f")
-        order, place = self.stack[0].order, self.stack[0].place
-        f = self._through(f if order is None else f.index_select(0, order), lambda i, f: self.stack[i](f, given), [*self.skips])
-        logits = self.head(f)
-        if place is not None:
-            logits = logits.index_select(0, place)
-        return level_law(rearrange(logits, "(r c) b (k l) -> b k r c l", r=height, c=width, k=colours))
+        f = self.stack[0].enter(self.first(2 * x - 1))
+        f = self._through(f, lambda i, f: self.stack[i](f, given), [*self.skips])
+        return level_law(rearrange(self.stack[0].leave(self.head(f)), "b r c (k l) -> b k r c l", k=self.shape[0]))
 
     def _through(self, f: Tensor, layer: Callable[[int, Tensor], Tensor], skips: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
         """Features through all layers, `layer(i, f)` being what the i-th of them adds."""

@@ -8,17 +8,17 @@ from genzoo.blocks import recurrent
 from genzoo.blocks.recurrent import Fronts, cell, diagonals, neighbour, rows, scan
 
 
-def plain(z: Tensor, weight: Tensor, h0: Tensor, c0: Tensor, at: dict[tuple[int, int], int], offsets, carry) -> Tensor:
-    """Pixel by pixel, on coordinates: `at` says where in z a pixel (r, c) stands."""
-    directions, _, batch, hidden = *z.shape[:3], h0.shape[-1]
+def plain(x, weight, bias, h0, c0, at: dict[tuple[int, int], int], offsets, carry) -> Tensor:
+    """Pixel by pixel, on coordinates: `at` says where in x a pixel (r, c) stands."""
+    directions, _, batch, hidden = *x.shape[:3], h0.shape[-1]
     h: dict[tuple[int, int], Tensor] = {}
     c: dict[tuple[int, int], Tensor] = {}
     outside = [start[:, None].expand(directions, batch, hidden) for start in (h0, c0)]
     for r, column in sorted(at):
         before = [(r + down, column + right) for down, right in offsets]
         told = torch.cat([h.get(pixel, outside[0]) for pixel in before], -1)
-        gates = z[:, at[r, column]] + torch.einsum("dbi,dio->dbo", told, weight)
-        i, f, o, g = gates.chunk(4, -1)
+        gates = bias + torch.einsum("dbi,dio->dbo", torch.cat([x[:, at[r, column]], told], -1), weight)
+        i, f, g, o = gates.chunk(4, -1)
         c[r, column] = f.sigmoid() * c.get(before[carry], outside[1]) + i.sigmoid() * (g / 2).tanh()
         h[r, column] = o.sigmoid() * c[r, column].tanh()
     ordered = [h[pixel] for pixel, _ in sorted(at.items(), key=lambda item: item[1])]
@@ -31,18 +31,19 @@ CASES = {
 }
 
 
-def tensors(fronts: Fronts, directions: int, taps: int, hidden: int = 3, batch: int = 2) -> list[Tensor]:
-    pixels = fronts.height * fronts.width
-    sizes = [(directions, pixels, batch, 4 * hidden), (directions, taps * hidden, 4 * hidden), *[(directions, hidden)] * 2]
-    return [torch.randn(size, dtype=torch.float64).requires_grad_() for size in sizes]
+def tensors(fronts: Fronts, directions: int, taps: int, hidden: int = 3, batch: int = 2, biases: int = 1) -> list[Tensor]:
+    pixels, inputs, gates = fronts.height * fronts.width, 5, 4 * hidden
+    sizes = [(pixels, batch, inputs), (inputs + taps * hidden, gates), (biases, gates), (hidden,), (hidden,)]
+    return [torch.randn(directions, *size, dtype=torch.float64).requires_grad_() for size in sizes]
 
 
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("biases", [1, 2])
 @pytest.mark.parametrize("size", [(4, 6), (6, 3), (1, 5), (5, 1), (1, 1)], ids=str)
-def test_it_equals_the_plain_loop(case, size):
+def test_it_equals_the_plain_loop(case, size, biases):
     make, front, offsets, carry, directions = CASES[case]
     fronts = make(*size)
-    given = tensors(fronts, directions, len(offsets))
+    given = tensors(fronts, directions, len(offsets), biases=biases)
     pixels = sorted(((r, c) for r in range(size[0]) for c in range(size[1])), key=lambda pixel: (front(*pixel), pixel))
     at = {pixel: place for place, pixel in enumerate(pixels)}
     ours, expected = scan(*given, fronts), plain(*given, at, offsets, carry)
@@ -61,16 +62,16 @@ def test_gradients_are_those_of_finite_differences(case):
     assert torch.autograd.gradcheck(lambda *t: scan(*t, fronts), tensors(fronts, directions, len(offsets), hidden=2, batch=1))
 
 
-def test_a_cell_is_torchs_own_with_the_candidate_halved():
+def test_a_cell_is_torchs_own_with_the_candidate_doubled():
     hidden, lstm = 5, nn.LSTMCell(3, 5).double()
     x, h, c = torch.randn(4, 3), torch.randn(4, hidden), torch.randn(4, hidden)
     x, h, c = (t.double() for t in (x, h, c))
     z = x @ lstm.weight_ih.T + lstm.bias_ih + h @ lstm.weight_hh.T + lstm.bias_hh  # torch's order: i, f, g, o
     i, f, g, o = z.detach().chunk(4, -1)
-    found = cell(torch.cat([i, f, o, 2 * g], -1), c)
+    found = cell(torch.cat([i, f, 2 * g, o], -1), c)
     for ours, theirs in zip(found, lstm(x, (h, c)), strict=True):
         torch.testing.assert_close(ours, theirs.detach())
-    many = [t.repeat(400, 1) for t in (torch.cat([i, f, o, 2 * g], -1), c)]  # so many that tanh is made of a sigmoid
+    many = [t.repeat(400, 1) for t in (torch.cat([i, f, 2 * g, o], -1), c)]  # so many that tanh is made of a sigmoid
     for ours, theirs in zip(cell(*many), found, strict=True):
         torch.testing.assert_close(ours[-4:], theirs)
 

@@ -226,11 +226,10 @@ def test_the_direction_from_the_right_is_the_left_one_mirrored():
     def states(f: Tensor) -> tuple[Tensor, Tensor]:
         from genzoo.blocks.recurrent import scan
 
-        x = layer.inputs(f.flatten(0, 1).index_select(0, layer.order))
-        z = x.flatten(1, 2) @ (layer.weight * layer.mask) + layer.bias
-        both = scan(z.unflatten(1, x.shape[1:3]), layer.state_weight, layer.h0, layer.c0, layer.fronts)
-        left = both[0, :-1].index_select(0, layer.place).unflatten(0, (5, 6))
-        right = both[1].index_select(0, layer.above).index_select(0, layer.place).unflatten(0, (5, 6))
+        x = layer.inputs(f.flatten(0, 1).index_select(0, layer.fronts.order))
+        both = scan(x, layer.weights(), layer.bias, layer.h0, layer.c0, layer.fronts)
+        left = both[0, :-1].index_select(0, layer.fronts.place[:-1]).unflatten(0, (5, 6))
+        right = both[1].index_select(0, layer.above).index_select(0, layer.fronts.place[:-1]).unflatten(0, (5, 6))
         return left, right
 
     left_of_mirrored, _ = states(f.flip(1))
