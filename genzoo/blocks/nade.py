@@ -85,34 +85,45 @@ def _forward(
     for start, first in zip(starts, range(0, dims, length), strict=True):
         start.copy_(a)
         part = slice(first, first + length)
-        h, _ = block(a, rows[part], weight[part], None if scale is None else scale[part], units)
-        torch.baddbmm(out_bias[part, None], h, out_weight[part].mT, out=out[part])
+        block(
+            a,
+            rows[part],
+            weight[part],
+            out_weight[part],
+            out_bias[part],
+            None if scale is None else scale[part],
+            units,
+            out[part],
+        )
     return out, starts
 
 
-def _in_place(a: Tensor, x: Tensor, weight: Tensor, scale: Tensor | None, units: str) -> tuple[Tensor, Tensor | None]:
-    """A block's units `(C, batch, H)` and, where they are scaled, activations; moves `a` past the block."""
-    h = a.new_empty(len(x), *a.shape)
-    before = None if scale is None else torch.empty_like(h)
-    for i, (x_d, weight_d, h_d) in enumerate(zip(x.unbind(), weight.unbind(), h.unbind(), strict=True)):
-        if before is None or scale is None:
-            act(a, units, out=h_d)
-        else:
-            before[i].copy_(a)
-            act(torch.mul(a, scale[i], out=h_d), units, out=h_d)
+def _in_place(
+    a: Tensor, x: Tensor, weight: Tensor, out_weight: Tensor, out_bias: Tensor, scale: Tensor | None, units: str, out: Tensor
+) -> None:
+    """Fills a block's outputs `(C, batch, K)` and moves `a` past it: a step for each dimension, in a processor's cache."""
+    h = torch.empty_like(a)
+    columns = (x, weight, out_weight.mT, out_bias, out)
+    for d, (x_d, weight_d, out_weight_d, out_bias_d, out_d) in enumerate(zip(*(t.unbind() for t in columns), strict=True)):
+        act(a if scale is None else torch.mul(a, scale[d], out=h), units, out=h)
+        torch.addmm(out_bias_d, h, out_weight_d, out=out_d)
         a.addr_(x_d, weight_d)
-    return h, before
 
 
-def _at_once(a: Tensor, x: Tensor, weight: Tensor, scale: Tensor | None, units: str) -> tuple[Tensor, Tensor | None]:
+def _at_once(
+    a: Tensor, x: Tensor, weight: Tensor, out_weight: Tensor, out_bias: Tensor, scale: Tensor | None, units: str, out: Tensor
+) -> None:
     """As `_in_place`, in a few large operations."""
-    steps = x[:, :, None] * weight[:, None, :]
-    sums = steps.cumsum(0).add_(a)
-    before = torch.cat([a[None], sums[:-1]])
-    a.copy_(sums[-1])
-    if scale is None:
-        return act(before, units), None
-    return act(before * scale[:, None, None], units), before
+    before = _activations(a, x, weight)
+    a.copy_(before[-1].addr(x[-1], weight[-1]))
+    h = act(before if scale is None else before * scale[:, None, None], units)
+    torch.baddbmm(out_bias[:, None], h, out_weight.mT, out=out)
+
+
+def _activations(a: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """A block's activations from the first: `(batch, H)` to `(C, batch, H)`."""
+    steps = torch.cat([a[None], x[:-1, :, None] * weight[:-1, None, :]])
+    return steps.cumsum(0)
 
 
 @torch.library.custom_op("genzoo::nade_backward", mutates_args=())
@@ -126,8 +137,7 @@ def _backward(
     units: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients by x, W, c, V and the scale (empty where there is none) from that by the outputs, `(D, batch, K)`."""
-    cpu = x.device.type == "cpu"
-    block, back = (_in_place, _back_in_place) if cpu else (_at_once, _back_at_once)
+    block = _back_in_place if x.device.type == "cpu" else _back_at_once
     dims, length = len(weight), block_length(len(weight))
     rows = x.t().contiguous()
     d_x, d_weight, d_out = torch.empty_like(rows), torch.empty_like(weight), torch.empty_like(out_weight)
@@ -135,32 +145,69 @@ def _backward(
     d_a = torch.zeros_like(starts[0])  # by the activations after the block at hand
     for start, first in reversed(list(zip(starts, range(0, dims, length), strict=True))):
         part = slice(first, first + length)
-        scales = None if scale is None else scale[part]
-        h, before = block(start.clone(), rows[part], weight[part], scales, units)
-        torch.bmm(grad[part].mT, h, out=d_out[part])
-        d_units = torch.bmm(grad[part], out_weight[part])
-        d_h = _act_backward(d_units, h, units)
-        if scales is not None and before is not None:
-            d_scale[part] = (d_h * before).sum((1, 2))
-            d_h *= scales[:, None, None]
-        back(d_a, d_h, rows[part], weight[part], d_x[part], d_weight[part])
+        given = (start, rows[part], weight[part], out_weight[part], None if scale is None else scale[part], units)
+        block(d_a, grad[part], *given, d_x[part], d_weight[part], d_out[part], d_scale[part])
     return d_x.t().contiguous(), d_weight, d_a.sum(0), d_out, d_scale
 
 
-def _back_in_place(d_a: Tensor, d_h: Tensor, x: Tensor, weight: Tensor, d_x: Tensor, d_weight: Tensor) -> None:
-    """Fills a block's gradients by x and W, and moves `d_a` before the block."""
-    for i in reversed(range(len(x))):
-        torch.mv(d_a.t(), x[i], out=d_weight[i])
-        torch.mv(d_a, weight[i], out=d_x[i])
-        d_a.add_(d_h[i])
+def _back_in_place(
+    d_a: Tensor,
+    grad: Tensor,
+    start: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    out_weight: Tensor,
+    scale: Tensor | None,
+    units: str,
+    d_x: Tensor,
+    d_weight: Tensor,
+    d_out: Tensor,
+    d_scale: Tensor,
+) -> None:
+    """Fills a block's gradients, and moves `d_a` before it; what lies between dimensions stays in a processor's cache."""
+    a, h, buffer = start.clone(), start.new_empty(len(x), *start.shape), torch.empty_like(start)
+    before = None if scale is None else torch.empty_like(h)
+    for d in range(len(x)):
+        if before is not None and scale is not None:
+            torch.mul(before[d].copy_(a), scale[d], out=h[d])
+        act(a if scale is None else h[d], units, out=h[d])
+        a.addr_(x[d], weight[d])
+    for d in reversed(range(len(x))):
+        torch.mv(d_a.t(), x[d], out=d_weight[d])
+        torch.mv(d_a, weight[d], out=d_x[d])
+        torch.mm(grad[d].t(), h[d], out=d_out[d])
+        d_h = _act_backward(torch.mm(grad[d], out_weight[d], out=buffer), h[d], units)
+        if before is not None and scale is not None:
+            torch.sum(before[d].mul_(d_h), (0, 1), out=d_scale[d])
+            d_h.mul_(scale[d])
+        d_a.add_(d_h)
 
 
-def _back_at_once(d_a: Tensor, d_h: Tensor, x: Tensor, weight: Tensor, d_x: Tensor, d_weight: Tensor) -> None:
+def _back_at_once(
+    d_a: Tensor,
+    grad: Tensor,
+    start: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    out_weight: Tensor,
+    scale: Tensor | None,
+    units: str,
+    d_x: Tensor,
+    d_weight: Tensor,
+    d_out: Tensor,
+    d_scale: Tensor,
+) -> None:
     """As `_back_in_place`, in a few large operations."""
-    sums = d_h.flip(0).cumsum(0).flip(0).add_(d_a)  # by the activations before each dimension
-    after = torch.cat([sums[1:], d_a[None]])
-    torch.bmm(x[:, None], after, out=d_weight[:, None])
-    torch.bmm(after, weight[:, :, None], out=d_x[:, :, None])
+    before = _activations(start, x, weight)
+    h = act(before if scale is None else before * scale[:, None, None], units)
+    torch.bmm(grad.mT, h, out=d_out)
+    d_h = _act_backward(torch.bmm(grad, out_weight), h, units)
+    if scale is not None:
+        torch.sum(d_h * before, (1, 2), out=d_scale)
+        d_h *= scale[:, None, None]
+    sums = torch.cat([d_a[None], d_h.flip(0)]).cumsum(0).flip(0)  # by the activations before each dimension, and after the last
+    torch.bmm(x[:, None], sums[1:], out=d_weight[:, None])
+    torch.bmm(sums[1:], weight[:, :, None], out=d_x[:, :, None])
     d_a.copy_(sums[0])
 
 
@@ -192,3 +239,5 @@ def _differentiate(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
 
 
 _forward.register_autograd(_differentiate, setup_context=_setup)
+for _device in ("cpu", "cuda"):  # sums over many steps keep single precision where a run is in mixed
+    _forward.register_autocast(_device, torch.float32)

@@ -218,8 +218,8 @@ class DiagonalBiLSTM(_LSTM):
         return {**cache, **{name: [start] * self.width for name, start in starts.items()}}
 
     def spots(self, fronts: Sequence[Tensor]) -> list[Spot]:
-        """The column of each front, which is a single pixel."""
-        return [pixel % self.width for pixel in torch.cat(list(fronts)).tolist()]
+        """The column of each front, which is a single pixel: they come in raster order."""
+        return [pixel % self.width for pixel in range(len(fronts))]
 
     def at(self, f: Tensor, spot: Spot, cache: Cache) -> Tensor:
         h, c = cache["h"], cache["c"]

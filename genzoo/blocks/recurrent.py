@@ -227,3 +227,5 @@ def _differentiate(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | Non
 
 
 _forward.register_autograd(_differentiate, setup_context=_setup)
+for _device in ("cpu", "cuda"):  # sums over many steps keep single precision where a run is in mixed
+    _forward.register_autocast(_device, torch.float32)

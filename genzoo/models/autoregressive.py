@@ -135,7 +135,8 @@ class Autoregressive(Model):
     def _drawn(self, n: int, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
         """`draw` in pieces that bound memory."""
         u = uniform(n, *self.shape, *self.uniforms, like=self.like)
-        with torch.inference_mode():  # a little faster than no_grad, where there are many small operations
+        # a little faster than no_grad, where there are many small operations; what is kept between them has one precision
+        with torch.inference_mode(), torch.autocast(u.device.type, enabled=False):
             found = [self.draw(*part) for part in _pieces(u, x, keep, given)]
             drawn = torch.cat(found) if found else u.new_zeros(0, *self.shape)
         return drawn.clone()  # outside of it: an ordinary tensor again
@@ -202,7 +203,7 @@ def level_law(logits: Tensor) -> Distribution:
 def draw_level(logits: Tensor, u: Tensor) -> Tensor:
     """Levels in [0, 1] by the inverse of their law, from logits `(..., 1)` or `(..., levels)` and a uniform number each."""
     if logits.shape[-1] == 1:
-        return (u < logits.squeeze(-1).sigmoid()).to(u.dtype)
+        return torch.lt(u, logits.squeeze(-1).sigmoid(), out=torch.empty_like(u))
     below = logits.softmax(-1).cumsum(-1)[..., :-1] <= u[..., None]
     return below.sum(-1).to(u.dtype) / (logits.shape[-1] - 1)
 

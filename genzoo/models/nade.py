@@ -63,18 +63,22 @@ class Recursion(Autoregressive):
 
     def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:  # noqa: ARG002, unconditional
         n, dims = len(u), len(self.order)
-        drawn = u.new_empty(dims, n)  # in the model's order
         chance, known, kept = (
             None if t is None else t.flatten(1, len(self.shape)).index_select(1, self.order).transpose(0, 1).contiguous()
             for t in (u, x, keep)
         )
         assert chance is not None
+        drawn = u.new_empty(dims, n)  # in the model's order
         a = self.bias.expand(n, -1).clone()
-        for d in track(range(dims), "drawing", total=dims):
-            h = act(a if self.scale is None else a * self.scale[d], self.units)
-            value = self.choose(torch.addmm(self.out_bias[d], h, self.out_weight[d].T), chance[d])
-            drawn[d] = value if known is None or kept is None else torch.where(kept[d], known[d], value)
-            a.addr_(drawn[d], self.weight[d])
+        h = torch.empty_like(a)
+        columns = (drawn, chance, self.weight, self.out_weight.mT, self.out_bias)
+        steps = zip(*(t.unbind() for t in columns), strict=True)
+        for d, (value, u_d, weight, out_weight, out_bias) in enumerate(track(steps, "drawing", total=dims)):
+            act(a if self.scale is None else torch.mul(a, self.scale[d], out=h), self.units, out=h)
+            value.copy_(self.choose(torch.addmm(out_bias, h, out_weight), u_d))
+            if known is not None and kept is not None:
+                torch.where(kept[d], known[d], value, out=value)
+            a.addr_(value, weight)
         return drawn.index_select(0, self.rank).T.unflatten(1, self.shape).contiguous()
 
 

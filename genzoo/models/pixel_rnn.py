@@ -57,6 +57,7 @@ class PixelRNN(Autoregressive):
     """
 
     _taps: Tensor
+    _order: Tensor
     # the paper: RMSProp, its rate found by hand for each data set; Adam finds the same likelihoods sooner
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 1e-3}
 
@@ -87,6 +88,10 @@ class PixelRNN(Autoregressive):
         self.head = nn.Sequential(
             nn.ReLU(), MaskedLinear(outer, inner), nn.ReLU(), MaskedLinear(inner, inner), nn.ReLU(), MaskedLinear(inner, logits)
         )
+        slope = 1 + max(self.first.reach, self.stack[0].reach)
+        number = (slope * torch.arange(height)[:, None] + torch.arange(width)).flatten()
+        self._sizes = [size for size in torch.bincount(number).tolist() if size]
+        self.register_buffer("_order", number.argsort(stable=True), persistent=False)
         self.register_buffer("_taps", self.first.taps(height, width), persistent=False)
 
     @property
@@ -116,11 +121,7 @@ class PixelRNN(Autoregressive):
         with the same c + slope * r are independent of each other, if slope is one more than that. The Diagonal BiLSTM needs the
         whole row above, so that there each front is a pixel.
         """
-        _, height, width = self.shape
-        pixels = torch.arange(height * width, device=self.like.device)
-        slope = 1 + max(self.first.reach, self.stack[0].reach)
-        number = pixels % width + slope * (pixels // width)
-        return list(pixels[number.argsort(stable=True)].split(torch.bincount(number)[number.unique()].tolist()))
+        return list(self._order.split(self._sizes))
 
     def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
         colours, height, width = self.shape

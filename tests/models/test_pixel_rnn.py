@@ -334,3 +334,13 @@ def test_a_few_steps_on_digits_beat_independent_pixels(layer):
         {"name": "pixel-rnn", "layer": layer, "depth": 1}, data, steps=120, batch_size=32, players={"model": {"lr": 0.01}}
     )
     assert run.model.score_samples(test).mean() > floor + 3
+
+
+@pytest.mark.parametrize("table", [{"name": "pixel-rnn", "layer": layer, "hidden": 4, "depth": 2} for layer in LAYERS] + ["nade"])
+def test_mixed_precision_trains_and_samples(table):
+    data = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")
+    run = genzoo.fit(table, data, steps=3, batch_size=8, precision="bf16-mixed", samples=2)
+    whole = genzoo.fit(table, data, steps=3, batch_size=8)
+    assert run.history[-1]["loss"] == pytest.approx(whole.history[-1]["loss"], rel=0.01)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert run.model.sample(2).dtype == torch.float32
