@@ -135,12 +135,13 @@ def _backward(
     out_weight: Tensor,
     scale: Optional[Tensor],  # noqa: UP045
     units: str,
+    by_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients by x, W, c, V and the scale (empty where there is none) from that by the outputs, `(D, batch, K)`."""
+    """Gradients by x (empty unless asked for), W, c, V and the scale (empty where there is none) from that by the outputs."""
     block = _back_in_place if x.device.type == "cpu" else _back_at_once
     dims, length = len(weight), block_length(len(weight))
     rows = x.t().contiguous()
-    d_x, d_weight, d_out = torch.empty_like(rows), torch.empty_like(weight), torch.empty_like(out_weight)
+    d_x, d_weight, d_out = rows.new_empty(dims * by_x, len(x)), torch.empty_like(weight), torch.empty_like(out_weight)
     d_scale = x.new_empty(0 if scale is None else dims)
     d_a = torch.zeros_like(starts[0])  # by the activations after the block at hand
     for start, first in reversed(list(zip(starts, range(0, dims, length), strict=True))):
@@ -174,7 +175,8 @@ def _back_in_place(
         a.addr_(x[d], weight[d])
     for d in reversed(range(len(x))):
         torch.mv(d_a.t(), x[d], out=d_weight[d])
-        torch.mv(d_a, weight[d], out=d_x[d])
+        if len(d_x):
+            torch.mv(d_a, weight[d], out=d_x[d])
         torch.mm(grad[d].t(), h[d], out=d_out[d])
         d_h = _act_backward(torch.mm(grad[d], out_weight[d], out=buffer), h[d], units)
         if before is not None and scale is not None:
@@ -207,7 +209,8 @@ def _back_at_once(
         d_h *= scale[:, None, None]
     sums = torch.cat([d_a[None], d_h.flip(0)]).cumsum(0).flip(0)  # by the activations before each dimension, and after the last
     torch.bmm(x[:, None], sums[1:], out=d_weight[:, None])
-    torch.bmm(sums[1:], weight[:, :, None], out=d_x[:, :, None])
+    if len(d_x):
+        torch.bmm(sums[1:], weight[:, :, None], out=d_x[:, :, None])
     d_a.copy_(sums[0])
 
 
@@ -219,9 +222,11 @@ def _(x: Tensor, weight: Tensor, _bias: Tensor, out_weight: Tensor, *_: Any) -> 
 
 
 @_backward.register_fake
-def _(_grad: Tensor, starts: Tensor, x: Tensor, weight: Tensor, out_weight: Tensor, scale: Tensor | None, _: str) -> Any:
-    like = (x.new_empty(x.shape), weight, starts[0, 0], out_weight, x.new_empty(0) if scale is None else scale)
-    return tuple(torch.empty_like(t) for t in like)
+def _(
+    _grad: Tensor, starts: Tensor, x: Tensor, weight: Tensor, out_weight: Tensor, scale: Tensor | None, _: str, by_x: bool
+) -> tuple[Tensor, ...]:
+    like = (weight, starts[0, 0], out_weight, x.new_empty(0) if scale is None else scale)
+    return (x.new_empty(len(x), x.shape[1] * by_x), *(torch.empty_like(t) for t in like))
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -234,8 +239,9 @@ def _differentiate(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
     starts, x, weight, out_weight, *rest = ctx.saved_tensors
     scale = rest[0] if rest else None
     grad = grad.contiguous()
-    d_x, d_weight, d_bias, d_out, d_scale = _backward(grad, starts, x, weight, out_weight, scale, ctx.units)
-    return d_x, d_weight, d_bias, d_out, grad.sum(1), d_scale if rest else None, None
+    by_x = bool(ctx.needs_input_grad[0])
+    d_x, d_weight, d_bias, d_out, d_scale = _backward(grad, starts, x, weight, out_weight, scale, ctx.units, by_x)
+    return d_x if by_x else None, d_weight, d_bias, d_out, grad.sum(1), d_scale if rest else None, None
 
 
 _forward.register_autograd(_differentiate, setup_context=_setup)

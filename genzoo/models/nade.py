@@ -68,18 +68,17 @@ class Recursion(Autoregressive):
             for t in (u, x, keep)
         )
         assert chance is not None
-        drawn = u.new_empty(dims, n)  # in the model's order
+        drawn: list[Tensor] = []
         a = self.bias.expand(n, -1).clone()
         h = torch.empty_like(a)
-        columns = (drawn, chance, self.weight, self.out_weight.mT, self.out_bias)
+        columns = (chance, self.weight, self.out_weight.mT, self.out_bias)
         steps = zip(*(t.unbind() for t in columns), strict=True)
-        for d, (value, u_d, weight, out_weight, out_bias) in enumerate(track(steps, "drawing", total=dims)):
+        for d, (u_d, weight, out_weight, out_bias) in enumerate(track(steps, "drawing", total=dims)):
             act(a if self.scale is None else torch.mul(a, self.scale[d], out=h), self.units, out=h)
-            value.copy_(self.choose(torch.addmm(out_bias, h, out_weight), u_d))
-            if known is not None and kept is not None:
-                torch.where(kept[d], known[d], value, out=value)
-            a.addr_(value, weight)
-        return drawn.index_select(0, self.rank).T.unflatten(1, self.shape).contiguous()
+            value = self.choose(torch.addmm(out_bias, h, out_weight), u_d)
+            drawn.append(value if known is None or kept is None else torch.where(kept[d], known[d], value))
+            a.addr_(drawn[-1], weight)
+        return torch.stack(drawn).index_select(0, self.rank).T.unflatten(1, self.shape).contiguous()
 
 
 class NADE(Recursion):

@@ -148,6 +148,7 @@ def test_scores_are_likelihoods_in_pieces_and_tell_the_abnormal():
     assert not model.score_samples(x).requires_grad
     assert model.score_samples(x[:0]).shape == (0,)
     assert (model.score_samples(x) > model.score_samples(x.transpose(2, 3)).median()).double().mean() > 0.9
+    assert abs(model.score_samples(model.sample(300)).mean() - model.score_samples(x).mean()) < 2.5  # its own are as likely
 
 
 def test_pieces_do_not_change_samples(monkeypatch):
