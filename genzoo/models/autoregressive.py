@@ -164,10 +164,14 @@ class Autoregressive(Model):
         """Refuse examples that the model gives no probability; not while a compiler traces, which cannot look at values.
 
         Raises:
-            DataError: another shape, or values that are not among the levels.
+            DataError: another shape or dtype, or values that are not among the levels.
         """
         if x.shape[1:] != self.shape:
             raise DataError(f"x has shape {tuple(x.shape)}, where {type(self).__name__} takes {('batch', *self.shape)}")
+        if x.dtype != self.like.dtype:
+            raise DataError(
+                f"x is {x.dtype}, where this {type(self).__name__} is {self.like.dtype}; give x.to({self.like.dtype})"
+            )
         if torch.compiler.is_compiling() or not len(x):
             return
         if self.levels is None:

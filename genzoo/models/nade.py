@@ -200,7 +200,8 @@ class RNADE(Recursion):
         weights, parts = law.mixture_distribution.probs, law.component_distribution
         which = (weights.cumsum(1)[:, :-1] <= u[:, :1]).sum(1, keepdim=True)
         mean, sigma = (each.gather(1, which).squeeze(1) for each in (parts.mean, parts.stddev))
-        value = mean + sigma * torch.special.ndtri(u[:, 1].clamp(tiny, 1 - tiny))
+        exact = torch.promote_types(u.dtype, torch.float32)  # the quantiles are not there for half precision
+        value = mean + sigma * torch.special.ndtri(u[:, 1].clamp(tiny, 1 - tiny).to(exact)).to(u.dtype)
         return value.clamp(0, 1) if is_image(self.shape) else value
 
 

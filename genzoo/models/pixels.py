@@ -68,7 +68,7 @@ class Independent(_Pixels):
     @torch.no_grad()
     def fit(self, x: Tensor, smoothing: NonNegativeFloat = 0.5) -> Self:
         """The most likely parameters for examples `(n, *shape)`, after `smoothing` made-up ones and zeros each."""
-        self.check_values(x)
+        self.check_values(x.to(self.like.dtype))
         self.logit.copy_(_log_odds(x.flatten(1).double(), torch.ones_like(x.flatten(1), dtype=torch.double), smoothing))
         return self
 
@@ -102,7 +102,7 @@ class Markov(_Pixels):
     @torch.no_grad()
     def fit(self, x: Tensor, smoothing: NonNegativeFloat = 0.5) -> Self:
         """The most likely parameters for examples `(n, *shape)`, after `smoothing` made-up ones and zeros each."""
-        self.check_values(x)
+        self.check_values(x.to(self.like.dtype))
         bits = x.flatten(1).double()
         before = _before(bits)
         self.after_zero.copy_(_log_odds(bits, 1 - before, smoothing))

@@ -178,6 +178,20 @@ def test_an_order_is_kept_by_the_config():
     assert not torch.equal(NADE(order="random", order_seed=6, shape=(6,)).order, model.order)
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float64, torch.uint8])
+def test_a_dtype_that_is_not_the_models_is_named(dtype):
+    with pytest.raises(DataError, match=rf"x is {dtype}, where this NADE is torch.float32; give x.to\(torch.float32\)"):
+        NADE(hidden=2, shape=(2,)).log_prob(torch.ones(1, 2, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_draws_and_scores(dtype):
+    for model in (NADE(hidden=3, shape=(4,)).to(dtype), RNADE(hidden=3, components=2, shape=(4,)).to(dtype)):
+        x = model.sample(5)
+        assert x.dtype == dtype
+        assert model.log_prob(x).isfinite().all()
+
+
 def test_values_that_are_no_bits_are_named(tmp_path):
     with pytest.raises(DataError, match=r"x has 0\.5, where NADE takes 0 and 1 only; binarize the data, as with data\.binarize"):
         NADE(hidden=2, shape=(2,)).log_prob(torch.tensor([[1.0, 0.5]]))
