@@ -286,7 +286,7 @@ def test_the_page_of_autoregressive_models(autoregressive, tmp_path, monkeypatch
     found = json.loads((tmp_path / "page.json").read_text())["parts"]
     assert list(found) == parts
     rows = [row for part in found.values() for row in part["rows"] if "ratio" in row]
-    assert len(rows) == 3 + 2 + 1 + 3 + 4
+    assert len(rows) == 3 + 2 + 2 + 3 + 4
     assert all(0 < row[key] < math.inf for row in rows for key in ("ours_ms", "other_ms", "ratio"))
     scores = {row["case"]: row["nats"] for row in found["peers"]["scores"]}
     assert scores["NADE, peer, its loss mended"] == pytest.approx(scores["NADE, genzoo"], abs=1e-3)

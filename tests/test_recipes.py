@@ -18,7 +18,8 @@ SHAPES = {"fashion-mnist": (1, 28, 28), "digits": (1, 8, 8), "toy": (2,)}
 def test_a_recipe_trains(path, tmp_path):
     recipe = read(path, ["train.steps=2", "train.batch_size=16", "train.samples=2"])
     recipe["train"].pop("epochs", None)
-    stand_in = torch.rand(64, *SHAPES[recipe["data"]["name"]], generator=torch.Generator().manual_seed(0))
+    rows = torch.rand(64, *SHAPES[recipe["data"]["name"]], generator=torch.Generator().manual_seed(0))
+    stand_in = genzoo.Dataset({"x": rows}, binarize=recipe["data"].get("binarize"))
     run = genzoo.fit(recipe["model"], stand_in, tmp_path / "run", players=recipe["players"], **recipe["train"])
     assert run.steps == 2
     losses = [value for line in run.history for name, value in line.items() if name.split("/")[-1] == "loss"]

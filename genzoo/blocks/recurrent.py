@@ -132,7 +132,7 @@ def _forward(
     """States, cells (both with the ones outside, last), tanh of the cells, sigmoids of the gates `(directions, P, batch, 4h)`."""
     directions, pixels, batch, _ = x.shape
     h = x.new_empty(directions, pixels + 1, batch, h0.shape[-1])
-    c, tanh = torch.empty_like(h), torch.empty_like(h)
+    c, tanh = torch.empty_like(h), h.new_empty(directions, pixels, batch, h0.shape[-1])
     h[:, -1], c[:, -1] = h0[:, None], c0[:, None]
     gates = x.new_empty(directions, pixels, batch, weight.shape[-1])
     first = 0
@@ -203,7 +203,8 @@ def _backward(
 def _(x: Tensor, weight: Tensor, _: Tensor, h0: Tensor, *__: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     directions, pixels, batch = x.shape[:3]
     h = x.new_empty(directions, pixels + 1, batch, h0.shape[-1])
-    return h, torch.empty_like(h), torch.empty_like(h), x.new_empty(directions, pixels, batch, weight.shape[-1])
+    tanh, gates = (x.new_empty(directions, pixels, batch, size) for size in (h0.shape[-1], weight.shape[-1]))
+    return h, torch.empty_like(h), tanh, gates
 
 
 @_backward.register_fake
