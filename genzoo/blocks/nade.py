@@ -168,17 +168,18 @@ def _back_in_place(
     """Fills a block's gradients, and moves `d_a` before it; what lies between dimensions stays in a processor's cache."""
     a, h, buffer = start.clone(), start.new_empty(len(x), *start.shape), torch.empty_like(start)
     before = None if scale is None else torch.empty_like(h)
-    for d in range(len(x)):
+    for d, (h_d, x_d, weight_d) in enumerate(zip(h.unbind(), x.unbind(), weight.unbind(), strict=True)):
         if before is not None and scale is not None:
-            torch.mul(before[d].copy_(a), scale[d], out=h[d])
-        act(a if scale is None else h[d], units, out=h[d])
-        a.addr_(x[d], weight[d])
-    for d in reversed(range(len(x))):
-        torch.mv(d_a.t(), x[d], out=d_weight[d])
+            torch.mul(before[d].copy_(a), scale[d], out=h_d)
+        act(a if scale is None else h_d, units, out=h_d)
+        a.addr_(x_d, weight_d)
+    columns = zip(*(t.unbind() for t in (h, x, grad, out_weight, d_weight, d_out)), strict=True)
+    for d, (h_d, x_d, grad_d, out_weight_d, d_weight_d, d_out_d) in reversed(list(enumerate(columns))):
+        torch.mv(d_a.t(), x_d, out=d_weight_d)
         if len(d_x):
             torch.mv(d_a, weight[d], out=d_x[d])
-        torch.mm(grad[d].t(), h[d], out=d_out[d])
-        d_h = _act_backward(torch.mm(grad[d], out_weight[d], out=buffer), h[d], units)
+        torch.mm(grad_d.t(), h_d, out=d_out_d)
+        d_h = _act_backward(torch.mm(grad_d, out_weight_d, out=buffer), h_d, units)
         if before is not None and scale is not None:
             torch.sum(before[d].mul_(d_h), (0, 1), out=d_scale[d])
             d_h.mul_(scale[d])
