@@ -2,8 +2,9 @@
 
 What genzoo is compared with is written here, from the equations: NADE's recursion as a loop under autograd and as one cumulative
 sum; the Diagonal BiLSTM as a loop over diagonals under autograd; sampling by one forward pass a dimension; and, after the papers
-and after what is known of its construction, the NADE and the PixelCNN of pytorch-generative, which is on no package index. Before
-anything is timed, each is checked to give our values, gradients and draws in double precision.
+and after a reading of its source at d1f0a5c, the NADE and the PixelCNN of pytorch-generative, which could not be installed from
+the package index. What is the same law as ours is checked, in double precision, to give our values, gradients and draws, and the
+page says by how much they differ; the peer's PixelCNN is another network of like size.
 
 Run it as `python benchmarks/autoregressive.py`; some minutes, on one thread.
 """

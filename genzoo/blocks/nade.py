@@ -8,6 +8,7 @@ makes all of a block's units at once, by a sum along the block.
 
 References:
     The Neural Autoregressive Distribution Estimator, Larochelle and Murray, 2011, https://proceedings.mlr.press/v15/larochelle11a
+    RNADE, for the factors, Uria, Murray and Larochelle, 2013, https://arxiv.org/abs/1306.0186
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ class PixelLayer(nn.Module):
         height: of the image.
         width: of the image.
         classes: how many labels there are to condition on, or 0.
+        gates: how many numbers a label adds to.
     """
 
     reach = _KERNEL // 2
@@ -90,16 +91,14 @@ class _LSTM(PixelLayer):
     """An LSTM over fronts; a subclass says which, what a pixel's input is, and what is made of the states."""
 
     mask: Tensor
-    kept: int
-    """How many pixels a cache has room for."""
 
     def __init__(
         self, hidden: int, colours: int, height: int, width: int, classes: int, fronts: Fronts, directions: int, own: Tensor
     ) -> None:
         super().__init__(hidden, colours, height, width, classes, directions * 4 * hidden)
         self.fronts, self.directions = fronts, directions
-        # the inputs of both directions; gates, states and cells; their sum; the output
-        self.kept_floats = directions * (len(own) + 6 * hidden) + 3 * hidden
+        # of each direction the inputs, gates, states, cells and their tanh; the sum of the states
+        self.kept_floats = directions * (len(own) + 7 * hidden) + hidden
         inputs, states = len(own), len(fronts.before) * hidden
         self.weight = nn.Parameter(_uniform(inputs, directions, inputs, 4 * hidden))
         self.bias = nn.Parameter(_uniform(inputs, directions, 1, 4 * hidden))
@@ -137,10 +136,9 @@ class _LSTM(PixelLayer):
         return self.bias if y is None else self.bias + rearrange(self.label(y), "b (d k) -> d b k", d=self.directions)
 
     def cache(self, batch: int, y: Tensor | None = None) -> Cache:
-        """The weights, what is outside, and room for features."""
+        """The weights, and what is outside."""
         h0, c0 = (start[:, None].repeat(1, batch, 1) for start in (self.h0, self.c0))
-        f = h0.new_zeros(self.kept, batch, 2 * self.hidden)
-        return {"weight": self.weights(), "bias": self.told(y), "up": self.up.fixed(), "h0": h0, "c0": c0, "f": f}
+        return {"weight": self.weights(), "bias": self.told(y), "up": self.up.fixed(), "h0": h0, "c0": c0}
 
 
 class RowLSTM(_LSTM):
@@ -155,7 +153,6 @@ class RowLSTM(_LSTM):
         own = colour_groups(2 * hidden, colours)
         left = torch.full_like(own, PAST)
         super().__init__(hidden, colours, height, width, classes, rows(height, width, _KERNEL), 1, torch.cat([left, own]))
-        self.kept = self.pixels + 1  # the last is what lies outside
         self.register_buffer("left", neighbour(height, width, 0, -1), persistent=False)
 
     def inputs(self, f: Tensor) -> Tensor:
@@ -168,7 +165,8 @@ class RowLSTM(_LSTM):
 
     def cache(self, batch: int, y: Tensor | None = None) -> Cache:
         cache = super().cache(batch, y)
-        return {**cache, **{name: cache[f"{name}0"][0].repeat(self.kept, 1, 1) for name in ("h", "c")}}
+        h, c = (cache[f"{name}0"][0].repeat(self.pixels + 1, 1, 1) for name in ("h", "c"))  # the last is what lies outside
+        return {**cache, "h": h, "c": c, "f": h.new_zeros(self.pixels + 1, batch, 2 * self.hidden)}
 
     def spots(self, fronts: Sequence[Tensor]) -> list[Spot]:
         return [(front, self.left[front], self.fronts.before[:, front].unbind()) for front in fronts]
@@ -198,7 +196,7 @@ class DiagonalBiLSTM(_LSTM):
     def __init__(self, hidden: int, colours: int, height: int, width: int, classes: int = 0) -> None:
         fronts = diagonals(height, width)
         super().__init__(hidden, colours, height, width, classes, fronts, 2, colour_groups(2 * hidden, colours))
-        self.kept, self.reach = width, width - 1
+        self.reach = width - 1
         mirrored = torch.arange(height * width).view(height, width).flip(1).flatten()
         above = torch.cat([torch.full((width,), height * width), mirrored[:-width]])  # in the mirrored image
         self.register_buffer("mirror", fronts.place[mirrored[fronts.order]], persistent=False)
@@ -254,7 +252,7 @@ class ConvLayer(PixelLayer):
 
     def __init__(self, hidden: int, colours: int, height: int, width: int, classes: int = 0) -> None:
         super().__init__(hidden, colours, height, width, classes, hidden)
-        self.kept_floats = 7 * hidden
+        self.kept_floats = 7 * hidden  # the input and h features four times over, around three maps; by count
         self.down = MaskedLinear(self.outer, self.inner)
         self.conv = CausalConv(self.inner, self.inner, _KERNEL, strict=False)
         self.register_buffer("seen", self.conv.taps(height, width), persistent=False)

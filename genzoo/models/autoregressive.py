@@ -134,6 +134,7 @@ class Autoregressive(Model):
 
     def _drawn(self, n: int, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
         """`draw` in pieces that bound memory."""
+        self.check_given(given, n)
         u = uniform(n, *self.shape, *self.uniforms, like=self.like)
         # a little faster than no_grad, where there are many small operations; what is kept between them has one precision
         with torch.inference_mode(), torch.autocast(u.device.type, enabled=False):
@@ -157,15 +158,27 @@ class Autoregressive(Model):
             return super().example(n)
         return torch.randint(self.levels, (n, *self.shape), device=self.like.device).to(self.like.dtype) / (self.levels - 1)
 
+    def check_given(self, given: Any, n: int) -> None:  # noqa: ARG002, for conditional models
+        """Refuse what a model of `n` examples cannot be given.
+
+        Raises:
+            DataError: something is given, and the model is not conditional.
+        """
+        if given is not None:
+            raise DataError(
+                f"this {type(self).__name__} takes nothing beside x, and is given a {type(given).__name__}; leave it out"
+            )
+
     def check_batch(self, batch: Batch) -> None:
         self.check_values(*self.unpack(batch))
 
-    def check_values(self, x: Tensor, given: Any = None) -> None:  # noqa: ARG002, for conditional models
+    def check_values(self, x: Tensor, given: Any = None) -> None:
         """Refuse examples that the model gives no probability; not while a compiler traces, which cannot look at values.
 
         Raises:
-            DataError: another shape or dtype, or values that are not among the levels.
+            DataError: another shape or dtype, values that are not among the levels, or something given to what takes nothing.
         """
+        self.check_given(given, len(x))
         if x.shape[1:] != self.shape:
             raise DataError(f"x has shape {tuple(x.shape)}, where {type(self).__name__} takes {('batch', *self.shape)}")
         if x.dtype != self.like.dtype:

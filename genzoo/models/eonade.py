@@ -92,14 +92,14 @@ class EoNADE(Autoregressive):
         return torch.addmm(self.out_bias, self.features(a), self.out_weight.T)
 
     def loss(self, batch: Any) -> Mapping[str, Tensor]:
-        """The unbiased estimate of the mean over all orders, one mask an example, in nats an example and bits a number."""
+        """The unbiased estimate of the mean over all orders, one mask an example: a bound on the nats and bits of the mixture."""
         x = batch.flatten(1)
         batch_size, dims = x.shape
         size = (uniform(batch_size, 1, like=x) * dims).floor()
         known = uniform(batch_size, dims, like=x).argsort(1).argsort(1) < size
         nats = binary_cross_entropy_with_logits(self.logits(x, known), x, reduction="none")
         loss = ((nats * ~known).sum(1) * dims / (dims - size.squeeze(1))).mean()
-        return {"loss": loss, "bits_per_dim": loss / (dims * math.log(2))}
+        return {"loss": loss, "bits_per_dim_bound": loss / (dims * math.log(2))}
 
     def _log_prob(self, x: Tensor, given: Any) -> Tensor:  # noqa: ARG002, unconditional
         found = [self.law(x, ordering=j).log_prob(x).flatten(1).sum(1) for j in range(len(self.orders))]
@@ -135,7 +135,7 @@ class EoNADE(Autoregressive):
         return Bernoulli(logits=found, validate_args=False)
 
     def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:  # noqa: ARG002
-        """Each example in an order of its own: one of the model's, or what is kept first and then the rest."""
+        """Each example in an order of its own, drawn anew: one of the model's, or what is kept first and then the rest."""
         n, dims = len(u), self.orders.shape[1]
         chance = u.flatten(1)
         drawn = torch.zeros_like(chance) if x is None else x.flatten(1).clone()

@@ -135,9 +135,10 @@ class NADE(Recursion):
 class RNADE(Recursion):
     r"""An exact density on vectors: NADE with a mixture of normal laws for each dimension.
 
-    \[ p(x_d \mid x_{<d}) = \sum_k \alpha_{dk}\, N(x_d; \mu_{dk}, \sigma_{dk}^2), \qquad
-       [\log \alpha_d, \mu_d, \log \sigma_d] = V_d h_d + b_d, \qquad h_d = \max(0, \rho_d a_d) \]
+    \[ p(x_d \mid x_{<d}) = \sum_k \alpha_{dk}\, N\big(x_d; \mu_{dk}, (e^{s_{dk}} + \sigma_{\min})^2\big), \qquad
+       [\log \alpha_d, \mu_d, s_d] = V_d h_d + b_d, \qquad h_d = \max(0, \rho_d a_d), \qquad a_d = c + \sum_{k < d} W_k x_k \]
 
+    Dimensions are numbered in the model's order; \( \log \alpha_d \) is up to a constant, and \( \rho_d \) a learned factor.
     Densities of data that repeat values exactly, such as 8-bit images as they are, grow without bound: `sigma_min` is then all
     that holds them. Dequantise such data.
 

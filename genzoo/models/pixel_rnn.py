@@ -27,9 +27,9 @@ class PixelRNN(Autoregressive):
     \[ \log p(x) = \sum_{r, c} \log p(R_{rc} \mid x_{<rc}) + \log p(G_{rc} \mid R_{rc}, x_{<rc})
        + \log p(B_{rc} \mid R_{rc}, G_{rc}, x_{<rc}) \]
 
-    A masked convolution, layers of one kind with residual connections, and a head of two masked 1x1 convolutions; logits of two
-    levels, or a softmax over more. Each kind of layer sees another part of the past: the Diagonal BiLSTM nearly all of it, the
-    Row LSTM a triangle above the pixel, convolutions (the paper's PixelCNN) what their kernels reach.
+    A masked convolution, layers of one kind with residual connections, and a head: two masked 1x1 convolutions and one that gives
+    the logits, of two levels or for a softmax over more. Each kind of layer sees another part of the past: the Diagonal BiLSTM
+    nearly all of it, the Row LSTM a triangle above the pixel, convolutions (the paper's PixelCNN) what their kernels reach.
 
     Arguments:
         layer: `"diagonal-bilstm"`, `"row-lstm"` or `"conv"`.
@@ -126,7 +126,6 @@ class PixelRNN(Autoregressive):
     def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
         colours, height, width = self.shape
         n, layers = len(u), self.stack
-        self.check_labels(given, n)
         first, head, caches = (
             self.first.fixed(),
             [_fixed(part) for part in self.head],
@@ -159,22 +158,19 @@ class PixelRNN(Autoregressive):
             return x
         return {"x": x, "y": torch.randint(self.classes, (n,), device=self.like.device)}  # type: ignore[dict-item]
 
-    def check_values(self, x: Tensor, given: Tensor | None = None) -> None:
-        super().check_values(x)
-        self.check_labels(given, len(x))
-
-    def check_labels(self, y: Tensor | None, n: int) -> None:
+    def check_given(self, given: Any, n: int) -> None:
         """Refuse labels that are none.
 
         Raises:
             DataError: there are none where they are needed, or some where they are not, or some are not labels.
         """
+        y = given
         if not self.classes:
             if y is not None:
                 raise DataError("this PixelRNN takes no labels; build it with classes = 10, say, or leave them out")
             return
-        if y is None or y.dtype.is_floating_point or y.shape != (n,):
-            found = "nothing" if y is None else f"{y.dtype} of shape {tuple(y.shape)}"
+        if not isinstance(y, Tensor) or y.dtype.is_floating_point or y.shape != (n,):
+            found = f"{y.dtype} of shape {tuple(y.shape)}" if isinstance(y, Tensor) else "nothing" if y is None else repr(y)
             raise DataError(f"this PixelRNN is given {found}; it needs integer labels of shape ({n},), 0 to {self.classes - 1}")
         if not torch.compiler.is_compiling() and not bool(((y >= 0) & (y < self.classes)).all()):
             raise DataError(

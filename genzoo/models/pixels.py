@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution
 
 from genzoo.contract import NonNegativeFloat
+from genzoo.errors import DataError, SettingError
 from genzoo.models.autoregressive import Autoregressive, draw_level
 
 
@@ -24,6 +25,19 @@ class _Pixels(Autoregressive):
     def __init__(self, shape: tuple[int, ...] = (1, 28, 28)) -> None:
         super().__init__()
         self.shape = tuple(shape)
+
+    def check_fit(self, x: Tensor, smoothing: float) -> None:
+        """Refuse what nothing can be fitted to.
+
+        Raises:
+            DataError: no examples, another shape, or values that are no bits.
+            SettingError: a smoothing below 0.
+        """
+        if smoothing < 0:
+            raise SettingError(f"smoothing = {smoothing}: expected 0 or more made-up examples of each kind")
+        if not len(x):
+            raise DataError("x has no examples to fit to")
+        self.check_values(x.to(self.like.dtype))
 
     def logits(self, before: Tensor) -> Tensor:
         """Each dimension's logit, given the one before it in raster order (0 before the first): `(batch, D)` to the same."""
@@ -68,7 +82,7 @@ class Independent(_Pixels):
     @torch.no_grad()
     def fit(self, x: Tensor, smoothing: NonNegativeFloat = 0.5) -> Self:
         """The most likely parameters for examples `(n, *shape)`, after `smoothing` made-up ones and zeros each."""
-        self.check_values(x.to(self.like.dtype))
+        self.check_fit(x, smoothing)
         self.logit.copy_(_log_odds(x.flatten(1).double(), torch.ones_like(x.flatten(1), dtype=torch.double), smoothing))
         return self
 
@@ -102,7 +116,7 @@ class Markov(_Pixels):
     @torch.no_grad()
     def fit(self, x: Tensor, smoothing: NonNegativeFloat = 0.5) -> Self:
         """The most likely parameters for examples `(n, *shape)`, after `smoothing` made-up ones and zeros each."""
-        self.check_values(x.to(self.like.dtype))
+        self.check_fit(x, smoothing)
         bits = x.flatten(1).double()
         before = _before(bits)
         self.after_zero.copy_(_log_odds(bits, 1 - before, smoothing))

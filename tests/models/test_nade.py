@@ -279,3 +279,10 @@ def test_densities_refuse_what_is_not_finite_and_images_stay_in_range():
         model.log_prob(torch.full((1, 1, 2, 2), math.inf))
     x = model.sample(200)
     assert ((x >= 0) & (x <= 1)).all()
+
+
+def test_what_takes_nothing_is_given_nothing():
+    model = NADE(hidden=2, shape=(2,))
+    for call in (lambda: model.sample(2, given=torch.zeros(2)), lambda: model.log_prob(torch.ones(1, 2), torch.zeros(1))):
+        with pytest.raises(DataError, match="this NADE takes nothing beside x, and is given a Tensor; leave it out"):
+            call()

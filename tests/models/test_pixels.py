@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import genzoo
-from genzoo.errors import DataError
+from genzoo.errors import DataError, SettingError
 from genzoo.models.pixels import Independent, Markov
 
 
@@ -99,3 +99,11 @@ def test_training_comes_to_the_same(kind):
     assert abs(run.model.log_prob(x).mean() - closed.log_prob(x).mean()) < 0.05
     with pytest.raises(DataError, match="binarize"):
         closed.fit(x * 0.5)
+
+
+def test_what_nothing_can_be_fitted_to_is_named():
+    for kind in (Independent, Markov):
+        with pytest.raises(DataError, match="no examples"):
+            kind(shape=(2,)).fit(torch.zeros(0, 2))
+        with pytest.raises(SettingError, match="smoothing = -1"):
+            kind(shape=(2,)).fit(torch.zeros(1, 2), smoothing=-1)
