@@ -167,7 +167,7 @@ def _backward(
 
     All that a front needs fits into a processor's cache, which is why nothing is done for the whole image at once.
     """
-    directions, pixels, batch, inputs = x.shape
+    _, pixels, batch, inputs = x.shape
     hidden, taps = h.shape[-1], len(before)
     d_x, d_weight, d_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
     # what each pixel sends back to its neighbours; the last place stands for pixels that are not there
@@ -187,8 +187,8 @@ def _backward(
         d_gates = torch.cat([by_i, by_f, (d_c * i).mul_(2), d_h.mul_(t)], -1)
         d_z = torch.ops.aten.sigmoid_backward(d_gates, front).flatten(1, 2)
         d_weight.baddbmm_(_told(x[:, here], h, before[:, here]).mT, d_z)
-        d_bias += d_z.sum(1, keepdim=True) if bias.shape[1] == 1 else d_z.view(directions, size, batch, -1).sum(1)
-        d_told = torch.bmm(d_z, weight.mT).view(directions, size, batch, -1)
+        d_bias += d_z.sum(1, keepdim=True) if bias.shape[1] == 1 else d_z.unflatten(1, (size, batch)).sum(1)
+        d_told = torch.bmm(d_z, weight.mT).unflatten(1, (size, batch))
         d_x[:, here] = d_told[..., :inputs]
         d_states[:, :, here] = d_told[..., inputs:].unflatten(-1, (taps, hidden)).permute(3, 0, 1, 2, 4)
         end -= size

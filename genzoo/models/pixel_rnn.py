@@ -169,9 +169,11 @@ class PixelRNN(Autoregressive):
             if y is not None:
                 raise DataError("this PixelRNN takes no labels; build it with classes = 10, say, or leave them out")
             return
-        if not isinstance(y, Tensor) or y.dtype.is_floating_point or y.shape != (n,):
+        if not isinstance(y, Tensor) or y.dtype not in (torch.int32, torch.int64) or y.shape != (n,):
             found = f"{y.dtype} of shape {tuple(y.shape)}" if isinstance(y, Tensor) else "nothing" if y is None else repr(y)
-            raise DataError(f"this PixelRNN is given {found}; it needs integer labels of shape ({n},), 0 to {self.classes - 1}")
+            raise DataError(
+                f"this PixelRNN is given {found}; it needs labels of shape ({n},), 0 to {self.classes - 1}, as y.long()"
+            )
         if not torch.compiler.is_compiling() and not bool(((y >= 0) & (y < self.classes)).all()):
             raise DataError(
                 f"labels span {int(y.min())} to {int(y.max())}, where classes = {self.classes} has 0 to {self.classes - 1}"

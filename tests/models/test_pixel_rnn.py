@@ -82,6 +82,13 @@ def test_what_the_row_lstm_sees_of_the_past():
 
 
 @pytest.mark.parametrize("layer", LAYERS)
+def test_an_empty_batch_has_a_gradient(layer):
+    model = wide(layer, (1, 3, 4))
+    model.log_prob(torch.zeros(0, 1, 3, 4, dtype=torch.float64)).sum().backward()
+    assert all((parameter.grad == 0).all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("layer", LAYERS)
 def test_examples_of_a_batch_know_nothing_of_each_other(layer):
     model = wide(layer, (1, 4, 5))
     x = torch.rand(3, 1, 4, 5, dtype=torch.float64, requires_grad=True)
@@ -259,7 +266,13 @@ def test_labels_change_the_law_and_are_checked():
     assert model.inputs == ("x", "y")
     x, y = model.sample(2, torch.tensor([0, 2])), torch.tensor([0, 1])
     assert not torch.equal(model.log_prob(x, y), model.log_prob(x, y + 1))
-    for bad, words in ((None, "nothing"), (torch.tensor([0.0, 1.0]), "float32"), (torch.tensor([0]), "shape"), (y + 2, "0 to 2")):
+    for bad, words in (
+        (None, "nothing"),
+        (torch.tensor([0.0, 1.0]), "float32"),
+        (y.to(torch.int16), r"int16 .* y\.long"),
+        (torch.tensor([0]), "shape"),
+        (y + 2, "0 to 2"),
+    ):
         with pytest.raises(DataError, match=words):
             model.log_prob(x, bad)
     with pytest.raises(DataError, match="takes no labels"):
