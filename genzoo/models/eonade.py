@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Bernoulli, Distribution
+from torch.distributions import Distribution
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from genzoo.contract import Positive
 from genzoo.errors import SettingError
-from genzoo.models.autoregressive import Autoregressive
+from genzoo.models.autoregressive import Autoregressive, draw_level, level_law
 from genzoo.progress import track
 from genzoo.ranks import uniform
 
@@ -121,7 +121,7 @@ class EoNADE(Autoregressive):
         """
         if not 0 <= ordering < len(self.orders):
             raise SettingError(f"ordering = {ordering}: this model has orders 0 to {len(self.orders) - 1}")
-        self.check_values(x)
+        self.check_values(x, given)
         return self.law(x, given, ordering)
 
     def law(self, x: Tensor, given: Any = None, ordering: int = 0) -> Distribution:  # noqa: ARG002
@@ -132,7 +132,7 @@ class EoNADE(Autoregressive):
             logits.append(self.features(a) @ self.out_weight[i] + self.out_bias[i])
             a = a + flat[:, i, None] * self.weight[i] + self.flag_weight[i]
         found = torch.stack(logits, 1).index_select(1, order.argsort()).unflatten(1, self.shape)
-        return Bernoulli(logits=found, validate_args=False)
+        return level_law(found[..., None])
 
     def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:  # noqa: ARG002
         """Each example in an order of its own, drawn anew: one of the model's, or what is kept first and then the rest."""
@@ -147,7 +147,7 @@ class EoNADE(Autoregressive):
         a, rows = self.bias.expand(n, -1).clone(), torch.arange(n, device=u.device)
         for i in track(orders.T, "drawing", total=dims):
             logit = (self.features(a) * self.out_weight[i]).sum(1) + self.out_bias[i]
-            value = (chance[rows, i] < logit.sigmoid()).to(u.dtype)
+            value = draw_level(logit[:, None], chance[rows, i])
             if keep is not None:
                 value = torch.where(keep.flatten(1)[rows, i], drawn[rows, i], value)
             drawn[rows, i] = value

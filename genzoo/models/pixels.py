@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Bernoulli, Distribution
+from torch.distributions import Distribution
 
 from genzoo.contract import NonNegativeFloat
 from genzoo.errors import DataError, SettingError
-from genzoo.models.autoregressive import Autoregressive, draw_level
+from genzoo.models.autoregressive import Autoregressive, draw_level, level_law
 
 
 class _Pixels(Autoregressive):
@@ -44,7 +44,7 @@ class _Pixels(Autoregressive):
         raise NotImplementedError
 
     def law(self, x: Tensor, given: Any = None) -> Distribution:  # noqa: ARG002, unconditional
-        return Bernoulli(logits=self.logits(_before(x.flatten(1))).unflatten(1, self.shape), validate_args=False)
+        return level_law(self.logits(_before(x.flatten(1))).unflatten(1, self.shape)[..., None])
 
     def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:  # noqa: ARG002
         """Along the chain: a bit's two possible values are drawn for all dimensions at once, then the right one is followed."""
