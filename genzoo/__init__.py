@@ -36,7 +36,7 @@ _HOME = {
     "Dataset": "contract",
     "GenzooError": "errors",
 }
-_REGISTRIES = ("encoders", "decoders", "critics", "datasets")
+_REGISTRIES = ("encoders", "decoders", "critics", "translators", "datasets")
 _PACKAGES = ("models", "priors", "divergences", "metrics", "codes")
 
 __all__ = [

@@ -1,4 +1,14 @@
-"""`python -m genzoo` is the command `genzoo`, for torchrun."""
+"""`python -m genzoo` is the command `genzoo`, for torchrun.
+
+Python puts the folder that one is in on the import path for `-m`; it is taken off again, as pip does, so that nothing in a run
+folder is imported because somebody works there.
+"""
+
+import os
+import sys
+
+if not sys.flags.safe_path and sys.path[:1] in ([""], [os.getcwd()]):  # noqa: PTH109
+    del sys.path[0]
 
 from genzoo.cli import main
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from genzoo.errors import SettingError, did_you_mean
@@ -19,6 +20,7 @@ from genzoo.registry import KINDS, registry
 
 _place: ContextVar[tuple[str, ...]] = ContextVar("place", default=())
 _MARK = "_genzoo_made"
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,16 @@ class Made:
     """Which of them the owner handed down."""
 
 
-def build(spec: Any, kind: str = "models", /, *, at: str | None = None, **context: Any) -> Any:
+def build(
+    spec: Any, kind: str = "models", /, *, at: str | None = None, offers: Mapping[str, Any] = _NOTHING, **context: Any
+) -> Any:
     """A part from its name, its table or itself.
 
     Arguments:
         spec: a registered name (`"mog"`), a table (`{"name": "mog", "components": 20}`) or an instance, returned as it is.
         kind: the registry to look in, `"models"` by default.
         at: what the slot is called in its owner, for error messages; the kind's singular by default.
+        offers: settings for a part that has them and is not told otherwise.
         **context: sizes that the owner hands down (`dim=8`, `shape=(1, 28, 28)`).
 
     Raises:
@@ -65,6 +70,7 @@ def build(spec: Any, kind: str = "models", /, *, at: str | None = None, **contex
         for key, value in context.items():
             if key in settings and not _same(settings[key], value):
                 raise SettingError(f"{'.'.join(place)}.{key} = {settings[key]!r} where its owner needs {value!r}; leave it out")
+        settings = {**{key: value for key, value in offers.items() if key in parameters(target)}, **settings}
         settings = {key: _named(value, parameters(target).get(key)) for key, value in settings.items()}
         arguments = check(target, {**settings, **context}, label, ".".join(place))
         part = target(**arguments)

@@ -1,26 +1,23 @@
-"""The command `genzoo`: list, info, train, evaluate here, and those of `genzoo.drawing`.
+"""The command `genzoo`: train and evaluate here, and those of `genzoo.listing` and `genzoo.drawing`.
 
 `--help` and `list` import neither torch nor any model; every refusal is one line on standard error with exit code 2.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import sys
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from genzoo import drawing
+from genzoo import authoring, drawing, listing
 from genzoo.errors import DataError, GenzooError, SettingError
-from genzoo.registry import KINDS, registry
-from genzoo.shell import console, errors, load
+from genzoo.registry import registry
+from genzoo.shell import console, errors, load, with_plugins
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -37,65 +34,14 @@ def _main(context: typer.Context, version: Annotated[bool, typer.Option("--versi
         console.print(context.get_help(), markup=False)
 
 
-@app.command("list")
-def list_(
-    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}; all by default.")] = None,
-    pattern: Annotated[str, typer.Argument(metavar="GLOB", help="Only names that match.")] = "*",
-    check: Annotated[bool, typer.Option("--check", help="Import each, and show what is broken and why.")] = False,
-) -> None:
-    """List what is registered, and where it comes from, without importing it."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("kind", "name", "from", "code"):
-        table.add_column(column)
-    for each in (kind,) if kind else KINDS:
-        names = registry(each)
-        claims = names.sources()
-        for name in sorted(fnmatch.filter(claims, pattern)):
-            for place, source in enumerate(claims[name]):
-                state = source.value if place == 0 else f"{source.value}  (clash; ask for {source.distribution}:{name})"
-                if check:
-                    try:
-                        names.get(name if place == 0 else f"{source.distribution}:{name}")
-                    except GenzooError as error:
-                        state = f"broken: {error}"
-                table.add_row(each, name, f"{source.distribution} {source.version}".strip(), escape(state))
-    if not table.row_count:
-        raise SettingError(f"no {kind or 'thing'} matches {pattern!r}; see genzoo list")
-    console.print(table, soft_wrap=True)
+app.command("list")(with_plugins(listing.list_))
+app.command()(with_plugins(listing.info))
+app.command()(with_plugins(authoring.check))
+app.add_typer(authoring.new, name="new")
 
 
 @app.command()
-def info(
-    name: Annotated[str, typer.Argument(help="A registered name.")],
-    kind: Annotated[str | None, typer.Option(help="Where several kinds have the name.")] = None,
-) -> None:
-    """Show what a name stands for: its documentation, settings with defaults, and where it comes from."""
-    import inspect
-
-    from genzoo.build import parameters
-
-    kinds = [k for k in KINDS if name in registry(k)] if kind is None else [kind]
-    if not kinds:
-        from genzoo.errors import did_you_mean
-
-        raise SettingError(f"Nothing is named {name!r}.{did_you_mean(name, {n for k in KINDS for n in registry(k).available()})}")
-    for each in kinds:
-        thing = registry(each).get(name)
-        source = registry(each).sources().get(name, [registry(each).find_source(name)])[0]
-        console.print(f"[bold]{each[:-1]} {name}[/bold]  from {source}\n")
-        console.print(inspect.getdoc(thing) or "(no documentation)", markup=False)
-        table = Table("setting", "default", "type", box=None, pad_edge=False, header_style="bold")
-        for key, parameter in parameters(thing).items():
-            value = dict(parameter.default) if isinstance(parameter.default, Mapping) else parameter.default
-            default = "required" if value is parameter.empty else repr(value)
-            hint = parameter.annotation
-            table.add_row(key, escape(default), escape(hint if isinstance(hint, str) else inspect.formatannotation(hint)))
-        console.print()
-        console.print(table, soft_wrap=True)
-        console.print()
-
-
-@app.command()
+@with_plugins
 def train(
     what: Annotated[str, typer.Argument(metavar="RECIPE|DATASET", help="A recipe file, or a data set's name with --model.")],
     overrides: Annotated[
@@ -122,7 +68,7 @@ def train(
         if model is None:
             raise SettingError(f"{what!r} is no recipe file; to train on a data set of that name, add --model NAME")
         recipe = recipes.checked(recipes.override({"model": {"name": model}, "data": {"name": what}}, extra))
-        name = f"{model}-{what}"
+        name = f"{model}-{what}".replace(":", "-")  # of a plugin, asked for as package:name
     run_folder = out or Path("runs") / name
     from genzoo.train.log import words
     from genzoo.train.loop import fit
@@ -145,10 +91,11 @@ def train(
 
 
 for command in drawing.COMMANDS:
-    app.command()(command)
+    app.command()(with_plugins(command))
 
 
 @app.command()
+@with_plugins
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     metrics: Annotated[
@@ -181,7 +128,8 @@ def evaluate(
         torch.manual_seed(0)
         try:
             with torch.no_grad():
-                found[name] = dict(metric(model, passed(dataset, model.inputs, batch_size, model, limit=limit)))
+                columns = dict.fromkeys((*model.inputs, *metric.reads))
+                found[name] = dict(metric(model, passed(dataset, tuple(columns), batch_size, model, limit=limit)))
         except DataError as error:
             if metrics:
                 raise

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from genzoo.build import Made, check, config, filled, note, parameters, settings_of
 from genzoo.dataset import Dataset, Shape, is_image
 from genzoo.errors import SettingError
+from genzoo.registry import CONTRACT as VERSION
 
 Batch = Tensor | Mapping[str, Tensor]
 """What a loss gets: a tensor where a model has one input, else a mapping from input to tensor."""
@@ -29,8 +30,8 @@ PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 
 __all__ = [
-    "Batch", "Configurable", "Critic", "Dataset", "Decoder", "Divergence", "Encoder", "Metric", "Model", "NonNegativeFloat",
-    "Part", "Penalty", "Player", "Positive", "PositiveFloat", "Prior", "Shape", "is_image",
+    "VERSION", "Batch", "Configurable", "Critic", "Dataset", "Decoder", "Divergence", "Encoder", "Metric", "Model",
+    "NonNegativeFloat", "Part", "Penalty", "Player", "Positive", "PositiveFloat", "Prior", "Shape", "Translator", "is_image",
 ]  # fmt: skip
 
 
@@ -67,8 +68,8 @@ class Configurable(nn.Module):
         return config(self)
 
     def extra_repr(self) -> str:
-        held = dict(self.named_children())
-        return ", ".join(f"{key}={value!r}" for key, value in settings_of(self).items() if key not in held)
+        own = {key: value for key, value in settings_of(self).items() if not isinstance(getattr(self, key, None), nn.Module)}
+        return ", ".join(f"{key}={value!r}" for key, value in own.items())
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,12 @@ class Model(Configurable):
 
     Beyond that, capabilities are methods that a model has or has not: `log_prob(x)` (exact, nats, shape `(batch,)`), `elbo(x)`
     and `log_prob_bound(x, samples)` (a bound is called so), `encode(x)`, `posterior(x)`, `decode(z)`, `reconstruct(x)`,
-    `complete(x, mask)`, `conditionals(x)` (a law for each number of an example), `bits_per_dim(x)`, `score_samples(x)`, and
-    `score(x)` (a critic's, `(batch,)`). A conditional model takes what it is given as the argument after `x`.
+    `complete(x, mask)`, `conditionals(x)` (a law for each number of an example), `bits_per_dim(x)`, `score_samples(x)`,
+    `score(x)` (a critic's, `(batch,)`), `translate(x)` (data of one domain to data of another) and `text(x)` (samples as lines of
+    text). A conditional model takes what it is given as the argument after `x`.
+
+    The constructor takes `shape`, that of what it samples. It may also take `given_shape`, that of what it is given, and whatever
+    its data set tells (see `Dataset.tells`); the trainer hands these down.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("x",)
@@ -114,6 +119,8 @@ class Model(Configurable):
     """The columns that `sample` needs as `given`: a tensor for one, a mapping for several."""
     training_state: ClassVar[tuple[str, ...]] = ()
     """Names of submodules and buffers that training needs and a user does not: in checkpoints, not in exports."""
+    example_shapes: ClassVar[tuple[Shape, ...]] = ((1, 8, 8), (3, 9, 12))
+    """The shapes for which the conformance suite builds it."""
     shape: Shape
 
     def loss(self, batch: Any) -> Mapping[str, Tensor]:
@@ -214,6 +221,16 @@ class Critic(Configurable):
     shape: Shape
 
 
+class Translator(Configurable):
+    """Data -> data: `Translator(given_shape, shape)` maps `(batch, *given_shape)` to `(batch, *shape)`, unconstrained.
+
+    The model that holds it applies what its data ask for (a sigmoid or tanh for images).
+    """
+
+    given_shape: Shape
+    shape: Shape
+
+
 class Prior(Configurable):
     """A law on latent vectors: `Prior(dim)`, with `sample` and, where it has a density, `log_prob`."""
 
@@ -271,6 +288,8 @@ class Metric:
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[tuple[str, ...]] = ()
+    """Held-out columns that it reads beside the model's inputs; its batches are then mappings."""
 
     def lacking(self, model: Any) -> list[str]:
         """The needs that a model does not meet."""

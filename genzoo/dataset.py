@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from genzoo.errors import DataError
 from genzoo.ranks import uniform
@@ -29,12 +30,16 @@ class Dataset:
     Arguments:
         train: column -> array with one row an example: uint8 levels or floats (integers for labels); a tensor, a numpy array or a
             memory-mapped one. The first column is the one that `shape` speaks of.
-        test: the same columns, held out; may be empty.
+        test: the same columns, held out, and any others that only a metric reads; may be empty.
         groups: columns that share a permutation (paired images, an image and its label); groups permute independently (unpaired
             domains, of any lengths). By default all columns are one group.
         levels: how many values a uint8 column has; level k stands for k / (levels - 1).
         binarize: `"threshold"` (x > 0.5), `"stochastic"` (x is the probability of a one, drawn anew each time), or None.
         dequantize: add uniform noise within a level, (k + u) / levels; needed wherever densities of images are compared.
+        symbols: uint8 columns hold numbers of so many symbols, such as characters; each becomes a one-hot vector, so that rows of
+            shape `(L,)` are read as `(L, symbols)`.
+        tells: what a model may want to know beside shapes (`{"vocabulary": "abc"}`): where its constructor has a setting of that
+            name, it is handed down.
         name: what messages call it.
 
     Raises:
@@ -52,6 +57,8 @@ class Dataset:
     levels: int = 256
     binarize: Literal["threshold", "stochastic"] | None = None
     dequantize: bool = False
+    symbols: int | None = None
+    tells: Mapping[str, Any] = field(default_factory=dict)
     name: str = "data"
 
     def __post_init__(self) -> None:
@@ -59,6 +66,8 @@ class Dataset:
             object.__setattr__(self, "groups", (tuple(self.train),))
         if self.binarize and self.dequantize:
             raise DataError(f"{self.name}: binarize and dequantize exclude each other; choose one.")
+        if self.symbols is not None and (self.binarize or self.dequantize or not 1 <= self.symbols <= 256):
+            raise DataError(f"{self.name}: symbols = {self.symbols}; there are 1 to 256, and neither binarize nor dequantize.")
         if not 2 <= self.levels <= 256:
             raise DataError(f"{self.name}: levels = {self.levels}; a uint8 column has from 2 to 256.")
         grouped = [name for group in self.groups for name in group]
@@ -74,14 +83,25 @@ class Dataset:
             if split == "test" and not columns:
                 continue
             for group in self.groups:
-                _check_group(
-                    f"{self.name}, {split}", {name: columns[name] for name in group if name in columns}, group, self.levels
-                )
+                own = {name: columns[name] for name in group if name in columns}
+                _check_group(f"{self.name}, {split}", own, group, self.symbols or self.levels)
 
     @property
     def shape(self) -> Shape:
         """The shape of one example of the first column."""
-        return tuple(next(iter(self.train.values())).shape[1:])
+        return self.shape_of(next(iter(self.train)))
+
+    def shape_of(self, column: str) -> Shape:
+        """The shape of one row of a column, as a model sees it.
+
+        Raises:
+            DataError: there is no such column.
+        """
+        if column not in self.train:
+            raise DataError(f"{self.name} has no column {column!r}; it has {', '.join(self.train)}.")
+        stored = self.train[column]
+        shape = tuple(stored.shape[1:])
+        return (*shape, self.symbols) if self.symbols and _is_uint8(stored) else shape
 
     def split(self, name: str) -> Mapping[str, Any]:
         """The columns of `"train"` or `"test"`.
@@ -106,6 +126,8 @@ class Dataset:
         """
         if stored.dtype != torch.uint8 and not stored.is_floating_point():
             return stored
+        if self.symbols and stored.dtype == torch.uint8:
+            return one_hot(stored.long(), self.symbols).to(dtype or torch.get_default_dtype())
         levels = stored.dtype == torch.uint8
         stored = stored.to(dtype or torch.get_default_dtype())
         if levels and self.dequantize:
@@ -136,10 +158,14 @@ def _check_group(place: str, columns: Mapping[str, Any], group: tuple[str, ...],
         _check_values(f"{place}, column {name!r}", column, levels)
 
 
+def _is_uint8(column: Any) -> bool:
+    return str(column.dtype).removeprefix("torch.") == "uint8"
+
+
 def _check_values(place: str, column: Any, levels: int) -> None:
     kind = str(column.dtype).removeprefix("torch.")
-    if kind == "uint8" and levels < 256 and int(column.max()) >= levels:
-        raise DataError(f"{place}: holds level {int(column.max())}, and levels = {levels} has 0 to {levels - 1}.")
+    if _is_uint8(column) and levels < 256 and int(column.max()) >= levels:
+        raise DataError(f"{place}: holds {int(column.max())}, where {levels} levels or symbols are 0 to {levels - 1}.")
     if not kind.startswith(("float", "bfloat")):
         return
     values = column if isinstance(column, Tensor) else torch.from_numpy(np.asarray(column))

@@ -1,4 +1,4 @@
-"""The commands that draw from a trained model: sample, complete, reconstruct, interpolate, arithmetic."""
+"""The commands that draw from a trained model: sample, complete, reconstruct, translate, interpolate, arithmetic."""
 
 from __future__ import annotations
 
@@ -9,25 +9,31 @@ from typing import Annotated, Any
 import typer
 
 from genzoo.errors import SettingError
-from genzoo.shell import Count, Device, RunName, Seed, able, held_out, load, write
+from genzoo.shell import Count, Device, RunName, Seed, able, console, data, held_out, load, write
 
 
 def sample(
     run: RunName,
     n: Count = 64,
-    out: Annotated[Path, typer.Option("-o", "--out", help="A .png picture or a .npy array.")] = Path("samples.png"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", help="A .png picture, a .npy array or a .txt file; samples.png by default, and text is printed."
+        ),
+    ] = None,
     seed: Seed = 0,
     truncation: Annotated[
         float | None, typer.Option(help="Keep codes within so many standard deviations: typical samples, less varied.")
     ] = None,
     device: Device = "cpu",
 ) -> None:
-    """Draw samples from a trained model."""
+    """Draw samples from a trained model; of images from images, each as input, output and, where it is known, the truth."""
     import inspect
 
     import torch
 
-    from genzoo.progress import shown
+    from genzoo.progress import shown as showing
+    from genzoo.train.show import beside, text
 
     model = load(run, device)
     torch.manual_seed(seed)
@@ -36,9 +42,52 @@ def sample(
         if "truncation" not in inspect.signature(model.sample).parameters:
             raise SettingError(f"{type(model).__name__} cannot truncate its samples; leave out --truncation")
         settings["truncation"] = truncation
-    with shown():
+    with showing():
         samples = model.sample(n, **settings)
-    write(samples, out)
+    lines = text(model, samples)
+    if lines is not None and out is None:
+        for line in lines:
+            console.print(line, markup=False, soft_wrap=True)
+        return
+    tiles, columns = beside(model, data(run), samples, settings["given"]) if settings.get("given") is not None else (None, None)
+    write(samples, out or Path("samples.png"), columns, tiles, lines)
+
+
+def translate(
+    run: RunName,
+    images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder for the translations; one .png for each image.")] = Path(
+        "translated"
+    ),
+    reverse: Annotated[bool, typer.Option("--reverse", help="The other way, where the model knows both.")] = False,
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Translate image files from one domain to the other, at the size that the model was trained on."""
+    import inspect
+
+    import torch
+
+    from genzoo.data.folder import find_images, read_image
+    from genzoo.pictures import save, sheet
+    from genzoo.train.checkpoint import write_atomic
+
+    model = able(load(run, device), "translate")
+    settings = {}
+    if reverse:
+        if "reverse" not in inspect.signature(model.translate).parameters:
+            raise SettingError(f"{type(model).__name__} translates one way only; leave out --reverse")
+        settings["reverse"] = True
+    shape = model.shape if reverse else model.given_shape
+    torch.manual_seed(seed)
+    files = [images] if images.is_file() else find_images(images)
+    for file in files:
+        x = torch.from_numpy(read_image(file, *shape).copy()).to(model.like.device, model.like.dtype) / 255
+        with torch.no_grad():
+            found = sheet(model.translate(x[None], **settings), side=0, border=0)
+        name = (Path(file.name) if images.is_file() else file.relative_to(images)).with_suffix(".png")
+        write_atomic(out / name, lambda path, found=found: save(found, path))  # type: ignore[misc]
+    console.print(f"{out}: {len(files)} of shape {tuple(model.given_shape if reverse else model.shape)}", markup=False)
 
 
 def complete(
@@ -170,4 +219,4 @@ def _places(option: str, text: str, n: int) -> list[int]:
     return [place - 1 for place in places]
 
 
-COMMANDS = (sample, complete, reconstruct, interpolate, arithmetic)
+COMMANDS = (sample, complete, reconstruct, translate, interpolate, arithmetic)

@@ -14,10 +14,10 @@ from torch import Tensor
 from genzoo.errors import GenzooError
 
 
-def sheet(images: Tensor, columns: int | None = None, side: int = 640) -> Any:
+def sheet(images: Tensor, columns: int | None = None, side: int = 640, border: int = 1) -> Any:
     """Images on a grid, enlarged by a whole factor towards `side` pixels: `(n, C, H, W)` in [0, 1] -> a Pillow image.
 
-    Images with other than 1 or 3 channels show the mean over channels.
+    Each has a white border of so many pixels. Images with other than 1 or 3 channels show the mean over channels.
 
     Example:
         >>> sheet(torch.rand(6, 1, 8, 8), columns=3, side=54).size
@@ -33,10 +33,22 @@ def sheet(images: Tensor, columns: int | None = None, side: int = 640) -> Any:
         x = x.mean(dim=1, keepdim=True)
     factor = max(1, side // (columns * width))
     x = x.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
-    x = torch.nn.functional.pad(x, (1, 1, 1, 1), value=1.0)
+    x = torch.nn.functional.pad(x, (border,) * 4, value=1.0)
     blank = x.new_ones(rows * columns - n, *x.shape[1:])
     grid = rearrange(torch.cat([x, blank]), "(r c) k h w -> (r h) (c w) k", r=rows)
     return Image.fromarray((grid * 255).round().byte().squeeze(-1).numpy())
+
+
+def side_by_side(*images: Tensor) -> Tensor:
+    """Tiles of a sheet that has k images beside each other, `(n, C, H, W)` each: `(n * k, C, H, W)`, all in colour if any is."""
+    channels = max(x.shape[1] for x in images)
+    wide = [x.expand(-1, channels, -1, -1) if x.shape[1] == 1 else x for x in images]
+    return torch.stack(wide, dim=1).flatten(0, 1)
+
+
+def columns_for(n: int, side: int) -> int:
+    """How many tiles a row of a nearly square sheet has, for `n` groups of `side` tiles beside each other."""
+    return side * max(1, math.ceil(math.sqrt(n / side)))
 
 
 def equation(columns: Sequence[Tensor], found: Tensor) -> Tensor:
@@ -153,8 +165,10 @@ def draw(
 
 
 def save(picture: Any, path: str | Path) -> None:
-    """Write a picture as PNG."""
-    if hasattr(picture, "savefig"):
+    """Write a picture as PNG, or text as it is."""
+    if isinstance(picture, str):
+        Path(path).write_text(picture, encoding="utf-8")
+    elif hasattr(picture, "savefig"):
         picture.savefig(path, format="png")
     else:
         picture.save(path, format="PNG")

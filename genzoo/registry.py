@@ -1,24 +1,31 @@
 """The named tables of genzoo: what exists, who owns it, and how to get it without importing anything else.
 
-Built on `catalogue`, wrapped because of four measured holes in 2.0.10: one plugin that fails to import breaks listing and even
+Built on `catalogue`, wrapped because of five measured holes in 2.0.10: one plugin that fails to import breaks listing and even
 the error text of a typo; an entry point silently beats a built-in; a second registration silently overwrites; entry points are
-read once, at import. Here, listing reads metadata only, a broken plugin breaks only itself, and a clash names both owners.
-The built-ins are the first plugins: their entry points go through the same loader as a stranger's.
+read once, at import; and one malformed line in any package's entry points stops that import. Here, listing reads metadata only,
+a broken plugin breaks only itself, and a clash names both owners. The built-ins are the first plugins: they go through the same
+loader as a stranger's entry points, which `genzoo.plugins` reads.
 """
 
 from __future__ import annotations
 
 import fnmatch
-import importlib.metadata as metadata
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+import functools
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
-import catalogue
-
+from genzoo import plugins
 from genzoo.errors import PluginError, SettingError, did_you_mean
+from genzoo.plugins import CONTRACT as CONTRACT
+from genzoo.plugins import Source, normalised
+
+try:
+    import catalogue
+except Exception:  # somebody's malformed entry points, all of which it reads here and none of which are used
+    from unittest import mock
+
+    with mock.patch("importlib.metadata.entry_points", return_value=()):
+        import catalogue
 
 _BUILT_IN: dict[str, dict[str, str]] = {
     "models": {
@@ -63,6 +70,7 @@ _BUILT_IN: dict[str, dict[str, str]] = {
         "mlp": "genzoo.blocks.mlp:MLPCritic",
         "conv": "genzoo.blocks.conv:ConvCritic",
     },
+    "translators": {},  # none of ours: a kind that plugins fill
     "datasets": {
         "digits": "genzoo.data.digits:digits",
         "fashion-mnist": "genzoo.data.idx:fashion_mnist",
@@ -84,22 +92,6 @@ _BUILT_IN: dict[str, dict[str, str]] = {
 KINDS = tuple(_BUILT_IN)
 
 
-@dataclass(frozen=True)
-class Source:
-    """One claim to a name: who makes it, and where the code is."""
-
-    kind: str
-    name: str
-    value: str
-    """`module:attribute`."""
-    distribution: str
-    version: str
-    load: Callable[[], Any]
-
-    def __str__(self) -> str:
-        return f"{self.distribution} {self.version} ({self.value})".replace("  ", " ")
-
-
 def _load(source: Source) -> Any:
     """The one lazy loader, for built-ins and strangers alike."""
     try:
@@ -110,8 +102,8 @@ def _load(source: Source) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin may do anything at import, `sys.exit` included
-        reason = str(error) or type(error).__name__
-        raise PluginError(f"{source.kind} {source.name!r} comes from {source}, which failed to import: {reason}") from error
+        why = plugins.reason(error)
+        raise PluginError(f"{source.kind} {source.name!r} comes from {source}, which failed to import: {why}") from error
 
 
 class Registry(catalogue.Registry):
@@ -123,47 +115,54 @@ class Registry(catalogue.Registry):
         self._registered: dict[str, Source] = {}
 
     def sources(self) -> dict[str, list[Source]]:
-        """Every claim to every name, in order of precedence: built-in, registered here, entry points. Imports nothing."""
+        """Every claim to every name, in order of precedence: built-in, registered here, entry points. Imports nothing.
+
+        Claims that may not be used, such as those that `GENZOO_PLUGINS` forbids, are among them, with their `refusal`.
+        """
+        found = {name: [self._built_in(name)] for name in _BUILT_IN[self.kind]}
+        here = [source for source in self._registered.values() if source.file is None or plugins.is_loaded(source.file)]
+        for source in (*here, *plugins.claims(self.kind)):
+            found.setdefault(source.name, []).append(source)
+        return found
+
+    def _built_in(self, name: str) -> Source:
         from genzoo import __version__
 
-        claims: dict[str, list[Source]] = {}
-        for name, value in _BUILT_IN[self.kind].items():
-            claims[name] = [self._source(metadata.EntryPoint(name, value, self.entry_point_namespace), "genzoo", __version__)]
-        for name, source in self._registered.items():
-            claims.setdefault(name, []).append(source)
-        for point in metadata.entry_points(group=self.entry_point_namespace):
-            owner, version = (point.dist.name, point.dist.version) if point.dist else ("an unnamed package", "")
-            claims.setdefault(point.name, []).append(self._source(point, owner, version))
-        return claims
+        value = _BUILT_IN[self.kind][name]
+        load = functools.partial(plugins.load_value, value)
+        return Source(self.kind, name, value, "genzoo", __version__, load, origin="genzoo")
 
-    def _source(self, point: metadata.EntryPoint, owner: str, version: str) -> Source:
-        return Source(self.kind, point.name, point.value, owner, version, point.load)
+    def claims(self, name: str) -> list[Source]:
+        """Who claims a name, in order of precedence; for `package:name`, that package's claim."""
+        sources = self.sources()
+        owner, _, short = name.rpartition(":")
+        full = [source for source in sources.get(short, ()) if owner and normalised(source.distribution) == normalised(owner)]
+        return full or sources.get(name, [])
 
     def available(self, pattern: str = "*") -> list[str]:
-        """The names that match a glob, sorted. Imports no plugin."""
-        return sorted(fnmatch.filter(self.sources(), pattern))
+        """The names that match a glob and may be used, sorted. Imports no plugin."""
+        usable = [name for name, claims in self.sources().items() if not all(source.refusal for source in claims)]
+        return sorted(fnmatch.filter(usable, pattern))
 
     def find_source(self, name: str) -> Source:
         """Who owns a name. `package:name` asks for one owner's when several claim it.
 
         Raises:
             SettingError: nobody has the name, or several plugins do.
+            PluginError: who has it may not be used.
         """
         if name in _BUILT_IN[self.kind]:  # the common case reads no metadata
-            point = metadata.EntryPoint(name, _BUILT_IN[self.kind][name], self.entry_point_namespace)
-            return self._source(point, "genzoo", "")
-        claims = self.sources()
-        owner, _, short = name.rpartition(":")
-        if owner:
-            for source in claims.get(short, ()):
-                if source.distribution == owner:
-                    return source
-        if name not in claims:
-            raise SettingError(f"No {self.kind[:-1]} named {name!r}.{did_you_mean(name, claims)}")
-        first, *others = claims[name]
-        if others and first.distribution not in ("genzoo", "here"):
+            return self._built_in(name)
+        claims = self.claims(name)
+        if not claims:
+            raise SettingError(f"No {self.kind[:-1]} named {name!r}.{did_you_mean(name, self.available())}")
+        usable = [source for source in claims if not source.refusal]
+        if not usable:
+            raise PluginError(f"{self.kind} {name!r} comes from {claims[0]}, which {claims[0].refusal}")
+        first, *others = usable
+        if others and first.origin == "package":
             owners = " and ".join(str(source) for source in (first, *others))
-            ways = " or ".join(repr(f"{source.distribution}:{name}") for source in (first, *others))
+            ways = " or ".join(repr(source.full_name) for source in (first, *others))
             raise SettingError(f"{self.kind} {name!r} is claimed by {owners}. Say which: {ways}.")
         return first
 
@@ -172,7 +171,7 @@ class Registry(catalogue.Registry):
         return _load(self.find_source(name))
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name in self.sources()
+        return isinstance(name, str) and any(not source.refusal for source in self.claims(name))
 
     def get_all(self) -> dict[str, Any]:
         """Everything that imports, by name; what does not is left out (see `genzoo list`)."""
@@ -188,17 +187,23 @@ class Registry(catalogue.Registry):
         """Decorator: give a class or factory a name in this process.
 
         Raises:
-            SettingError: the name is taken by somebody else. Registering the same definition again (a notebook cell run twice)
-                replaces it.
+            SettingError: the name is taken by somebody else, or holds a colon. Registering the same definition again (a notebook
+                cell run twice) replaces it.
         """
 
         def add(thing: Any) -> Any:
+            if ":" in name:
+                raise SettingError(f"{self.kind} {name!r}: a colon stands between a package and a name; register without one.")
             value = f"{thing.__module__}:{getattr(thing, '__qualname__', name)}"
-            new = Source(self.kind, name, value, "here", "", lambda: thing)
+            file = plugins.loading()
+            owner: str = "here" if file is None else file.given
+            origin: Literal["here", "file"] = "here" if file is None else "file"
             for old in self.sources().get(name, ()):
-                if (old.distribution, old.value) != ("here", value):
+                if not old.refusal and (old.distribution, old.value) != (owner, value):
                     raise SettingError(f"{self.kind} {name!r} is taken by {old}, so {value} needs another name.")
-            self._registered[name] = new
+            self._registered[name] = Source(self.kind, name, value, owner, "", lambda: thing, origin=origin, file=file)
+            if file is not None:
+                file.names.append(name)
             return thing
 
         return add if func is None else add(func)
@@ -208,12 +213,17 @@ class Registry(catalogue.Registry):
         self._registered.pop(name, None)
 
     def name_of(self, thing: Any) -> str | None:
-        """The name under which a class or factory is registered, found without importing anything."""
+        """The name under which a class or factory is registered, found without importing anything.
+
+        Where the plain name means another thing, or may, it is `package:name`.
+        """
         value = f"{thing.__module__}:{thing.__qualname__}"
         for name, claims in self.sources().items():
-            module, _, attribute = claims[0].value.partition(":")
-            if claims[0].value == value or getattr(sys.modules.get(module), attribute, None) is thing:
-                return name
+            usable = [source for source in claims if not source.refusal]
+            for place, source in enumerate(usable):
+                if source.value == value or source.imported() is thing:
+                    alone = len(usable) == 1 or source.origin != "package"
+                    return name if place == 0 and alone else source.full_name
         return None
 
 

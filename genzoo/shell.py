@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +17,7 @@ from genzoo.errors import RunError, SettingError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from genzoo.contract import Model
+    from genzoo.contract import Dataset, Model
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -23,6 +26,26 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or a 
 Count = Annotated[int, typer.Option("-n", min=1, help="How many.")]
 Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")]
+
+
+def with_plugins(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command with an option `--plugin FILE`, which may be repeated: files that are executed first, for what they register."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, plugin: list[Path] | None = None, **options: Any) -> Any:
+        from genzoo.plugins import load_file
+
+        for file in plugin or ():
+            load_file(file)
+        return command(*arguments, **options)
+
+    option = typer.Option("--plugin", metavar="FILE", help="A Python file to execute first, for the names that it registers.")
+    hint = Annotated[list[Path] | None, option]
+    signature = inspect.signature(command, eval_str=True)
+    added = inspect.Parameter("plugin", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
+    wrapped.__signature__ = signature.replace(parameters=[*signature.parameters.values(), added])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {**inspect.get_annotations(command, eval_str=True), "plugin": hint}
+    return wrapped
 
 
 def load(run: str, device: str) -> Model:
@@ -52,22 +75,34 @@ def able(model: Model, capability: str) -> Any:
     return model
 
 
-def held_out(run: str, model: Model, n: int, columns: tuple[str, ...]) -> Any:
-    """`n` held-out rows of the run's data."""
-    from genzoo.train import show
+def data(run: str) -> Dataset:
+    """The data of a run.
+
+    Raises:
+        RunError: it is no run folder.
+    """
     from genzoo.train.run import RunFolder
 
     if not Path(run).is_dir():
         raise RunError(f"{run} is not a run folder, so there are no data to go with it")
-    data = RunFolder(run).dataset()
-    there = show.rows(data, columns)
+    return RunFolder(run).dataset()
+
+
+def held_out(run: str, model: Model, n: int, columns: tuple[str, ...]) -> Any:
+    """`n` held-out rows of the run's data."""
+    from genzoo.train import show
+
+    found = data(run)
+    there = show.rows(found, columns)
     if n > there:
-        raise SettingError(f"{data.name} has {there} held-out examples, and -n asks for {n}")
-    return show.held_out(data, columns, n, model)
+        raise SettingError(f"{found.name} has {there} held-out examples, and -n asks for {n}")
+    return show.held_out(found, columns, n, model)
 
 
-def write(samples: Tensor, out: Path, columns: int | None = None, shown: Tensor | None = None) -> None:
-    """Write samples as an array, or as a picture of them or of what is `shown` in their place."""
+def write(
+    samples: Tensor, out: Path, columns: int | None = None, shown: Tensor | None = None, lines: Sequence[str] | None = None
+) -> None:
+    """Write samples as an array, as the `lines` of text that they are, or as a picture of them or of what is `shown` instead."""
     from genzoo.pictures import draw, save
     from genzoo.train.checkpoint import write_atomic
 
@@ -86,12 +121,18 @@ def write(samples: Tensor, out: Path, columns: int | None = None, shown: Tensor 
         if picture is None:
             raise SettingError(
                 f"samples of shape {tuple(samples.shape[1:])} make no picture; write an array, as in -o samples.npy"
+                f"{'' if lines is None else ', or text, as in -o samples.txt'}"
             )
 
         def written(path: Path) -> None:
             save(picture, path)
 
+    elif out.suffix == ".txt" and lines is not None:
+
+        def written(path: Path) -> None:
+            save("".join(f"{line}\n" for line in lines), path)
+
     else:
-        raise SettingError(f"-o {out}: expected a name that ends in .png or .npy")
+        raise SettingError(f"-o {out}: expected a name that ends in {'.png' if lines is None else '.txt'} or .npy")
     write_atomic(out, written)
     console.print(f"{out}: {len(samples)} of shape {tuple(samples.shape[1:])}", markup=False)

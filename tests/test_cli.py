@@ -46,7 +46,8 @@ def run_folder(tmp_path_factory):
     return path
 
 
-def test_list_shows_names_and_owners(genzoo_):
+def test_list_shows_names_and_owners(genzoo_, monkeypatch):
+    monkeypatch.setenv("GENZOO_PLUGINS", "off")
     code, text = genzoo_("list", "models", "wae-*")
     assert code == 0
     assert "wae-mmd" in text
@@ -293,6 +294,35 @@ def test_what_a_model_lacks_is_said_by_name(genzoo_, monkeypatch):
     assert (code, "Bigrams cannot truncate its samples; leave out --truncation" in text) == (2, True)
     code, text = genzoo_("arithmetic", "bigrams", "-a", 1, "-b", 2, "-c", 3)
     assert (code, "Bigrams has no decode" in text) == (2, True)
+
+
+def test_text_is_printed_or_written_as_it_is(genzoo_, tmp_path, monkeypatch):
+    monkeypatch.setattr(registries["models"], "_registered", {})
+
+    def text(self, x):
+        return ["[red]" + "".join("abc"[i] for i in row) for row in x.argmax(-1)]
+
+    monkeypatch.setattr(Bigrams, "text", text, raising=False)
+    registries["models"].register("bigrams", func=Bigrams)
+    monkeypatch.setattr(Bigrams.__init__, "__defaults__", ((90, 3),))
+    code, text = genzoo_("sample", "bigrams", "-n", 3)
+    lines = text.splitlines()
+    assert (code, len(lines), {len(line) for line in lines}) == (0, 3, {95})  # no markup is read, no line broken
+    assert genzoo_("sample", "bigrams", "-n", 3, "-o", tmp_path / "three.txt")[0] == 0
+    lines = (tmp_path / "three.txt").read_text().splitlines()
+    assert (len(lines), {line[:5] for line in lines}) == (3, {"[red]"})
+    code, text = genzoo_("sample", "bigrams", "-o", tmp_path / "three.png")
+    assert (code, "or text, as in -o samples.txt" in text) == (2, True)
+
+
+def test_a_model_of_no_text_writes_none(genzoo_, run_folder, tmp_path):
+    code, text = genzoo_("sample", run_folder, "-o", tmp_path / "x.txt")
+    assert (code, "expected a name that ends in .png or .npy" in text) == (2, True)
+
+
+def test_a_translation_needs_a_model_that_translates(genzoo_, run_folder, tmp_path):
+    code, text = genzoo_("translate", run_folder, tmp_path)
+    assert (code, "VAE has no translate" in text) == (2, True)
 
 
 def test_evaluate_writes_a_table(genzoo_, run_folder):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from genzoo.pictures import curves, draw, save, scatter, sheet
+from genzoo.pictures import columns_for, curves, draw, save, scatter, sheet, side_by_side
 
 DATA = torch.rand(40, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([4.0, 1.0]) - 1
 POINTS = 10 * torch.rand(30, 2, generator=torch.Generator().manual_seed(1))
@@ -65,3 +65,21 @@ def test_gradient_norms_share_a_panel():
     assert (loss.get_title(), norms.get_title()) == ("loss", "gradient norms")
     assert [line.get_label() for line in norms.lines] == ["a", "b"]
     np.testing.assert_allclose(norms.lines[1].get_ydata(), [3, 1.5, 1])
+
+
+def test_images_beside_each_other_share_their_channels():
+    grey, colour = torch.rand(2, 1, 3, 3), torch.rand(2, 3, 3, 3)
+    tiles = side_by_side(grey, colour)
+    assert tiles.shape == (4, 3, 3, 3)
+    assert torch.equal(tiles[2], grey[1].expand(3, 3, 3))
+    assert torch.equal(tiles[3], colour[1])
+
+
+@pytest.mark.parametrize(("n", "side", "columns"), [(1, 3, 3), (5, 3, 6), (24, 3, 9), (64, 2, 12)])
+def test_groups_are_not_torn_apart(n, side, columns):
+    assert columns_for(n, side) == columns
+    assert columns % side == 0
+
+
+def test_a_border_may_be_left_out():
+    assert sheet(torch.rand(1, 1, 4, 4), side=0, border=0).size == (4, 4)

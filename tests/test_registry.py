@@ -1,4 +1,4 @@
-"""Names and who owns them. The plugins here are real: packages with metadata on the import path, as an installer leaves them."""
+"""Names and who owns them. The plugins here are packages with metadata on the import path, as an installer leaves them."""
 
 import sys
 from types import SimpleNamespace
@@ -7,29 +7,13 @@ import pytest
 
 import genzoo
 from genzoo.errors import PluginError, SettingError
-from genzoo.registry import KINDS, Registry, available, registries, registry
+from genzoo.registry import _BUILT_IN, KINDS, Registry, available, registries, registry
 
 
-@pytest.fixture
-def install(tmp_path, monkeypatch):
-    """Install a package: `install("genzoo-foo", "0.3", {"foo": "genzoo_foo:Foo"}, genzoo_foo="Foo = ...")`."""
-    installed = []
-
-    def install(distribution, version, names, kind="models", **modules):
-        site = tmp_path / distribution  # a folder of its own: metadata are cached by a folder's time, which is coarse
-        info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
-        lines = [f"{name} = {value}" for name, value in names.items()]
-        (info / "entry_points.txt").write_text("\n".join([f"[genzoo_{kind}]", *lines, ""]))
-        for module, source in modules.items():
-            (site / f"{module}.py").write_text(source)
-            installed.append(module)
-        monkeypatch.syspath_prepend(str(site))
-
-    yield install
-    for module in installed:
-        sys.modules.pop(module, None)
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch):
+    """What happens to be installed on this machine is no part of these tests."""
+    monkeypatch.setenv("GENZOO_PLUGINS", "off")
 
 
 @pytest.fixture
@@ -184,7 +168,7 @@ def test_a_registered_name_beats_a_plugin_that_comes_later(models, install):
     assert models.get("genzoo-foo:thing") == "theirs"
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in KINDS for name in available(kind)])
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in _BUILT_IN.items() for name in names])
 def test_every_name_leads_somewhere(kind, name):
     thing = registries[kind].get(name)
     assert callable(thing)

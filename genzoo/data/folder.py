@@ -52,11 +52,7 @@ def folder(
         genzoo.errors.DataError: folder: nowhere is not a folder.
     """
     root = Path(path).expanduser()
-    if not root.is_dir():
-        raise DataError(f"folder: {path} is not a folder.")
-    files = sorted(f for f in root.rglob("*") if f.suffix.lower() in SUFFIXES and not f.name.startswith(".") and f.is_file())
-    if not files:
-        raise DataError(f"folder: {path} has no images; they end in {', '.join(SUFFIXES)}.")
+    files = find_images(root)
     order = np.random.RandomState(seed).permutation(len(files))  # numpy freezes its streams: the same split for ever
     files = [files[i] for i in order]
     shape = (channels, *((size, size) if isinstance(size, int) else size))
@@ -67,6 +63,20 @@ def folder(
     rows = len(x) - int(len(x) * test_fraction)
     test = {"x": x[rows:]} if rows < len(x) else {}
     return Dataset({"x": x[:rows]}, test, binarize=binarize, dequantize=dequantize, name=str(path))
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Every image file below a folder, sorted; those are images whose suffix says so and whose name begins with no dot.
+
+    Raises:
+        DataError: it is no folder, or there is no image in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"folder: {folder} is not a folder.")
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and not f.name.startswith(".") and f.is_file())
+    if not files:
+        raise DataError(f"folder: {folder} has no images; they end in {', '.join(SUFFIXES)}.")
+    return files
 
 
 def _key(files: Sequence[Path], shape: Sequence[int]) -> str:
@@ -80,11 +90,16 @@ def _write(path: Path, files: Sequence[Path], shape: tuple[int, ...]) -> None:
     with replacing(path) as temporary:
         images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(files), *shape))
         for row, file in zip(images, files, strict=True):
-            row[...] = _image(file, *shape)
+            row[...] = read_image(file, *shape)
         images.flush()
 
 
-def _image(file: Path, channels: int, height: int, width: int) -> Any:
+def read_image(file: Path, channels: int, height: int, width: int) -> Any:
+    """One image file as uint8 `(channels, height, width)`, made so as `folder` says.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     from PIL import Image, ImageOps
 
     try:

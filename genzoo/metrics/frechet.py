@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from genzoo.contract import Batch, Metric
 from genzoo.errors import DataError, SettingError
 from genzoo.metrics.features import NETWORKS, FeatureStatistics, features, network_for, there_is
-from genzoo.metrics.one_input import OneInput
 
 
 def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance2: Tensor) -> float:
@@ -44,7 +44,7 @@ def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covarian
     return ((mean1 - mean2).square().sum() + covariance1.trace() + covariance2.trace() - 2 * root).item()
 
 
-class Frechet(OneInput):
+class Frechet(Metric):
     r"""The Fréchet distance between Gaussians with the moments of features: of held-out images, and of as many samples.
 
     The features are those of a small network that comes with genzoo, whose version stands in the results. They are not those of
@@ -55,7 +55,8 @@ class Frechet(OneInput):
     values of equal n only. The floor is the distance between two halves of the held-out images, every other one; they are half
     as large, so its bias is twice the distance's. A distance near the floor, or below it, cannot be told from none.
 
-    It sees means and covariances alone: a model that repeats a few good images is punished too little.
+    It sees means and covariances alone: a model that repeats a few good images is punished too little. Of a conditional model the
+    samples are given what the held-out images have beside them.
 
     Arguments:
         network: `"fmnist-cnn"` for 28x28 grey images, `"digits-cnn"` for 8x8 ones, or `"auto"`, by the model's shape. Images of
@@ -89,20 +90,22 @@ class Frechet(OneInput):
         shapes = [NETWORKS[name].shape for name in names]
         if tuple(model.shape) not in shapes:
             lacking.append(f"images of shape {' or '.join(map(str, shapes))}")
-        return [*lacking, *(["samples without given"] if model.given else [])]
+        made = [name for name in model.inputs if name not in model.given]
+        return [*lacking, *(["one kind of data that it samples"] if len(made) != 1 else [])]
 
     @torch.no_grad()
-    def __call__(self, model: Any, batches: Iterable[Tensor]) -> Mapping[str, float]:
+    def __call__(self, model: Any, batches: Iterable[Batch]) -> Mapping[str, float]:
         name = network_for(model.shape) if self.network == "auto" else self.network
         if name is None:
             raise SettingError(f"No feature network fits images of shape {tuple(model.shape)}. {there_is()}")
         one, other, both, sampled = (FeatureStatistics(NETWORKS[name].dim) for _ in range(4))
-        for x in batches:
+        for batch in batches:
+            x, given = model.unpack(batch)
             seen = features(name, x)
             one.update(seen[both.n % 2 :: 2])
             other.update(seen[1 - both.n % 2 :: 2])
             both.update(seen)
-            sampled.update(features(name, model.sample(len(x))))
+            sampled.update(features(name, model.sample(len(x), given)))
         if both.n < 4:
             raise DataError(f"The Fréchet distance needs four held-out images at least, and there are {both.n}.")
         version = NETWORKS[name].version

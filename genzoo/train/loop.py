@@ -22,19 +22,20 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from genzoo.build import build, config
-from genzoo.contract import Batch, Dataset, Model, Player
+from genzoo.contract import Batch, Dataset, Model, Player, Shape
 from genzoo.data.arrays import as_dataset
 from genzoo.data.stream import Stream
 from genzoo.errors import DataError, RunError, SettingError, TrainingError
 from genzoo.pictures import can_plot, curves, save
 from genzoo.ranks import as_rank, reseed
 from genzoo.recipe import Recipe
+from genzoo.registry import registry
 from genzoo.train.average import settle
 from genzoo.train.checkpoint import Checkpoints, load_weights, read_checkpoint, read_weights, write_atomic, write_weights
 from genzoo.train.engine import Engine
 from genzoo.train.log import Bar, Clock, History, Reports, way_back
 from genzoo.train.players import Ownership, split, trainers
-from genzoo.train.run import IN_MEMORY, Run, RunFolder
+from genzoo.train.run import IN_MEMORY, Run, RunFolder, needs
 from genzoo.train.settings import Settings
 from genzoo.train.show import picture
 
@@ -166,7 +167,7 @@ class Session:
         assert self.folder is not None
         assert self.checkpoints is not None
         folder, recipe = self.folder, self.recipe()
-        text = folder.recipe_text(recipe, self.engine.device, self.engine.size)
+        text = folder.recipe_text(recipe, self.engine.device, self.engine.size, needs(self.model, self.dataset))
         resume = resume and folder.recipe_file.exists()
         if resume:
             folder.agree(recipe)
@@ -374,27 +375,39 @@ class Session:
         """A sheet of samples from the same noise each time."""
         if self.folder is None or not self.engine.main:
             return
-        sheet = picture(self._final(), self.dataset, self.settings.seed)
-        if sheet is not None:
-            path = self.folder.samples / f"step-{self.round:06d}.png"
-            write_atomic(path, lambda file: save(sheet, file))
+        found = picture(self._final(), self.dataset, self.settings.seed)
+        if found is not None:
+            path = self.folder.samples / f"step-{self.round:06d}{'.txt' if isinstance(found, str) else '.png'}"
+            write_atomic(path, lambda file: save(found, file))
 
 
 def _built(model: Any, dataset: Dataset, seed: int, engine: Engine) -> Model:
-    """The model, built with the data's shape under the seed, or the instance itself if it fits the data."""
+    """The model, built under the seed with what its data tell, or the instance itself if it fits the data."""
     if not dataset.shape:
         raise DataError(f"{dataset.name}: the first column has no axis beside its rows; examples are (D,) or (C, H, W).")
     if not isinstance(model, nn.Module):
+        name = model.get("name") if isinstance(model, Mapping) else model
+        target = registry("models").get(name) if isinstance(name, str) else None  # what has no name is refused by `build`
         reseed(engine.device, seed, "weights")
-        return build(model, shape=dataset.shape)
+        return build(model, offers=_offers(target, dataset), shape=_shape(target, dataset))
     if not isinstance(model, Model):
         raise SettingError(f"{type(model).__name__} is no genzoo.Model; subclass it: a constructor, loss(batch) and sample(n)")
-    shape = getattr(model, "shape", None)
-    if shape is not None and tuple(shape) != dataset.shape:
-        raise SettingError(
-            f"{type(model).__name__} has shape {tuple(shape)}, the data have {dataset.shape}; build it with that shape"
-        )
+    shape, wanted = getattr(model, "shape", None), _shape(model, dataset)
+    if shape is not None and tuple(shape) != wanted:
+        raise SettingError(f"{type(model).__name__} has shape {tuple(shape)}, the data have {wanted}; build it with that shape")
     return model
+
+
+def _shape(model: Any, dataset: Dataset) -> Shape:
+    """The shape of what a model, or a class or factory of models, is to sample."""
+    made = [name for name in getattr(model, "inputs", ()) if name not in getattr(model, "given", ()) and name in dataset.train]
+    return dataset.shape_of(made[0]) if made else dataset.shape
+
+
+def _offers(model: Any, dataset: Dataset) -> dict[str, Any]:
+    """What the data tell, for a constructor that wants to know."""
+    given = [dataset.shape_of(name) for name in getattr(model, "given", ()) if name in dataset.train]
+    return {**dataset.tells, **({"given_shape": given[0]} if given else {})}
 
 
 @contextmanager

@@ -12,21 +12,23 @@ report/              what `genzoo evaluate` made
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import platform
+import re
 import subprocess
 import tomllib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from genzoo.build import build
+from genzoo.build import build, made
 from genzoo.contract import Dataset, Model
-from genzoo.errors import RunError, SettingError
+from genzoo.errors import GenzooError, PluginError, RunError, SettingError
 from genzoo.recipe import Recipe, checked, differences, dumps
 from genzoo.registry import registry
 from genzoo.train.checkpoint import TEMPORARY, Checkpoints, load_weights, newest_whole, read_weights, step_of
@@ -36,8 +38,8 @@ FREE = frozenset({"steps", "epochs", "device", "compile", "checkpoint", "keep", 
 
 
 _WRITTEN = (
-    "checkpoints/step-*.ckpt", "samples/step-*.png", "report/evaluation.*", "model.safetensors", "model-ema.safetensors",
-    "events.out.tfevents.*", "metrics.jsonl", "curves.png", "recipe.toml",
+    "checkpoints/step-*.ckpt", "samples/step-*.png", "samples/step-*.txt", "report/evaluation.*", "model.safetensors",
+    "model-ema.safetensors", "events.out.tfevents.*", "metrics.jsonl", "curves.png", "recipe.toml",
 )  # fmt: skip
 
 
@@ -139,8 +141,8 @@ class RunFolder:
                 f"{self.path} was made by another recipe ({'; '.join(changed[:3])}); resume with the same one, or --out."
             )
 
-    def recipe_text(self, recipe: Mapping[str, Any], device: torch.device, size: int) -> str:
-        """The recipe with what it runs on, as TOML.
+    def recipe_text(self, recipe: Mapping[str, Any], device: torch.device, size: int, needs: Sequence[str] = ()) -> str:
+        """The recipe with what it runs on and what it `needs` beside genzoo, as TOML.
 
         Raises:
             SettingError: a setting that TOML cannot hold.
@@ -153,6 +155,7 @@ class RunFolder:
             "python": platform.python_version(),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({platform.machine()})",
             "processes": size,
+            "needs": list(needs),
             "git": _git_revision(),
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
@@ -163,7 +166,7 @@ class RunFolder:
 
         Of a run that was killed, the newest whole checkpoint's, with a warning.
         """
-        model: Model = build(self.recipe()["model"])
+        model: Model = self._built(self.recipe()["model"], "models")
         file = self.averaged if averaged and self.averaged.exists() else self.weights
         weights, round = read_weights(file) if file.exists() else ({}, -1)
         paths = Checkpoints(self.checkpoints).paths()
@@ -188,7 +191,40 @@ class RunFolder:
         table = self.recipe()["data"]
         if table["name"] == IN_MEMORY:
             raise RunError(f"{self.path} was trained on arrays handed in from Python; hand them in again, or name a data set.")
-        return build(table, "datasets")
+        return self._built(table, "datasets")
+
+    def _built(self, table: Mapping[str, Any], kind: str) -> Any:
+        """A part of the run, or an error that says what the run needs."""
+        try:
+            return build(table, kind)
+        except (SettingError, PluginError) as error:
+            advice, end = self._advice(), "" if str(error).endswith((".", "?")) else "."
+            raise type(error)(f"{error}{end} {advice}" if advice else str(error)) from error.__cause__
+
+    def _advice(self) -> str:
+        """What the run says it needs, and how to get it: words for a person to judge, which nothing here acts on."""
+        try:
+            said = tomllib.loads(self.recipe_file.read_text(encoding="utf-8")).get("run", {}).get("needs", [])
+        except (OSError, ValueError, AttributeError):
+            return ""
+        needs = [text for text in said if isinstance(text, str) and text.isprintable()][:20] if isinstance(said, list) else []
+        packages = [found.expand(r"\1==\2") for text in needs if (found := _PACKAGE.fullmatch(text))]
+        install = f" If you trust where it comes from: pip install {' '.join(dict.fromkeys(packages))}." if packages else ""
+        return f"The run says that it needs {'; '.join(needs)}.{install}" if needs else ""
+
+
+_PACKAGE = re.compile(r"\w+ '[^']*' from ([A-Za-z0-9][\w.-]*) ([\w.+!]+)", re.ASCII)
+"""A need that a package index may meet."""
+
+
+def needs(model: Model, dataset: Dataset) -> list[str]:
+    """What must be installed or registered, beside genzoo, to build a model with all its parts, and its data, again."""
+    found: dict[str, None] = {}
+    for part in (*model.modules(), dataset):
+        with contextlib.suppress(GenzooError):  # what has no name: a layer, data handed in from Python
+            how = made(part)
+            found[registry(how.kind).find_source(how.name).need] = None
+    return [need for need in found if need]
 
 
 IN_MEMORY = "in-memory"

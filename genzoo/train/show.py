@@ -10,11 +10,11 @@ import torch
 
 from genzoo.contract import Batch, Dataset, Model
 from genzoo.data.stream import once
-from genzoo.pictures import can_plot, draw
+from genzoo.pictures import can_plot, columns_for, draw, side_by_side
 from genzoo.ranks import as_rank, reseed
 
-IMAGES, POINTS = 64, 1000
-"""Samples on a sheet, and in a scatter plot."""
+IMAGES, POINTS, LINES, TRANSLATIONS = 64, 1000, 32, 24
+"""Samples on a sheet, in a scatter plot, as text, and beside what they were given."""
 
 
 def held_out(dataset: Dataset, columns: Sequence[str], n: int, model: Model) -> Batch:
@@ -44,27 +44,45 @@ def rows(dataset: Dataset, columns: Sequence[str]) -> int:
     return min(len(split[name]) for name in columns if name in split)
 
 
-def given(model: Model, dataset: Dataset, n: int) -> dict[str, Any]:
-    """What `sample` needs beside a number: nothing, or held-out rows of the columns that the model names."""
-    return {"given": held_out(dataset, model.given, n, model)} if model.given else {}
-
-
 def picture(model: Model, dataset: Dataset, seed: int) -> Any:
-    """A sheet of samples from noise that depends on the seed alone, or None where the samples make no picture.
+    """Samples from noise that depends on the seed alone, as they are best looked at: a sheet, a scatter plot, text, or None.
 
     In the plane, a model that has a `score` shows it as a surface.
     """
-    n = POINTS if len(dataset.shape) == 1 else IMAGES
+    n = LINES if hasattr(model, "text") else POINTS if len(model.shape) == 1 else TRANSLATIONS if model.given else IMAGES
     n = min(n, rows(dataset, model.given)) if model.given else n
     with _evaluating(model), as_rank(0, 1):
         reseed(model.like.device, seed, "samples")
-        samples = model.sample(n, **given(model, dataset, n))
+        given = held_out(dataset, model.given, n, model) if model.given else None
+        samples = model.sample(n, given)
+        if (lines := text(model, samples)) is not None:
+            return "".join(f"{line}\n" for line in lines)
         if not isinstance(samples, torch.Tensor) or (samples.dim() == 2 and not can_plot()):
             return None
         if dataset.shape != (2,) or samples.dim() != 2:
-            return draw(samples)
+            tiles, columns = beside(model, dataset, samples, given)
+            return draw(tiles, columns=columns)
         data: Any = held_out(dataset, tuple(dataset.train)[:1], 2000, model)
         return draw(samples, data, score=getattr(model, "score", None))
+
+
+def text(model: Any, samples: Any) -> list[str] | None:
+    """Samples as lines of text, or None where they are no text."""
+    return model.text(samples) if hasattr(model, "text") else None
+
+
+def beside(model: Model, dataset: Dataset, samples: Any, given: Any) -> tuple[Any, int | None]:
+    """Images from images as tiles of a sheet: what was given, the sample, and the truth where the data have it.
+
+    Returns:
+        The tiles, and how many there are in a row; samples of anything else as they are, and None.
+    """
+    if not all(isinstance(x, torch.Tensor) and x.dim() == 4 for x in (given, samples)) or given.shape[2:] != samples.shape[2:]:
+        return samples, None
+    images, made = [given, samples], [name for name in model.inputs if name not in model.given]
+    if any({*model.given, *made} <= set(group) for group in dataset.groups):
+        images.append(held_out(dataset, made, len(samples), model))
+    return side_by_side(*images), columns_for(len(samples), len(images))
 
 
 @contextmanager

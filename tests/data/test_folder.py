@@ -108,7 +108,7 @@ def test_the_result_is_memory_mapped_and_cached(images, monkeypatch):
     def refuse(*_):
         raise AssertionError("read again")
 
-    monkeypatch.setattr(module, "_image", refuse)
+    monkeypatch.setattr(module, "read_image", refuse)
     assert np.array_equal(folder(str(images), size=4).train["x"], first.train["x"])
     assert folder(str(images), size=4, test_fraction=0.5).rows("test") == 5
     for settings in ({"size": 5}, {"size": 4, "channels": 1}, {"size": 4, "seed": 2}):

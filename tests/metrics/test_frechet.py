@@ -6,6 +6,7 @@ import torch
 from scipy import linalg
 from sklearn.datasets import load_digits
 
+import genzoo
 from genzoo.build import build
 from genzoo.errors import DataError, SettingError
 from genzoo.metrics.features import feature_network
@@ -27,8 +28,12 @@ def ours(*arrays):
     return frechet_distance(*map(torch.from_numpy, arrays))
 
 
+class StandIn(SimpleNamespace):
+    unpack = genzoo.Model.unpack
+
+
 def model(sample, shape=(1, 8, 8), **more):
-    return SimpleNamespace(**{"shape": shape, "inputs": ("x",), "given": (), "sample": sample, **more})
+    return StandIn(**{"shape": shape, "inputs": ("x",), "given": (), "sample": lambda n, given: sample(n), **more})
 
 
 def replay(x):
@@ -129,8 +134,21 @@ def test_other_shapes_are_not_resized():
 def test_what_a_model_needs():
     lacking = build("frechet", "metrics").lacking
     assert lacking(build("vae", shape=(1, 8, 8))) == []
-    assert lacking(model(None, given=("y",))) == ["samples without given"]
-    assert lacking(model(None, inputs=("x", "y"))) == ["a single input"]
+    assert lacking(model(None, inputs=("x", "y"), given=("y",))) == []
+    assert lacking(model(None, inputs=("x", "y"))) == ["one kind of data that it samples"]
+
+
+def test_a_conditional_model_is_given_what_stands_beside_the_held_out_images():
+    """A model that draws exactly the image that belongs to its label has a distance of zero; one that ignores it has not."""
+    digits = torch.from_numpy(load_digits().images).float()[:200, None] / 16
+    label = torch.arange(200)
+    like = {"shape": (1, 8, 8), "inputs": ("x", "y"), "given": ("y",)}
+    right = StandIn(**like, sample=lambda n, given: digits[given])
+    wrong = StandIn(**like, sample=lambda n, given: digits[given * 0])
+    batches = [{"x": digits[i : i + 50], "y": label[i : i + 50]} for i in range(0, 200, 50)]
+    found = [build("frechet", "metrics")(each, batches)["distance (digits-cnn-v1)"] for each in (right, wrong)]
+    assert abs(found[0]) < 1e-3
+    assert found[1] > 10
 
 
 def test_too_few_images_are_refused(digits):

@@ -1,0 +1,121 @@
+"""The commands that say what there is: list and info."""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from genzoo.errors import SettingError, did_you_mean
+from genzoo.plugins import Source, said
+from genzoo.registry import KINDS, registry
+from genzoo.shell import console
+
+
+def list_(
+    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}; all by default.")] = None,
+    pattern: Annotated[str, typer.Argument(metavar="GLOB", help="Only names that match.")] = "*",
+    check: Annotated[
+        bool, typer.Option("--check", help="Import each, a plugin in a process of its own, and say what is broken and why.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="With --check: how long a plugin may take.")] = 60,
+) -> None:
+    """List what is registered, where it comes from, and what is wrong with it as far as can be seen without importing it."""
+    from genzoo.trial import trial, trouble
+
+    rows = [row for each in ((kind,) if kind else KINDS) for row in _rows(each, pattern)]
+    if not rows:
+        raise SettingError(f"no {kind or 'thing'} matches {pattern!r}; see genzoo list")
+    tried = trial((source for source, _ in rows if not source.refusal), timeout) if check else {}
+    states = []
+    for source, rivals in rows:
+        broken = tried.get(source) or trouble(source)
+        why = f"refused: {source.refusal}" if source.refusal else broken and f"broken: {broken}"
+        states.append("; ".join(words for words in (why, rivals) if words))
+    if not console.is_terminal:
+        Console(highlight=False, width=10_000).print(_table(rows, states))  # in a pipe a line is a claim
+    elif console.measure(_table(rows, states), options=console.options.update(width=10_000)).maximum <= console.width:
+        console.print(_table(rows, states))
+    else:
+        console.print(_table(rows, states, beneath=True))
+
+
+def _table(rows: Sequence[tuple[Source, str]], states: Sequence[str], beneath: bool = False) -> Table:
+    """The claims with what is to be said of them: in a column of its own, if anything is, or beneath the code."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("kind", "name", "from", "code", *(("state",) if any(states) and not beneath else ())):
+        table.add_column(column, overflow="fold", no_wrap=column in ("kind", "name"))
+    for (source, _), state in zip(rows, states, strict=True):
+        cells = [source.kind, source.name, f"{source.distribution} {source.version}".strip(), source.value, state]
+        if beneath:
+            cells[3:] = ["\n".join(filter(None, cells[3:]))]
+        table.add_row(*map(escape, cells[: len(table.columns)]))
+    return table
+
+
+def _rows(kind: str, pattern: str) -> Iterator[tuple[Source, str]]:
+    """The claims to the names of a kind that match, each with what stands in its way."""
+    sources = registry(kind).sources()
+    for name in sorted(fnmatch.filter(sources, pattern)):
+        usable = [source for source in sources[name] if not source.refusal]
+        for source in sources[name]:
+            others = [other.distribution for other in usable if other is not source]
+            if source.refusal or not others or source.origin != "package":
+                yield source, ""
+            elif usable[0].origin == "package":
+                yield source, f"clash with {', '.join(others)}: ask for {source.full_name}"
+            else:
+                yield source, f"the name is {others[0]}'s: ask for {source.full_name}"
+
+
+def info(
+    name: Annotated[str, typer.Argument(help="A registered name.")],
+    kind: Annotated[str | None, typer.Option(help="Where several kinds have the name.")] = None,
+) -> None:
+    """Show what a name stands for: its documentation, settings with defaults, and where its code comes from."""
+    from genzoo.build import parameters
+
+    kinds = [each for each in KINDS if registry(each).claims(name)] if kind is None else [kind]
+    if not kinds:
+        raise SettingError(f"Nothing is named {name!r}.{did_you_mean(name, {n for k in KINDS for n in registry(k).available()})}")
+    for each in kinds:
+        thing, source = registry(each).get(name), registry(each).find_source(name)
+        console.print(f"[bold]{each[:-1]} {escape(name)}[/bold]  from {escape(str(source))}")
+        for line in (_place(thing), *_about(source)):
+            console.print(line, markup=False, style="dim", soft_wrap=True)
+        console.print()
+        console.print(inspect.getdoc(thing) or "(no documentation)", markup=False)
+        table = Table("setting", "default", "type", box=None, pad_edge=False, header_style="bold")
+        for key, parameter in parameters(thing).items():
+            value = dict(parameter.default) if isinstance(parameter.default, Mapping) else parameter.default
+            default = "required" if value is parameter.empty else repr(value)
+            hint = parameter.annotation
+            table.add_row(key, escape(default), escape(hint if isinstance(hint, str) else inspect.formatannotation(hint)))
+        console.print()
+        console.print(table, soft_wrap=True)
+        console.print()
+
+
+def _place(thing: Callable[..., Any]) -> str:
+    """The file and line of its code."""
+    try:
+        return f"{inspect.getsourcefile(thing)}, line {inspect.getsourcelines(thing)[1]}"
+    except (OSError, TypeError):
+        return "(its source cannot be found)"
+
+
+def _about(source: Source) -> Iterator[str]:
+    """What its package says about itself."""
+    if source.package is None:
+        return
+    yield from filter(None, (said(source.package, "Summary"), said(source.package, "Home-page")))
+    for link in source.package.metadata.get_all("Project-URL") or ():
+        label, _, address = link.partition(",")
+        if label.strip().lower() in ("homepage", "repository", "source"):
+            yield address.strip()

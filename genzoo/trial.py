@@ -1,0 +1,162 @@
+"""Whether plugins can be imported: what their metadata give away, and what comes of it in processes of their own.
+
+`genzoo list` shows the one, and `genzoo list --check` the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata as metadata
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from genzoo.errors import GenzooError
+from genzoo.plugins import Source, extras, import_path, normalised, printable, reason, said
+from genzoo.registry import registry
+
+_CHILD = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from genzoo.trial import main; main(*sys.argv[2:])"
+
+
+def trouble(source: Source) -> str:
+    """Why an installed plugin cannot be imported, as far as its metadata show it; empty where they show nothing.
+
+    Its module must be on the import path, and the packages that it requires must be installed in a version that will do; what
+    those require in turn is not followed. Nothing is imported.
+    """
+    if source.package is None or source.refusal:
+        return ""
+    module = re.split(r"[.:\s]", source.value)[0]
+    try:
+        there = importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        there = False
+    if not there:
+        return f"there is no module {module!r}"
+    return next(_lacking(source.package, extras(source.value)), "")
+
+
+def _lacking(package: metadata.Distribution, asked: Iterable[str], base: bool = True) -> Iterator[str]:
+    """What a package requires that is not there: all of it, or what the extras alone ask for."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for text in _requirements(package):
+        try:
+            need = Requirement(text)
+        except InvalidRequirement:
+            yield f"it requires {printable(text)!r}, which is malformed"
+            continue
+        always, *wanted = (need.marker is None or need.marker.evaluate({"extra": extra}) for extra in ("", *asked))
+        if not (base if always else any(wanted)):
+            continue
+        found = next(iter(metadata.distributions(name=need.name, path=import_path())), None)
+        version = said(found, "Version") if found is not None else ""
+        if normalised(need.name) == "genzoo":  # may be a source checkout, which has no metadata
+            from genzoo import __version__ as version
+        elif found is None:
+            yield f"it requires {need.name}{need.specifier}, which is not installed"
+        if version and not _within(version, need.specifier):
+            yield f"it requires {need.name}{need.specifier}, and {version} is installed"
+        if need.extras and found is not None and base:
+            yield from (f"{lack} ({need.name}[{','.join(sorted(need.extras))}])" for lack in _lacking(found, need.extras, False))
+
+
+def _requirements(package: metadata.Distribution) -> list[str]:
+    try:
+        return list(package.requires or ())
+    except Exception:  # metadata that cannot be read give nothing away
+        return []
+
+
+def _within(version: str, specifier: Any) -> bool:
+    from packaging.version import InvalidVersion
+
+    try:
+        return bool(specifier.contains(version, prereleases=True))
+    except InvalidVersion:  # not for us to judge
+        return True
+
+
+def trial(sources: Iterable[Source], limit: float = 60) -> dict[Source, str]:
+    """Import what sources stand for, those of each package together.
+
+    Arguments:
+        sources: claims that may be used.
+        limit: how long a package may take, in seconds.
+
+    Returns:
+        For each source why it is broken; empty where it is not.
+    """
+    packages: dict[str, list[Source]] = {}
+    for source in sources:
+        packages.setdefault(source.distribution if source.origin == "package" else "", []).append(source)
+    found = {source: _reason(source.kind, source.full_name) for source in packages.pop("", [])}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for reasons in pool.map(lambda package: _apart(package, limit), packages.values()):
+            found |= reasons
+    return found
+
+
+def main(file: str, *names: str) -> None:
+    """What the other process does: import `kind name` one by one, and write what came of each before it goes on."""
+    with Path(file).open("a", encoding="utf-8") as report:
+        for kind, name in zip(names[::2], names[1::2], strict=True):
+            print(json.dumps(_reason(kind, name)), file=report, flush=True)
+    os._exit(0)  # threads that a plugin started are not waited for
+
+
+def _reason(kind: str, name: str) -> str:
+    try:
+        registry(kind).get(name)
+    except GenzooError as error:
+        return reason(error.__cause__) if error.__cause__ else str(error)
+    return ""
+
+
+def _apart(sources: Sequence[Source], limit: float) -> dict[Source, str]:
+    """Import the sources of one package in a process of its own."""
+    names = [word for source in sources for word in (source.kind, source.full_name)]
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report"
+        report.touch()
+        command = [sys.executable, "-P", "-c", _CHILD, json.dumps(sys.path), str(report), *names]
+        nowhere = subprocess.DEVNULL
+        child = subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
+        try:
+            end = _ending(child.wait(limit))
+        except subprocess.TimeoutExpired:
+            end = f"its import takes longer than {limit:g} s"
+        finally:
+            _stop(child)
+        found = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
+    reached, missed = sources[: len(found) + 1], sources[len(found) + 1 :]
+    tried = dict(zip(reached, [*found, end], strict=False))
+    return {**tried, **dict.fromkeys(missed, f"not tried: it comes after {reached[-1].name!r} of the same package")}
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"its import ends the process, with exit code {code}"
+    try:
+        return f"its import ends the process, with {signal.Signals(-code).name}"
+    except ValueError:
+        return f"its import ends the process, with signal {-code}"
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    """End a process, and those that it started where the system keeps them together."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    elif child.poll() is None:
+        child.kill()
+    child.wait()

@@ -1,0 +1,118 @@
+"""Pix2Pix: images to images, learned from pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from genzoo import Model, Player, build
+from genzoo.contract import NonNegativeFloat, Part
+from genzoo.errors import SettingError
+from genzoo.models.adversarial import initialise
+from genzoo.ranks import uniform
+from genzoo_translation.game import images_given, judge, same_size
+
+
+class Pix2Pix(Model):
+    r"""A generator \( g \) from images x to images y, against a critic that sees both, with a pull towards the true y.
+
+    With logits \( D \) of patches and \( \sigma \) the logistic function,
+
+    \[ \max_D \; \tfrac12 E \log \sigma(D(x, y)) + \tfrac12 E \log\big(1 - \sigma(D(x, g(x)))\big), \qquad
+       \min_g \; -\alpha\, E \log \sigma(D(x, g(x))) + \lambda\, E \| y - g(x) \|_1, \]
+
+    where the norm is the mean over numbers, in [-1, 1]. Noise enters as dropout, which is never turned off.
+
+    Arguments:
+        translator: \( g \), a part of kind `"translators"`.
+        critic: \( D \), a part of kind `"critics"`, which sees x and y on top of each other.
+        adversarial_weight: \( \alpha \); with 0 there is no critic, and \( \lambda \| y - g(x) \|_1 \) alone is the paper's
+            baseline.
+        l1_weight: \( \lambda \).
+        shape: the shape of y, `(C, H, W)`.
+        given_shape: the shape of x, of the same height and width; None: that of y.
+
+    Raises:
+        SettingError: shapes of different sizes, or both weights 0.
+
+    References:
+        Image-to-Image Translation with Conditional Adversarial Networks, Isola, Zhu, Zhou and Efros, 2017,
+        https://arxiv.org/abs/1611.07004; code: https://github.com/phillipi/pix2pix
+
+    Example:
+        >>> model = Pix2Pix({"name": "unet", "width": 4}, {"name": "patch", "width": 4}, shape=(1, 16, 16))
+        >>> model.translate(torch.rand(3, 1, 16, 16)).shape
+        torch.Size([3, 1, 16, 16])
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("x", "y")
+    given: ClassVar[tuple[str, ...]] = ("x",)
+    # The authors' Torch code keeps the rate constant, as here; their PyTorch port lets it fall to 0 over the second half.
+    optimizer: ClassVar[Mapping[str, Any]] = MappingProxyType({"name": "Adam", "lr": 2e-4, "betas": (0.5, 0.999)})
+
+    def __init__(
+        self,
+        translator: Part = "unet",
+        critic: Part = "patch",
+        adversarial_weight: NonNegativeFloat = 1.0,
+        l1_weight: NonNegativeFloat = 100.0,
+        shape: tuple[int, ...] = (1, 28, 28),
+        given_shape: tuple[int, ...] | None = None,
+    ) -> None:
+        super().__init__()
+        self.shape, self.given_shape = same_size(shape, given_shape)
+        if not adversarial_weight and not l1_weight:
+            raise SettingError("adversarial_weight = 0, l1_weight = 0: nothing is left to learn from; give one of them.")
+        self.adversarial_weight, self.l1_weight = adversarial_weight, l1_weight
+        self.translator = build(translator, "translators", given_shape=self.given_shape, shape=self.shape)
+        both = (self.given_shape[0] + self.shape[0], *self.shape[1:])
+        self.critic = build(critic, "critics", shape=both) if adversarial_weight else None
+        initialise(self)
+
+    def translate(self, x: Tensor) -> Tensor:
+        """Images `(batch, *given_shape)` -> images `(batch, *shape)`, all in [0, 1]."""
+        return (self._generate(x) + 1) / 2
+
+    @torch.no_grad()
+    def sample(self, n: int, given: Tensor | None = None) -> Tensor:
+        """Translations `(n, *shape)` of the images that are `given`, `(n, *given_shape)`."""
+        return self.translate(images_given(self, n, given))
+
+    def critic_loss(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The critic's loss on pairs; `real` and `fake` are its mean scores."""
+        x, y = batch["x"], 2 * batch["y"] - 1
+        with torch.no_grad():
+            made = self._generate(x)
+        real, fake = self._judge(x, y), self._judge(x, made)
+        # Half, so that the critic learns more slowly; the authors' Torch code halves what it reports only.
+        return {"loss": 0.5 * (softplus(-real).mean() + softplus(fake).mean()), "real": real.mean(), "fake": fake.mean()}
+
+    def generator_loss(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The generator's loss on pairs; `l1` is the mean absolute error in [-1, 1]."""
+        x, y = batch["x"], 2 * batch["y"] - 1
+        made = self._generate(x)
+        error = (made - y).abs().mean()
+        loss = self.l1_weight * error
+        if self.critic is not None:
+            loss = loss + self.adversarial_weight * softplus(-self._judge(x, made)).mean()
+        return {"loss": loss, "l1": error}
+
+    def players(self) -> tuple[Player, ...]:
+        generator = Player("generator", (self.translator,), self.generator_loss, optimizer=self.optimizer)
+        if self.critic is None:
+            return (generator,)
+        return (Player("critic", (self.critic,), self.critic_loss, optimizer=self.optimizer), generator)
+
+    def example(self, n: int) -> Mapping[str, Tensor]:
+        return {name: uniform(n, *shape, like=self.like) for name, shape in (("x", self.given_shape), ("y", self.shape))}
+
+    def _generate(self, x: Tensor) -> Tensor:
+        return self.translator(2 * x - 1).to(x.dtype).tanh()
+
+    def _judge(self, x: Tensor, y: Tensor) -> Tensor:
+        return judge(self.critic, torch.cat([2 * x - 1, y], dim=1))

@@ -1,0 +1,83 @@
+"""What CycleGAN and DiscoGAN have in common: two domains, a generator each way, and a critic of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from genzoo import Model, build
+from genzoo.contract import Part
+from genzoo.errors import SettingError
+from genzoo.ranks import uniform
+from genzoo_translation.game import images_given, same_size
+
+
+class TwoWay(Model):
+    """Images of two kinds, x and y, to each other, learned without pairs; a subclass sets objectives.
+
+    Arguments:
+        translator: the generators, a part of kind `"translators"`, made once for each direction.
+        critic: the critics, a part of kind `"critics"`, made once for each domain.
+        output: `"tanh"` or `"sigmoid"`: the networks see images in [-1, 1] or [0, 1].
+        shape: the shape of y, `(C, H, W)`.
+        given_shape: the shape of x, of the same height and width; None: that of y.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("x", "y")
+    given: ClassVar[tuple[str, ...]] = ("x",)
+
+    def __init__(
+        self, translator: Part, critic: Part, output: Literal["tanh", "sigmoid"], shape: tuple[int, ...], given_shape: Any
+    ) -> None:
+        super().__init__()
+        for slot, part in (("translator", translator), ("critic", critic)):
+            if isinstance(part, nn.Module):
+                raise SettingError(
+                    f"{slot} = {type(part).__name__}(...): two are needed, one each way; give a name or a table for both."
+                )
+        self.shape, self.given_shape = same_size(shape, given_shape)
+        self.output = output
+        x, y = self.given_shape, self.shape
+        self.to_y = build(translator, "translators", at="translator", given_shape=x, shape=y)
+        self.to_x = build(translator, "translators", at="translator", given_shape=y, shape=x)
+        self.critic_x = build(critic, "critics", shape=x)
+        self.critic_y = build(critic, "critics", shape=y)
+
+    @property
+    def translator(self) -> nn.Module:
+        """The generator from x to y."""
+        return self.to_y
+
+    @property
+    def critic(self) -> nn.Module:
+        """The critic of y."""
+        return self.critic_y
+
+    def translate(self, x: Tensor, reverse: bool = False) -> Tensor:
+        """Images x `(batch, *given_shape)` -> images y `(batch, *shape)`, in [0, 1]; with `reverse`, from y to x."""
+        return self._shown(self._generate(self.to_x if reverse else self.to_y, self._seen(x)))
+
+    def cycle(self, x: Tensor, reverse: bool = False) -> Tensor:
+        """There and back again: images x -> images x, or with `reverse` y -> y."""
+        return self.translate(self.translate(x, reverse), not reverse)
+
+    @torch.no_grad()
+    def sample(self, n: int, given: Tensor | None = None) -> Tensor:
+        """Translations to y, `(n, *shape)`, of the images x that are `given`, `(n, *given_shape)`."""
+        return self.translate(images_given(self, n, given))
+
+    def example(self, n: int) -> Mapping[str, Tensor]:
+        return {name: uniform(n, *shape, like=self.like) for name, shape in (("x", self.given_shape), ("y", self.shape))}
+
+    def _generate(self, network: nn.Module, x: Tensor) -> Tensor:
+        made = network(x).to(x.dtype)
+        return made.tanh() if self.output == "tanh" else made.sigmoid()
+
+    def _seen(self, x: Tensor) -> Tensor:
+        return 2 * x - 1 if self.output == "tanh" else x
+
+    def _shown(self, x: Tensor) -> Tensor:
+        return (x + 1) / 2 if self.output == "tanh" else x

@@ -1,0 +1,169 @@
+"""The data sets: against scipy, and against what is written into folders here."""
+
+import numpy as np
+import pytest
+from genzoo_translation import art, derived
+from genzoo_translation.derived import classes, edges, mapped
+from genzoo_translation.folders import domains, pairs
+from PIL import Image
+from scipy import ndimage
+
+from genzoo import Dataset, build
+from genzoo.data.digits import digits
+from genzoo.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENZOO_DATA", str(tmp_path / "data"))
+
+
+def test_edges_are_where_scipy_finds_a_slope():
+    data, source = edges("digits", threshold=0.3), digits()
+    y = np.stack([image[0] for image in data.train["y"].numpy()[:50]])
+    x = y / 255
+    length = np.stack([np.hypot(ndimage.sobel(i, 0, mode="nearest"), ndimage.sobel(i, 1, mode="nearest")) / 4 for i in x])
+    clear = np.abs(length - 0.3) > 1e-6
+    assert np.array_equal((data.train["x"].numpy()[:50, 0] == 255)[clear], (length > 0.3)[clear])
+    assert np.allclose(x, np.asarray(source.train["x"])[:50, 0] / (source.levels - 1), atol=0.5 / 255)
+    soft = edges("digits", threshold=None).train["x"].numpy()[:50, 0] / 255
+    assert np.allclose(soft, np.minimum(length, 1), atol=0.51 / 255)
+
+
+def test_edges_of_colours_are_those_of_their_mean(monkeypatch):
+    colours = np.random.default_rng(0).integers(0, 256, (5, 3, 9, 7), dtype=np.uint8)
+    monkeypatch.setattr(derived, "as_dataset", lambda of: Dataset({"x": colours}))
+    data = edges("anything", threshold=None)
+    grey = colours.mean(axis=1) / 255
+    length = np.stack([np.hypot(ndimage.sobel(i, 0, mode="nearest"), ndimage.sobel(i, 1, mode="nearest")) / 4 for i in grey])
+    assert np.allclose(data.train["x"].numpy()[:, 0] / 255, np.minimum(length, 1), atol=0.51 / 255)
+    assert data.shape_of("x") == (1, 9, 7)
+    assert data.test == {}
+
+
+@pytest.mark.parametrize(
+    ("by", "oracle"),
+    [
+        ("invert", lambda x: 255 - x),
+        ("flip", lambda x: x[..., ::-1, :]),
+        ("mirror", lambda x: x[..., ::-1]),
+        ("rotate", lambda x: np.rot90(x, 1, (-2, -1))),
+    ],
+)
+def test_a_map_is_applied_to_other_images_than_those_in_x(by, oracle):
+    data = mapped("digits", by)
+    test = data.test["x"].numpy()
+    assert np.array_equal(data.test["truth"].numpy(), oracle(test))
+    assert np.array_equal(data.test["y"].numpy(), oracle(test))
+    x, y = data.train["x"].numpy(), data.train["y"].numpy()
+    source = edges("digits").train["y"].numpy()
+    back = {image.tobytes() for image in np.ascontiguousarray(oracle(oracle(oracle(y))))}  # each map to the fourth is nothing
+    assert {image.tobytes() for image in x} | back == {image.tobytes() for image in source}
+    assert len(x) == len(y) == len(source) // 2
+
+
+def test_classes_are_those_of_the_labels():
+    data, source = classes("digits", 3, 8), digits()
+    x = edges("digits").train["y"].numpy()
+    labels = np.asarray(source.train["y"])
+    assert np.array_equal(data.train["x"].numpy(), x[labels == 3])
+    assert np.array_equal(data.train["y"].numpy(), x[labels == 8])
+    assert "truth" not in data.test
+
+
+def picture(path, value, size=(6, 6)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (value, value, value)).save(path)
+
+
+def test_pairs_of_one_name_stay_together(tmp_path):
+    for i in range(10):
+        picture(tmp_path / "A" / f"{i}.png", i)
+        picture(tmp_path / "B" / f"{i}.png", 100 + i)
+    data = pairs(str(tmp_path), size=6, channels=1, test_fraction=0.2)
+    assert (data.rows("train"), data.rows("test"), data.groups) == (8, 2, (("x", "y"),))
+    for split in (data.train, data.test):
+        assert np.array_equal(split["x"] + 100, split["y"])
+    assert np.array_equal(data.test["truth"], data.test["y"])
+    back = pairs(str(tmp_path), size=6, channels=1, reverse=True)
+    assert np.array_equal(back.train["x"], back.train["y"] + 100)
+
+
+def test_pairs_side_by_side(tmp_path):
+    for i in range(4):
+        image = Image.new("L", (12, 6), i)
+        image.paste(200 + i, (6, 0, 12, 6))
+        image.save(tmp_path / f"{i}.png")
+    data = pairs(str(tmp_path), size=6, channels=1, layout="side-by-side", test_fraction=0.0)
+    assert np.array_equal(data.train["x"] + 200, data.train["y"])
+    assert data.shape == (1, 6, 6)
+    assert data.test == {}
+
+
+def test_an_image_without_a_partner_is_named(tmp_path):
+    for name in ("1", "2"):
+        picture(tmp_path / "A" / f"{name}.png", 0)
+        picture(tmp_path / "B" / f"{name}.png", 0)
+    picture(tmp_path / "B" / "lonely.png", 0)
+    with pytest.raises(DataError, match="lonely is not once in"):
+        pairs(str(tmp_path))
+    picture(tmp_path / "A" / "lonely.png", 0)
+    picture(tmp_path / "A" / "lonely.bmp", 0)
+    with pytest.raises(DataError, match="lonely is not once in"):
+        pairs(str(tmp_path))
+
+
+def test_domains(tmp_path):
+    for i in range(5):
+        picture(tmp_path / "A" / f"{i}.png", i)
+    for i in range(20):
+        picture(tmp_path / "B" / f"{i}.png", 100 + i)
+    data = domains(str(tmp_path), size=6, channels=1, test_fraction=0.2)
+    assert [len(data.train[name]) for name in "xy"] == [4, 16]
+    assert sorted(np.concatenate([data.train["x"], data.test["x"]])[:, 0, 0, 0].tolist()) == list(range(5))
+    assert data.groups == (("x",), ("y",))
+
+
+def test_domains_with_folders_of_their_own_for_tests(tmp_path):
+    for folder, value in (("trainA", 1), ("trainB", 2), ("testA", 3), ("testB", 4)):
+        picture(tmp_path / folder / "one.png", value)
+    data = domains(str(tmp_path), size=6, channels=1, reverse=True)
+    values = [int(split[name].max()) for split in (data.train, data.test) for name in "xy"]
+    assert values == [2, 1, 4, 3]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: edges({"name": "toy", "law": "moons"}), "translation is between images"),
+        (lambda: classes("digits", 3, 11), r"y = 11: no image of digits.* has it; labels are \[0, 1"),
+        (lambda: classes({"name": "edges", "of": "digits"}), "labels"),
+        (lambda: art.icons(folder="nowhere"), "tango-icon-theme"),
+        (lambda: art.emoji(font=__file__), "cannot be read as a font"),
+    ],
+)
+def test_what_is_unfit_is_refused(make, message):
+    with pytest.raises(DataError, match=message):
+        make()
+
+
+@pytest.mark.skipif(not art._FONT.exists(), reason="the Debian package fonts-noto-color-emoji is not installed")
+def test_emoji():
+    data = art.emoji(16)
+    rows = data.rows("train") + data.rows("test")
+    assert data.shape == (3, 16, 16)
+    assert rows > 1000
+    assert art.emoji(16, variants=True).rows("train") > 2 * data.rows("train")
+    both = np.concatenate([data.train["x"], data.test["x"]])
+    assert np.median(both[:, :, 0, 0]) == 255  # corners are white
+    pairs_of = build({"name": "edges", "of": {"name": "emoji", "size": 16}}, "datasets")
+    assert (pairs_of.shape_of("x"), pairs_of.shape_of("y")) == ((1, 16, 16), (3, 16, 16))
+
+
+@pytest.mark.skipif(not (art._ICONS / "oxygen").exists(), reason="the Debian package oxygen-icon-theme is not installed")
+def test_icons():
+    data, side_by_side = art.icons(), art.icons(paired=True)
+    assert data.shape == (3, 32, 32)
+    assert data.groups == (("x",), ("y",))
+    assert len(data.train["y"]) > 4 * len(data.train["x"])
+    assert len(side_by_side.train["x"]) == len(side_by_side.train["y"])

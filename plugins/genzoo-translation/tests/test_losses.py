@@ -1,0 +1,190 @@
+"""The losses, worked out by hand with networks whose output is known."""
+
+import numpy as np
+import pytest
+import torch
+from genzoo_translation.cyclegan import CycleGAN
+from genzoo_translation.discogan import DiscoGAN
+from genzoo_translation.pix2pix import Pix2Pix
+from torch import nn
+
+from genzoo import build
+from genzoo.errors import SettingError
+
+SHAPE = (1, 8, 8)
+UNET, RESNET, PATCH = {"name": "unet", "width": 2}, {"name": "resnet", "width": 2, "blocks": 1}, {"name": "patch", "width": 2}
+NET = {"name": "conv", "channels": (2,)}
+BOTTLENECK, PYRAMID = {"name": "bottleneck", "encoder": NET, "decoder": NET}, {"name": "pyramid", "width": 2}
+
+
+class Affine(nn.Module):
+    """a x + b: as a translator before the output's function, or as a critic of patches."""
+
+    def __init__(self, a, b):
+        super().__init__()
+        self.a, self.b = a, b
+
+    def forward(self, x):
+        return self.a * x + self.b
+
+    def patches(self, x):
+        return self(x).sum(dim=1)
+
+    def features(self, x):
+        return [self(x), self(x) ** 2, self(x) ** 3]
+
+
+class Score(Affine):
+    """A critic of images: a times the mean, plus b."""
+
+    def forward(self, x):
+        return self.a * x.mean(dim=(1, 2, 3)) + self.b
+
+    patches = None
+
+    def features(self, x):
+        return [x, 2 * x, x**2]
+
+
+def softplus(x):
+    return np.log1p(np.exp(x))
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+@pytest.fixture
+def batch():
+    return {"x": torch.rand(3, *SHAPE).double(), "y": torch.rand(3, *SHAPE).double()}
+
+
+def test_pix2pix(batch):
+    model = Pix2Pix(UNET, PATCH, adversarial_weight=0.5, l1_weight=7.0, shape=SHAPE)
+    model.translator, model.critic = Affine(0.5, 0.1), Affine(1.5, -0.2)
+    x, y = (2 * batch[name].numpy() - 1 for name in "xy")
+    made = np.tanh(0.5 * x + 0.1)
+    real, fake = (1.5 * (x + other) - 0.4 for other in (y, made))  # the critic adds up both images
+    found = model.critic_loss(batch)
+    assert found["loss"].item() == pytest.approx(0.5 * (softplus(-real).mean() + softplus(fake).mean()))
+    assert (found["real"].item(), found["fake"].item()) == (pytest.approx(real.mean()), pytest.approx(fake.mean()))
+    found = model.generator_loss(batch)
+    error = np.abs(made - y).mean()
+    assert found["l1"].item() == pytest.approx(error)
+    assert found["loss"].item() == pytest.approx(0.5 * softplus(-fake).mean() + 7 * error)
+    assert torch.allclose(model.translate(batch["x"]), torch.from_numpy(made + 1) / 2)
+
+
+def test_without_a_critic_pix2pix_is_a_regression(batch):
+    model = Pix2Pix(UNET, adversarial_weight=0.0, l1_weight=3.0, shape=SHAPE)
+    (player,) = model.players()
+    model.translator = Affine(0.5, 0.1)
+    error = np.abs(np.tanh(0.5 * (2 * batch["x"].numpy() - 1) + 0.1) - (2 * batch["y"].numpy() - 1)).mean()
+    assert player.name == "generator"
+    assert player.loss(batch)["loss"].item() == pytest.approx(3 * error)
+
+
+def test_cyclegan(batch):
+    model = CycleGAN(RESNET, PATCH, cycle_weight=3.0, identity=0.25, pool=0, shape=SHAPE)
+    model.to_y, model.to_x = Affine(0.5, 0.1), Affine(-0.7, 0.2)
+    model.critic_x, model.critic_y = Affine(2.0, 0.3), Affine(-1.0, 0.4)
+    x, y = (2 * batch[name].numpy() - 1 for name in "xy")
+
+    def to_y(z):
+        return np.tanh(0.5 * z + 0.1)
+
+    def to_x(z):
+        return np.tanh(-0.7 * z + 0.2)
+
+    fooled = np.mean((-to_y(x) + 0.4 - 1) ** 2) + np.mean((2 * to_x(y) + 0.3 - 1) ** 2)
+    cycle = np.abs(to_x(to_y(x)) - x).mean() + np.abs(to_y(to_x(y)) - y).mean()
+    same = np.abs(to_y(y) - y).mean() + np.abs(to_x(x) - x).mean()
+    found = model.generators_loss(batch)
+    assert {k: v.item() for k, v in found.items()} == pytest.approx(
+        {"loss": fooled + 3 * cycle + 0.25 * 3 * same, "fooled": fooled, "cycle": cycle, "identity": same}
+    )
+    of_x = 0.5 * (np.mean((2 * x + 0.3 - 1) ** 2) + np.mean((2 * to_x(y) + 0.3) ** 2))
+    of_y = 0.5 * (np.mean((-y + 0.4 - 1) ** 2) + np.mean((-to_y(x) + 0.4) ** 2))
+    found = model.critics_loss(batch)
+    assert {k: v.item() for k, v in found.items()} == pytest.approx({"loss": of_x + of_y, "x": of_x, "y": of_y})
+    back = model.cycle(batch["x"]).numpy()
+    assert np.allclose(back, (to_x(to_y(x)) + 1) / 2)
+
+
+def test_cyclegans_rate_falls_over_the_second_half():
+    schedule = CycleGAN(RESNET, PATCH, shape=SHAPE).players()[0].schedule
+    assert [schedule(t) for t in (0.0, 0.25, 0.5, 0.75, 1.0)] == [1.0, 1.0, 1.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize(("calls", "rate"), [(0, 0.01), (6665, 0.01), (6666, 0.5), (9000, 0.5)])
+def test_discogan_as_in_the_code(batch, calls, rate):
+    model = DiscoGAN("code", BOTTLENECK, PYRAMID, shape=SHAPE)
+    model.to_y, model.to_x = Affine(0.5, 0.1), Affine(-0.7, 0.2)
+    model.critic_x, model.critic_y = Score(2.0, 0.3), Score(-1.0, 0.4)
+    model.critic_x.__dict__["patches"] = model.critic_x
+    model.critic_y.__dict__["patches"] = model.critic_y
+    model.iterations.fill_(calls)
+    x, y = batch["x"].numpy(), batch["y"].numpy()
+    made_y, made_x = sigmoid(0.5 * x + 0.1), sigmoid(-0.7 * y + 0.2)
+
+    def matched(real, made):
+        return sum(np.mean((f(real).mean(0) - f(made).mean(0)) ** 2) for f in (lambda z: z, lambda z: 2 * z, lambda z: z**2))
+
+    fooled = softplus(made_y.mean((1, 2, 3)) - 0.4).mean() + softplus(-2 * made_x.mean((1, 2, 3)) - 0.3).mean()
+    features = matched(y, made_y) + matched(x, made_x)
+    cycle = np.mean((sigmoid(-0.7 * made_y + 0.2) - x) ** 2) + np.mean((sigmoid(0.5 * made_x + 0.1) - y) ** 2)
+    found = model.generators_loss(batch)
+    assert {k: v.item() for k, v in found.items()} == pytest.approx(
+        {
+            "loss": (1 - rate) * (0.1 * fooled + 0.9 * features) + rate * cycle,
+            "fooled": fooled,
+            "cycle": cycle,
+            "features": features,
+        }
+    )
+    assert int(model.iterations) == calls + 1
+    model.eval().generators_loss(batch)
+    assert int(model.iterations) == calls + 1  # looking is not training
+
+
+def test_discogan_as_in_the_paper(batch):
+    model = DiscoGAN("paper", BOTTLENECK, PYRAMID, shape=SHAPE)
+    model.to_y, model.to_x = Affine(0.5, 0.1), Affine(-0.7, 0.2)
+    model.critic_x, model.critic_y = Affine(2.0, 0.3), Affine(-1.0, 0.4)
+    x, y = batch["x"].numpy(), batch["y"].numpy()
+    made_y, made_x = sigmoid(0.5 * x + 0.1), sigmoid(-0.7 * y + 0.2)
+    fooled = softplus(made_y - 0.4).mean() + softplus(-2 * made_x - 0.3).mean()
+    cycle = np.mean((sigmoid(-0.7 * made_y + 0.2) - x) ** 2) + np.mean((sigmoid(0.5 * made_x + 0.1) - y) ** 2)
+    assert model.generators_loss(batch)["loss"].item() == pytest.approx(fooled + cycle)
+    of_x = 0.5 * (softplus(-2 * x - 0.3).mean() + softplus(2 * made_x + 0.3).mean())
+    of_y = 0.5 * (softplus(y - 0.4).mean() + softplus(-made_y + 0.4).mean())
+    found = model.critics_loss(batch)
+    assert {k: v.item() for k, v in found.items()} == pytest.approx({"loss": of_x + of_y, "x": of_x, "y": of_y})
+
+
+@pytest.mark.parametrize(("variant", "plays"), [("paper", [(1, 1)] * 6), ("code", [(1, 0), (0, 1), (0, 1)] * 2)])
+def test_discogans_players_take_turns_as_in_the_code(variant, plays):
+    critics, generators = DiscoGAN(variant, BOTTLENECK, PYRAMID, shape=SHAPE).players()
+    assert [tuple(p.steps(r) if callable(p.steps) else p.steps for p in (critics, generators)) for r in range(6)] == plays
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Pix2Pix(adversarial_weight=0.0, l1_weight=0.0, shape=SHAPE), "nothing is left to learn"),
+        (lambda: Pix2Pix(shape=(1, 8, 8), given_shape=(1, 8, 9)), r"given_shape = \(1, 8, 9\).*one height and width"),
+        (lambda: Pix2Pix(shape=(5,)), "between images"),
+        (lambda: CycleGAN(shape=(3, 8, 8), given_shape=(1, 8, 8)), "set identity = 0"),
+        (lambda: CycleGAN(build(RESNET, "translators", given_shape=SHAPE, shape=SHAPE), shape=SHAPE), "two are needed"),
+        (lambda: DiscoGAN("code", critic="conv", shape=SHAPE), 'take "pyramid"'),
+    ],
+)
+def test_what_does_not_fit_is_refused(make, message):
+    with pytest.raises(SettingError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("given", [None, torch.rand(2, *SHAPE), torch.rand(3, 1, 8, 9)])
+def test_a_sample_needs_its_images(given):
+    with pytest.raises(SettingError, match=r"Pix2Pix\.sample\(3, given\).*\(3, 1, 8, 8\)"):
+        Pix2Pix(UNET, PATCH, shape=SHAPE).sample(3, given)

@@ -1,0 +1,105 @@
+"""Whole runs: exact resume, what an export holds, the commands, the metric."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+
+import genzoo
+from genzoo import build
+from genzoo.cli import main
+
+RESNET, PATCH = {"name": "resnet", "width": 2, "blocks": 1}, {"name": "patch", "width": 2}
+NET = {"name": "conv", "channels": (2, 4), "norm": "batch"}
+BOTTLENECK, PYRAMID = {"name": "bottleneck", "encoder": NET, "decoder": NET}, {"name": "pyramid", "width": 2}
+MODELS = {
+    "pix2pix": {"name": "pix2pix", "translator": {"name": "unet", "width": 2}, "critic": PATCH},
+    "cyclegan": {"name": "cyclegan", "translator": RESNET, "critic": PATCH, "pool": 5},
+    "discogan": {"name": "discogan", "variant": "code", "translator": BOTTLENECK, "critic": PYRAMID},
+}
+MAPPED = {"name": "mapped", "of": "digits"}
+DATA = {"pix2pix": {"name": "edges", "of": "digits"}, "cyclegan": MAPPED, "discogan": MAPPED}
+
+
+def train(name, out, **settings):
+    return genzoo.fit(MODELS[name], DATA[name], out, steps=9, batch_size=4, checkpoint=4, keep=9, log=1, **settings)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_run_that_was_cut_ends_as_if_it_had_not_been(name, tmp_path):
+    """Both generators, both critics, the pools and the count of iterations: everything is as in the run that was not cut."""
+    whole = train(name, tmp_path / "whole")
+    train(name, tmp_path / "cut")
+    for late in (*(tmp_path / "cut" / "checkpoints").glob("step-000[0-9]0[89].ckpt"), tmp_path / "cut" / "model.safetensors"):
+        late.unlink()
+    assert [p.name for p in (tmp_path / "cut" / "checkpoints").iterdir()] == ["step-000004.ckpt"]
+    again = train(name, tmp_path / "cut", resume=True)
+    expected, found = whole.model.state_dict(), again.model.state_dict()
+    assert expected.keys() == found.keys()
+    assert [key for key in expected if not torch.equal(expected[key], found[key])] == []
+    if name == "cyclegan":
+        assert int(found["pool_x.filled"]) == 5
+        assert found["pool_x.images"].any()
+
+
+def test_an_export_leaves_the_pools_out_and_a_load_gives_both_generators(tmp_path):
+    run = train("cyclegan", tmp_path / "run")
+    with safe_open(tmp_path / "run" / "model.safetensors", framework="pt") as file:
+        keys = set(file.keys())
+    assert not any(key.startswith("pool") for key in keys)
+    assert {key.split(".")[0] for key in keys} == {"to_x", "to_y", "critic_x", "critic_y"}
+    model, x = genzoo.load(tmp_path / "run"), torch.rand(2, 1, 8, 8)
+    for reverse in (False, True):
+        assert torch.equal(model.translate(x, reverse), run.model.translate(x, reverse))
+
+
+def call(monkeypatch, *words):
+    monkeypatch.setattr(sys, "argv", ["genzoo", *map(str, words)])
+    with pytest.raises(SystemExit) as exit:
+        main()
+    return exit.value.code or 0
+
+
+def test_the_commands(tmp_path, monkeypatch, capsys):
+    train("pix2pix", tmp_path / "p2p")
+    train("cyclegan", tmp_path / "cycle")
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, "sample", "p2p", "-n", 5, "-o", "five.png") == 0
+    width, height = Image.open("five.png").size
+    assert width / height == 2  # three rows of two triples: input, output, truth
+    (tmp_path / "images" / "more").mkdir(parents=True)
+    Image.new("RGB", (20, 20), "red").save("images/one.jpg")
+    Image.new("L", (8, 8), 90).save("images/more/two.png")
+    assert call(monkeypatch, "translate", "cycle", "images", "-o", "out") == 0
+    assert Image.open("out/one.png").size == Image.open("out/more/two.png").size == (8, 8)
+    model = genzoo.load("cycle")
+    assert call(monkeypatch, "translate", "cycle", "images/more/two.png", "-o", "back", "--reverse") == 0
+    expected = model.translate(torch.full((1, 1, 8, 8), 90 / 255), reverse=True)
+    assert np.abs(np.asarray(Image.open("back/two.png")) / 255 - expected[0, 0].detach().numpy()).max() <= 0.51 / 255
+    capsys.readouterr()
+    assert call(monkeypatch, "translate", "p2p", "images", "--reverse") == 2
+    assert "Pix2Pix translates one way only" in capsys.readouterr().err
+    assert call(monkeypatch, "evaluate", "cycle", "translation", "frechet") == 0
+    assert "absolute_error (identity)" in capsys.readouterr().out
+
+
+def test_the_metric_is_the_error_that_numpy_finds(tmp_path):
+    data = build(DATA["cyclegan"], "datasets")
+    model = build(MODELS["cyclegan"], shape=(1, 8, 8)).eval()
+    x, t = (data.prepare(data.test[name]) for name in ("x", "truth"))
+    batches = [{"x": x[i : i + 100], "y": t[i : i + 100], "truth": t[i : i + 100]} for i in range(0, len(x), 100)]
+    found = build("translation", "metrics")(model, batches)
+    with torch.no_grad():
+        gap = (model.translate(x) - t).double().numpy()
+    identity = (x - t).double().numpy()
+    assert found == pytest.approx(
+        {
+            "absolute_error": np.abs(gap).mean(),
+            "squared_error": (gap**2).mean(),
+            "absolute_error (identity)": np.abs(identity).mean(),
+            "squared_error (identity)": (identity**2).mean(),
+        }
+    )

@@ -1,0 +1,254 @@
+"""Plugins as strangers ship them: real wheels, built by hatchling and installed by pip, a good one amid those that are broken."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CONSTRAINTS = ROOT / "constraints.txt"
+
+PIXELS = """
+    import torch
+    from torch import nn
+
+    from genzoo import Model
+    from genzoo.build import build
+    from genzoo.contract import Part
+
+
+    class Pixels(Model):
+        '''Every pixel has a brightness of its own, and noise from a prior.'''
+
+        def __init__(self, prior: Part = "hush", shape: tuple[int, ...] = (1, 28, 28)) -> None:
+            super().__init__()
+            self.shape = shape
+            self.logits = nn.Parameter(torch.zeros(shape))
+            self.prior = build(prior, "priors", dim=2)
+
+        def loss(self, batch):
+            return {"loss": (batch - self.logits.sigmoid()).square().mean()}
+
+        def sample(self, n, given=None):
+            with torch.no_grad():
+                return self.logits.sigmoid().expand(n, *self.shape).clone()
+"""
+PRIOR = """
+    import torch
+
+    from genzoo.contract import Prior
+
+
+    class Hush(Prior):
+        '''Nothing but zeros.'''
+
+        def __init__(self, dim: int) -> None:
+            super().__init__()
+            self.dim = dim
+
+        def sample(self, n):
+            return torch.zeros(n, self.dim)
+"""
+# distribution -> its module, the names that it claims, the contracts that it states, what it requires
+PACKAGES = {
+    "genzoo-pixels": (PIXELS, {"pixels": "Pixels"}, ["1.0"], ["genzoo>=0.1"]),
+    "genzoo-hush": (PRIOR, {"hush": "Hush"}, ["1.0"], ["genzoo"]),
+    "genzoo-lost": ("from genzoo_nowhere import Model", {"lost": "X"}, [], []),
+    "genzoo-raises": ("raise RuntimeError('no licence')", {"raises": "X"}, [], []),
+    "genzoo-exits": ("import sys; sys.exit(3)", {"exits": "X"}, [], []),
+    "genzoo-dies": ("import os; os._exit(4)", {"dies": "X", "dies-too": "Y"}, [], []),
+    "genzoo-needy": ("import nosuchlib", {"needy": "X"}, [], ["nosuchlib>=2"]),
+    "genzoo-twin-a": ("class X:\n    pass", {"twin": "X"}, [], []),
+    "genzoo-twin-b": ("class X:\n    pass", {"twin": "X"}, [], []),
+    "genzoo-shadow": (PIXELS.replace("Pixels", "VAE"), {"vae": "VAE"}, [], []),
+    "genzoo-slow": ("import time; time.sleep(600)", {"slow": "X"}, [], []),
+    "genzoo-future": ("import sys; sys.exit(5)", {"future": "X"}, ["2.0"], []),
+    "genzoo-mistyped": ("import sys; sys.exit(5)", {"mistyped": "X"}, [], []),  # its metadata are mangled once it is installed
+    "genzoo-garbled": ("import sys; sys.exit(5)", {"garbled": "X"}, [], []),  # likewise
+    "genzoo-ancient": ("import sys; sys.exit(5)", {"ancient": "X"}, ["0.9"], []),
+}
+
+
+def project(folder: Path, distribution: str) -> Path:
+    """The source of a package, as its author keeps it."""
+    source, names, contract, dependencies = PACKAGES[distribution]
+    module = distribution.replace("-", "_")
+    kind = "priors" if source is PRIOR else "models"
+    points = "\n".join(f'{name} = "{module}:{attribute}"' for name, attribute in names.items())
+    stated = "\n".join(f'"{version}" = "{module}"' for version in contract)
+    home = folder / distribution
+    home.mkdir()
+    (home / f"{module}.py").write_text(textwrap.dedent(source).lstrip())
+    (home / "pyproject.toml").write_text(f"""
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "{distribution}"
+version = "0.3"
+description = "What {distribution} is about"
+urls = {{ Homepage = "https://example.org/{distribution}" }}
+dependencies = {json.dumps(dependencies)}
+
+[project.entry-points.genzoo_{kind}]
+{points}
+
+[project.entry-points.genzoo_contract]
+{stated}
+
+[tool.hatch.build.targets.wheel]
+include = ["{module}.py"]
+""")
+    return home
+
+
+def pip(*arguments: str | Path, path: Path | None = None) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(path or ""), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    command = [sys.executable, "-m", "pip", *map(str, arguments), "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The packages, built and installed."""
+    home = tmp_path_factory.mktemp("wheels")
+    backend = None
+    if importlib.util.find_spec("hatchling") is None:
+        backend = home / "backend"
+        pip("install", "--target", backend, "-c", CONSTRAINTS, "hatchling")
+    projects = [project(home, distribution) for distribution in PACKAGES]
+    pip("wheel", "--no-build-isolation", "--no-deps", "--wheel-dir", home / "wheels", *projects, path=backend)
+    wheels = sorted((home / "wheels").glob("*.whl"))
+    assert len(wheels) == len(PACKAGES)
+    pip("install", "--no-deps", "--no-index", "--no-compile", "--target", home / "site", *wheels)
+    for distribution, file, old, new in (
+        ("genzoo_garbled", "METADATA", "Name: genzoo-garbled", "Name:"),
+        ("genzoo_mistyped", "entry_points.txt", "genzoo_mistyped:X", "genzoo mistyped X"),
+    ):
+        path = home / "site" / f"{distribution}-0.3.dist-info" / file
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+    return home / "site"
+
+
+@pytest.fixture
+def genzoo_(site, tmp_path):
+    """Run the command in a process that has the packages: arguments -> (exit code, what it printed)."""
+
+    def run(*arguments, **environment: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "genzoo", *map(str, arguments)]
+        variables = {
+            **os.environ,
+            "PYTHONPATH": str(site),
+            "GENZOO_PLUGINS": ",".join(PACKAGES),
+            "OMP_NUM_THREADS": "1",
+            **environment,
+        }
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=variables, timeout=60, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+def table(text: str) -> dict[tuple[str, str], str]:
+    """What `genzoo list` printed of genzoo and these packages: (name, distribution) -> state."""
+    header, *rows = text.splitlines()
+    found = {(row.split()[1], row.split()[2]): row[header.index("state") :].strip() for row in rows}
+    return {key: state for key, state in found.items() if key[1] in ("genzoo", "an", *PACKAGES)}
+
+
+SEEN = {
+    # what metadata alone show
+    ("future", "genzoo-future"): "refused: needs contract 2.0 of genzoo, and this one has 1.0: upgrade genzoo",
+    ("ancient", "genzoo-ancient"): "refused: needs contract 0.9 of genzoo, and this one has 1.0: upgrade genzoo-ancient",
+    ("needy", "genzoo-needy"): "broken: it requires nosuchlib>=2, which is not installed",
+    ("twin", "genzoo-twin-a"): "clash with genzoo-twin-b: ask for genzoo-twin-a:twin",
+    ("twin", "genzoo-twin-b"): "clash with genzoo-twin-a: ask for genzoo-twin-b:twin",
+    ("vae", "genzoo-shadow"): "the name is genzoo's: ask for genzoo-shadow:vae",
+    ("mistyped", "genzoo-mistyped"): "refused: has a malformed entry point: expected module:attribute",
+}
+TRIED = {
+    # what importing them shows
+    ("lost", "genzoo-lost"): "broken: No module named 'genzoo_nowhere'",
+    ("raises", "genzoo-raises"): "broken: RuntimeError: no licence",
+    ("exits", "genzoo-exits"): "broken: SystemExit: 3",
+    ("dies", "genzoo-dies"): "broken: its import ends the process, with exit code 4",
+    ("dies-too", "genzoo-dies"): "broken: not tried: it comes after 'dies' of the same package",
+    ("needy", "genzoo-needy"): "broken: No module named 'nosuchlib'",
+    ("slow", "genzoo-slow"): "broken: its import takes longer than 10 s",
+}
+
+
+def test_a_list_of_everything_imports_nothing(genzoo_):
+    code, text = genzoo_("list")
+    assert code == 0, text
+    states = table(text)
+    assert states == {key: SEEN.get(key, "") for key in states} | {("garbled", "an"): states["garbled", "an"]}
+    assert set(SEEN) < set(states)
+    assert "states no valid name in its metadata: reinstall it" in states["garbled", "an"]
+    assert {name for name, _ in states} >= {name for _, names, *_ in PACKAGES.values() for name in names}
+    assert states["vae", "genzoo"] == states["pixels", "genzoo-pixels"] == ""
+
+
+def test_a_trial_says_what_is_broken(genzoo_):
+    code, text = genzoo_("list", "models", "--check", "--timeout", 10)
+    assert code == 0, text
+    states = table(text)
+    expected = {**SEEN, **TRIED}
+    assert states == {key: expected.get(key, "") for key in states} | {("garbled", "an"): states["garbled", "an"]}
+    assert states["pixels", "genzoo-pixels"] == ""
+
+
+def test_a_good_plugin_trains_amid_broken_ones(genzoo_, tmp_path):
+    code, text = genzoo_("info", "pixels")
+    assert code == 0, text
+    for words in ("from genzoo-pixels 0.3 (genzoo_pixels:Pixels)", "genzoo_pixels.py, line 9", "What genzoo-pixels is about",
+                  "https://example.org/genzoo-pixels", "Every pixel has a brightness"):  # fmt: skip
+        assert words in text
+    code, text = genzoo_("train", "digits", "--model", "pixels", "--steps", 3, "--out", "run")
+    assert code == 0, text
+    needs = "[\"models 'pixels' from genzoo-pixels 0.3\", \"priors 'hush' from genzoo-hush 0.3\"]"
+    assert f"needs = {needs}" in (tmp_path / "run" / "recipe.toml").read_text()
+    code, text = genzoo_("sample", "run", "-n", 2, "-o", "s.npy")
+    assert (code, "2 of shape (1, 8, 8)" in text) == (0, True), text
+    code, text = genzoo_("sample", "run", PYTHONPATH="")
+    assert (code, len(text.strip().splitlines())) == (2, 1), text
+    assert text.startswith("error: No model named 'pixels'.")
+    assert "The run says that it needs models 'pixels' from genzoo-pixels 0.3; priors 'hush' from genzoo-hush 0.3." in text
+    assert text.strip().endswith("If you trust where it comes from: pip install genzoo-pixels==0.3 genzoo-hush==0.3.")
+
+
+def test_a_built_ins_name_is_anothers_only_in_full(genzoo_, tmp_path):
+    code, text = genzoo_("train", "digits", "--model", "genzoo-shadow:vae", "--steps", 3)
+    assert code == 0, text
+    recipe = tmp_path / "runs" / "genzoo-shadow-vae-digits" / "recipe.toml"
+    assert 'name = "genzoo-shadow:vae"' in recipe.read_text()
+    code, text = genzoo_("sample", recipe.parent, "-n", 2, "-o", "s.npy")
+    assert code == 0, text
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("lost", "which failed to import: No module named 'genzoo_nowhere'"),
+        ("raises", "which failed to import: RuntimeError: no licence"),
+        ("exits", "which failed to import: SystemExit: 3"),
+        ("needy", "which failed to import: No module named 'nosuchlib'"),
+        ("future", "which needs contract 2.0 of genzoo, and this one has 1.0: upgrade genzoo"),
+        ("twin", "Say which: 'genzoo-twin-a:twin' or 'genzoo-twin-b:twin'."),
+        ("mistyped", "which has a malformed entry point: expected module:attribute"),
+        ("garbled", "comes from an unnamed package"),
+        ("pixel", "Did you mean 'pixels'"),
+    ],
+)
+def test_what_is_broken_is_named_when_it_is_asked_for(genzoo_, tmp_path, name, words):
+    code, text = genzoo_("info", name)
+    assert (code, len(text.strip().splitlines())) == (2, 1), text
+    assert words in text

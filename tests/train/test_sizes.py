@@ -1,0 +1,65 @@
+"""What a model is told by its data: the shape of what it samples, that of what it is given, and what the data set tells."""
+
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import genzoo
+from genzoo import Dataset, Model
+from genzoo.errors import SettingError
+from genzoo.registry import registries
+
+
+class Told(Model):
+    """A linear map from what it is given to what it samples, that knows the alphabet of its data."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("x", "y")
+    given: ClassVar[tuple[str, ...]] = ("x",)
+
+    def __init__(self, alphabet: str = "none", shape: tuple[int, ...] = (2,), given_shape: tuple[int, ...] | None = None) -> None:
+        super().__init__()
+        self.alphabet, self.shape, self.given_shape = alphabet, shape, given_shape
+        self.map = nn.Linear((given_shape or shape)[0], shape[0])
+
+    def loss(self, batch: Any) -> dict[str, Tensor]:
+        return {"loss": (self.map(batch["x"]) - batch["y"]).square().mean()}
+
+    @torch.no_grad()
+    def sample(self, n: int, given: Any = None) -> Tensor:
+        return self.map(given)
+
+    def text(self, x: Tensor) -> list[str]:
+        return [self.alphabet * len(row) for row in x]
+
+
+@pytest.fixture
+def told(monkeypatch):
+    monkeypatch.setattr(registries["models"], "_registered", {})
+    registries["models"].register("told", func=Told)
+    return Dataset({"x": torch.rand(8, 3), "y": torch.rand(8, 2)}, tells={"alphabet": "ab", "unasked": 1}, name="told")
+
+
+def test_a_model_is_built_with_what_its_data_tell(told, tmp_path):
+    run = genzoo.fit("told", told, tmp_path / "run", steps=1, batch_size=4)
+    assert (run.model.shape, run.model.given_shape, run.model.alphabet) == ((2,), (3,), "ab")
+    again = genzoo.load(tmp_path / "run")
+    assert repr(again) == repr(run.model)
+
+
+def test_what_a_recipe_says_wins(told):
+    assert genzoo.fit({"name": "told", "alphabet": "z"}, told, steps=1, batch_size=4).model.alphabet == "z"
+
+
+def test_an_instance_must_fit_what_it_samples(told):
+    genzoo.fit(Told("ab", (2,), (3,)), told, steps=1, batch_size=4)
+    with pytest.raises(SettingError, match=r"Told has shape \(3,\), the data have \(2,\)"):
+        genzoo.fit(Told("ab", (3,), (3,)), told, steps=1, batch_size=4)
+
+
+def test_a_model_of_text_leaves_text_beside_its_checkpoints(told, tmp_path):
+    genzoo.fit("told", told, tmp_path / "run", steps=2, batch_size=4, samples=1)
+    texts = sorted((tmp_path / "run" / "samples").iterdir())
+    assert [path.name for path in texts] == [f"step-00000{step}.txt" for step in (0, 1, 2)]
+    assert texts[0].read_text() == 8 * "abab\n"
