@@ -63,7 +63,7 @@ class ChannelsLast(genzoo.Dataset):
 
 def built_in() -> list[str]:
     """The models that come with genzoo."""
-    return [name for name, claims in sorted(registry("models").sources().items()) if claims[0].distribution == "genzoo"]
+    return [name for name, claims in sorted(registry("models").sources().items()) if claims[0].origin == "genzoo"]
 
 
 def build(name: str, shape: tuple[int, ...], **settings: Any) -> Model:

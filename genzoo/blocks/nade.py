@@ -19,6 +19,8 @@ from typing import Any, Literal, Optional
 import torch
 from torch import Tensor
 
+from genzoo.blocks.reverse_only import refuse_forward_mode
+
 Units = Literal["sigmoid", "relu"]
 
 
@@ -39,11 +41,15 @@ def recursion(
     Returns:
         `(batch, D, K)`; differentiable in every tensor, `x` included.
 
+    Raises:
+        SettingError: a forward-mode derivative is asked for.
+
     Example:
         >>> sizes = [(4, 6), (6, 5), (5,), (6, 1, 5), (6, 1)]
         >>> recursion(*(torch.rand(size) for size in sizes), None, "sigmoid").shape
         torch.Size([4, 6, 1])
     """
+    refuse_forward_mode("NADE's recursion")
     out, _ = _forward(x, weight, bias, out_weight, out_bias, scale, units)
     return out.transpose(0, 1)
 

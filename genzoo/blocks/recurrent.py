@@ -22,6 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genzoo.blocks.reverse_only import refuse_forward_mode
+
 
 def neighbour(height: int, width: int, down: int, right: int) -> Tensor:
     """For each pixel in raster order, the pixel so far down and to the right of it; `height * width` where that is outside.
@@ -108,7 +110,11 @@ def scan(x: Tensor, weight: Tensor, bias: Tensor, h0: Tensor, c0: Tensor, fronts
 
     Returns:
         `(directions, P + 1, batch, h)`, the last one the state outside; differentiable in all tensors.
+
+    Raises:
+        SettingError: a forward-mode derivative is asked for.
     """
+    refuse_forward_mode("an LSTM's scan")
     return _forward(x, weight, bias, h0, c0, fronts.before, fronts.after, fronts.sizes, fronts.carry)[0]
 
 
