@@ -87,7 +87,7 @@ def train(
         if run.was_complete:
             console.print("Nothing was done; to train on, give a larger train.steps with --resume.")
         else:
-            console.print(f"Next: genzoo sample {run_folder} -n 64 -o samples.png", markup=False)
+            console.print(f"Next: genzoo sample {run_folder} -n 64", markup=False)
 
 
 for command in drawing.COMMANDS:

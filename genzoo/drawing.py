@@ -157,6 +157,7 @@ def interpolate(
     import torch
 
     from genzoo import codes
+    from genzoo.train.show import text
 
     model = able(load(run, device), "decode")
     torch.manual_seed(seed)
@@ -166,8 +167,8 @@ def interpolate(
         else:
             ends = able(model, "prior").prior.sample(2 * n)
     start, end = ends.chunk(2)
-    walks = codes.interpolate(model, start, end, steps, path)  # type: ignore[arg-type]  # it refuses other words by name
-    write(walks.flatten(0, 1), out, columns=steps)
+    walks = codes.interpolate(model, start, end, steps, path).flatten(0, 1)  # type: ignore[arg-type]  # it refuses other words
+    write(walks, out, columns=steps, lines=text(model, walks))
 
 
 def arithmetic(
@@ -189,6 +190,7 @@ def arithmetic(
 
     from genzoo import codes
     from genzoo.pictures import equation
+    from genzoo.train.show import text
 
     model = able(able(load(run, device), "decode"), "prior")
     places = [_places(option, text, n) for option, text in (("-a", a), ("-b", b), ("-c", c))]
@@ -198,7 +200,7 @@ def arithmetic(
         terms = [z[chosen] for chosen in places]
         found = codes.arithmetic(model, *terms)
         columns = [model.decode(torch.cat([term, term.mean(dim=0, keepdim=True)])) for term in terms]
-    write(found, out, columns=9, shown=equation(columns, found) if found.dim() == 4 else None)
+    write(found, out, columns=9, shown=equation(columns, found) if found.dim() == 4 else None, lines=text(model, found))
 
 
 def _repeated(columns: Any, times: int) -> Any:

@@ -1,34 +1,83 @@
-"""What the contract promises, of every registered model and of two toys that share nothing with them."""
+"""What the contract promises, of everything that genzoo registers and of two toys that share nothing with its models."""
 
 import copy
+import struct
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import genzoo
 from genzoo import Model, Player
 from genzoo.contract import Configurable, Prior
-from genzoo.errors import SettingError
-from genzoo.testing import model_checks
+from genzoo.data import idx
+from genzoo.errors import DataError, SettingError
+from genzoo.registry import KINDS, registry
+from genzoo.testing import checks, model_checks
 from tests.toys import Bigrams, Translator
 
+OWN = [(kind, name) for kind in KINDS for name, (owner, *_) in registry(kind).sources().items() if owner.distribution == "genzoo"]
+"""Whatever plugins this machine has, and other test files register."""
 CHECKS = {
     f"{name}-{check}": check
-    for name, checks in {
+    for name, suite in {
         "translator": model_checks(Translator),
         "bigrams": model_checks(Bigrams, shapes=[(5, 4)]),
         "labelled": model_checks("pixel-rnn", shapes=[(3, 4, 5)], classes=3, levels=4, hidden=5, depth=1, layer="row-lstm"),
-        # what other test files register are no models of ours, whichever file is read first
-        **{name: model_checks(name) for name in genzoo.available("models") if not name.startswith("test-")},
+        "mmd-sampled": checks("mmd", estimator="sampled"),
+        "mog-learned": checks("mog", learn=True, components=3),
+        "kl-monte-carlo": checks("kl", estimator="monte-carlo"),
+        "conv-norms": checks("conv", "critics", norm="layer"),
+        **{f"{kind}-{name}": checks(name, kind) for kind, name in OWN if kind != "datasets"},
     }.items()
-    for check in checks
+    for check in suite
 }
 
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_conforms(name):
     CHECKS[name]()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A few images as files of each sort that a data set of genzoo reads, so that nothing is downloaded."""
+    folder = tmp_path_factory.mktemp("files")
+    images = np.random.default_rng(0).integers(0, 256, (24, 28, 28), dtype=np.uint8)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{number}.png")
+    for prefix, (train, test) in {"": ("train", "t10k"), "emnist-letters-": ("train", "test")}.items():
+        for split in (train, test):
+            for what, axes, values in (("images-idx3", (24, 28, 28), images), ("labels-idx1", (24,), np.arange(24) % 10)):
+                header = bytes([0, 0, 8, len(axes)]) + b"".join(struct.pack(">I", axis) for axis in axes)
+                (folder / f"{prefix}{split}-{what}-ubyte").write_bytes(header + values.astype(np.uint8).tobytes())
+    return folder
+
+
+@pytest.mark.parametrize("name", [name for kind, name in OWN if kind == "datasets"])
+def test_a_data_set_conforms(name, files, monkeypatch):
+    monkeypatch.setenv("GENZOO_DATA", str(files / "cache"))
+    settings = {
+        "digits": {},
+        "toy": {"law": "moons", "rows": 100},
+        "folder": {"path": str(files), "size": 8, "test_fraction": 0.5},
+    }
+    results = [check.result() for check in checks(name, "datasets", **settings.get(name, {"folder": str(files)}))]
+    assert [str(result) for result in results if not result.ok or result.skipped] == []
+    assert len(results) > 3
+
+
+def test_data_that_would_have_to_be_downloaded_are_skipped_with_the_reason(monkeypatch, tmp_path):
+    def offline(url, *_):
+        raise DataError(f"{url} cannot be downloaded: no network")
+
+    monkeypatch.setenv("GENZOO_DATA", str(tmp_path))
+    monkeypatch.setattr(idx, "fetch", offline)
+    (result,) = (check.result() for check in checks("kmnist", "datasets"))
+    assert (result.check, result.skipped) == ("builds", True)
+    assert "no network. Put its files into $GENZOO_DATA/kmnist" in result.reason
 
 
 def test_a_law_on_texts_sums_to_one():

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from dataclasses import fields
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -30,7 +31,8 @@ STORIES = [path for path in PAGES if FENCE.search(path.read_text(encoding="utf-8
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
     """An empty folder with the recipes in it, one thread, and registries that forget what a page registers."""
-    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    for name in ("recipes", "plugins"):
+        (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GENZOO_DATA", str(tmp_path / "data"))
     for registry in registries.values():
@@ -44,7 +46,9 @@ def workplace(tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", STORIES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_page_runs(page, workplace, monkeypatch, capsys):
     text = page.read_text(encoding="utf-8")
-    namespace = {"__name__": page.stem}
+    module = ModuleType(f"page_{page.stem}".replace("-", "_"))
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # where torch.compile looks for what a class on the page refers to
+    namespace = vars(module)
     for block in FENCE.finditer(text):
         language, code = block.groups()
         if language == "python":

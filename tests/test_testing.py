@@ -10,7 +10,8 @@ from torch import Tensor, nn
 import genzoo
 from genzoo import Model, Player
 from genzoo.blocks.mlp import MLPCritic
-from genzoo.checks import Subject, check_device
+from genzoo.checks import SUITES, Subject, check_device
+from genzoo.checks.models import outputs
 from genzoo.errors import SettingError
 from genzoo.testing import ConformanceError, check_model, model_checks
 from tests.toys import Bigrams, Translator
@@ -25,6 +26,7 @@ class Sound(Model):
         super().__init__()
         self.shape, self.scale = tuple(shape), scale
         self.mean = nn.Parameter(torch.randn(self.shape))
+        self.given_shape = self.shape
         self.register_buffer("count", torch.zeros(()))
 
     def loss(self, batch: Tensor) -> dict[str, Tensor]:
@@ -48,6 +50,22 @@ class Sound(Model):
 
     def posterior(self, x: Tensor) -> torch.distributions.Distribution:
         return torch.distributions.Independent(torch.distributions.Normal(self.encode(x), 1.0), 1)
+
+    def translate(self, x: Tensor, reverse: bool = False) -> Tensor:
+        return 1 - x
+
+    def text(self, x: Tensor) -> list[str]:
+        return [str(tuple(row.shape)) for row in x]
+
+    def score(self, x: Tensor) -> Tensor:
+        return x.flatten(1).mean(1)
+
+    def bits_per_dim(self, x: Tensor) -> Tensor:
+        return self.score(x)
+
+    @torch.no_grad()
+    def score_samples(self, x: Tensor) -> Tensor:
+        return self.log_prob(x)
 
     def log_prob(self, x: Tensor) -> Tensor:
         return -x.flatten(1).sum(1)
@@ -297,6 +315,41 @@ class ReconstructsFlat(Sound):
         return x.flatten(1)
 
 
+class CompletesAnew(Sound):
+    def complete(self, x, mask):
+        return torch.rand_like(x)
+
+
+class OneConditional(Sound):
+    def conditionals(self, x):
+        return torch.distributions.Normal(x.flatten(1), 1.0)
+
+
+class TranslatesOneWay(Sound):
+    def translate(self, x, reverse=False):
+        return x.logit() if reverse else x
+
+
+class TextInOnePiece(Sound):
+    def text(self, x):
+        return "one line"
+
+
+class ScoresPatches(Sound):
+    def score(self, x):
+        return x.flatten(1)
+
+
+class BitsInAll(Sound):
+    def bits_per_dim(self, x):
+        return x.sum()
+
+
+class ScoresWithGradient(Sound):
+    def score_samples(self, x):
+        return self.log_prob(x) * self.mean.sum()
+
+
 FAULTS = [
     (WrongShape, "builds", "its shape is"),
     (NoSuchState, "builds", "training_state names 'pool'"),
@@ -320,7 +373,7 @@ FAULTS = [
     (GradientOfZero, "gradients", "does not move mean"),
     (Unseeded, "seeds", "other results"),
     (UnseededWeights, "seeds", "other weights"),
-    (ForgetsASetting, "config", "the rebuilt model is"),
+    (ForgetsASetting, "config", "what is rebuilt is"),
     (HiddenState, "state_dict", "with the same state dict"),
     (BoundToTheOriginal, "deepcopy", "move the original's parameters"),
     (SinglePrecision, "float64", "is torch.float32"),
@@ -334,6 +387,13 @@ FAULTS = [
     (PosteriorPerCoordinate, "posterior", r"log_prob\(z\) is \(1, 16\), not \(1,\)"),
     (DecodesLogits, "decode", r"images are in \[0, 1\]"),
     (ReconstructsFlat, "reconstruct", r"has shape \(1, 16\), not"),
+    (CompletesAnew, "complete", "changes what is kept"),
+    (OneConditional, "conditionals", r"has batch shape \(1, 16\)"),
+    (TranslatesOneWay, "translate", r"translate\(x, reverse=True\) (is not finite|spans)"),
+    (TextInOnePiece, "text", "'one line', not a list of 1 strings"),
+    (ScoresPatches, "score", r"score\(x\) is \(1, 16\) for 1"),
+    (BitsInAll, "bits_per_dim", r"bits_per_dim\(x\) is \(\) for 1"),
+    (ScoresWithGradient, "score_samples", "carries gradients"),
 ]
 
 
@@ -350,7 +410,8 @@ def test_a_fault_is_found(model, name, reason):
 
 
 def test_every_check_has_a_fault_that_it_finds():
-    assert {check.name for check in model_checks(Sound)} - {"device"} == {name for _, name, _ in FAULTS}
+    (suite,) = SUITES["models"]
+    assert suite.names - {"device"} == {name for _, name, _ in FAULTS}
 
 
 def test_the_report_names_what_failed_and_why():
@@ -435,11 +496,11 @@ def test_an_accelerator_is_tried_where_there_is_one(monkeypatch):
 
 
 def test_results_must_be_on_the_accelerator(monkeypatch):
-    subject = Subject(lambda shape: StaysBehind(shape=shape), SHAPE)
+    subject = Subject(lambda shape: StaysBehind(shape=shape), SHAPE, outputs=outputs)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cpu"))
     check_device(subject)
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
-    with pytest.raises(AssertionError, match="of a model on cuda is on cpu"):
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("meta"))
+    with pytest.raises(AssertionError, match=r"sample\(4\) on meta is on cpu"):
         check_device(subject)
 
 

@@ -189,7 +189,7 @@ def _columns(dataset: Dataset, inputs: Sequence[str], split: str) -> dict[str, T
     for name in inputs:
         if name not in columns:
             raise DataError(
-                f"{dataset.name}, {split} has no column {name!r}, which the model's inputs = {tuple(inputs)} name; "
+                f"{dataset.name}, {split} has no column {name!r}, one of {tuple(inputs)} that are to be read; "
                 f"it has {', '.join(columns)}."
             )
     return {name: as_tensor(columns[name], f"{dataset.name}, {split}, column {name!r}") for name in inputs}

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from genzoo.contract import Batch, Dataset, Model
+from genzoo.contract import Batch, Dataset, Model, is_image
 from genzoo.data.stream import once
 from genzoo.pictures import can_plot, columns_for, draw, side_by_side
 from genzoo.ranks import as_rank, reseed
@@ -49,8 +49,9 @@ def picture(model: Model, dataset: Dataset, seed: int) -> Any:
 
     In the plane, a model that has a `score` shows it as a surface.
     """
-    n = LINES if hasattr(model, "text") else POINTS if len(model.shape) == 1 else TRANSLATIONS if model.given else IMAGES
-    n = min(n, rows(dataset, model.given)) if model.given else n
+    n = LINES if hasattr(model, "text") else POINTS if len(model.shape) == 1 else IMAGES
+    if model.given:
+        n = min(TRANSLATIONS if is_image(dataset.shape_of(model.given[0])) else n, rows(dataset, model.given))
     with _evaluating(model), as_rank(0, 1):
         reseed(model.like.device, seed, "samples")
         given = held_out(dataset, model.given, n, model) if model.given else None

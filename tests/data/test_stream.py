@@ -191,7 +191,7 @@ def test_columns_that_nobody_reads_are_not_touched():
 
 
 def test_refusals():
-    with pytest.raises(DataError, match=r"no column 'a', which the model's inputs = \('x', 'a'\) name; it has x\."):
+    with pytest.raises(DataError, match=r"no column 'a', one of \('x', 'a'\) that are to be read; it has x\."):
         take(1, numbered(5), ("x", "a"))
     with pytest.raises(DataError, match=r"has 5 rows .* batch_size = 6 to 5 or less"):
         take(1, numbered(5), batch_size=6)

@@ -1,0 +1,16 @@
+"""All tests: a fixed seed, a single thread, Hypothesis without chance or deadlines."""
+
+import pytest
+import torch
+from hypothesis import settings
+
+settings.register_profile("genzoo-text", deadline=None, derandomize=True, max_examples=40, database=None)
+settings.load_profile("genzoo-text")
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield

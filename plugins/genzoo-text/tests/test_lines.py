@@ -1,0 +1,139 @@
+"""Text becomes symbols and text again; what cannot be read is refused with the place."""
+
+import gzip
+from collections import Counter
+
+import genzoo_text.lines
+import numpy as np
+import pytest
+import torch
+from genzoo_text.alphabet import PADDING, UNKNOWN
+from genzoo_text.lines import lines, python_help, words
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genzoo import build
+from genzoo.errors import DataError, SettingError
+from genzoo.testing import check
+
+
+def write(folder, *rows, name="text.txt"):
+    (folder / name).write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return str(folder / name)
+
+
+def read(codes, data):
+    """Symbols as text, by the vocabulary alone."""
+    return ["".join(data.tells["vocabulary"][symbol] for symbol in row) for row in codes]
+
+
+def test_lines_are_padded_and_cut(tmp_path):
+    data = lines(write(tmp_path, "ab", "", "abcdef  ", "b"), length=4, test_fraction=0)
+    assert data.shape == (4, 2 + 4)
+    assert data.train["x"].dtype == np.uint8
+    assert sorted(read(data.train["x"], data)) == sorted([f"ab{PADDING * 2}", "abcd", f"b{PADDING * 3}"])
+    assert data.tells["vocabulary"] == f"{PADDING}{UNKNOWN}bacd"  # three b, two a
+    first = data.prepare(torch.from_numpy(data.train["x"]))[0]
+    assert first.shape == (4, 6)
+    assert first.sum(dim=1).tolist() == [1, 1, 1, 1]
+
+
+def test_lines_conform(tmp_path):
+    table = {"name": "lines", "path": write(tmp_path, *(f"{i} and {i**2}" for i in range(99))), "longer": "split", "length": 5}
+    assert all(result.ok and not result.skipped for result in check(table))
+
+
+@pytest.mark.parametrize(("longer", "expected"), [("cut", ["abc", "xy"]), ("skip", ["xy", "z"]), ("split", ["abc", "de", "xy"])])
+def test_what_becomes_of_longer_lines(tmp_path, longer, expected):
+    extra = ["z"] if longer == "skip" else []
+    data = lines(write(tmp_path, "abcde", "xy", *extra), length=3, longer=longer, test_fraction=0)
+    assert sorted(row.rstrip(PADDING) for row in read(data.train["x"], data)) == expected
+
+
+LINE = st.text(st.characters(codec="utf-8", exclude_characters=["\n", "\0", "\ufeff", PADDING, UNKNOWN]), max_size=12)
+
+
+@given(st.lists(LINE.filter(lambda line: line == line.rstrip() and line), min_size=2, max_size=12, unique=True))
+def test_text_goes_in_and_comes_out(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_bytes("\n".join(rows).encode())
+    data = lines(str(path), length=12, test_fraction=0)
+    net = {"name": "mlp", "hidden": [4]}
+    model = build({"name": "char-wgan-gp", "generator": net, "critic": net}, shape=data.shape, offers=data.tells)
+    found = model.text(data.prepare(torch.from_numpy(data.train["x"])))
+    assert sorted(found) == sorted(rows)
+
+
+def test_rare_characters_are_unknown(tmp_path):
+    data = lines(write(tmp_path, "aab", "aac", "ab\0", f"{PADDING}{UNKNOWN}a"), length=3, vocabulary_size=4, test_fraction=0)
+    assert data.tells["vocabulary"] == f"{PADDING}{UNKNOWN}ab"
+    assert sorted(read(data.train["x"], data)) == sorted(["aab", f"aa{UNKNOWN}", f"ab{UNKNOWN}", f"{UNKNOWN * 2}a"])
+
+
+def test_the_vocabulary_is_that_of_the_training_lines(tmp_path):
+    data = lines(write(tmp_path, *(chr(0x4E00 + i) for i in range(20))), length=1, test_fraction=0.5)
+    assert len(data.tells["vocabulary"]) == 2 + 10
+    assert (data.test["x"] == 1).all()
+
+
+def test_no_held_out_line_was_trained_on_and_none_is_lost(tmp_path):
+    rows = [f"{i % 70}" for i in range(400)]
+    data = lines(write(tmp_path, *rows), length=2, test_fraction=0.3)
+    train, test = ([row.rstrip(PADDING) for row in read(split["x"], data)] for split in (data.train, data.test))
+    assert not set(train) & set(test)
+    assert Counter(train) + Counter(test) == Counter(rows)
+    assert len(set(test)) == 21  # 0.3 of 70
+    again, other = (lines(str(tmp_path / "text.txt"), length=2, test_fraction=0.3, seed=seed) for seed in (0, 1))
+    assert np.array_equal(again.train["x"], data.train["x"])
+    assert {row.rstrip(PADDING) for row in read(other.test["x"], other)} != set(test)
+    assert train != sorted(train)
+
+
+def test_gzip_line_ends_and_a_byte_order_mark_are_read(tmp_path):
+    text = "\ufeffone\r\ntwo\r\n"
+    (tmp_path / "text.gz").write_bytes(gzip.compress(text.encode()))
+    data = lines(str(tmp_path / "text.gz"), length=3, test_fraction=0)
+    assert sorted(read(data.train["x"], data)) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"caf\xe9\nbar\n", "is not UTF-8: byte 0xe9 at offset 3 cannot be read"),
+        (b"", "there are 0 different lines, and two are needed"),
+        (b"same\nsame\n", "there are 1 different lines, and two are needed"),
+        (b"\x1f\x8b\x08nothing", "cannot be read"),
+    ],
+)
+def test_what_is_refused(tmp_path, content, message):
+    (tmp_path / "text.txt").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        lines(str(tmp_path / "text.txt"))
+
+
+def test_what_is_missing_is_named(monkeypatch, tmp_path):
+    with pytest.raises(DataError, match=r"lines: nowhere\.txt is not a file"):
+        build({"name": "lines", "path": "nowhere.txt"}, "datasets")
+    with pytest.raises(DataError, match="of at most 2 characters"):
+        lines(write(tmp_path, "long", "longer"), length=2, longer="skip")
+    with pytest.raises(SettingError, match="vocabulary_size"):
+        build({"name": "lines", "path": "nowhere.txt", "vocabulary_size": 257}, "datasets")
+    monkeypatch.setattr(genzoo_text.lines, "WORD_LISTS", (str(tmp_path / "none"),))
+    with pytest.raises(DataError, match="install Debian's package wamerican"):
+        words()
+
+
+def test_words_are_those_of_the_list_up_to_the_length(monkeypatch, tmp_path):
+    monkeypatch.setattr(genzoo_text.lines, "WORD_LISTS", (str(tmp_path / "none"), write(tmp_path, "an", "aardvark", "be", "bee")))
+    data = words(length=3, test_fraction=0)
+    assert sorted(row.rstrip(PADDING) for row in read(data.train["x"], data)) == ["an", "be", "bee"]
+
+
+def test_the_help_of_python_is_split_into_lines_that_it_contains():
+    from pydoc_data.topics import topics
+
+    everything = " ".join(" ".join(topics[topic].split()) for topic in sorted(topics))
+    data = python_help(length=20)
+    found = [row.rstrip(PADDING) for row in read(data.train["x"][:200], data)]
+    assert all(row in everything for row in found)
+    assert sum(len(row) == 20 for row in found) > 100
