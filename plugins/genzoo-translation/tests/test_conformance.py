@@ -1,15 +1,15 @@
-"""What genzoo's contract promises, of every model of this package."""
+"""What genzoo's contract promises, of everything in this package."""
 
 import pytest
 
-from genzoo.testing import model_checks
+from genzoo.testing import checks, model_checks
 
 UNET, RESNET, PATCH = {"name": "unet", "width": 4}, {"name": "resnet", "width": 4, "blocks": 1}, {"name": "patch", "width": 4}
 NET = {"name": "conv", "channels": (4, 8), "norm": "batch"}
 BOTTLENECK, PYRAMID = {"name": "bottleneck", "encoder": NET, "decoder": NET}, {"name": "pyramid", "width": 4}
 CHECKS = {
     f"{label}-{check}": check
-    for label, checks in {
+    for label, found in {
         "pix2pix": model_checks("pix2pix", translator=UNET, critic=PATCH),
         "pix2pix, l1": model_checks("pix2pix", [(1, 9, 12)], translator=UNET, adversarial_weight=0.0),
         "pix2pix, grey to colour": model_checks("pix2pix", [(3, 9, 12)], translator=UNET, critic="conv", given_shape=(1, 9, 12)),
@@ -20,7 +20,23 @@ CHECKS = {
         "discogan": model_checks("discogan", translator=BOTTLENECK, critic=PYRAMID),
         "discogan, code": model_checks("discogan", [(1, 9, 12)], variant="code", translator=BOTTLENECK, critic=PYRAMID),
     }.items()
-    for check in checks
+    for check in found
+} | {
+    f"{table['name']}-{check}": check
+    for kind, tables in {
+        "translators": (UNET, RESNET, BOTTLENECK),
+        "critics": (PATCH, PYRAMID),
+        "datasets": (
+            {"name": "edges", "of": "digits"},
+            {"name": "mapped", "of": "digits"},
+            {"name": "classes", "of": "digits"},
+            {"name": "emoji", "size": 8},
+            {"name": "icons", "size": 8},
+        ),
+        "metrics": ({"name": "translation"},),
+    }.items()
+    for table in tables
+    for check in checks(table, kind)
 }
 
 
