@@ -16,7 +16,7 @@ def refuse_forward_mode(what: str) -> None:
     Example:
         >>> torch.func.jvp(lambda x: refuse_forward_mode("the layer"), (torch.ones(1),), (torch.ones(1),))
         Traceback (most recent call last):
-        genzoo.errors.SettingError: the layer has no forward-mode derivative; take a reverse-mode one, by torch.autograd.grad or backward().
+        genzoo.errors.SettingError: the layer has no forward-mode derivative; use torch.autograd.grad or backward().
     """
     if not torch.compiler.is_compiling() and torch.autograd.forward_ad._current_level >= 0:
-        raise SettingError(f"{what} has no forward-mode derivative; take a reverse-mode one, by torch.autograd.grad or backward().")
+        raise SettingError(f"{what} has no forward-mode derivative; use torch.autograd.grad or backward().")

@@ -13,7 +13,7 @@ from genzoo.errors import DataError
 
 
 class Translation(Metric):
-    r"""Errors of translations, \( \frac 1D \| g(x) - t \|_1 \) and \( \frac 1D \| g(x) - t \|_2^2 \), of held-out x with the truth t.
+    r"""Errors of translations, \( \frac 1D \| g(x) - t \|_1 \) and \( \frac 1D \| g(x) - t \|_2^2 \), of x with truth t.
 
     Beside it stands the error of the identity map, which leaves x as it is. The data set must say what is true, in a held-out
     column `truth`, which pairs have and `mapped` has. A blurred mean of all that is possible has the least squared error, so a
