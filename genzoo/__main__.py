@@ -1,7 +1,7 @@
 """`python -m genzoo` is the command `genzoo`, for torchrun.
 
-Python puts the folder that one is in on the import path for `-m`; it is taken off again, as pip does, so that nothing in a run
-folder is imported because somebody works there.
+Python puts the folder that one is in on the import path for `-m`; it is taken off again, as pip does, before any plugin is looked
+for. What Python imports until then it may find in that folder: the command `genzoo`, or `python -P -m genzoo`, never looks there.
 """
 
 import os

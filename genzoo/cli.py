@@ -15,7 +15,8 @@ import typer
 from rich.table import Table
 
 from genzoo import authoring, drawing, listing
-from genzoo.errors import DataError, GenzooError, SettingError
+from genzoo.errors import GenzooError, SettingError
+from genzoo.plugins import reason
 from genzoo.registry import registry
 from genzoo.shell import console, errors, load, with_plugins
 
@@ -94,6 +95,26 @@ for command in drawing.COMMANDS:
     app.command()(with_plugins(command))
 
 
+class _LacksError(Exception):
+    """A model cannot do what a metric needs."""
+
+
+def _measured(name: str, model: Any, dataset: Any, batch_size: int, limit: int | None) -> dict[str, float]:
+    """What one metric finds on the held-out data."""
+    import torch
+
+    from genzoo.build import build
+    from genzoo.train.show import passed
+
+    metric = build(name, "metrics")
+    if lacking := [need.replace("|", " or ") for need in metric.lacking(model)]:
+        raise _LacksError(f"metric {name!r} needs {', '.join(lacking)}, which {type(model).__name__} has not")
+    columns = tuple(dict.fromkeys((*model.inputs, *metric.reads)))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        return dict(metric(model, passed(dataset, columns, batch_size, model, limit=limit)))
+
+
 @app.command()
 @with_plugins
 def evaluate(
@@ -108,32 +129,22 @@ def evaluate(
     """Measure a trained model on held-out data; writes a table to the run's report/."""
     import json
 
-    import torch
-
-    from genzoo.build import build
     from genzoo.train.checkpoint import write_atomic
     from genzoo.train.run import RunFolder
-    from genzoo.train.show import passed
 
     folder = RunFolder(run)
     model, dataset = load(str(run), device), folder.dataset()
     found: dict[str, dict[str, float]] = {}
     for name in metrics or registry("metrics").available():
-        metric = build(name, "metrics")
-        lacking = [need.replace("|", " or ") for need in metric.lacking(model)]
-        if lacking and metrics:
-            raise SettingError(f"metric {name!r} needs {', '.join(lacking)}, which {type(model).__name__} has not")
-        if lacking:
-            continue
-        torch.manual_seed(0)
         try:
-            with torch.no_grad():
-                columns = dict.fromkeys((*model.inputs, *metric.reads))
-                found[name] = dict(metric(model, passed(dataset, tuple(columns), batch_size, model, limit=limit)))
-        except DataError as error:
+            found[name] = _measured(name, model, dataset, batch_size, limit)
+        except _LacksError as lack:
+            if metrics:
+                raise SettingError(str(lack)) from None
+        except Exception as error:  # somebody's metric, which nobody asked for, harms no other
             if metrics:
                 raise
-            errors.print(f"note: {name}: {error}", markup=False)
+            errors.print(f"note: {name}: {reason(error)}", markup=False)
     rows = [(name, key, value) for name, values in found.items() for key, value in values.items()]
     table = Table("metric", "quantity", "value", box=None, pad_edge=False, header_style="bold")
     for name, key, value in rows:

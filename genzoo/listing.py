@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from genzoo.errors import SettingError, did_you_mean
-from genzoo.plugins import Source, said
+from genzoo.plugins import Source, printable, said
 from genzoo.registry import KINDS, registry
 from genzoo.shell import console
 
@@ -118,4 +118,4 @@ def _about(source: Source) -> Iterator[str]:
     for link in source.package.metadata.get_all("Project-URL") or ():
         label, _, address = link.partition(",")
         if label.strip().lower() in ("homepage", "repository", "source"):
-            yield address.strip()
+            yield printable(address.strip())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +80,25 @@ def can_plot() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def _axes(width: float = 6.4, height: float = 4.8) -> tuple[Any, Any]:
+@contextmanager
+def _plain() -> Iterator[None]:
+    """Within: matplotlib as it comes, whatever a file `matplotlibrc` in the folder says; it might call other programs."""
     if not can_plot():
         raise GenzooError("plots need matplotlib: pip install 'genzoo[plots]'")
+    import matplotlib.style
+
+    with matplotlib.style.context("default", after_reset=True):
+        yield
+
+
+def _axes(width: float = 6.4, height: float = 4.8) -> tuple[Any, Any]:
     from matplotlib.figure import Figure  # without pyplot: no global state, no display
 
     figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
     return figure, figure.add_subplot()
 
 
+@_plain()
 def scatter(points: Tensor, data: Tensor | None = None, score: Callable[[Tensor], Tensor] | None = None) -> Any:
     """Points `(n, 2)` over the data's: a matplotlib figure.
 
@@ -124,10 +135,9 @@ def _surface(axes: Any, score: Callable[[Tensor], Tensor], around: Tensor, side:
     axes.set(xlim=(xs[0], xs[-1]), ylim=(ys[0], ys[-1]))
 
 
+@_plain()
 def curves(history: Sequence[Mapping[str, float]]) -> Any:
     """What was logged against the step, a panel for each loss and one for all gradient norms: a matplotlib figure."""
-    if not can_plot():
-        _axes()
     from matplotlib.figure import Figure
 
     skip = {"step", "seconds", "images_per_second"}
@@ -169,6 +179,7 @@ def save(picture: Any, path: str | Path) -> None:
     if isinstance(picture, str):
         Path(path).write_text(picture, encoding="utf-8")
     elif hasattr(picture, "savefig"):
-        picture.savefig(path, format="png")
+        with _plain():
+            picture.savefig(path, format="png")
     else:
         picture.save(path, format="PNG")

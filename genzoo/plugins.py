@@ -37,6 +37,7 @@ _IDENTIFIER = r"[^\W\d]\w*"
 _VALUE = re.compile(
     rf"(?P<module>{_IDENTIFIER}(\.{_IDENTIFIER})*)\s*:\s*(?P<attribute>{_IDENTIFIER}(\.{_IDENTIFIER})*)\s*(\[(?P<extras>.*)\])?"
 )
+_WORD = re.compile(r"[^\W_][\w.+-]*")
 _NAME = re.compile(r"[A-Z0-9]([A-Z0-9._-]*[A-Z0-9])?", re.IGNORECASE | re.ASCII)
 
 
@@ -120,13 +121,22 @@ def claims(kind: str) -> list[Source]:
             why = refusal
             if not why and others:
                 why = f"claims the name twice ({', '.join((value, *others))}): its author must choose"
-            elif not why and ":" in name:
-                why = "has a colon in the name, which stands between a package and a name"
+            elif not why and (wrong := misnamed(name)):
+                why = f"has {wrong}"
             elif not why and not _VALUE.fullmatch(value):
                 why = "has a malformed entry point: expected module:attribute"
             load = functools.partial(load_value, value)
             found.append(Source(kind, name, value, package.name, package.version, load, why, package=package.found))
     return found
+
+
+def misnamed(name: str) -> str:
+    """What is wrong with a name, as what follows "it has"; empty where nothing is."""
+    if ":" in name:
+        return "a colon in the name, which stands between a package and a name"
+    if not _WORD.fullmatch(name):  # such as a path, which would stand in the way of the run folder there
+        return "a name with other than letters, digits, '-', '_', '+' and '.', or that does not begin with a letter or digit"
+    return ""
 
 
 def load_value(value: str) -> Any:
@@ -213,10 +223,10 @@ def _refusal(package: _Package) -> str:
 
 def _forbidden(package: _Package) -> str:
     setting = os.environ.get(POLICY, "").strip()
-    if not setting or normalised(package.name) in (normalised(name.strip()) for name in setting.split(",")):
-        return ""
     if setting.lower() == "off":
         return f"is forbidden by {POLICY}=off: set {POLICY}={package.name} to allow it alone"
+    if not setting or normalised(package.name) in (normalised(name.strip()) for name in setting.split(",")):
+        return ""
     return f"is not named in {POLICY}: add {package.name} there to allow it"
 
 
@@ -317,7 +327,10 @@ def _line(error: BaseException, file: Path) -> str:
 
 def reason(error: BaseException) -> str:
     """What went wrong, on one line; an `ImportError` says enough without its type."""
-    words = " ".join(str(error).split())
+    try:
+        words = printable(" ".join(str(error).split()))
+    except Exception:  # an error may be of anybody's making
+        words = ""
     if isinstance(error, ImportError) and words:
         return words
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

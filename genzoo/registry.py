@@ -98,6 +98,8 @@ def _load(source: Source) -> Any:
         thing = source.load()
         if isinstance(thing, ModuleType):
             raise TypeError("it names a module, not a class or function in it (module:attribute)")
+        if not callable(thing):
+            raise TypeError(f"it names a {type(thing).__name__}, not a class or function")
         return thing
     except KeyboardInterrupt:
         raise
@@ -171,7 +173,7 @@ class Registry(catalogue.Registry):
         return _load(self.find_source(name))
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and any(not source.refusal for source in self.claims(name))
+        return isinstance(name, str) and (name in _BUILT_IN[self.kind] or any(not source.refusal for source in self.claims(name)))
 
     def get_all(self) -> dict[str, Any]:
         """Everything that imports, by name; what does not is left out (see `genzoo list`)."""
@@ -192,13 +194,15 @@ class Registry(catalogue.Registry):
         """
 
         def add(thing: Any) -> Any:
-            if ":" in name:
-                raise SettingError(f"{self.kind} {name!r}: a colon stands between a package and a name; register without one.")
+            if wrong := plugins.misnamed(name):
+                raise SettingError(f"{self.kind} {name!r} has {wrong}; register it under another.")
             value = f"{thing.__module__}:{getattr(thing, '__qualname__', name)}"
             file = plugins.loading()
             owner: str = "here" if file is None else file.given
             origin: Literal["here", "file"] = "here" if file is None else "file"
             for old in self.sources().get(name, ()):
+                if not old.refusal and old.origin in ("genzoo", "package") and old.value == value:
+                    return thing  # a package's entry point names it already
                 if not old.refusal and (old.distribution, old.value) != (owner, value):
                     raise SettingError(f"{self.kind} {name!r} is taken by {old}, so {value} needs another name.")
             self._registered[name] = Source(self.kind, name, value, owner, "", lambda: thing, origin=origin, file=file)

@@ -55,7 +55,11 @@ def _lacking(package: metadata.Distribution, asked: Iterable[str], base: bool = 
         except InvalidRequirement:
             yield f"it requires {printable(text)!r}, which is malformed"
             continue
-        always, *wanted = (need.marker is None or need.marker.evaluate({"extra": extra}) for extra in ("", *asked))
+        try:
+            always, *wanted = (need.marker is None or need.marker.evaluate({"extra": extra}) for extra in ("", *asked))
+        except Exception:  # such as an order of things that have none
+            yield f"it requires {printable(text)!r}, of which it cannot be said when"
+            continue
         if not (base if always else any(wanted)):
             continue
         found = next(iter(metadata.distributions(name=need.name, path=import_path())), None)
@@ -108,9 +112,13 @@ def trial(sources: Iterable[Source], limit: float = 60) -> dict[Source, str]:
 
 def main(file: str, *names: str) -> None:
     """What the other process does: import `kind name` one by one, and write what came of each before it goes on."""
+    process = os.getpid()
     with Path(file).open("a", encoding="utf-8") as report:
         for kind, name in zip(names[::2], names[1::2], strict=True):
-            print(json.dumps(_reason(kind, name)), file=report, flush=True)
+            why = _reason(kind, name)
+            if os.getpid() != process:  # a plugin forked, and this is the other one
+                os._exit(0)
+            print(json.dumps([kind, name, why]), file=report, flush=True)
     os._exit(0)  # threads that a plugin started are not waited for
 
 
@@ -137,10 +145,22 @@ def _apart(sources: Sequence[Source], limit: float) -> dict[Source, str]:
             end = f"its import takes longer than {limit:g} s"
         finally:
             _stop(child)
-        found = [json.loads(line) for line in report.read_text(encoding="utf-8").splitlines()]
-    reached, missed = sources[: len(found) + 1], sources[len(found) + 1 :]
-    tried = dict(zip(reached, [*found, end], strict=False))
-    return {**tried, **dict.fromkeys(missed, f"not tried: it comes after {reached[-1].name!r} of the same package")}
+        said = _reported(report.read_text(encoding="utf-8", errors="replace"))
+    missed = [source for source in sources if (source.kind, source.full_name) not in said]
+    found = {source: said.get((source.kind, source.full_name), end) for source in sources}
+    return found | dict.fromkeys(
+        missed[1:], f"not tried: it comes after {missed[0].name!r} of the same package" if missed else ""
+    )
+
+
+def _reported(text: str) -> dict[tuple[str, str], str]:
+    """What the other process wrote; lines that it did not write are passed over."""
+    found = {}
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError, TypeError):
+            kind, name, why = json.loads(line)
+            found[str(kind), str(name)] = str(why)
+    return found
 
 
 def _ending(code: int) -> str:

@@ -83,3 +83,12 @@ def test_groups_are_not_torn_apart(n, side, columns):
 
 def test_a_border_may_be_left_out():
     assert sheet(torch.rand(1, 1, 4, 4), side=0, border=0).size == (4, 4)
+
+
+def test_a_settings_file_in_the_folder_is_not_obeyed(tmp_path):
+    """One that asks for tex would call it: here it is matplotlib's own settings that count, even for one who changed them."""
+    import matplotlib
+
+    with matplotlib.rc_context({"text.usetex": True}):
+        save(curves([{"step": 1, "loss": 1.0}, {"step": 2, "loss": 0.5}]), tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 1000

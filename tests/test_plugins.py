@@ -181,7 +181,7 @@ def test_nobody_takes_anothers_full_name(install, models):
     assert models.get("genzoo-foo:foo").__module__ == "genzoo_foo"
     assert models.get("genzoo:vae").__module__ == "genzoo.models.vae"
     assert "which has a colon in the name" in refusal(models, "x:y")
-    with pytest.raises(SettingError, match="a colon stands between a package and a name"):
+    with pytest.raises(SettingError, match="a colon in the name, which stands between a package and a name"):
         models.register("genzoo-foo:foo", func=Registry)
 
 
@@ -388,7 +388,7 @@ def test_imports_are_tried_where_they_hurt_nobody(install):
     install("genzoo-exits", "1", {"exits": "genzoo_exits:X"}, genzoo_exits="import sys; sys.exit(3)")
     install("genzoo-slow", "1", {"slow": "genzoo_slow:X"}, genzoo_slow="import time; time.sleep(600)")
     install("genzoo-thread", "1", {"thread": "genzoo_thread:X"},
-            genzoo_thread="import threading, time; threading.Thread(target=time.sleep, args=(600,)).start(); X = 1")  # fmt: skip
+            genzoo_thread="import threading, time; threading.Thread(target=time.sleep, args=(600,)).start(); X = dict")  # fmt: skip
     claims = registry("models").sources()
     names = ["foo", "lost", "dies", "too", "killed", "exits", "slow", "thread", "vae"]
     found = {source.name: reason for source, reason in trial((claims[name][0] for name in names), limit=5).items()}
@@ -471,11 +471,12 @@ def test_a_file_that_cannot_be_used_is_one_line(tmp_path, monkeypatch, genzoo_, 
     monkeypatch.chdir(tmp_path)
     if source is not None:
         (tmp_path / "mine.py").write_text(source)
+    before = set(sys.modules)
     code, text = genzoo_("list", "--plugin", "mine.py")
     assert (code, len(text.strip().splitlines())) == (2, 1), text
     assert text.startswith("error: mine.py")
     assert words in text
-    assert not [name for name in sys.modules if name.startswith("mine_")]
+    assert not [name for name in set(sys.modules) - before if name.startswith("mine_")]
 
 
 def test_a_plugin_is_a_python_file(tmp_path, genzoo_):
@@ -683,3 +684,85 @@ def test_a_pickle_is_no_checkpoint(trap):
     with pytest.raises(RunError):
         genzoo.load(trap)
     assert ran(trap) == []
+
+
+def test_a_package_called_off_is_off_as_well(install, models, monkeypatch):
+    install("off", "1.0", {"dark": "off_module:A"}, off_module="raise RuntimeError('imported')")
+    monkeypatch.setenv("GENZOO_PLUGINS", "off")
+    assert "forbidden by GENZOO_PLUGINS=off" in refusal(models, "dark")
+
+
+def test_a_contract_before_the_first_is_no_contract_of_ours(install, models):
+    install("genzoo-foo", "1.0", {"foo": "genzoo_foo:A"}, contract=["0.0"], genzoo_foo="raise RuntimeError('imported')")
+    assert "needs contract 0.0 of genzoo, and this one has 1.0: upgrade genzoo-foo" in refusal(models, "foo")
+
+
+@pytest.mark.parametrize("name", ["genzoo", "GenZoo"])
+def test_nobody_else_is_genzoo(install, models, name):
+    install(name, "9.9", {"foo": "genzoo_foo:A"}, genzoo_foo="A = dict")
+    assert "foo" not in models.sources()
+
+
+def test_a_package_whose_first_copy_claims_nothing_claims_nothing(install, models):
+    """As Python imports the first copy on the path, only that one's names count."""
+    install("genzoo-foo", "1.0", {"foo": "genzoo_foo:A"}, genzoo_foo="A = dict")
+    site = install("genzoo-foo", "2.0", {}, genzoo_foo="A = list")
+    (site / "genzoo_foo-2.0.dist-info" / "entry_points.txt").write_text("")
+    assert "foo" not in models.sources()
+
+
+def test_a_class_is_found_by_what_it_is_where_its_entry_point_names_another_module(install):
+    source = "from genzoo_inner import Inner as Outer"
+    inner = "def Inner(shape): ..."
+    install("genzoo-foo", "1.0", {"foo": "genzoo_foo:Outer"}, genzoo_foo=source, genzoo_inner=inner)
+    thing = registry("models").get("foo")
+    assert thing.__module__ == "genzoo_inner"
+    assert registry("models").name_of(thing) == "foo"
+
+
+def test_a_metric_that_nobody_asked_for_harms_no_other(install, tmp_path, monkeypatch, genzoo_):
+    run = tmp_path / "run"
+    genzoo.fit("vae", "digits", run, steps=1, batch_size=8, progress=False)
+    install("genzoo-bad", "1.0", {"bad": "genzoo_bad:A"}, "metrics", genzoo_bad="import sys; sys.exit(3)")
+    install("genzoo-odd", "1.0", {"odd": "genzoo_odd:A"}, "metrics", genzoo_odd="class A: pass")
+    for twin in "xy":
+        install(f"genzoo-{twin}", "1.0", {"twin": f"genzoo_{twin}:A"}, "metrics", **{f"genzoo_{twin}": "A = dict"})
+    code, text = genzoo_("evaluate", run, "--limit", 20)
+    assert code == 0, text
+    for words in ("squared_error", "note: bad: ", "SystemExit: 3", "note: odd: AttributeError", "note: twin: ", "Say which"):
+        assert words in text
+    code, text = genzoo_("evaluate", run, "bad")
+    assert (code, "SystemExit: 3" in text) == (2, True)
+
+
+def test_no_program_of_the_folder_is_run_for_its_revision(tmp_path, monkeypatch):
+    folder = tmp_path / "there"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for words in ("init -q", "config user.email a@b.c", "config user.name n", "commit -q --allow-empty -m x"):
+        subprocess.run(["git", *words.split()], check=True)
+    (folder / "file").write_text("1")
+    subprocess.run(["git", "add", "file"], check=True)
+    hook = tmp_path / "ran"
+    subprocess.run(["git", "config", "core.fsmonitor", f"touch {hook}; false"], check=True)
+    subprocess.run(["git", "config", "filter.f.clean", f"touch {hook}; cat"], check=True)
+    (folder / ".gitattributes").write_text("* filter=f\n")
+    (folder / "file").write_text("2")
+    genzoo.fit("vae", "digits", "run", steps=1, batch_size=8, progress=False)
+    assert 'git = "' in (folder / "run" / "recipe.toml").read_text()
+    assert not hook.exists()
+
+
+def test_a_marker_that_cannot_be_evaluated_is_said(install, models):
+    install("genzoo-foo", "1.0", {"foo": "genzoo_foo:A"}, requires=["numpy; platform_system ~= 'Linux'"], genzoo_foo="A = dict")
+    assert "of which it cannot be said when" in trouble(models.find_source("foo"))
+
+
+def test_a_plugin_that_forks_or_forges_its_report_hides_nothing(install, models):
+    forks = "import os\nif os.fork() == 0: pass\ndef A(): ..."
+    written = "no line of ours\\n[1]\\n"
+    forges = f"import sys\nfor w in sys.argv:\n    if w.endswith('report'): open(w, 'a').write('{written}')\ndef A(): ..."
+    install("genzoo-fork", "1.0", {"a": "genzoo_fork:A", "b": "genzoo_b:B"}, genzoo_fork=forks, genzoo_b="raise ValueError('b')")
+    install("genzoo-forge", "1.0", {"c": "genzoo_forge:A"}, genzoo_forge=forges)
+    found = {source.name: why for source, why in trial([models.find_source(name) for name in "abc"]).items()}
+    assert found == {"a": "", "b": "ValueError: b", "c": ""}

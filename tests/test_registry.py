@@ -70,6 +70,9 @@ def test_a_broken_plugin_breaks_only_itself(install, models):
         ("raise RuntimeError('no licence')", "no licence"),
         ("1 +", "invalid syntax"),
         ("", "has no attribute 'Foo'"),
+        ("Foo = 5", "it names a int, not a class or function"),
+        ("class E(Exception):\n    def __str__(self): raise ValueError\nraise E", "E"),
+        ("raise RuntimeError('\\x1b[2Jcleared')", "RuntimeError: \N{REPLACEMENT CHARACTER}\\[2Jcleared"),
     ],
 )
 def test_whatever_a_plugin_does_at_import_is_reported(install, models, source, reason):
@@ -85,23 +88,23 @@ def test_an_interrupt_is_no_fault_of_the_plugin(install, models):
 
 
 def test_two_plugins_with_one_name_must_be_told_apart(install, models):
-    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:A"}, genzoo_foo="A = 'from foo'")
-    install("genzoo-bar", "1.0", {"foo": "genzoo_bar:B"}, genzoo_bar="B = 'from bar'")
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:A"}, genzoo_foo="A = lambda: 'from foo'")
+    install("genzoo-bar", "1.0", {"foo": "genzoo_bar:B"}, genzoo_bar="B = lambda: 'from bar'")
     with pytest.raises(SettingError) as caught:
         models.get("foo")
     for part in ("genzoo-foo 0.3 (genzoo_foo:A)", "genzoo-bar 1.0 (genzoo_bar:B)", "'genzoo-foo:foo'", "'genzoo-bar:foo'"):
         assert part in str(caught.value)
-    assert models.get("genzoo-foo:foo") == "from foo"
-    assert models.get("genzoo-bar:foo") == "from bar"
+    assert models.get("genzoo-foo:foo")() == "from foo"
+    assert models.get("genzoo-bar:foo")() == "from bar"
     with pytest.raises(SettingError, match="No model named 'genzoo-baz:foo'"):
         models.get("genzoo-baz:foo")
     assert models.available("foo") == ["foo"]
 
 
 def test_a_built_in_is_not_displaced(install, models):
-    install("genzoo-foo", "0.3", {"vae": "genzoo_foo:A"}, genzoo_foo="A = 'mine'")
+    install("genzoo-foo", "0.3", {"vae": "genzoo_foo:A"}, genzoo_foo="A = lambda: 'mine'")
     assert models.get("vae").__module__ == "genzoo.models.vae"
-    assert models.get("genzoo-foo:vae") == "mine"
+    assert models.get("genzoo-foo:vae")() == "mine"
     assert [source.distribution for source in models.sources()["vae"]] == ["genzoo", "genzoo-foo"]
 
 
@@ -163,9 +166,9 @@ def test_a_name_has_one_owner(models, install):
 
 def test_a_registered_name_beats_a_plugin_that_comes_later(models, install):
     thing = cell(models)
-    install("genzoo-foo", "0.3", {"thing": "genzoo_foo:A"}, genzoo_foo="A = 'theirs'")
+    install("genzoo-foo", "0.3", {"thing": "genzoo_foo:A"}, genzoo_foo="A = lambda: 'theirs'")
     assert models.get("thing") is thing
-    assert models.get("genzoo-foo:thing") == "theirs"
+    assert models.get("genzoo-foo:thing")() == "theirs"
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in _BUILT_IN.items() for name in names])
@@ -173,3 +176,25 @@ def test_every_name_leads_somewhere(kind, name):
     thing = registries[kind].get(name)
     assert callable(thing)
     assert registries[kind].name_of(thing) == name
+
+
+def test_what_registers_itself_may_also_be_named_by_its_package(install):
+    """A file that was given with --plugin, put into a package as it is."""
+    source = "import genzoo\n@genzoo.models.register('twice')\ndef made(shape): ..."
+    install("genzoo-foo", "0.3", {"twice": "genzoo_foo:made"}, genzoo_foo=source)
+    assert registry("models").get("twice").__name__ == "made"
+    assert registry("models").find_source("twice").distribution == "genzoo-foo"
+
+
+@pytest.mark.parametrize("name", ["run", "my.model", "x_1", "a+b", "ß"])
+def test_a_name_is_a_word(models, name):
+    models.register(name, func=SimpleNamespace(__module__="here", __qualname__="Thing"))
+    assert name in models
+
+
+@pytest.mark.parametrize("name", ["./run", "runs/x", "..", "--help", "a b", "", "a\\b", "_x"])
+def test_a_name_that_is_no_word_is_refused(models, install, name):
+    with pytest.raises(SettingError, match="other than letters"):
+        models.register(name, func=SimpleNamespace(__module__="here", __qualname__="Thing"))
+    install("genzoo-foo", "0.3", {name: "genzoo_foo:A"}, genzoo_foo="raise RuntimeError('imported')")
+    assert name not in models

@@ -159,12 +159,13 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], int]:
     try:
         with safe_open(path, framework="pt") as file:
             written = json.loads((file.metadata() or {}).get("genzoo", "{}"))
+            version, round = int(written.get("format", 0)), int(written.get("round", 0))
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no mapping
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"weights {path} are damaged ({error}); remove the file, and the newest checkpoint is used.") from error
-    if written.get("format", 0) > FORMAT:
-        raise RunError(f"weights {path} have format {written['format']}, this genzoo reads up to {FORMAT}; upgrade genzoo.")
-    return weights, written.get("round", 0)
+    if version > FORMAT:
+        raise RunError(f"weights {path} have format {version}, this genzoo reads up to {FORMAT}; upgrade genzoo.")
+    return weights, round
 
 
 def load_weights(model: Model, weights: Mapping[str, Tensor], origin: Path) -> None:

@@ -121,7 +121,7 @@ class RunFolder:
             table = tomllib.loads(self.recipe_file.read_text(encoding="utf-8"))
         except OSError:
             raise RunError(f"{self.path} is not a run folder: it has no recipe.toml.") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RunError(f"{self.recipe_file} is damaged: {error}") from None
         table.pop("run", None)
         return checked(table, str(self.recipe_file))
@@ -269,9 +269,13 @@ def _leftover(path: Path) -> bool:
 
 
 def _git_revision() -> str | None:
-    """The revision of the code in the working folder, if it is under git."""
+    """The revision of the code in the working folder, if it is under git.
+
+    Whether files differ from it is not asked: git would run programs that the folder's own settings name.
+    """
+    command = ["git", "-c", "core.fsmonitor=false", "describe", "--always"]
     try:
-        found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, timeout=5, check=False)
+        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return found.stdout.strip() or None

@@ -1,11 +1,13 @@
 """The run folder: refused, resumed, overwritten, damaged, loaded."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import genzoo
 from genzoo.errors import RunError, SettingError
@@ -303,3 +305,18 @@ def test_a_full_disk_stops_with_one_line_and_keeps_the_run(run):
     assert "could not be written" in done.stderr
     assert Checkpoints(run / "checkpoints").paths()[-1].name == "step-000006.ckpt"
     read_checkpoint(run / "checkpoints" / "step-000006.ckpt")
+
+
+@pytest.mark.parametrize("written", ["[1]", "nope", '{"format": "x"}', '{"round": []}', "[" * 5000])
+def test_weights_whose_header_is_damaged_are_refused_by_name(run, written):
+    shutil.rmtree(run / "checkpoints")
+    file = run / "model.safetensors"
+    save_file(load_file(file), file, {"genzoo": written})
+    with pytest.raises(RunError, match="are damaged"):
+        genzoo.load(run)
+
+
+def test_a_recipe_without_end_is_damaged(run):
+    (run / "recipe.toml").write_text("x = " + "[" * 5000)
+    with pytest.raises(RunError, match="is damaged"):
+        genzoo.load(run)
