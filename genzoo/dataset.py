@@ -85,6 +85,12 @@ class Dataset:
             for group in self.groups:
                 own = {name: columns[name] for name in group if name in columns}
                 _check_group(f"{self.name}, {split}", own, group, self.symbols or self.levels)
+        lengths = {len(column) for name, column in self.test.items() if name in self.train}
+        for name in self.test.keys() - self.train.keys():
+            place = f"{self.name}, test, column {name!r}"
+            if len(self.test[name]) not in lengths:
+                raise DataError(f"{place}: has {len(self.test[name])} rows, where others have {sorted(lengths)}.")
+            _check_values(place, self.test[name], self.symbols or self.levels)
 
     @property
     def shape(self) -> Shape:

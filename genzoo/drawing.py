@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,7 +37,8 @@ def sample(
 
     model = load(run, device)
     torch.manual_seed(seed)
-    settings: dict[str, Any] = {"given": held_out(run, model, n, model.given)} if model.given else {}
+    dataset = data(run) if model.given else None
+    settings: dict[str, Any] = {"given": held_out(run, model, n, model.given, dataset)} if model.given else {}
     if truncation is not None:
         if "truncation" not in inspect.signature(model.sample).parameters:
             raise SettingError(f"{type(model).__name__} cannot truncate its samples; leave out --truncation")
@@ -49,7 +50,7 @@ def sample(
         for line in lines:
             console.print(line, markup=False, soft_wrap=True)
         return
-    tiles, columns = beside(model, data(run), samples, settings["given"]) if settings.get("given") is not None else (None, None)
+    tiles, columns = (None, None) if dataset is None else beside(model, dataset, samples, settings["given"])
     write(samples, out or Path("samples.png"), columns, tiles, lines)
 
 
@@ -79,15 +80,17 @@ def translate(
             raise SettingError(f"{type(model).__name__} translates one way only; leave out --reverse")
         settings["reverse"] = True
     shape = model.shape if reverse else model.given_shape
+    if shape[0] not in (1, 3):
+        raise SettingError(f"{type(model).__name__} takes images of {shape[0]} channels, and files have 1 or 3; translate arrays")
     torch.manual_seed(seed)
-    files = [images] if images.is_file() else find_images(images)
-    for file in files:
+    written = 0
+    for file, target in _targets(images, [images] if images.is_file() else find_images(images), out).items():
         x = torch.from_numpy(read_image(file, *shape).copy()).to(model.like.device, model.like.dtype) / 255
         with torch.no_grad():
             found = sheet(model.translate(x[None], **settings), side=0, border=0)
-        name = (Path(file.name) if images.is_file() else file.relative_to(images)).with_suffix(".png")
-        write_atomic(out / name, lambda path, found=found: save(found, path))  # type: ignore[misc]
-    console.print(f"{out}: {len(files)} of shape {tuple(model.given_shape if reverse else model.shape)}", markup=False)
+        write_atomic(target, lambda path, found=found: save(found, path))  # type: ignore[misc]
+        written += 1
+    console.print(f"{out}: {written} of shape {tuple(model.given_shape if reverse else model.shape)}", markup=False)
 
 
 def complete(
@@ -201,6 +204,21 @@ def arithmetic(
         found = codes.arithmetic(model, *terms)
         columns = [model.decode(torch.cat([term, term.mean(dim=0, keepdim=True)])) for term in terms]
     write(found, out, columns=9, shown=equation(columns, found) if found.dim() == 4 else None, lines=text(model, found))
+
+
+def _targets(images: Path, files: Sequence[Path], out: Path) -> dict[Path, Path]:
+    """Where each translation goes: none over another, and none over what is translated."""
+    found: dict[Path, Path] = {}
+    for file in files:
+        target = (out / (file.name if images.is_file() else file.relative_to(images))).with_suffix(".png")
+        if target in found.values():
+            other = next(key for key, value in found.items() if value == target)
+            raise SettingError(f"{other} and {file} would both become {target}; rename one of them")
+        found[file] = target
+    sources = {file.resolve() for file in files}
+    if over := [target for target in found.values() if target.resolve() in sources]:
+        raise SettingError(f"-o {out}: {over[0]} would be written over; choose another folder")
+    return found
 
 
 def _repeated(columns: Any, times: int) -> Any:

@@ -42,9 +42,9 @@ def sheet(images: Tensor, columns: int | None = None, side: int = 640, border: i
 
 def side_by_side(*images: Tensor) -> Tensor:
     """Tiles of a sheet that has k images beside each other, `(n, C, H, W)` each: `(n * k, C, H, W)`, all in colour if any is."""
-    channels = max(x.shape[1] for x in images)
-    wide = [x.expand(-1, channels, -1, -1) if x.shape[1] == 1 else x for x in images]
-    return torch.stack(wide, dim=1).flatten(0, 1)
+    shown = [x if x.shape[1] in (1, 3) else x.mean(dim=1, keepdim=True) for x in images]
+    channels = max(x.shape[1] for x in shown)
+    return torch.stack([x.expand(-1, channels, -1, -1) for x in shown], dim=1).flatten(0, 1)
 
 
 def columns_for(n: int, side: int) -> int:

@@ -69,7 +69,9 @@ def able(model: Model, capability: str) -> Any:
     """
     if not hasattr(model, capability):
         can = [
-            name for name in ("sample", "complete", "encode", "decode", "reconstruct", "log_prob", "elbo") if hasattr(model, name)
+            name
+            for name in ("sample", "complete", "translate", "encode", "decode", "reconstruct", "log_prob", "elbo")
+            if hasattr(model, name)
         ]
         raise SettingError(f"{type(model).__name__} has no {capability}; it can {', '.join(can)}")
     return model
@@ -88,11 +90,11 @@ def data(run: str) -> Dataset:
     return RunFolder(run).dataset()
 
 
-def held_out(run: str, model: Model, n: int, columns: tuple[str, ...]) -> Any:
-    """`n` held-out rows of the run's data."""
+def held_out(run: str, model: Model, n: int, columns: tuple[str, ...], found: Dataset | None = None) -> Any:
+    """`n` held-out rows of the run's data, or of those that were `found` already."""
     from genzoo.train import show
 
-    found = data(run)
+    found = found or data(run)
     there = show.rows(found, columns)
     if n > there:
         raise SettingError(f"{found.name} has {there} held-out examples, and -n asks for {n}")

@@ -42,3 +42,13 @@ def test_a_column_has_a_shape_of_its_own():
 def test_held_out_columns_may_be_more_than_those_to_train_on():
     data = Dataset({"x": torch.zeros(4, 2)}, {"x": torch.zeros(3, 2), "truth": torch.ones(3, 2)})
     assert set(data.split("test")) == {"x", "truth"}
+
+
+@pytest.mark.parametrize(
+    ("truth", "message"),
+    [(torch.ones(2, 1, 4, 4), "has 2 rows, where others have"), (torch.full((3, 1, 4, 4), 7.0), "floats in")],
+)
+def test_further_columns_are_checked_like_others(truth, message):
+    x = torch.zeros(3, 1, 4, 4)
+    with pytest.raises(DataError, match=message):
+        Dataset({"x": x}, {"x": x, "truth": truth})

@@ -15,6 +15,7 @@ from genzoo.data.cache import home, replacing
 from genzoo.dataset import Dataset
 from genzoo.errors import DataError
 
+Portion = Literal["whole", "left", "right"]
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
@@ -56,13 +57,32 @@ def folder(
     order = np.random.RandomState(seed).permutation(len(files))  # numpy freezes its streams: the same split for ever
     files = [files[i] for i in order]
     shape = (channels, *((size, size) if isinstance(size, int) else size))
-    cached = home() / "folder" / f"{root.resolve().name}-{_key(files, shape)}.npy"
-    if not cached.exists():
-        _write(cached, files, shape)
-    x = np.load(cached, mmap_mode="r")
+    x = stored(files, shape, root.resolve().name)
     rows = len(x) - int(len(x) * test_fraction)
     test = {"x": x[rows:]} if rows < len(x) else {}
     return Dataset({"x": x[:rows]}, test, binarize=binarize, dequantize=dequantize, name=str(path))
+
+
+def stored(files: Sequence[Path], shape: tuple[int, int, int], name: str, part: Portion = "whole") -> Any:
+    """Images of files, in their order, uint8 `(N, *shape)`: made once, kept in the cache and memory-mapped from there.
+
+    Arguments:
+        files: what is read.
+        shape: channels, height and width.
+        name: how the file in the cache begins.
+        part: of each picture, as for `read_image`.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    cached = home() / "folder" / f"{name}-{_key(files, shape, part)}.npy"
+    if not cached.exists():
+        with replacing(cached) as temporary:
+            images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(files), *shape))
+            for row, file in zip(images, files, strict=True):
+                row[...] = read_image(file, *shape, part)
+            images.flush()
+    return np.load(cached, mmap_mode="r")
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -79,23 +99,17 @@ def find_images(folder: Path) -> list[Path]:
     return files
 
 
-def _key(files: Sequence[Path], shape: Sequence[int]) -> str:
-    """A name for the content: the files in their order, as they are now, and the shape."""
+def _key(files: Sequence[Path], shape: Sequence[int], part: Portion) -> str:
+    """A name for the content: the files in their order, as they are now, the shape and the part."""
     stats = [(str(file.resolve()), file.stat()) for file in files]
-    text = repr([tuple(shape), [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]])
+    text = repr(
+        [tuple(shape), *(() if part == "whole" else (part,)), [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]]
+    )
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def _write(path: Path, files: Sequence[Path], shape: tuple[int, ...]) -> None:
-    with replacing(path) as temporary:
-        images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(files), *shape))
-        for row, file in zip(images, files, strict=True):
-            row[...] = read_image(file, *shape)
-        images.flush()
-
-
-def read_image(file: Path, channels: int, height: int, width: int) -> Any:
-    """One image file as uint8 `(channels, height, width)`, made so as `folder` says.
+def read_image(file: Path, channels: int, height: int, width: int, part: Portion = "whole") -> Any:
+    """One image file, or its left or right half, as uint8 `(channels, height, width)`, made so as `folder` says.
 
     Raises:
         DataError: it cannot be read.
@@ -105,6 +119,11 @@ def read_image(file: Path, channels: int, height: int, width: int) -> Any:
     try:
         with Image.open(file) as opened:
             image = ImageOps.exif_transpose(opened)
+            if part != "whole":  # before it is resized, which would mix the halves
+                half = image.width // 2
+                image = image.crop(
+                    (0, 0, half, image.height) if part == "left" else (image.width - half, 0, image.width, image.height)
+                )
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -105,7 +105,7 @@ class Frechet(Metric):
             one.update(seen[both.n % 2 :: 2])
             other.update(seen[1 - both.n % 2 :: 2])
             both.update(seen)
-            sampled.update(features(name, model.sample(len(x), given)))
+            sampled.update(features(name, model.sample(len(x)) if given is None else model.sample(len(x), given)))
         if both.n < 4:
             raise DataError(f"The Fréchet distance needs four held-out images at least, and there are {both.n}.")
         version = NETWORKS[name].version

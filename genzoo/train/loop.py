@@ -389,12 +389,13 @@ def _built(model: Any, dataset: Dataset, seed: int, engine: Engine) -> Model:
         name = model.get("name") if isinstance(model, Mapping) else model
         target = registry("models").get(name) if isinstance(name, str) else None  # what has no name is refused by `build`
         reseed(engine.device, seed, "weights")
-        return build(model, offers=_offers(target, dataset), shape=_shape(target, dataset))
+        model = build(model, offers=_offers(target, dataset), shape=_shape(target, dataset))
     if not isinstance(model, Model):
         raise SettingError(f"{type(model).__name__} is no genzoo.Model; subclass it: a constructor, loss(batch) and sample(n)")
-    shape, wanted = getattr(model, "shape", None), _shape(model, dataset)
-    if shape is not None and tuple(shape) != wanted:
-        raise SettingError(f"{type(model).__name__} has shape {tuple(shape)}, the data have {wanted}; build it with that shape")
+    for name, wanted in (("shape", _shape(model, dataset)), ("given_shape", _offers(model, dataset).get("given_shape"))):
+        own = getattr(model, name, None)
+        if own is not None and wanted is not None and tuple(own) != wanted:
+            raise SettingError(f"{type(model).__name__} has {name} {tuple(own)}, the data have {wanted}; build it with that one")
     return model
 
 

@@ -55,7 +55,7 @@ def picture(model: Model, dataset: Dataset, seed: int) -> Any:
     with _evaluating(model), as_rank(0, 1):
         reseed(model.like.device, seed, "samples")
         given = held_out(dataset, model.given, n, model) if model.given else None
-        samples = model.sample(n, given)
+        samples = model.sample(n) if given is None else model.sample(n, given)
         if (lines := text(model, samples)) is not None:
             return "".join(f"{line}\n" for line in lines)
         if not isinstance(samples, torch.Tensor) or (samples.dim() == 2 and not can_plot()):
@@ -81,8 +81,9 @@ def beside(model: Model, dataset: Dataset, samples: Any, given: Any) -> tuple[An
     if not all(isinstance(x, torch.Tensor) and x.dim() == 4 for x in (given, samples)) or given.shape[2:] != samples.shape[2:]:
         return samples, None
     images, made = [given, samples], [name for name in model.inputs if name not in model.given]
-    if any({*model.given, *made} <= set(group) for group in dataset.groups):
-        images.append(held_out(dataset, made, len(samples), model))
+    paired = any({*model.given, *made} <= set(group) for group in dataset.groups)
+    if paired or "truth" in dataset.test:
+        images.append(held_out(dataset, ["truth"] if "truth" in dataset.test else made, len(samples), model))
     return side_by_side(*images), columns_for(len(samples), len(images))
 
 

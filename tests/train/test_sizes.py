@@ -63,3 +63,26 @@ def test_a_model_of_text_leaves_text_beside_its_checkpoints(told, tmp_path):
     texts = sorted((tmp_path / "run" / "samples").iterdir())
     assert [path.name for path in texts] == [f"step-00000{step}.txt" for step in (0, 1, 2)]
     assert texts[0].read_text() == 8 * "abab\n"
+
+
+def test_a_model_that_is_given_nothing_needs_no_word_for_it(tmp_path):
+    """The smallest model: a constructor, a loss, and sample(n)."""
+
+    class Small(Model):
+        def __init__(self, shape: tuple[int, ...] = (1, 8, 8)) -> None:
+            super().__init__()
+            self.shape, self.mean = shape, nn.Parameter(torch.zeros(shape))
+
+        def loss(self, batch: Tensor) -> dict[str, Tensor]:
+            return {"loss": (batch - self.mean).square().mean()}
+
+        def sample(self, n):
+            return self.mean.detach().sigmoid().expand(n, *self.shape)
+
+    registries["models"].register("test-small", func=Small)
+    try:
+        run = genzoo.fit("test-small", torch.rand(20, 1, 8, 8), tmp_path / "run", steps=1, batch_size=4)
+    finally:
+        registries["models"].unregister("test-small")
+    assert (tmp_path / "run" / "samples" / "step-000001.png").exists()
+    assert genzoo.build("frechet", "metrics")(run.model, [torch.rand(8, 1, 8, 8)])

@@ -135,6 +135,11 @@ def _with_truth(columns: dict[str, Any]) -> dict[str, Any]:
 def _images(of: Source) -> tuple[Dataset, Tensor, Tensor]:
     """A data set and its images as uint8, `(N, C, H, W)`, to train on and held out (which may be none)."""
     source = as_dataset(of)
+    if source.binarize or source.dequantize:
+        raise DataError(
+            f"{source.name}: binarize = {source.binarize!r} and dequantize = {source.dequantize} would be lost here, "
+            "where its images become pairs or domains; leave them out."
+        )
     column = next(iter(source.train))
     found = []
     for split in (source.train, source.test):

@@ -98,8 +98,6 @@ class DiscoGAN(TwoWay):
         matched = _matched(self.critic_y, y, made_y) + _matched(self.critic_x, x, made_x)
         early = self.iterations < _SWITCH * 2 // 3  # two of three iterations come here
         rate = torch.where(early, x.new_tensor(0.01), x.new_tensor(0.5))
-        if self.training:
-            self.iterations.add_(1)
         loss = (1 - rate) * (0.1 * fooled + 0.9 * matched) + rate * cycle
         return {"loss": loss, "fooled": fooled, "cycle": cycle, "features": matched}
 
@@ -118,7 +116,13 @@ class DiscoGAN(TwoWay):
         generators = Player("generators", (self.to_y, self.to_x), self.generators_loss, optimizer=self.optimizer)
         if self.variant == "paper":
             return critics, generators
-        return replace(critics, steps=lambda r: int(r % 3 == 0)), replace(generators, steps=lambda r: int(r % 3 != 0))
+        return (
+            replace(critics, steps=lambda r: int(r % 3 == 0)),
+            replace(generators, steps=lambda r: int(r % 3 != 0), after=self._count),
+        )
+
+    def _count(self) -> None:
+        self.iterations.add_(1)
 
 
 def _error(x: Tensor, y: Tensor) -> Tensor:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from annotated_types import Ge, Lt
 
 from genzoo import Dataset
 from genzoo.contract import Positive
-from genzoo.data.folder import find_images, folder
+from genzoo.data.folder import Portion, find_images, stored
 from genzoo.errors import DataError
 
 Size = Positive | tuple[Positive, Positive]
@@ -49,20 +52,22 @@ def pairs(
         genzoo.errors.DataError: folder: nowhere/A is not a folder.
     """
     root = Path(path).expanduser()
+    shape = _shape(size, channels)
     if layout == "folders":
-        names = [[file.relative_to(root / side).with_suffix("") for file in find_images(root / side)] for side in ("A", "B")]
-        if names[0] != names[1]:
-            odd = sorted(set(names[0]) ^ set(names[1]) or {name for name in names[0] if names[0].count(name) > 1})[0]
-            raise DataError(f"pairs: {odd} is not once in {root / 'A'} and once in {root / 'B'}; each image needs one partner.")
-        read = [folder(str(root / side), size, channels, test_fraction, seed) for side in ("A", "B")]
-        splits: list[Any] = [[_column(data, split) for data in read] for split in ("train", "test")]
+        found = [{file.relative_to(root / side).with_suffix(""): file for file in find_images(root / side)} for side in "AB"]
+        counts = [Counter(file.relative_to(root / side).with_suffix("") for file in find_images(root / side)) for side in "AB"]
+        for name in sorted(counts[0] | counts[1]):
+            if [count[name] for count in counts] != [1, 1]:
+                where = f"{root / 'A'} and once in {root / 'B'}"
+                raise DataError(f"pairs: {name} is not once in {where}; each image needs one partner.")
+        files = [[named[name] for name in sorted(named)] for named in found]
+        portions: tuple[Portion, Portion] = ("whole", "whole")
     else:
-        height, width = (size, size) if isinstance(size, int) else size
-        both = folder(str(root), (height, 2 * width), channels, test_fraction, seed)
-        whole = [_column(both, split) for split in ("train", "test")]
-        splits = [None if x is None else [x[..., :width], x[..., width:]] for x in whole]
-    columns = [_named(split, reverse) for split in splits]
-    return Dataset(columns[0], {**columns[1], "truth": columns[1]["y"]} if columns[1] else {}, name=str(path))
+        files, portions = [find_images(root)] * 2, ("left", "right")
+    held = int(len(files[0]) * test_fraction)
+    splits = [_split(one, shape, root, held, seed, part) for one, part in zip(files, portions, strict=True)]
+    train, test = (_named(columns, reverse) for columns in zip(*splits, strict=True))
+    return Dataset(train, {**test, "truth": test["y"]} if held else {}, name=str(path))
 
 
 def domains(
@@ -89,25 +94,41 @@ def domains(
         genzoo.errors.DataError: folder: nowhere/A is not a folder.
     """
     root = Path(path).expanduser()
+    shape = _shape(size, channels)
     if (root / "trainA").is_dir():
-        splits: list[Any] = [
-            [_column(folder(str(root / f"{split}{side}"), size, channels, 0, seed), "train") for side in "AB"]
-            for split in ("train", "test")
-            if split == "train" or (root / "testA").is_dir()
+        tested = (root / "testA").is_dir() or (root / "testB").is_dir()
+        splits = [
+            [
+                _split(find_images(root / f"{when}{side}"), shape, root / f"{when}{side}", 0, seed)[0]
+                for when in ("train", "test")[: 1 + tested]
+            ]
+            for side in "AB"
         ]
     else:
-        read = [folder(str(root / side), size, channels, test_fraction, seed) for side in "AB"]
-        splits = [[_column(data, split) for data in read] for split in ("train", "test")]
-    columns = [_named(split, reverse) for split in splits]
-    return Dataset(columns[0], columns[1] if len(columns) > 1 else {}, groups=(("x",), ("y",)), name=str(path))
+        files = [find_images(root / side) for side in "AB"]
+        held = [int(len(each) * test_fraction) for each in files]
+        tested = all(held)  # or else nothing of either is held out
+        splits = [
+            list(_split(each, shape, root / side, n if tested else 0, seed))[: 1 + tested]
+            for side, each, n in zip("AB", files, held, strict=True)
+        ]
+    columns = [_named(each, reverse) for each in zip(*splits, strict=True)]
+    return Dataset(columns[0], columns[1] if tested else {}, groups=(("x",), ("y",)), name=str(path))
 
 
-def _column(data: Dataset, split: str) -> Any:
-    return getattr(data, split).get("x")
+def _shape(size: Any, channels: int) -> tuple[int, int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    return channels, height, width
 
 
-def _named(sides: Any, reverse: bool) -> dict[str, Any]:
-    """The columns of a split, or none where one side has no rows."""
-    if sides is None or any(side is None for side in sides):
-        return {}
+def _split(
+    files: Sequence[Path], shape: tuple[int, int, int], root: Path, held: int, seed: int, part: Portion = "whole"
+) -> tuple[Any, Any]:
+    """Images in a random order that depends on their number and the seed: all but the last `held`, and those."""
+    order = np.random.RandomState(seed).permutation(len(files))
+    x = stored([files[i] for i in order], shape, root.resolve().name, part)
+    return x[: len(x) - held], x[len(x) - held :]
+
+
+def _named(sides: Sequence[Any], reverse: bool) -> dict[str, Any]:
     return dict(zip(("y", "x") if reverse else ("x", "y"), sides, strict=True))

@@ -15,9 +15,9 @@ from genzoo.errors import DataError
 class Translation(Metric):
     r"""Errors of translations, \( \frac 1D \| g(x) - t \|_1 \) and \( \frac 1D \| g(x) - t \|_2^2 \), of x with truth t.
 
-    Beside it stands the error of the identity map, which leaves x as it is. The data set must say what is true, in a held-out
-    column `truth`, which pairs have and `mapped` has. A blurred mean of all that is possible has the least squared error, so a
-    sharp translation need not have a small one.
+    Beside it stands the error of the identity map, which leaves x as it is, or grey where the truth is. The data set must say
+    what is true, in a held-out column `truth`, which pairs have and `mapped` has. A blurred mean of all that is possible has the least
+    squared error, so a sharp translation need not have a small one.
 
     Returns:
         `absolute_error` and `squared_error`, and `absolute_error (identity)` and `squared_error (identity)`: means over numbers
@@ -42,10 +42,18 @@ class Translation(Metric):
             _, x = model.unpack(batch)
             truth = batch["truth"]
             numbers += truth.numel()
-            for label, found in (("", model.translate(x)), (" (identity)", x)):
-                gap = (found - truth).double()  # a grey x stands for each colour
-                for name, value in (("absolute_error", gap.abs().sum()), ("squared_error", gap.square().sum())):
-                    totals[name + label] = totals.get(name + label, 0.0) + value.item()
+            for label, found in (("", model.translate(x)), (" (identity)", _in_channels(x, truth.shape[1]))):
+                if found is not None:
+                    gap = (found - truth).double()
+                    for name, value in (("absolute_error", gap.abs().sum()), ("squared_error", gap.square().sum())):
+                        totals[name + label] = totals.get(name + label, 0.0) + value.item()
         if not numbers:
             raise DataError("translation: there are no held-out images.")
         return {name: total / numbers for name, total in totals.items()}
+
+
+def _in_channels(x: Tensor, channels: int) -> Tensor | None:
+    """Images in so many channels: grey stands for each colour, colours for their mean; None where neither is one channel."""
+    if channels == 1:
+        return x.mean(dim=1, keepdim=True)
+    return x if x.shape[1] in (1, channels) else None

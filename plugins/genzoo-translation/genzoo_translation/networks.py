@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import torch
@@ -147,8 +146,10 @@ class Bottleneck(Translator):
         given_shape: shape of what goes in.
         shape: shape of what comes out.
         dim: numbers in the vector, which batch norm and a leaky ReLU follow.
-        encoder: a part of kind `"encoders"`.
-        decoder: a part of kind `"decoders"`.
+        width: channels of the outermost level.
+        encoder: a part of kind `"encoders"`; None: strided convolutions with batch norm that halve the image until its
+            shorter side has fewer than 6 pixels, and double the width up to 8 times (four levels for 64 pixels, as in the code).
+        decoder: a part of kind `"decoders"`; None: its mirror image.
 
     References:
         Learning to Discover Cross-Domain Relations with Generative Adversarial Networks, Kim et al., 2017,
@@ -169,11 +170,16 @@ class Bottleneck(Translator):
         given_shape: Shape,
         shape: Shape,
         dim: Positive = 100,
-        encoder: Part = MappingProxyType({"name": "conv", "channels": (64, 128), "activation": "leaky-relu", "norm": "batch"}),
-        decoder: Part = MappingProxyType({"name": "conv", "channels": (64, 128), "activation": "relu", "norm": "batch"}),
+        width: Positive = 64,
+        encoder: Part | None = None,
+        decoder: Part | None = None,
     ) -> None:
         super().__init__()
         self.given_shape, self.shape = given_shape, shape
+        if encoder is None:
+            encoder = {"name": "conv", "channels": _widths(given_shape, width), "activation": "leaky-relu", "norm": "batch"}
+        if decoder is None:
+            decoder = {"name": "conv", "channels": _widths(shape, width), "activation": "relu", "norm": "batch"}
         self.encoder = build(encoder, "encoders", shape=given_shape, dim=dim)
         self.between = nn.Sequential(nn.BatchNorm1d(dim), nn.LeakyReLU(0.2))
         self.decoder = build(decoder, "decoders", dim=dim, shape=shape)
@@ -181,6 +187,16 @@ class Bottleneck(Translator):
     def forward(self, x: Tensor) -> Tensor:
         """`(batch, *given_shape)` -> `(batch, *shape)`, unconstrained."""
         return self.decoder(self.between(self.encoder(x)))
+
+
+def _widths(shape: Shape, width: int) -> tuple[int, ...]:
+    """Channels of each level, from the data inwards."""
+    if not is_image(shape) or min(shape[1:]) < 4:
+        raise SettingError(
+            f"shape = {shape!r}: convolutions need images (C, H, W) of 4 pixels or more; give an encoder and a decoder."
+        )
+    depth = next(level for level in range(2, 32) if min(shape[1:]) >> level < 6)
+    return tuple(width * min(2**level, 8) for level in range(depth))
 
 
 class Dropout(nn.Module):

@@ -62,6 +62,18 @@ def test_a_map_is_applied_to_other_images_than_those_in_x(by, oracle):
     assert len(x) == len(y) == len(source) // 2
 
 
+def test_another_seed_makes_other_halves():
+    one, same, other = (mapped("digits", seed=seed).train["x"] for seed in (0, 0, 1))
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_floats_become_levels(monkeypatch):
+    x = np.array([0.0, 0.5, 1.0], dtype=np.float32).reshape(3, 1, 1, 1).repeat(8, 2).repeat(8, 3)
+    monkeypatch.setattr(derived, "as_dataset", lambda of: Dataset({"x": x}))
+    assert sorted(edges("anything").train["y"][:, 0, 0, 0].tolist()) == [0, 128, 255]
+
+
 def test_classes_are_those_of_the_labels():
     data, source = classes("digits", 3, 8), digits()
     x = edges("digits").train["y"].numpy()
@@ -98,6 +110,38 @@ def test_pairs_side_by_side(tmp_path):
     assert np.array_equal(data.train["x"] + 200, data.train["y"])
     assert data.shape == (1, 6, 6)
     assert data.test == {}
+
+
+def test_halves_are_cut_before_they_are_resized(tmp_path):
+    """Each half is wider than high, and black and white: nothing of one comes into the other, and each keeps its middle."""
+    image = Image.new("L", (96, 16), 0)
+    image.paste(255, (48, 0, 96, 16))
+    for left in (0, 48):
+        image.paste(100, (left + 20, 0, left + 28, 16))  # in the middle of each half
+    image.save(tmp_path / "one.png")
+    data = pairs(str(tmp_path), size=8, channels=1, layout="side-by-side", test_fraction=0.0)
+    x, y = data.train["x"][0, 0], data.train["y"][0, 0]
+    for half in (x, y):
+        assert (abs(half[:, 3:5].astype(int) - 100) < 5).all()
+    assert x[:, :1].max() <= 1
+    assert y[:, -1:].min() >= 254
+
+
+def test_pairs_are_found_by_name_whatever_their_suffix(tmp_path):
+    for side, suffix, offset in (("A", "png", 0), ("B", "bmp", 100)):
+        for i, name in enumerate(("a", "a.k", "a-b", "b")):
+            picture(tmp_path / side / f"{name}.{suffix}", offset + i)
+    data = pairs(str(tmp_path), size=6, channels=1, test_fraction=0.0)
+    assert np.array_equal(data.train["x"] + 100, data.train["y"])
+
+
+def test_domains_hold_out_of_both_or_of_neither(tmp_path):
+    for i in range(5):
+        picture(tmp_path / "A" / f"{i}.png", i)
+    for i in range(20):
+        picture(tmp_path / "B" / f"{i}.png", 100 + i)
+    data = domains(str(tmp_path), size=6, channels=1, test_fraction=0.1)
+    assert ([len(data.train[name]) for name in "xy"], data.test) == ([5, 20], {})
 
 
 def test_an_image_without_a_partner_is_named(tmp_path):
@@ -138,6 +182,8 @@ def test_domains_with_folders_of_their_own_for_tests(tmp_path):
         (lambda: edges({"name": "toy", "law": "moons"}), "translation is between images"),
         (lambda: classes("digits", 3, 11), r"y = 11: no image of digits.* has it; labels are \[0, 1"),
         (lambda: classes({"name": "edges", "of": "digits"}), "labels"),
+        (lambda: edges({"name": "digits", "binarize": "threshold"}), "binarize = 'threshold'.*would be lost"),
+        (lambda: mapped({"name": "digits", "dequantize": True}), "dequantize = True would be lost"),
         (lambda: art.icons(folder="nowhere"), "tango-icon-theme"),
         (lambda: art.emoji(font=__file__), "cannot be read as a font"),
     ],

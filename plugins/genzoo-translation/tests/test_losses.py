@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from genzoo_translation.critics import PatchCritic
 from genzoo_translation.cyclegan import CycleGAN
 from genzoo_translation.discogan import DiscoGAN
+from genzoo_translation.game import judge
 from genzoo_translation.pix2pix import Pix2Pix
 from torch import nn
 
@@ -111,9 +113,45 @@ def test_cyclegan(batch):
     assert np.allclose(back, (to_x(to_y(x)) + 1) / 2)
 
 
-def test_cyclegans_rate_falls_over_the_second_half():
-    schedule = CycleGAN(RESNET, PATCH, shape=SHAPE).players()[0].schedule
-    assert [schedule(t) for t in (0.0, 0.25, 0.5, 0.75, 1.0)] == [1.0, 1.0, 1.0, 0.5, 0.0]
+def test_cyclegans_rates_fall_over_the_second_half():
+    for player in CycleGAN(RESNET, PATCH, shape=SHAPE).players():
+        assert [player.schedule(t) for t in (0.0, 0.25, 0.5, 0.75, 1.0)] == [1.0, 1.0, 1.0, 0.5, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("model", "decay"),
+    [
+        (Pix2Pix(UNET, PATCH, shape=SHAPE), 0),
+        (CycleGAN(RESNET, PATCH, shape=SHAPE), 0),
+        (DiscoGAN("paper", BOTTLENECK, PYRAMID, shape=SHAPE), 1e-4),
+        (DiscoGAN("code", BOTTLENECK, PYRAMID, shape=SHAPE), 1e-5),
+    ],
+)
+def test_optimizers_are_those_of_the_papers(model, decay):
+    for player in model.players():
+        expected = {"name": "Adam", "lr": 2e-4, "betas": (0.5, 0.999), **({"weight_decay": decay} if decay else {})}
+        assert dict(player.optimizer) == expected
+
+
+@pytest.mark.parametrize("model", [Pix2Pix, CycleGAN])
+def test_weights_begin_small(model):
+    """N(0, 0.02^2), where torch's own would be several times as wide."""
+    made = model(shape=(1, 16, 16))
+    weights = torch.cat([p.flatten() for p in made.parameters() if p.dim() == 4])
+    assert weights.std().item() == pytest.approx(0.02, rel=0.05)
+
+
+def test_a_cycle_may_begin_at_either_end(batch):
+    model = CycleGAN(RESNET, PATCH, shape=SHAPE)
+    model.to_y, model.to_x = Affine(0.5, 0.1), Affine(-0.7, 0.2)
+    y = 2 * batch["y"].numpy() - 1
+    expected = (np.tanh(0.5 * np.tanh(-0.7 * y + 0.2) + 0.1) + 1) / 2
+    assert np.allclose(model.cycle(batch["y"], reverse=True), expected)
+
+
+def test_scores_are_in_full_precision():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert judge(PatchCritic(SHAPE, width=2), torch.rand(2, *SHAPE)).dtype == torch.float32
 
 
 @pytest.mark.parametrize(("calls", "rate"), [(0, 0.01), (6665, 0.01), (6666, 0.5), (9000, 0.5)])
@@ -142,9 +180,9 @@ def test_discogan_as_in_the_code(batch, calls, rate):
             "features": features,
         }
     )
+    assert int(model.iterations) == calls  # a step counts, however many microbatches it has
+    model.players()[1].after()
     assert int(model.iterations) == calls + 1
-    model.eval().generators_loss(batch)
-    assert int(model.iterations) == calls + 1  # looking is not training
 
 
 def test_discogan_as_in_the_paper(batch):

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 from genzoo_translation.critics import PatchCritic, PyramidCritic
-from genzoo_translation.networks import ResNet, UNet
+from genzoo_translation.networks import Bottleneck, Dropout, ResNet, UNet, _Residual
 
 from genzoo import build
 from genzoo.errors import SettingError
@@ -68,7 +68,7 @@ def test_a_mean_of_patches_is_the_score():
 
 
 @pytest.mark.parametrize("name", ["unet", "resnet", "bottleneck"])
-@pytest.mark.parametrize("size", [(8, 8), (9, 14), (28, 28), (31, 45)])
+@pytest.mark.parametrize("size", [(8, 8), (9, 14), (28, 28), (31, 45), (256, 256)])
 def test_sizes_are_kept(name, size):
     settings = {"bottleneck": {}, "unet": {"width": 2}, "resnet": {"width": 2, "blocks": 1}}[name]
     net = build({"name": name, **settings}, "translators", given_shape=(2, *size), shape=(3, *size))
@@ -89,6 +89,50 @@ def test_dropout_is_the_noise_and_stays_on():
     noisy, still = UNet((1, 16, 16), (1, 16, 16), width=4).eval(), UNet((1, 16, 16), (1, 16, 16), width=4, dropout=0.0).eval()
     assert not torch.equal(noisy(x), noisy(x))
     assert torch.equal(still(x), still(x))
+
+
+def test_dropout_is_in_the_three_innermost_levels_of_the_decoder_and_keeps_the_mean():
+    with torch.device("meta"):
+        net = UNet((3, 256, 256), (3, 256, 256))
+    assert [any(isinstance(m, Dropout) for m in block) for block in net.up] == [True] * 3 + [False] * 5
+    assert Dropout(0.25)(torch.ones(4, 10_000)).mean().item() == pytest.approx(1, abs=0.02)
+
+
+def test_activations_are_the_papers():
+    net = UNet((1, 16, 16), (1, 16, 16), width=2)
+    assert not isinstance(net.down[0][0], torch.nn.LeakyReLU)
+    assert [block[0].negative_slope for block in list(net.down)[1:]] == [0.2] * 3
+    assert all(isinstance(block[0], torch.nn.ReLU) for block in net.up)
+
+
+def test_a_residual_block_adds_to_what_it_gets():
+    block = _Residual(3)
+    for p in block.parameters():
+        torch.nn.init.zeros_(p)
+    x = torch.rand(2, 3, 5, 5)
+    assert torch.equal(block(x), x)
+
+
+def test_edges_are_reflected():
+    """A constant image has no edge: each convolution makes it constant again, which zeros around it would not."""
+    net = ResNet((1, 16, 16), (1, 16, 16), width=2, blocks=1).net
+    first = net[:2](torch.ones(1, 1, 16, 16))
+    block = next(m for m in net if isinstance(m, _Residual)).net
+    for made in (
+        first,
+        block[:2](torch.ones(1, 8, 5, 5)),
+        block[4:6](torch.ones(1, 8, 5, 5)),
+        net[-2:](torch.ones(1, 2, 16, 16)),
+    ):
+        assert made.flatten(2).std(2).max() < 1e-6
+
+
+@pytest.mark.parametrize(("size", "levels"), [(64, 4), (28, 3), (40, 3), (48, 4), (8, 2)])
+def test_levels_leave_fewer_than_six_pixels(size, levels):
+    with torch.device("meta"):
+        critic, net = PyramidCritic((1, size, size)), Bottleneck((1, size, size), (1, size, size))
+    assert len(critic.levels) == levels
+    assert len(net.encoder.config["channels"]) == len(net.decoder.config["channels"]) == levels
 
 
 def test_the_features_are_those_of_the_levels():
