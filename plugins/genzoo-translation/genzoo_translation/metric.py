@@ -16,8 +16,8 @@ class Translation(Metric):
     r"""Errors of translations, \( \frac 1D \| g(x) - t \|_1 \) and \( \frac 1D \| g(x) - t \|_2^2 \), of x with truth t.
 
     Beside it stands the error of the identity map, which leaves x as it is, or grey where the truth is. The data set must say
-    what is true, in a held-out column `truth`, which pairs have and `mapped` has. A blurred mean of all that is possible has the least
-    squared error, so a sharp translation need not have a small one.
+    what is true, in a held-out column `truth`, which pairs have and `mapped` has. A blurred mean of all that is possible has the
+    least squared error, so a sharp translation need not have a small one.
 
     Returns:
         `absolute_error` and `squared_error`, and `absolute_error (identity)` and `squared_error (identity)`: means over numbers

@@ -14,8 +14,8 @@ class ImagePool(nn.Module):
 
     Until it is full, each image is kept and handed on. From the next batch on, with probability 1/2 each, an image is handed on
     as it is, or takes the place of one that is kept, which is handed on instead. Images of one batch take places of their own,
-    which one after the other, as in the authors' code with its batches of one, they need not. All ranks keep the same pool, of the
-    global batch.
+    which one after the other, as in the authors' code with its batches of one, they need not. All ranks keep the same pool, of
+    the global batch.
 
     Its content is a part of training's state: checkpoints keep it.
 
