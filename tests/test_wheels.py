@@ -252,3 +252,57 @@ def test_what_is_broken_is_named_when_it_is_asked_for(genzoo_, tmp_path, name, w
     code, text = genzoo_("info", name)
     assert (code, len(text.strip().splitlines())) == (2, 1), text
     assert words in text
+
+
+# -- the packages of this repository
+
+OWN = {
+    "genzoo-sliced": ("genzoo_sliced.py", "swae", "digits", []),
+    "genzoo-translation": ("genzoo_translation/py.typed", "discogan", "mapped", ["data.of=digits", "train.batch_size=8"]),
+    "genzoo-text": (
+        "genzoo_text/py.typed",
+        "char-wgan-gp",
+        "python-help",
+        ["data.length=8", "model.generator.width=8", "model.critic.width=8"],
+    ),
+}
+"""Package -> a file of its wheel, a model, a data set to train it on, and settings."""
+
+
+@pytest.fixture(scope="session")
+def own(tmp_path_factory):
+    """They, built and installed, without what belongs to their authors: their tests."""
+    home = tmp_path_factory.mktemp("own")
+    backend = None
+    if importlib.util.find_spec("hatchling") is None:
+        backend = home / "backend"
+        pip("install", "--target", backend, "-c", CONSTRAINTS, "hatchling")
+    folders = [ROOT / "plugins" / name for name in OWN]
+    pip("wheel", "--no-build-isolation", "--no-deps", "--wheel-dir", home / "wheels", *folders, path=backend)
+    pip("install", "--no-deps", "--no-index", "--no-compile", "--target", home / "site", *(home / "wheels").glob("*.whl"))
+    return home / "site"
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_package_of_ours_works_from_its_wheel(own, site, tmp_path, name):
+    """Each on its own, amid the broken ones: it trains, and its run is read back."""
+    file, model, data, settings = OWN[name]
+    assert (own / file).exists()
+    assert not list(own.glob("tests"))
+    variables = {
+        **os.environ,
+        "PYTHONPATH": f"{own}:{site}",
+        "GENZOO_PLUGINS": ",".join((name, *PACKAGES)),
+        "OMP_NUM_THREADS": "1",
+    }
+
+    def run(*words: str) -> str:
+        command = [sys.executable, "-m", "genzoo", *words]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=variables, timeout=120, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    assert f"{own / file.split('/')[0]}" in run("info", model)
+    run("train", data, *settings, "--model", model, "--steps", "2", "--out", "run")
+    assert f"from {name} 0.1.0" in (tmp_path / "run" / "recipe.toml").read_text()
+    assert "4 of shape" in run("sample", "run", "-n", "4", "-o", "s.npy")
