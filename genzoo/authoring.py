@@ -16,9 +16,9 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from genzoo.errors import GenzooError, SettingError, did_you_mean
-from genzoo.registry import CONTRACT, KINDS, registry
-from genzoo.shell import console
+from genzoo.errors import GenzooError, SettingError
+from genzoo.registry import CONTRACT, registry
+from genzoo.shell import console, kinds_named
 
 TEMPLATES = Path(__file__).parent / "templates" / "plugin"
 FILES = {
@@ -78,10 +78,7 @@ def _kinds(name: str, kind: str | None, several: bool) -> list[str]:
     if kind is not None:
         registry(kind)
         return [kind]
-    kinds = [each for each in KINDS if registry(each).claims(name)]
-    if not kinds:
-        known = {known for each in KINDS for known in registry(each).available()}
-        raise SettingError(f"Nothing is named {name!r}.{did_you_mean(name, known)}")
+    kinds = kinds_named(name)
     if len(kinds) > 1 and not several:
         raise SettingError(f"{name!r} is the name of {' and '.join(kinds)}; say which is meant, as in --kind {kinds[0]}")
     return kinds

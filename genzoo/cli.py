@@ -95,7 +95,7 @@ for command in drawing.COMMANDS:
     app.command()(with_plugins(command))
 
 
-class _LacksError(Exception):
+class _LacksError(SettingError):
     """A model cannot do what a metric needs."""
 
 
@@ -138,9 +138,9 @@ def evaluate(
     for name in metrics or registry("metrics").available():
         try:
             found[name] = _measured(name, model, dataset, batch_size, limit)
-        except _LacksError as lack:
+        except _LacksError:
             if metrics:
-                raise SettingError(str(lack)) from None
+                raise
         except Exception as error:  # somebody's metric, which nobody asked for, harms no other
             if metrics:
                 raise

@@ -32,6 +32,7 @@ NonNegativeFloat = Annotated[float, Ge(0)]
 __all__ = [
     "VERSION", "Batch", "Configurable", "Critic", "Dataset", "Decoder", "Divergence", "Encoder", "Metric", "Model",
     "NonNegativeFloat", "Part", "Penalty", "Player", "Positive", "PositiveFloat", "Prior", "Shape", "Translator", "is_image",
+    "made_columns",
 ]  # fmt: skip
 
 
@@ -174,8 +175,7 @@ class Model(Configurable):
         """The examples of a batch, and what they are `given`, or None: each a tensor for one column, a mapping for several."""
         if isinstance(batch, Tensor):
             return (None, batch) if self.given else (batch, None)
-        names = [name for name in self.inputs if name not in self.given]
-        return _columns(batch, names), _columns(batch, self.given)
+        return _columns(batch, made_columns(self)), _columns(batch, self.given)
 
     def example(self, n: int) -> Batch:
         """A valid batch of `n` made-up examples on the model's device, for the conformance suite."""
@@ -191,6 +191,12 @@ class Model(Configurable):
         """A tensor with the model's device and floating dtype."""
         tensors: Iterable[Tensor] = (*self.parameters(), *self.buffers())
         return next((t for t in tensors if t.is_floating_point()), torch.zeros(()))
+
+
+def made_columns(model: Any) -> list[str]:
+    """The data columns that a model, or a class of models, makes: its inputs but for what it is given."""
+    given = getattr(model, "given", ())
+    return [name for name in getattr(model, "inputs", ()) if name not in given]
 
 
 def _columns(batch: Mapping[str, Tensor], names: Sequence[str]) -> Any:

@@ -83,14 +83,13 @@ def translate(
     if shape[0] not in (1, 3):
         raise SettingError(f"{type(model).__name__} takes images of {shape[0]} channels, and files have 1 or 3; translate arrays")
     torch.manual_seed(seed)
-    written = 0
-    for file, target in _targets(images, [images] if images.is_file() else find_images(images), out).items():
+    targets = _targets(images, [images] if images.is_file() else find_images(images), out)
+    for target, file in targets.items():
         x = torch.from_numpy(read_image(file, *shape).copy()).to(model.like.device, model.like.dtype) / 255
         with torch.no_grad():
             found = sheet(model.translate(x[None], **settings), side=0, border=0)
         write_atomic(target, lambda path, found=found: save(found, path))  # type: ignore[misc]
-        written += 1
-    console.print(f"{out}: {written} of shape {tuple(model.given_shape if reverse else model.shape)}", markup=False)
+    console.print(f"{out}: {len(targets)} of shape {tuple(model.given_shape if reverse else model.shape)}", markup=False)
 
 
 def complete(
@@ -207,16 +206,15 @@ def arithmetic(
 
 
 def _targets(images: Path, files: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """Where each translation goes: none over another, and none over what is translated."""
+    """Where translations go, and of what: none over another, and none over what is translated."""
     found: dict[Path, Path] = {}
     for file in files:
         target = (out / (file.name if images.is_file() else file.relative_to(images))).with_suffix(".png")
-        if target in found.values():
-            other = next(key for key, value in found.items() if value == target)
-            raise SettingError(f"{other} and {file} would both become {target}; rename one of them")
-        found[file] = target
+        if target in found:
+            raise SettingError(f"{found[target]} and {file} would both become {target}; rename one of them")
+        found[target] = file
     sources = {file.resolve() for file in files}
-    if over := [target for target in found.values() if target.resolve() in sources]:
+    if over := [target for target in found if target.resolve() in sources]:
         raise SettingError(f"-o {out}: {over[0]} would be written over; choose another folder")
     return found
 

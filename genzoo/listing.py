@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from genzoo.errors import SettingError, did_you_mean
+from genzoo.errors import SettingError
 from genzoo.plugins import Source, printable, said
 from genzoo.registry import KINDS, registry
-from genzoo.shell import console
+from genzoo.shell import console, kinds_named
 
 
 def list_(
@@ -81,10 +81,7 @@ def info(
     """Show what a name stands for: its documentation, settings with defaults, and where its code comes from."""
     from genzoo.build import parameters
 
-    kinds = [each for each in KINDS if registry(each).claims(name)] if kind is None else [kind]
-    if not kinds:
-        raise SettingError(f"Nothing is named {name!r}.{did_you_mean(name, {n for k in KINDS for n in registry(k).available()})}")
-    for each in kinds:
+    for each in kinds_named(name) if kind is None else [kind]:
         thing, source = registry(each).get(name), registry(each).find_source(name)
         console.print(f"[bold]{each[:-1]} {escape(name)}[/bold]  from {escape(str(source))}")
         for line in (_place(thing), *_about(source)):

@@ -175,9 +175,9 @@ def draw(
 
 
 def save(picture: Any, path: str | Path) -> None:
-    """Write a picture as PNG, or text as it is."""
-    if isinstance(picture, str):
-        Path(path).write_text(picture, encoding="utf-8")
+    """Write a picture as PNG, or a list of lines as text."""
+    if isinstance(picture, list):
+        Path(path).write_text("".join(f"{line}\n" for line in picture), encoding="utf-8")
     elif hasattr(picture, "savefig"):
         with _plain():
             picture.savefig(path, format="png")

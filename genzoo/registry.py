@@ -245,6 +245,11 @@ def registry(kind: str) -> Registry:
     return registries[kind]
 
 
+def kinds_of(name: str) -> list[str]:
+    """The kinds in which somebody claims a name, claims that may not be used included."""
+    return [kind for kind in KINDS if registries[kind].claims(name)]
+
+
 def available(kind: str = "models", pattern: str = "*") -> list[str]:
     """The registered names of a kind, filtered by a glob; imports neither torch nor any plugin.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from genzoo.errors import RunError, SettingError
+from genzoo.errors import RunError, SettingError, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +46,21 @@ def with_plugins(command: Callable[..., Any]) -> Callable[..., Any]:
     wrapped.__signature__ = signature.replace(parameters=[*signature.parameters.values(), added])  # type: ignore[attr-defined]
     wrapped.__annotations__ = {**inspect.get_annotations(command, eval_str=True), "plugin": hint}
     return wrapped
+
+
+def kinds_named(name: str) -> list[str]:
+    """The kinds that have a name.
+
+    Raises:
+        SettingError: none has.
+    """
+    from genzoo.registry import KINDS, kinds_of, registry
+
+    kinds = kinds_of(name)
+    if not kinds:
+        known = {known for kind in KINDS for known in registry(kind).available()}
+        raise SettingError(f"Nothing is named {name!r}.{did_you_mean(name, known)}")
+    return kinds
 
 
 def load(run: str, device: str) -> Model:
@@ -132,7 +147,7 @@ def write(
     elif out.suffix == ".txt" and lines is not None:
 
         def written(path: Path) -> None:
-            save("".join(f"{line}\n" for line in lines), path)
+            save(list(lines), path)
 
     else:
         raise SettingError(f"-o {out}: expected a name that ends in {'.png' if lines is None else '.txt'} or .npy")

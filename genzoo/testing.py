@@ -25,7 +25,7 @@ from genzoo.checks import KIND_OF, SUITES, Promise, Subject, Suite, check_device
 from genzoo.checks.subject import no_outputs
 from genzoo.contract import Critic, Decoder, Encoder, Model, Prior, Shape, Translator
 from genzoo.errors import GenzooError, SettingError, did_you_mean
-from genzoo.registry import registries, registry
+from genzoo.registry import kinds_of, registry
 
 Testable = str | Mapping[str, Any] | Model | Callable[..., Any]
 """What can be tested: a registered name, a table, a class or factory that takes the sizes of its kind, or an instance."""
@@ -209,7 +209,7 @@ def kind_of(thing: Testable) -> str:
     """
     if isinstance(thing, str | Mapping):
         name = thing if isinstance(thing, str) else str(thing.get("name"))
-        kinds = [kind for kind, names in registries.items() if names.claims(name)]  # refused ones too, for the first check to say
+        kinds = kinds_of(name)  # refused ones too, for the first check to say
         if len(kinds) > 1:
             raise SettingError(f"{name!r} is the name of {' and '.join(kinds)}; say which kind is meant.")
         return kinds[0] if kinds else "models"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from genzoo.contract import Batch, Metric
+from genzoo.contract import Batch, Metric, made_columns
 from genzoo.errors import DataError, SettingError
 from genzoo.metrics.features import NETWORKS, FeatureStatistics, features, network_for, there_is
 
@@ -90,8 +90,7 @@ class Frechet(Metric):
         shapes = [NETWORKS[name].shape for name in names]
         if tuple(model.shape) not in shapes:
             lacking.append(f"images of shape {' or '.join(map(str, shapes))}")
-        made = [name for name in model.inputs if name not in model.given]
-        return [*lacking, *(["one kind of data that it samples"] if len(made) != 1 else [])]
+        return [*lacking, *(["one kind of data that it samples"] if len(made_columns(model)) != 1 else [])]
 
     @torch.no_grad()
     def __call__(self, model: Any, batches: Iterable[Batch]) -> Mapping[str, float]:

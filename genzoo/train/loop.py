@@ -21,18 +21,18 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from genzoo.build import build, config
-from genzoo.contract import Batch, Dataset, Model, Player, Shape
+from genzoo.build import config
+from genzoo.contract import Batch, Dataset, Model, Player
 from genzoo.data.arrays import as_dataset
 from genzoo.data.stream import Stream
-from genzoo.errors import DataError, RunError, SettingError, TrainingError
+from genzoo.errors import RunError, SettingError, TrainingError
 from genzoo.pictures import can_plot, curves, save
 from genzoo.ranks import as_rank, reseed
 from genzoo.recipe import Recipe
-from genzoo.registry import registry
 from genzoo.train.average import settle
 from genzoo.train.checkpoint import Checkpoints, load_weights, read_checkpoint, read_weights, write_atomic, write_weights
 from genzoo.train.engine import Engine
+from genzoo.train.fitting import fitting
 from genzoo.train.log import Bar, Clock, History, Reports, way_back
 from genzoo.train.players import Ownership, split, trainers
 from genzoo.train.run import IN_MEMORY, Run, RunFolder, needs
@@ -89,7 +89,7 @@ def fit(
         folder.refuse(resume, overwrite)
     with _callers_noise(engine.device), as_rank(engine.rank, engine.size):
         dataset = as_dataset(data)
-        model = _built(model, dataset, chosen.seed, engine)
+        model = fitting(model, dataset, chosen.seed, engine.device)
         session = Session(model, dataset, chosen, engine, players or {}, folder)
         if folder is not None:
             session.open(resume, overwrite)
@@ -377,38 +377,8 @@ class Session:
             return
         found = picture(self._final(), self.dataset, self.settings.seed)
         if found is not None:
-            path = self.folder.samples / f"step-{self.round:06d}{'.txt' if isinstance(found, str) else '.png'}"
+            path = self.folder.samples / f"step-{self.round:06d}{'.txt' if isinstance(found, list) else '.png'}"
             write_atomic(path, lambda file: save(found, file))
-
-
-def _built(model: Any, dataset: Dataset, seed: int, engine: Engine) -> Model:
-    """The model, built under the seed with what its data tell, or the instance itself if it fits the data."""
-    if not dataset.shape:
-        raise DataError(f"{dataset.name}: the first column has no axis beside its rows; examples are (D,) or (C, H, W).")
-    if not isinstance(model, nn.Module):
-        name = model.get("name") if isinstance(model, Mapping) else model
-        target = registry("models").get(name) if isinstance(name, str) else None  # what has no name is refused by `build`
-        reseed(engine.device, seed, "weights")
-        model = build(model, offers=_offers(target, dataset), shape=_shape(target, dataset))
-    if not isinstance(model, Model):
-        raise SettingError(f"{type(model).__name__} is no genzoo.Model; subclass it: a constructor, loss(batch) and sample(n)")
-    for name, wanted in (("shape", _shape(model, dataset)), ("given_shape", _offers(model, dataset).get("given_shape"))):
-        own = getattr(model, name, None)
-        if own is not None and wanted is not None and tuple(own) != wanted:
-            raise SettingError(f"{type(model).__name__} has {name} {tuple(own)}, the data have {wanted}; build it with that one")
-    return model
-
-
-def _shape(model: Any, dataset: Dataset) -> Shape:
-    """The shape of what a model, or a class or factory of models, is to sample."""
-    made = [name for name in getattr(model, "inputs", ()) if name not in getattr(model, "given", ()) and name in dataset.train]
-    return dataset.shape_of(made[0]) if made else dataset.shape
-
-
-def _offers(model: Any, dataset: Dataset) -> dict[str, Any]:
-    """What the data tell, for a constructor that wants to know."""
-    given = [dataset.shape_of(name) for name in getattr(model, "given", ()) if name in dataset.train]
-    return {**dataset.tells, **({"given_shape": given[0]} if given else {})}
 
 
 @contextmanager

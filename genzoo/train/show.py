@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from genzoo.contract import Batch, Dataset, Model, is_image
+from genzoo.contract import Batch, Dataset, Model, is_image, made_columns
 from genzoo.data.stream import once
 from genzoo.pictures import can_plot, columns_for, draw, side_by_side
 from genzoo.ranks import as_rank, reseed
@@ -57,7 +57,7 @@ def picture(model: Model, dataset: Dataset, seed: int) -> Any:
         given = held_out(dataset, model.given, n, model) if model.given else None
         samples = model.sample(n) if given is None else model.sample(n, given)
         if (lines := text(model, samples)) is not None:
-            return "".join(f"{line}\n" for line in lines)
+            return lines
         if not isinstance(samples, torch.Tensor) or (samples.dim() == 2 and not can_plot()):
             return None
         if dataset.shape != (2,) or samples.dim() != 2:
@@ -80,7 +80,7 @@ def beside(model: Model, dataset: Dataset, samples: Any, given: Any) -> tuple[An
     """
     if not all(isinstance(x, torch.Tensor) and x.dim() == 4 for x in (given, samples)) or given.shape[2:] != samples.shape[2:]:
         return samples, None
-    images, made = [given, samples], [name for name in model.inputs if name not in model.given]
+    images, made = [given, samples], made_columns(model)
     paired = any({*model.given, *made} <= set(group) for group in dataset.groups)
     if paired or "truth" in dataset.test:
         images.append(held_out(dataset, ["truth"] if "truth" in dataset.test else made, len(samples), model))

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from genzoo.contract import Critic, Decoder, NonNegativeFloat, Positive, Shape
-from genzoo.errors import SettingError
+from genzoo.errors import DataError, SettingError
 
 EXAMPLES: tuple[Shape, ...] = ((6, 5), (32, 27))
 
@@ -119,6 +121,18 @@ def line_shape(shape: Shape, who: str) -> tuple[int, int]:
             f"{who} is for lines of text, of shape (length, symbols), not for {tuple(shape)}; take a data set with symbols."
         )
     return shape[0], shape[1]
+
+
+def symbols_of(x: Tensor, who: str) -> Tensor:
+    """One-hot lines `(n, L, V)` as integers `(n, L)`.
+
+    Raises:
+        DataError: some place has no single symbol.
+    """
+    symbols = x.argmax(dim=-1)
+    if not torch.equal(one_hot(symbols, x.shape[-1]).to(x.dtype), x):
+        raise DataError(f'{who} reads one-hot symbols; take a data set that says symbols, such as "lines" or "words".')
+    return symbols
 
 
 def _conv(inputs: int, outputs: int, places: int) -> nn.Module:

@@ -11,10 +11,10 @@ from torch.nn.functional import one_hot
 
 from genzoo import Player, build
 from genzoo.contract import Part, Penalty, Positive, PositiveFloat, Shape
-from genzoo.errors import DataError, SettingError
+from genzoo.errors import SettingError
 from genzoo.models.latent import LatentModel, scores
 from genzoo_text.alphabet import NAMELESS, decode
-from genzoo_text.blocks import EXAMPLES, line_shape
+from genzoo_text.blocks import EXAMPLES, line_shape, symbols_of
 
 
 class CharWGANGP(LatentModel):
@@ -133,8 +133,7 @@ class CharWGANGP(LatentModel):
         Raises:
             DataError: some place has no single symbol.
         """
-        if not bool(((batch == 0) | (batch == 1)).all() and (batch.sum(dim=-1) == 1).all()):
-            raise DataError('char-wgan-gp reads one-hot symbols; take a data set that says symbols, such as "lines" or "words".')
+        symbols_of(batch, "char-wgan-gp")
 
     def example(self, n: int) -> Tensor:
         """Lines of symbols drawn uniformly, `(n, L, V)`."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from genzoo.contract import Metric, Positive
 from genzoo.errors import DataError, SettingError
+from genzoo_text.blocks import symbols_of
 
 _AT_ONCE = 500
 """Samples drawn together."""
@@ -103,7 +104,7 @@ class NgramJS(Metric):
             raise SettingError(f"ngram-js: orders = {self.orders} is too much for lines of {length} out of {base} symbols.")
         found, rows = [], 0
         for x in batches:
-            found.append(_symbols(x))
+            found.append(symbols_of(x, "ngram-js").cpu())
             rows += len(x)
             if rows >= 2 * self.samples:
                 break
@@ -118,14 +119,6 @@ class NgramJS(Metric):
             for order in range(1, self.orders + 1)
             for which, lines in compared.items()
         }
-
-
-def _symbols(x: Tensor) -> Tensor:
-    """One-hot lines `(n, L, V)` as integers `(n, L)`."""
-    symbols = x.argmax(dim=-1)
-    if not torch.equal(torch.nn.functional.one_hot(symbols, x.shape[-1]).to(x.dtype), x):
-        raise DataError('ngram-js reads one-hot symbols; take a data set that says symbols, such as "lines" or "words".')
-    return symbols.cpu()
 
 
 def _shuffled(symbols: Tensor) -> Tensor:

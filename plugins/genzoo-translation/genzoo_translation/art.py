@@ -5,17 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from annotated_types import Ge, Lt
 
 from genzoo import Dataset
 from genzoo.contract import Positive
 from genzoo.errors import DataError
+from genzoo_translation.derived import with_truth
+from genzoo_translation.folders import Fraction, Seed
 
-Fraction = Annotated[float, Ge(0), Lt(1)]
-Seed = Annotated[int, Ge(0), Lt(2**32)]
 _FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 _ICONS = Path("/usr/share/icons")
 
@@ -133,5 +132,5 @@ def _split(
             if held:
                 test[column] = stacked[rows - held :]
     if len(groups[0]) == 2 and test:
-        test["truth"] = test["y"]
+        test = with_truth(test)
     return Dataset(train, test, groups=tuple(groups), name=name)

@@ -45,7 +45,7 @@ def edges(of: Source = "fashion-mnist", threshold: Annotated[float, Gt(0), Lt(1)
         return {"x": torch.cat([_edges(part, threshold) for part in y.split(_PIECE)]), "y": y}
 
     held_out = pairs(test) if len(test) else {}
-    return Dataset(pairs(train), _with_truth(held_out), name=f"edges of {source.name}")
+    return Dataset(pairs(train), with_truth(held_out), name=f"edges of {source.name}")
 
 
 _MAPS: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -88,7 +88,7 @@ def mapped(
     held_out = {"x": test, "y": _MAPS[by](test)} if len(test) else {}
     return Dataset(
         {"x": train[first], "y": _MAPS[by](train[second])},
-        _with_truth(held_out),
+        with_truth(held_out),
         groups=(("x",), ("y",)),
         name=f"{source.name}, some of them mapped ({by})",
     )
@@ -127,7 +127,7 @@ def classes(of: Source = "fashion-mnist", x: int = 7, y: int = 9) -> Dataset:
     return Dataset(chosen(train, source.train), held_out, groups=(("x",), ("y",)), name=f"{source.name}, classes {x} and {y}")
 
 
-def _with_truth(columns: dict[str, Any]) -> dict[str, Any]:
+def with_truth(columns: dict[str, Any]) -> dict[str, Any]:
     """Held-out columns with what the metric `translation` reads: y belongs to x, row by row."""
     return {**columns, "truth": columns["y"]} if columns else {}
 

@@ -14,6 +14,7 @@ from genzoo import Dataset
 from genzoo.contract import Positive
 from genzoo.data.folder import Portion, find_images, stored
 from genzoo.errors import DataError
+from genzoo_translation.derived import with_truth
 
 Size = Positive | tuple[Positive, Positive]
 Channels = Literal[1, 3]
@@ -54,20 +55,20 @@ def pairs(
     root = Path(path).expanduser()
     shape = _shape(size, channels)
     if layout == "folders":
-        found = [{file.relative_to(root / side).with_suffix(""): file for file in find_images(root / side)} for side in "AB"]
-        counts = [Counter(file.relative_to(root / side).with_suffix("") for file in find_images(root / side)) for side in "AB"]
+        found = [[(file.relative_to(root / side).with_suffix(""), file) for file in find_images(root / side)] for side in "AB"]
+        counts = [Counter(name for name, _ in named) for named in found]
         for name in sorted(counts[0] | counts[1]):
             if [count[name] for count in counts] != [1, 1]:
                 where = f"{root / 'A'} and once in {root / 'B'}"
                 raise DataError(f"pairs: {name} is not once in {where}; each image needs one partner.")
-        files = [[named[name] for name in sorted(named)] for named in found]
+        files = [[file for _, file in sorted(named)] for named in found]
         portions: tuple[Portion, Portion] = ("whole", "whole")
     else:
         files, portions = [find_images(root)] * 2, ("left", "right")
     held = int(len(files[0]) * test_fraction)
     splits = [_split(one, shape, root, held, seed, part) for one, part in zip(files, portions, strict=True)]
     train, test = (_named(columns, reverse) for columns in zip(*splits, strict=True))
-    return Dataset(train, {**test, "truth": test["y"]} if held else {}, name=str(path))
+    return Dataset(train, with_truth(test) if held else {}, name=str(path))
 
 
 def domains(
