@@ -86,8 +86,8 @@ def _kinds(name: str, kind: str | None, several: bool) -> list[str]:
 
 def _check_required(table: Mapping[str, Any], kind: str) -> None:
     """Refuse to test what needs a setting that nobody gave."""
-    from genzoo.build import parameters
     from genzoo.checks import SUITES
+    from genzoo.signatures import parameters
 
     try:
         known = parameters(registry(kind).get(table["name"]))

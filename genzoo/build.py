@@ -7,9 +7,8 @@ that only the owner knows (`dim`, `shape`), calls it, and notes on the result ho
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -17,10 +16,13 @@ from typing import Any
 
 from genzoo.errors import SettingError, did_you_mean
 from genzoo.registry import KINDS, registry
+from genzoo.signatures import call, hints, own_parameters, parameters
 
 _place: ContextVar[tuple[str, ...]] = ContextVar("place", default=())
 _MARK = "_genzoo_made"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_UNKNOWN: Mapping[str, Any] = MappingProxyType({})
+"""The settings of an instance whose constructor kept none: it is no `Configurable`."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ def build(
     place = (*_place.get(), at or kind[:-1])
     if not isinstance(spec, str | Mapping):
         _check_instance(spec, context, ".".join(place))
-        if (mark := _mark(spec)) is not None:
-            note(spec, replace(mark, context=frozenset(context)))
+        mark = _mark(spec) or Made(kind, "", _UNKNOWN)
+        note(spec, replace(mark, kind=mark.kind or kind, context=frozenset(context)))
         return spec
     settings: dict[str, Any] = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
     name = settings.pop("name", None)
@@ -66,14 +68,18 @@ def build(
         raise SettingError(f'{".".join(place)} = {spec!r}: a table needs a name, as in {{name = "..."}}')
     with _inside(place):
         target = registry(kind).get(name)
+        if "name" in parameters(target):
+            raise SettingError(
+                f"{kind[:-1]} {name!r} has an argument called 'name', which in a table is the "
+                "registered name; call the argument something else."
+            )
         label = f"{'.'.join(place)} {name!r}"
         for key, value in context.items():
             if key in settings and not _same(settings[key], value):
                 raise SettingError(f"{'.'.join(place)}.{key} = {settings[key]!r} where its owner needs {value!r}; leave it out")
         settings = {**{key: value for key, value in offers.items() if key in parameters(target)}, **settings}
-        settings = {key: _named(value, parameters(target).get(key)) for key, value in settings.items()}
         arguments = check(target, {**settings, **context}, label, ".".join(place))
-        part = target(**arguments)
+        part = call(target, arguments)
     note(part, Made(kind, name, filled(target, arguments), frozenset(context)))
     return part
 
@@ -100,20 +106,31 @@ def made(part: Any) -> Made:
     """How a part was made.
 
     Raises:
-        SettingError: it is an instance of something that is not registered.
+        SettingError: it is an instance of something that is not registered, or that keeps no settings.
     """
     mark = _mark(part)
-    if mark is not None:
-        if mark.name:
-            return mark
-        for kind in KINDS:
-            if (name := registry(kind).name_of(type(part))) is not None:
-                return replace(mark, kind=kind, name=name)
+    if mark is not None and mark.name:
+        return mark
     thing = type(part)
-    raise SettingError(
-        f"{thing.__module__}.{thing.__qualname__} is not registered, so a run that holds one cannot be saved or rebuilt. "
-        f'Register it with its kind, as in @genzoo.priors.register("my-prior"), or train without a run folder.'
-    )
+    label = f"{thing.__module__}.{thing.__qualname__}"
+    kind = mark.kind if mark is not None else ""
+    names = {k: registry(k).name_of(thing) for k in ([kind] if kind else KINDS)}
+    registered = next((k for k, name in names.items() if name is not None), None)
+    if registered is None:
+        among = "" if kind else f" with its kind ({', '.join(KINDS)})"
+        raise SettingError(
+            f"{label} is not registered, so a run that holds one cannot be saved or rebuilt. "
+            f"Register it{among}, as in "
+            f'@genzoo.{kind or "encoders"}.register("my-name"), or train without a run folder.'
+        )
+    if mark is None or mark.settings is _UNKNOWN:
+        name = names[registered]
+        raise SettingError(
+            f"{label} keeps no record of its settings, so a run that holds one cannot be rebuilt. "
+            f"Give its name, {name!r}, or a table with that name instead of the instance, or derive "
+            f"the class from one in genzoo.contract, such as genzoo.contract.Encoder."
+        )
+    return replace(mark, kind=registered, name=names[registered] or "")
 
 
 def settings_of(part: Any) -> Mapping[str, Any]:
@@ -168,27 +185,10 @@ def _check_nones(how: Made, table: Mapping[str, Any]) -> None:
             )
 
 
-def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The settings of a class or factory, in order; a constructor that passes `**kwargs` on has those of the class above too."""
-    found: dict[str, inspect.Parameter] = {}
-    for maker in _makers(target):
-        own = inspect.signature(maker).parameters
-        named = {k: p for k, p in own.items() if k != "self" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-        found = {**found, **{k: p for k, p in named.items() if k not in found}}
-        if all(p.kind is not p.VAR_KEYWORD for p in own.values()):
-            break
-    return found
-
-
-def _makers(target: Callable[..., Any]) -> list[Callable[..., Any]]:
-    """What a call goes through: a factory, or a class's constructor and those of the classes above it."""
-    return [vars(cls)["__init__"] for cls in target.__mro__ if "__init__" in vars(cls)] if inspect.isclass(target) else [target]
-
-
 def filled(target: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The given settings and the target's own defaults, in order; what it passes on unasked is its own affair."""
     known = parameters(target)
-    own = inspect.signature(_makers(target)[0]).parameters
+    own = own_parameters(target)
     values = {key: given.get(key, known[key].default) for key in known if key in given or key in own}
     # a default table may be a read-only view, which cannot be copied
     plain = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
@@ -205,14 +205,32 @@ def check(target: Callable[..., Any], settings: Mapping[str, Any], label: str, p
         place: where the settings stand, as in `model.prior`.
     """
     known = parameters(target)
+    settings = {key: _named(value, known.get(key)) for key, value in settings.items()}
     for key in settings:
         if key not in known:
             raise SettingError(f"{label} has no setting {key!r}.{did_you_mean(key, known)}")
     for key, parameter in known.items():
         if parameter.default is parameter.empty and key not in settings:
             raise SettingError(f"{label} needs a setting {key!r}.")
-    hints = _hints(target)
-    return {key: typed(value, hints[key], f"{place}.{key}") if key in hints else value for key, value in settings.items()}
+    types = hints(target)
+    return {
+        key: _formed(
+            typed(value, types[key], f"{place}.{key}") if key in types else _tuples(value),
+            known[key].default,
+        )
+        for key, value in settings.items()
+    }
+
+
+def _formed(value: Any, default: Any) -> Any:
+    """Return a value with lists and tuples where the default has them, since TOML has lists only."""
+    if isinstance(value, Mapping) and isinstance(default, Mapping):
+        return {key: _formed(item, default.get(key)) for key, item in value.items()}
+    if not isinstance(value, list | tuple) or not isinstance(default, list | tuple):
+        return value
+    examples = default if len(default) == len(value) else [*default[:1]] * len(value)
+    items = map(_formed, value, examples) if examples else value
+    return list(items) if isinstance(default, list) else tuple(items)
 
 
 def typed(value: Any, hint: Any, place: str) -> Any:
@@ -247,15 +265,6 @@ def _words(message: str) -> str:
 
 def _show(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else repr(value)
-
-
-def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for maker in reversed(_makers(target)):  # those of the class itself last: a parameter's type is from where the parameter is
-        found = {key: hint for key, hint in found.items() if key not in inspect.signature(maker).parameters}
-        with suppress(NameError, TypeError):  # a stranger's annotation that cannot be evaluated is not ours to refuse
-            found |= typing.get_type_hints(maker, include_extras=True)
-    return found
 
 
 def _adapter(hint: Any) -> Any:

@@ -6,6 +6,7 @@ model holds, or a function that takes a model.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +17,11 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
-from genzoo.build import Made, check, config, filled, note, parameters, settings_of
+from genzoo.build import Made, check, config, filled, note, settings_of
 from genzoo.dataset import Dataset, Shape, is_image
 from genzoo.errors import SettingError
 from genzoo.registry import CONTRACT as VERSION
+from genzoo.signatures import bind, parameters
 
 Batch = Tensor | Mapping[str, Tensor]
 """What a loss gets: a tensor where a model has one input, else a mapping from input to tensor."""
@@ -36,28 +38,26 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Configurable(nn.Module):
+class _Recorded:
+    """What checks and records its constructor's arguments, outside its attributes."""
+
+    kind_of_part: ClassVar[str] = ""
+    """The registry that parts of this class belong to, such as `"encoders"`."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ARG004, for the constructor
+        # here, since a dataclass gets its constructor only after the class was made
+        if getattr(cls.__init__, "checked", None) is not cls.__init__:
+            cls.__init__ = _checked(cls.__init__)  # type: ignore[method-assign]
+        return super().__new__(cls)
+
+
+class Configurable(_Recorded, nn.Module):
     """A module that remembers its constructor's arguments, outside its attributes, so that it can be built again.
 
-    `config` is the table for `genzoo.build`; subclasses need do nothing for it.
+    `config` is the table for `genzoo.build`; subclasses need do nothing for it. A direct call checks
+    the arguments as `build` does: lists become tuples, and a table without a name, such as
+    `{"hidden": (8,)}`, changes the settings of the slot's default.
     """
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        self = super().__new__(cls)
-        try:
-            bound = inspect.signature(cls.__init__).bind(self, *args, **kwargs)
-        except TypeError:  # `__init__` will say it better; `copy.deepcopy` brings its own state
-            return self
-        given = dict(list(bound.arguments.items())[1:])
-        for key, parameter in bound.signature.parameters.items():  # what is passed on to the class above
-            if parameter.kind is parameter.VAR_KEYWORD:
-                given |= given.pop(key, {})
-            elif parameter.kind is parameter.VAR_POSITIONAL:
-                above = (name for name in parameters(cls) if name not in bound.signature.parameters)
-                given |= dict(zip(above, given.pop(key, ()), strict=False))
-        check(cls, given, cls.__name__, cls.__name__)
-        note(self, Made("", "", filled(cls, given)))
-        return self
 
     @property
     def config(self) -> dict[str, Any]:
@@ -71,6 +71,49 @@ class Configurable(nn.Module):
     def extra_repr(self) -> str:
         own = {key: value for key, value in settings_of(self).items() if not isinstance(getattr(self, key, None), nn.Module)}
         return ", ".join(f"{key}={value!r}" for key, value in own.items())
+
+
+def _checked(init: Callable[..., None]) -> Callable[..., None]:
+    """Return a constructor that gets its arguments as `build` hands them down, and records them."""
+
+    @functools.wraps(init)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+        if type(self).__init__ is checked:  # not one that a subclass's constructor calls
+            args, kwargs = _arguments(self, args, kwargs)
+        init(self, *args, **kwargs)
+
+    checked.checked = checked  # type: ignore[attr-defined]
+    return checked
+
+
+def _arguments(part: _Recorded, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Check a constructor's arguments and record them; return them with partial tables completed."""
+    cls = type(part)
+    try:
+        bound = bind(cls, *args, **kwargs)
+    except TypeError:  # the constructor itself says what is wrong
+        return args, kwargs
+    known = bound.signature.parameters
+    above = [name for name in parameters(cls) if name not in known]
+    settings: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        if known[name].kind is inspect.Parameter.VAR_KEYWORD:
+            settings |= value
+        elif known[name].kind is inspect.Parameter.VAR_POSITIONAL:
+            settings |= dict(zip(above, value, strict=False))
+        else:
+            settings[name] = value
+    settings = check(cls, settings, cls.__name__, cls.__name__)
+    note(part, Made(cls.kind_of_part, "", filled(cls, settings)))
+    for name, value in bound.arguments.items():
+        if known[name].kind is inspect.Parameter.VAR_KEYWORD:
+            bound.arguments[name] = {key: settings[key] for key in value}
+        elif known[name].kind is inspect.Parameter.VAR_POSITIONAL:
+            passed = [settings[key] for key in above[: len(value)]]
+            bound.arguments[name] = (*passed, *value[len(passed) :])
+        else:
+            bound.arguments[name] = settings[name]
+    return bound.args, bound.kwargs
 
 
 @dataclass(frozen=True)
@@ -114,6 +157,7 @@ class Model(Configurable):
     its data set tells (see `Dataset.tells`); the trainer hands these down.
     """
 
+    kind_of_part: ClassVar[str] = "models"
     inputs: ClassVar[tuple[str, ...]] = ("x",)
     """The data columns that a loss reads; one name gives it a tensor, several a mapping."""
     given: ClassVar[tuple[str, ...]] = ()
@@ -207,6 +251,7 @@ def _columns(batch: Mapping[str, Tensor], names: Sequence[str]) -> Any:
 class Encoder(Configurable):
     """Data -> features: `Encoder(shape, dim)` maps `(batch, *shape)` to `(batch, dim)`, unconstrained."""
 
+    kind_of_part: ClassVar[str] = "encoders"
     shape: Shape
     dim: int
 
@@ -217,6 +262,7 @@ class Decoder(Configurable):
     The model that holds it applies what its likelihood asks for (a sigmoid for images).
     """
 
+    kind_of_part: ClassVar[str] = "decoders"
     dim: int
     shape: Shape
 
@@ -224,6 +270,7 @@ class Decoder(Configurable):
 class Critic(Configurable):
     """Data -> score: `Critic(shape)` maps `(batch, *shape)` to `(batch,)`, unconstrained (a discriminator's logit)."""
 
+    kind_of_part: ClassVar[str] = "critics"
     shape: Shape
 
 
@@ -233,6 +280,7 @@ class Translator(Configurable):
     The model that holds it applies what its data ask for (a sigmoid or tanh for images).
     """
 
+    kind_of_part: ClassVar[str] = "translators"
     given_shape: Shape
     shape: Shape
 
@@ -240,6 +288,7 @@ class Translator(Configurable):
 class Prior(Configurable):
     """A law on latent vectors: `Prior(dim)`, with `sample` and, where it has a density, `log_prob`."""
 
+    kind_of_part: ClassVar[str] = "priors"
     dim: int
     spherical: ClassVar[bool] = False
     """Whether the law looks the same in every direction from the origin; paths between codes then turn (`genzoo.codes.slerp`)."""
@@ -278,6 +327,8 @@ class Divergence(Configurable):
     it is `(batch,)`.
     """
 
+    kind_of_part: ClassVar[str] = "divergences"
+
 
 class Penalty(Configurable):
     """What a critic pays for not being smooth: `forward(critic, real, fake)`, a scalar; registered among the divergences.
@@ -285,14 +336,17 @@ class Penalty(Configurable):
     `critic` maps `(batch, *shape)` to `(batch,)`, and each example must be scored on its own: no batch norm in train mode.
     """
 
+    kind_of_part: ClassVar[str] = "divergences"
 
-class Metric:
+
+class Metric(_Recorded):
     """A measurement of a trained model: built by name with its settings, then called with the model and data.
 
     `needs` names the capabilities without which it cannot be taken (`("encode", "decode")`; `"log_prob|elbo"` is either); who
     calls it says what is `lacking`.
     """
 
+    kind_of_part: ClassVar[str] = "metrics"
     needs: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[tuple[str, ...]] = ()
     """Held-out columns that it reads beside the model's inputs; its batches are then mappings."""

@@ -79,7 +79,7 @@ def info(
     kind: Annotated[str | None, typer.Option(help="Where several kinds have the name.")] = None,
 ) -> None:
     """Show what a name stands for: its documentation, settings with defaults, and where its code comes from."""
-    from genzoo.build import parameters
+    from genzoo.signatures import parameters
 
     for each in kinds_named(name) if kind is None else [kind]:
         thing, source = registry(each).get(name), registry(each).find_source(name)

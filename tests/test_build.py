@@ -13,9 +13,23 @@ from torch import nn
 import genzoo
 from genzoo.blocks.mlp import MLPEncoder
 from genzoo.build import build, config, made, settings_of
-from genzoo.contract import Configurable, Part, Positive, PositiveFloat
+from genzoo.contract import (
+    Configurable,
+    Critic,
+    Decoder,
+    Divergence,
+    Encoder,
+    Model,
+    Part,
+    Penalty,
+    Positive,
+    PositiveFloat,
+    Prior,
+    Translator,
+)  # fmt: skip
 from genzoo.errors import SettingError
 from genzoo.registry import registries
+from genzoo.signatures import parameters
 
 
 class Owner(Configurable):
@@ -143,7 +157,7 @@ def test_what_is_not_registered_works_and_is_refused_by_name_when_it_must_be_sav
         dim, shape = 1, (4,)
 
     owner = Owner(1, encoder=Mine())
-    with pytest.raises(SettingError, match=r"test_build\.\S*Mine is not registered.*@genzoo\.priors\.register"):
+    with pytest.raises(SettingError, match=r"test_build\.\S*Mine is not registered.*@genzoo\.encoders\.register"):
         _ = owner.config
 
 
@@ -255,3 +269,91 @@ def test_only_a_table_that_names_a_part_is_merged_with_its_default():
         assert build({"name": "test-tables", "net": {"name": "conv"}}, "encoders").net == {"name": "conv"}
     finally:
         registries["encoders"].unregister("test-tables")
+
+
+SLOTS = {
+    "encoder": ("encoders", {"hidden": (8,)}),
+    "decoder": ("decoders", {"hidden": (8,)}),
+    "generator": ("decoders", {"hidden": (8,)}),
+    "critic": ("critics", {"hidden": (8,)}),
+    "prior": ("priors", {}),
+    "divergence": ("divergences", {}),
+    "penalty": ("divergences", {"target": 0.5}),
+}
+PARTIAL = {"normal": {"scale": 2}, "uniform": {"low": -3}, "kl": {"estimator": "monte-carlo"}, "mmd": {"scales": [2]}}
+
+
+def _slots():
+    """Each slot of ours with its default, as a table."""
+    found = []
+    for name in ("vae", "wae-mmd", "wae-gan", "gan", "dcgan", "lsgan", "wgan", "wgan-gp"):
+        for key, parameter in parameters(registries["models"].get(name)).items():
+            if key in SLOTS and parameter.default is not None:
+                default = parameter.default
+                table = {"name": default} if isinstance(default, str) else dict(default)
+                found.append(pytest.param(name, key, table, id=f"{name}-{key}"))
+    return found
+
+
+@pytest.mark.parametrize(("name", "key", "default"), _slots())
+def test_a_direct_call_takes_a_table_without_a_name_as_build_does(name, key, default):
+    partial = SLOTS[key][1] or PARTIAL[default["name"]]
+    model = registries["models"].get(name)(shape=[1, 8, 8], **{key: partial})
+    expected = build({"name": name, key: {**default, **partial}}, shape=(1, 8, 8))
+    assert repr(model) == repr(expected)
+    assert repr(getattr(model, key)) == repr(getattr(expected, key))
+    assert model.config == expected.config
+    assert model.config[key]["name"] == default["name"]
+    assert repr(build(model.config)) == repr(model)
+
+
+def test_a_metric_called_directly_takes_a_table_without_a_name():
+    codes = registries["metrics"].get("codes")(divergence={"scales": [2]})
+    assert (type(codes.divergence).__name__, codes.divergence.scales) == ("MMD", (2.0,))
+    assert config(codes)["divergence"]["name"] == "mmd"
+
+
+def test_only_the_constructor_that_was_called_records_and_checks():
+    class Above(Configurable):
+        def __init__(self, encoder: Part = "mlp", widths: tuple[int, ...] = (1,)) -> None:
+            super().__init__()
+            self.encoder, self.widths = build(encoder, "encoders", shape=(4,), dim=2), widths
+
+    class Under(Above):
+        def __init__(self, width: int = 3) -> None:
+            super().__init__({"name": "mlp", "hidden": [width]}, widths=[width])
+
+    assert settings_of(Above({"hidden": [5]}, [2])) == {
+        "encoder": {"name": "mlp", "hidden": [5]}, "widths": (2,)
+    }  # fmt: skip
+    assert settings_of(Under(4)) == {"width": 4}
+    assert settings_of(Under(4).encoder)["hidden"] == (4,)
+    assert settings_of(Above()) == {"encoder": "mlp", "widths": (1,)}
+
+
+def test_a_registered_class_that_keeps_no_settings_is_refused_when_it_must_be_saved():
+    class Mine(nn.Module):
+        def __init__(self, dim: int = 1, width: int = 2) -> None:
+            super().__init__()
+            self.dim, self.shape = dim, (4,)
+
+    genzoo.encoders.register("test-keeps-nothing", func=Mine)
+    try:
+        owner = Owner(1, encoder=Mine(width=7))
+        with pytest.raises(SettingError, match=r"Mine keeps no record of its settings.*'test-keeps-nothing'"):
+            _ = owner.config
+    finally:
+        registries["encoders"].unregister("test-keeps-nothing")
+
+
+@pytest.mark.parametrize(
+    ("base", "kind"),
+    [(Encoder, "encoders"), (Decoder, "decoders"), (Critic, "critics"), (Translator, "translators"), (Prior, "priors"),
+     (Divergence, "divergences"), (Penalty, "divergences"), (Model, "models")],
+)  # fmt: skip
+def test_what_is_not_registered_is_told_its_kind(base, kind):
+    class Mine(base):
+        pass
+
+    with pytest.raises(SettingError, match=rf"@genzoo\.{kind}\.register"):
+        _ = Mine().config

@@ -402,6 +402,25 @@ def test_a_sound_model_passes(check):
     check()
 
 
+class Unannotated(Sound):
+    """As a newcomer writes it: no types, another name for the instance, and a shape that is kept as it comes."""
+
+    def __init__(this, shape=SHAPE, scale=0.5):  # noqa: N805
+        super().__init__(scale, shape)
+        this.shape = shape
+
+
+def test_a_model_without_annotations_passes_what_reads_its_record():
+    genzoo.models.register("unannotated", func=Unannotated)
+    try:
+        for check in model_checks("unannotated", shapes=[SHAPE, (5,)]):
+            if check.name in ("builds", "config", "deepcopy", "sample"):
+                check()
+        assert genzoo.build({"name": "unannotated", "shape": [5]}).shape == (5,)
+    finally:
+        genzoo.registry.registries["models"].unregister("unannotated")
+
+
 @pytest.mark.parametrize(("model", "name", "reason"), FAULTS, ids=lambda value: getattr(value, "__name__", None))
 def test_a_fault_is_found(model, name, reason):
     checks = {check.name: check for check in model_checks(model, shapes=[SHAPE if model is not MissingColumn else (1, 8, 8)])}
