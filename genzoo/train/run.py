@@ -16,7 +16,6 @@ import contextlib
 import datetime
 import platform
 import re
-import subprocess
 import tomllib
 import warnings
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,7 @@ from genzoo.errors import GenzooError, PluginError, RunError, SettingError
 from genzoo.recipe import Recipe, checked, differences, dumps
 from genzoo.registry import registry
 from genzoo.train.checkpoint import TEMPORARY, Checkpoints, load_weights, newest_whole, read_weights, step_of
+from genzoo.train.revision import revision
 
 FREE = frozenset({"steps", "epochs", "device", "compile", "checkpoint", "keep", "log", "samples", "gradient_norms", "resident"})
 """The training settings that a resume may change; any other would make it another run."""
@@ -156,7 +156,7 @@ class RunFolder:
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({platform.machine()})",
             "processes": size,
             "needs": list(needs),
-            "git": _git_revision(),
+            "git": revision(),
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         return dumps({**{k: v for k, v in recipe.items() if v}, "run": found})
@@ -266,16 +266,3 @@ def load(name: str | Path, /, **settings: Any) -> Model:
 def _leftover(path: Path) -> bool:
     """Whether a file is the temporary one of a write that was killed."""
     return path.name.startswith(TEMPORARY) and path.is_file()
-
-
-def _git_revision() -> str | None:
-    """The revision of the code in the working folder, if it is under git.
-
-    Whether files differ from it is not asked: git would run programs that the folder's own settings name.
-    """
-    command = ["git", "-c", "core.fsmonitor=false", "describe", "--always"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None
