@@ -1,14 +1,21 @@
-"""Where data is kept on this machine, and how it gets there: whole and checked, or not at all."""
+"""Where data is kept on this machine, how it gets there (whole and checked, or not at all), and how it is unpacked."""
 
 from __future__ import annotations
 
+import gzip
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO, cast
+
+import torch
 
 from genzoo.errors import DataError
+from genzoo.memory import free, words
+
+_PIECE = 1 << 20
 
 
 def home() -> Path:
@@ -19,8 +26,8 @@ def home() -> Path:
     return Path(given).expanduser() if given else Path(pooch.os_cache("genzoo"))
 
 
-def fetch(url: str, md5: str, path: Path) -> None:
-    """Download a file to `path`, unless it is there already with the right hash.
+def fetch(url: str, sha256: str, path: Path) -> None:
+    """Download a file to `path`, unless it is there already with the right SHA-256.
 
     Raises:
         DataError: no connection, another hash, no space; nothing is left at `path` then.
@@ -28,7 +35,7 @@ def fetch(url: str, md5: str, path: Path) -> None:
     import pooch
 
     try:
-        pooch.retrieve(url, f"md5:{md5}", fname=path.name, path=path.parent)
+        pooch.retrieve(url, f"sha256:{sha256}", fname=path.name, path=path.parent)
     except (OSError, ValueError) as error:  # every error of `requests` is an OSError; another hash is a ValueError
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise DataError(f"{url} cannot be downloaded to {path.parent}: {reason}") from error
@@ -53,3 +60,39 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to read, through gzip if that is what it holds."""
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if not compressed:
+            yield file
+            return
+        with gzip.GzipFile(fileobj=file) as content:
+            yield cast(BinaryIO, content)
+
+
+def read_at_most(file: BinaryIO, count: int, name: Path) -> bytearray:
+    """Read up to `count` bytes, piece by piece: a small compressed file can hold more than the memory.
+
+    Arguments:
+        file: what is read, such as from `unpacked`.
+        count: how many bytes.
+        name: what the message calls the file.
+
+    Raises:
+        DataError: the content takes more memory than is free.
+    """
+    room = free(torch.device("cpu"))
+    content = bytearray()
+    while len(content) < count and (piece := file.read(min(_PIECE, count - len(content)))):
+        content += piece
+        if room is not None and len(content) > room // 2:  # what is made of it needs memory, too
+            raise DataError(
+                f"{name} holds more than {words(len(content))}, and {words(room)} of memory are free; "
+                "unpack it and use a part of it."
+            )
+    return content

@@ -128,7 +128,7 @@ def read_image(file: Path, channels: int, height: int, width: int, part: Portion
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             image = ImageOps.fit(image.convert("L" if channels == 1 else "RGB"), (width, height), Image.Resampling.LANCZOS)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's, by format
+    except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:  # Pillow's, by format
         raise DataError(f"folder: {file} cannot be read as an image ({error}); repair or remove it.") from error
     pixels = np.asarray(image).reshape(height, width, channels)
     return pixels.transpose(2, 0, 1)

@@ -2,56 +2,72 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import shutil
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from genzoo.data.cache import fetch, home, replacing
+from genzoo.data.cache import fetch, home, read_at_most, replacing, unpacked
 from genzoo.dataset import Dataset
 from genzoo.errors import DataError
 
 Binarize = Literal["threshold", "stochastic"] | None
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_MOST_AXES = 64
+"""Axes that numpy allows."""
 _DEBIAN = Path("/usr/share/datasets")
 _STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-_DOWNLOADS = {  # base address; file -> MD5
+_DOWNLOADS = {  # base address; file -> SHA-256
     "fashion-mnist": (
-        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         {
-            "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-            "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
-            "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
-            "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+            "train-images-idx3-ubyte.gz":
+                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "train-labels-idx1-ubyte.gz":
+                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "t10k-images-idx3-ubyte.gz":
+                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "t10k-labels-idx1-ubyte.gz":
+                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
         },
     ),
     "mnist": (
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         {
-            "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-            "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
-            "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
-            "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+            "train-images-idx3-ubyte.gz":
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "train-labels-idx1-ubyte.gz":
+                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "t10k-images-idx3-ubyte.gz":
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "t10k-labels-idx1-ubyte.gz":
+                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
         },
     ),
     "kmnist": (
-        "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+        "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
         {
-            "train-images-idx3-ubyte.gz": "bdb82020997e1d708af4cf47b453dcf7",
-            "train-labels-idx1-ubyte.gz": "e144d726b3acfaa3e44228e80efcd344",
-            "t10k-images-idx3-ubyte.gz": "5c965bf0a639b31b8f53240b1b52f4d7",
-            "t10k-labels-idx1-ubyte.gz": "7320c461ea6c1c855c0b718fb2a4b134",
+            "train-images-idx3-ubyte.gz":
+                "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+            "train-labels-idx1-ubyte.gz":
+                "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+            "t10k-images-idx3-ubyte.gz":
+                "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+            "t10k-labels-idx1-ubyte.gz":
+                "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
         },
     ),
-    "emnist": ("https://biometrics.nist.gov/cs_links/EMNIST/", {"gzip.zip": "58c8d27c78d21e728a6bc7b3cc06412e"}),
-}
+    "emnist": (
+        "https://biometrics.nist.gov/cs_links/EMNIST/",
+        {"gzip.zip": "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e"},
+    ),
+}  # fmt: skip
 
 
 def read_idx(path: str | Path) -> Any:
@@ -75,24 +91,36 @@ def read_idx(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
+        with unpacked(path) as file:
+            return _array(file, path)
     except (OSError, EOFError, zlib.error) as error:  # a bad gzip file is an OSError
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES:
+
+
+def _array(file: BinaryIO, path: Path) -> Any:
+    """Read an array; no more of the file than its header announces, which a small compressed file can exceed a thousandfold."""
+    head = file.read(4)
+    if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _TYPES:
         codes = ", ".join(f"{code:02x}" for code in _TYPES)
         raise DataError(f"{path} is no IDX file: it should begin with 00 00, a type code ({codes}) and the number of axes, "
-                        f"and begins with {content[:4].hex(' ') or 'nothing'}.")  # fmt: skip
-    kind, start = np.dtype(_TYPES[content[2]]), 4 + 4 * content[3]
-    if len(content) < start:
-        raise DataError(f"{path} is cut short: a header of {content[3]} axes takes {start} bytes, the file has {len(content)}.")
-    axes = tuple(int.from_bytes(content[i : i + 4]) for i in range(4, start, 4))
+                        f"and begins with {head.hex(' ') or 'nothing'}.")  # fmt: skip
+    kind, count = np.dtype(_TYPES[head[2]]), head[3]
+    if count > _MOST_AXES:
+        raise DataError(f"{path}: its header has {count} axes; arrays have {_MOST_AXES} at most.")
+    sizes = file.read(4 * count)
+    if len(sizes) < 4 * count:
+        raise DataError(
+            f"{path} is cut short: a header of {count} axes takes {4 + 4 * count} bytes, the file has {4 + len(sizes)}."
+        )
+    axes = tuple(int.from_bytes(sizes[i : i + 4]) for i in range(0, 4 * count, 4))
     expected = math.prod(axes) * kind.itemsize
-    if len(content) - start != expected:
-        raise DataError(f"{path}: its header promises {axes} values of {kind.itemsize} bytes, {expected} bytes in all, "
-                        f"and {len(content) - start} follow.")  # fmt: skip
-    return np.frombuffer(content, kind, offset=start).reshape(axes).astype(kind.newbyteorder("="))
+    content = read_at_most(file, expected + 1, path)
+    if len(content) != expected:
+        follow = "more follow" if len(content) > expected else f"{len(content)} follow"
+        raise DataError(
+            f"{path}: its header promises {axes} values of {kind.itemsize} bytes, {expected} bytes in all, and {follow}."
+        )
+    return np.frombuffer(content, kind).reshape(axes).astype(kind.newbyteorder("="), copy=False)
 
 
 def fashion_mnist(folder: str | None = None, binarize: Binarize = None, dequantize: bool = False) -> Dataset:
@@ -237,8 +265,8 @@ def _download(name: str, path: Path) -> Path:
     if path.name in hashes:
         fetch(f"{base}{path.name}", hashes[path.name], path)
         return path
-    ((archive, md5),) = hashes.items()  # one archive holds all the files
-    fetch(f"{base}{archive}", md5, path.with_name(archive))
+    ((archive, sha256),) = hashes.items()  # one archive holds all the files
+    fetch(f"{base}{archive}", sha256, path.with_name(archive))
     with (
         zipfile.ZipFile(path.with_name(archive)) as bundle,
         bundle.open(f"gzip/{path.name}") as source,

@@ -4,6 +4,7 @@ import io
 import re
 import struct
 import zipfile
+import zlib
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genzoo.data import idx
+from genzoo.data import cache, idx
 from genzoo.errors import DataError
 
 CODES = {0x08: "B", 0x09: "b", 0x0B: "h", 0x0C: "i", 0x0D: "f", 0x0E: "d"}
@@ -77,6 +78,48 @@ def test_a_lying_header_allocates_nothing(scratch):
     path = write(scratch, bytes([0, 0, 0x0E, 3]) + b"\xff" * 12 + b"12345")
     with pytest.raises(DataError, match=r"4294967295, 4294967295, 4294967295\) values of 8 bytes, .* and 5 follow"):
         idx.read_idx(path)
+
+
+def bomb(content: bytes, zeros: int) -> bytes:
+    """A gzip file that unpacks to `content` and so many zeros."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    pieces = [packer.compress(content)]
+    pieces += [packer.compress(bytes(min(1 << 20, zeros - start))) for start in range(0, zeros, 1 << 20)]
+    return b"".join([*pieces, packer.flush()])
+
+
+def test_no_more_is_unpacked_than_the_header_promises(scratch, monkeypatch):
+    unpacked = []
+
+    def read(file, count=-1, real=gzip.GzipFile.read):
+        unpacked.append(real(file, count))
+        return unpacked[-1]
+
+    path = scratch / "bomb.gz"
+    path.write_bytes(bomb(pack(0x08, [3], [5, 0, 4]), 64 << 20))
+    monkeypatch.setattr(gzip.GzipFile, "read", read)
+    with pytest.raises(DataError, match=r"bomb\.gz: its header promises \(3,\) .* 3 bytes in all, and more follow\."):
+        idx.read_idx(path)
+    assert sum(map(len, unpacked)) == 4 + 4 + 3 + 1
+
+
+def test_what_does_not_fit_memory_is_refused_while_it_is_unpacked(scratch, monkeypatch):
+    monkeypatch.setattr(cache, "free", lambda _: 16 << 20)
+    path = scratch / "large.gz"
+    path.write_bytes(bomb(bytes([0, 0, 8, 1]) + struct.pack(">I", 64 << 20), 64 << 20))
+    with pytest.raises(DataError, match=r"large\.gz holds more than 9 MiB, and 16 MiB of memory are free"):
+        idx.read_idx(path)
+
+
+def test_too_many_axes_are_named(scratch):
+    with pytest.raises(DataError, match="255 axes; arrays have 64 at most"):
+        idx.read_idx(write(scratch, bytes([0, 0, 8, 255]) + struct.pack(">255I", *[1] * 255) + b"7"))
+
+
+def test_downloads_are_encrypted_and_checked_by_sha256():
+    for base, hashes in idx._DOWNLOADS.values():
+        assert base.startswith("https://")
+        assert all(re.fullmatch("[0-9a-f]{64}", value) for value in hashes.values())
 
 
 def test_a_damaged_gzip_file_is_refused(scratch):
@@ -187,16 +230,16 @@ def server(elsewhere):
         thread.join()
 
 
-def md5s(folder):
-    return {file.name: hashlib.md5(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+def sha256s(folder):
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
 
 
 def test_a_download_is_checked_and_kept(server, elsewhere, monkeypatch):
     folder, base = server
     family(folder, MNIST_FILES)
-    monkeypatch.setitem(idx._DOWNLOADS, "mnist", (base, md5s(folder)))
+    monkeypatch.setitem(idx._DOWNLOADS, "mnist", (base, sha256s(folder)))
     is_whole(idx.mnist())
-    assert md5s(elsewhere / "home/mnist") == md5s(folder)
+    assert sha256s(elsewhere / "home/mnist") == sha256s(folder)
     for file in folder.iterdir():
         file.unlink()
     is_whole(idx.mnist())  # not asked for again
@@ -205,18 +248,18 @@ def test_a_download_is_checked_and_kept(server, elsewhere, monkeypatch):
 def test_a_download_completes_what_is_there_and_replaces_nothing(server, elsewhere, monkeypatch):
     folder, base = server
     family(folder, MNIST_FILES)
-    monkeypatch.setitem(idx._DOWNLOADS, "mnist", (base, md5s(folder)))
+    monkeypatch.setitem(idx._DOWNLOADS, "mnist", (base, sha256s(folder)))
     home = elsewhere / "home/mnist"
     family(home, MNIST_FILES[:2], train=4)
-    before = md5s(home)
+    before = sha256s(home)
     assert idx.mnist().rows() == 4
-    assert before.items() <= md5s(home).items()
+    assert before.items() <= sha256s(home).items()
 
 
 def test_another_hash_leaves_nothing_behind(server, elsewhere, monkeypatch):
     folder, base = server
     family(folder, MNIST_FILES)
-    monkeypatch.setitem(idx._DOWNLOADS, "mnist", (base, dict.fromkeys(md5s(folder), "0" * 32)))
+    monkeypatch.setitem(idx._DOWNLOADS, "mnist", (base, dict.fromkeys(sha256s(folder), "0" * 64)))
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz cannot be downloaded .* hash"):
         idx.mnist()
     assert list((elsewhere / "home/mnist").iterdir()) == []
@@ -225,7 +268,7 @@ def test_another_hash_leaves_nothing_behind(server, elsewhere, monkeypatch):
 @pytest.mark.parametrize("reachable", [True, False])
 def test_a_failed_download_names_the_ways_out(server, elsewhere, monkeypatch, reachable):
     _, base = server
-    hashes = {f"{stem}.gz": "0" * 32 for stem in MNIST_FILES}
+    hashes = {f"{stem}.gz": "0" * 64 for stem in MNIST_FILES}
     monkeypatch.setitem(idx._DOWNLOADS, "fashion-mnist", (base if reachable else "http://127.0.0.1:9/", hashes))
     with pytest.raises(DataError) as caught:
         idx.fashion_mnist()
@@ -244,7 +287,7 @@ def test_emnist_comes_out_of_its_archive(server, elsewhere, monkeypatch):
         for file in (elsewhere / "packed").iterdir():
             archive.write(file, f"gzip/{file.name}")
     (folder / "gzip.zip").write_bytes(bundle.getvalue())
-    monkeypatch.setitem(idx._DOWNLOADS, "emnist", (base, md5s(folder)))
+    monkeypatch.setitem(idx._DOWNLOADS, "emnist", (base, sha256s(folder)))
     is_whole(idx.emnist("digits"), transposed=True)
     assert {file.name for file in (elsewhere / "home/emnist").iterdir()} == {"gzip.zip", *(f"{stem}.gz" for stem in stems)}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from annotated_types import Ge, Le, Lt
 
 from genzoo import Dataset
 from genzoo.contract import Positive
+from genzoo.data.cache import read_at_most, unpacked
 from genzoo.errors import DataError
 from genzoo_text.alphabet import MOST, encode, points, vocabulary_of
 
@@ -21,6 +21,8 @@ Size = Annotated[int, Ge(3), Le(MOST)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 Seed = Annotated[int, Ge(0), Lt(2**32)]
 
+_LONGEST = 1 << 30
+"""Bytes of text that are read: a small compressed file can hold more than the memory."""
 WORD_LISTS = ("/usr/share/dict/american-english", "/usr/share/dict/words")
 
 
@@ -112,9 +114,10 @@ def _read(path: str) -> list[str]:
     if not file.is_file():
         raise DataError(f"lines: {path} is not a file.")
     try:
-        content = file.read_bytes()
-        if content.startswith(b"\x1f\x8b"):
-            content = gzip.decompress(content)
+        with unpacked(file) as opened:
+            content = read_at_most(opened, _LONGEST + 1, file)
+        if len(content) > _LONGEST:
+            raise DataError(f"lines: {path} holds more than {_LONGEST / 2**30:g} GiB of text; use a part of it.")
         return content.decode().removeprefix("\ufeff").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(

@@ -89,6 +89,13 @@ def test_no_held_out_line_was_trained_on_and_none_is_lost(tmp_path):
     assert train != sorted(train)
 
 
+def test_a_compressed_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(genzoo_text.lines, "_LONGEST", 1 << 20)
+    (tmp_path / "text.gz").write_bytes(gzip.compress(b"\n" * ((1 << 20) + 1)))
+    with pytest.raises(DataError, match=r"text\.gz holds more than .* GiB of text; use a part of it"):
+        lines(str(tmp_path / "text.gz"))
+
+
 def test_gzip_line_ends_and_a_byte_order_mark_are_read(tmp_path):
     text = "\ufeffone\r\ntwo\r\n"
     (tmp_path / "text.gz").write_bytes(gzip.compress(text.encode()))
