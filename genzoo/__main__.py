@@ -7,9 +7,19 @@ for. What Python imports until then it may find in that folder: the command `gen
 import os
 import sys
 
-if not sys.flags.safe_path and sys.path[:1] in ([""], [os.getcwd()]):  # noqa: PTH109
-    del sys.path[0]
 
-from genzoo.cli import main
+def main() -> None:
+    """Run the command; Ctrl-C while it is still imported is one line, too."""
+    try:
+        from genzoo.cli import main
 
-main()
+        main()
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    if not sys.flags.safe_path and sys.path[:1] in ([""], [os.getcwd()]):  # noqa: PTH109
+        del sys.path[0]
+    main()

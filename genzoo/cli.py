@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,10 +16,11 @@ import typer
 from rich.table import Table
 
 from genzoo import authoring, drawing, listing
-from genzoo.errors import GenzooError, SettingError
+from genzoo.errors import GenzooError, SettingError, printable
 from genzoo.plugins import reason
 from genzoo.registry import registry
-from genzoo.shell import console, errors, load, with_plugins
+from genzoo.shell import console, errors, interrupted, load, say, with_plugins
+from genzoo.terminal import repair_streams
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -75,11 +77,8 @@ def train(
     from genzoo.train.loop import fit
 
     settings = {"players": recipe["players"], "resume": resume, "overwrite": overwrite, **recipe["train"]}
-    try:
-        run = fit(recipe["model"], recipe["data"], run_folder, **settings)
-    except KeyboardInterrupt as stop:  # said here, since typer drops the words
-        errors.print(str(stop) or "stopped at once; the last checkpoint is whole", markup=False)
-        raise typer.Exit(130) from None
+    console.outlives_reader = True
+    run = fit(recipe["model"], recipe["data"], run_folder, **settings)
     if os.environ.get("RANK", "0") == "0":
         last = run.history[-1] if run.history else {}
         already = " already" if run.was_complete else ""
@@ -144,7 +143,7 @@ def evaluate(
         except Exception as error:  # somebody's metric, which nobody asked for, harms no other
             if metrics:
                 raise
-            errors.print(f"note: {name}: {reason(error)}", markup=False)
+            say(f"note: {name}: {reason(error)}")
     rows = [(name, key, value) for name, values in found.items() for key, value in values.items()]
     table = Table("metric", "quantity", "value", box=None, pad_edge=False, header_style="bold")
     for name, key, value in rows:
@@ -152,7 +151,7 @@ def evaluate(
     console.print(table)
     tested = min(dataset.rows("test"), limit or dataset.rows("test"))
     lines = [f"Measured on {tested:,} held-out examples.", "", "| metric | quantity | value |", "| --- | --- | ---: |"]
-    text = "\n".join([*lines, *(f"| {name} | {key} | {value:.6g} |" for name, key, value in rows)]) + "\n"
+    text = "\n".join([*lines, *(f"| {printable(name)} | {printable(key)} | {value:.6g} |" for name, key, value in rows)]) + "\n"
     write_atomic(folder.report / "evaluation.json", lambda path: path.write_text(json.dumps(found, indent=2) + "\n"))
     write_atomic(folder.report / "evaluation.md", lambda path: path.write_text(text))
     console.print(f"\n{tested:,} held-out examples; written to {folder.report}", markup=False)
@@ -160,20 +159,18 @@ def evaluate(
 
 def main() -> None:
     """Run the command; a refusal is one line and exit code 2."""
-
-    def note(message: Warning | str, *_: Any, **__: Any) -> None:
-        errors.print(f"note: {message}", markup=False)
-
-    warnings.showwarning = note
-    rank = f"rank {os.environ['RANK']}: " if os.environ.get("RANK", "0") != "0" else ""
+    repair_streams()
+    warnings.showwarning = lambda message, *_, **__: say(f"note: {message}")
     try:
         sys.exit(app(standalone_mode=False))
-    except GenzooError as error:
-        errors.print(f"{rank}error: {error}", markup=False)
-    except OSError as error:
-        errors.print(f"{rank}error: {error}", markup=False)
+    except (GenzooError, OSError) as error:
+        say(f"error: {error}")
     except Exception as error:
-        if not hasattr(error, "format_message"):  # a usage error of the command line has its own words
-            raise
-        errors.print(f"error: {error.format_message()} (see genzoo --help)", markup=False)
+        if interrupted(error) or type(error).__name__ == "Abort":
+            say("stopped")
+            sys.exit(130)
+        if not hasattr(error, "format_message"):  # a fault of genzoo, or of somebody's model
+            errors.print("".join(traceback.format_exception(error)).rstrip(), markup=False)
+            sys.exit(1)
+        say(f"error: {error.format_message()} (see genzoo --help)")  # a usage error of the command line has words
     sys.exit(2)

@@ -4,7 +4,11 @@ Every message names the failing thing, its value and the way out.
 """
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
+
+_BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 class GenzooError(ValueError):
@@ -38,3 +42,35 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if near:
         return f" Did you mean {' or '.join(map(repr, near))}?"
     return f" Known: {', '.join(known) or 'none'}."
+
+
+def visible(text: str) -> str:
+    r"""Show what would act on a terminal as escapes; newlines and tabs stay.
+
+    These are control characters, marks that reverse the direction of text, and lone surrogates.
+
+    Example:
+        >>> print(visible("red \x1b[31m, a name \udcff, caf\xe9"))
+        red \x1b[31m, a name \udcff, café
+    """
+    if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    return "".join(_escaped(letter) if _acts(letter) else letter for letter in text)
+
+
+def printable(text: str) -> str:
+    """Show everything that does not print, newlines included, as escapes: for words within a line."""
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+
+
+def on_one_line(text: str) -> str:
+    """Join the lines of a text, so that it cannot pass for several messages."""
+    return " ".join(visible(text).split())
+
+
+def _acts(letter: str) -> bool:
+    return letter not in "\n\t" and (letter in _BIDIRECTIONAL or unicodedata.category(letter) in _CONTROLS)
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("ascii", "backslashreplace").decode() if ord(letter) > 127 else repr(letter)[1:-1]

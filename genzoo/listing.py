@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from genzoo.errors import SettingError
-from genzoo.plugins import Source, printable, said
+from genzoo.errors import SettingError, printable
+from genzoo.plugins import Source, said
 from genzoo.registry import KINDS, registry
 from genzoo.shell import console, kinds_named
+from genzoo.terminal import Console
 
 
 def list_(
@@ -39,7 +39,7 @@ def list_(
         why = f"refused: {source.refusal}" if source.refusal else broken and f"broken: {broken}"
         states.append("; ".join(words for words in (why, rivals) if words))
     if not console.is_terminal:
-        Console(highlight=False, width=10_000).print(_table(rows, states))  # in a pipe a line is a claim
+        Console(width=10_000).print(_table(rows, states))  # in a pipe a line is a claim
     elif console.measure(_table(rows, states), options=console.options.update(width=10_000)).maximum <= console.width:
         console.print(_table(rows, states))
     else:

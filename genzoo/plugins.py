@@ -25,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from genzoo.errors import PluginError
+from genzoo.errors import PluginError, printable
 
 CONTRACT = (1, 0)
 """The version of `genzoo.contract`: the first number changes when a plugin must change, the second when it gains something."""
@@ -208,11 +208,6 @@ def said(found: metadata.Distribution, key: str) -> str:
         return printable(str(found.metadata.get(key) or ""))  # type: ignore[attr-defined]
     except Exception:
         return ""
-
-
-def printable(text: str) -> str:
-    """Text that is safe to print: what moves a cursor or colours a terminal is replaced."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _refusal(package: _Package) -> str:

@@ -35,8 +35,9 @@ def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
     if not _shown.get():
         yield from items
         return
-    from rich.console import Console
     from rich.progress import track as bar
+
+    from genzoo.terminal import Console
 
     console = Console(stderr=True)
     yield from bar(items, what, total=total, console=console, transient=True, disable=not console.is_terminal)

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from genzoo.errors import RunError, SettingError, did_you_mean
+from genzoo.errors import RunError, SettingError, did_you_mean, on_one_line
+from genzoo.terminal import Console, end_quietly, is_terminal
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from genzoo.contract import Dataset, Model
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console(width=None if is_terminal(sys.stdout) else 160)
+errors = Console(stderr=True, soft_wrap=True)
 
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or a registered model's name.")]
 Count = Annotated[int, typer.Option("-n", min=1, help="How many.")]
@@ -28,16 +29,45 @@ Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")]
 
 
+def say(text: str) -> None:
+    """Print a line on standard error, with this process's rank unless it is the first one."""
+    rank = os.environ.get("RANK", "0")
+    errors.print(on_one_line(text if rank == "0" else f"rank {rank}: {text}"), markup=False)
+
+
+def interrupted(error: BaseException) -> KeyboardInterrupt | None:
+    """Return the Ctrl-C that an error comes from: an import that is cut short may end in another."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, KeyboardInterrupt):
+            return cause
+        seen.add(id(cause))
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
 def with_plugins(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A command with an option `--plugin FILE`, which may be repeated: files that are executed first, for what they register."""
+    """Give a command the option `--plugin FILE`, and let Ctrl-C end it in one line, with exit code 130.
+
+    The option may be repeated; each file is executed first, for the names that it registers.
+    """
 
     @functools.wraps(command)
     def wrapped(*arguments: Any, plugin: list[Path] | None = None, **options: Any) -> Any:
         from genzoo.plugins import load_file
 
-        for file in plugin or ():
-            load_file(file)
-        return command(*arguments, **options)
+        try:
+            for file in plugin or ():
+                load_file(file)
+            return command(*arguments, **options)
+        except BaseException as error:
+            stop = interrupted(error)
+            if stop is None:
+                raise
+            end_quietly()
+            say(str(stop) or "stopped")  # here, because typer drops the words
+            raise typer.Exit(130) from None
 
     option = typer.Option("--plugin", metavar="FILE", help="A Python file to execute first, for the names that it registers.")
     hint = Annotated[list[Path] | None, option]

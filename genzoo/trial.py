@@ -20,8 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from genzoo.errors import GenzooError
-from genzoo.plugins import Source, extras, import_path, normalised, printable, reason, said
+from genzoo.errors import GenzooError, printable
+from genzoo.plugins import Source, extras, import_path, normalised, reason, said
 from genzoo.registry import registry
 
 _CHILD = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from genzoo.trial import main; main(*sys.argv[2:])"

@@ -6,10 +6,11 @@ backward. So a loss may call any method of any part, and the traps of wrapped ga
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -39,14 +40,15 @@ class Engine:
             warnings.filterwarnings("ignore", message=".*srun.*|.*AMP with fp16.*")  # the latter is refused below
             from lightning_fabric import Fabric
 
-            self.fabric = Fabric(
-                accelerator=accelerator,
-                devices=local if local > 1 or nodes > 1 else devices,
-                num_nodes=nodes,
-                precision=precision,  # type: ignore[arg-type]
-                strategy="ddp" if local * nodes > 1 else "auto",
-            )
-            self.fabric.launch()
+            with _quiet("lightning_fabric"):
+                self.fabric = Fabric(
+                    accelerator=accelerator,
+                    devices=local if local > 1 or nodes > 1 else devices,
+                    num_nodes=nodes,
+                    precision=precision,  # type: ignore[arg-type]
+                    strategy="ddp" if local * nodes > 1 else "auto",
+                )
+                self.fabric.launch()
         self.device, self.rank, self.size = self.fabric.device, self.fabric.global_rank, self.fabric.world_size
         if self.size != local * nodes:
             raise SettingError(
@@ -105,6 +107,18 @@ class Engine:
     def barrier(self) -> None:
         """Wait for all ranks."""
         self.fabric.barrier()
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Within: a library's logger passes on warnings and errors only."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(max(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def check_device(device: str) -> tuple[str, Any]:

@@ -1,0 +1,243 @@
+"""What is printed acts on no terminal, and a command survives streams that are closed, or ends in a word."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.table import Table
+from rich.text import Text
+
+from genzoo.errors import on_one_line, printable, visible
+from genzoo.terminal import READER_GONE, Console, is_terminal, repair_streams
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\x08\u202egnp.exe\udcff\u2028\x7f"
+ACTS = {chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) in ("Cc", "Cs", "Zl", "Zp")} - {"\n", "\t"}
+ACTS |= set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
+GENZOO = [sys.executable, "-P", "-m", "genzoo"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "GENZOO_PLUGINS": "off"}
+
+
+def test_every_control_character_becomes_an_escape_and_all_else_stays():
+    everything = "".join(map(chr, range(0x110000)))
+    kept = "".join(letter for letter in everything if letter not in ACTS)
+    shown = visible(everything)
+    assert not ACTS & set(shown)
+    assert visible(kept) == kept
+    assert visible("\x1b\x9b\u202e\udcff\0") == r"\x1b\x9b\u202e\udcff\x00"
+
+
+@given(st.text())
+def test_cleaning_twice_is_cleaning_once(text):
+    assert visible(visible(text)) == visible(text)
+    assert printable(text).isprintable()
+    assert len(on_one_line(text).splitlines()) <= 1
+
+
+def printed(*things, **settings):
+    """What a terminal receives, without what rich itself sends for a plain text."""
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, color_system="truecolor", width=80, **settings)
+    for thing in things:
+        console.print(thing)
+    return file.getvalue()
+
+
+def test_styles_survive_and_nothing_else_does():
+    table = Table("name", HOSTILE, title=HOSTILE)
+    table.add_row(HOSTILE, Text(HOSTILE, style="bold red"))
+    out = printed(f"[bold]{HOSTILE}[/bold]", table, Text(HOSTILE))
+    assert "\x1b[1m" in out
+    assert "\x1b[1;31m" in out
+    sequences = out.split("\x1b")[1:]
+    assert all(part.startswith("[") and part[1:].lstrip("0123456789;").startswith("m") for part in sequences)
+    assert not (ACTS - {"\x1b"}) & set(out)
+    assert r"\x1b]0;owned" in out
+
+
+def test_a_cleaned_cell_fits_its_column():
+    table = Table("name", "value")
+    table.add_row("\x1b[31m" * 30, "1")
+    assert (
+        max(len(line) for line in printed(table, no_color=True).replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()) <= 80
+    )
+
+
+def test_statuses_and_bars_are_cleaned_and_still_move():
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=80)
+    with console.status(HOSTILE):
+        pass
+    out = file.getvalue()
+    assert "\x1b[?25l" in out  # the cursor is hidden, which is rich's own doing
+    assert "\x1b]0;" not in out
+    assert r"\x1b]0;owned" in out
+
+
+def test_no_stream_is_no_terminal():
+    closed = io.StringIO()
+    closed.close()
+    assert not any(map(is_terminal, (None, closed, io.StringIO())))
+
+
+def test_streams_that_python_left_out_are_opened(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    repair_streams()
+    assert sys.stdout.write("x") == 1
+
+
+@pytest.mark.parametrize(("stderr", "outlives", "ends"), [(False, False, True), (False, True, False), (True, False, False)])
+def test_only_a_command_that_prints_ends_with_its_reader(monkeypatch, stderr, outlives, ends):
+    class Broken(io.StringIO):
+        def flush(self):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr" if stderr else "stdout", Broken())
+    console = Console(stderr=stderr)
+    console.outlives_reader = outlives
+    if ends:
+        with pytest.raises(SystemExit) as exit_:
+            console.print("x")
+        assert exit_.value.code == READER_GONE == 128 + signal.SIGPIPE
+    else:
+        console.print("x")
+    console.print("y")
+
+
+def test_a_terminal_that_hung_up_ends_no_training(monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, _):
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(sys, "stdout", Gone())
+    console = Console()
+    with pytest.raises(OSError, match="Input/output"):
+        console.print("x")
+    console = Console()
+    console.outlives_reader = True
+    console.print("x")
+    console.print("y")
+
+
+def shell(line, **settings):
+    """Run a line in bash; `$genzoo` is the command."""
+    environment = {**ENVIRONMENT, "genzoo": " ".join(GENZOO)}
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment, check=False, **settings)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("$genzoo list | :", READER_GONE),
+        ("$genzoo info vae >&-", 0),
+        ("$genzoo list 2>&-", 0),
+        ("$genzoo list frobs >&- 2>&-", 2),
+        ("$genzoo list <&- >&- 2>&-", 0),
+    ],
+)
+def test_a_closed_stream_is_no_traceback(line, code):
+    done = shell(f"set -o pipefail; trap '' PIPE; {line}")
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_a_full_disk_is_one_line():
+    done = shell("$genzoo list > /dev/full")
+    assert (done.returncode, done.stderr) == (2, "error: [Errno 28] No space left on device\n")
+
+
+TRAIN = "$genzoo train digits --model vae train.steps=4 train.log=1 train.batch_size=8 --out run"
+
+
+@pytest.mark.parametrize("line", [f"set -o pipefail; {TRAIN} | :", f"{TRAIN} >&- 2>&-", f"{TRAIN} > /dev/full"])
+def test_a_run_goes_on_without_a_reader(tmp_path, line):
+    done = shell(line, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "run" / "model.safetensors").exists()
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_stream_of_another_encoding_takes_any_character():
+    done = shell("PYTHONIOENCODING=ascii $genzoo info frechet")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"\xe9" in done.stdout
+
+
+def test_errors_notes_and_usage_are_one_clean_line(tmp_path):
+    recipe = tmp_path / "evil.toml"
+    recipe.write_text('model = "vae\\u001B[31m\\nerror: forged\\u202E"\ndata = "digits"\n')
+    (tmp_path / "plugin.py").write_text('import genzoo\n\n\nraise ValueError("\\x1b[2J\\nerror: forged")\n')
+    for words in (
+        ["train", recipe], ["train", "\x1b]0;x\x07.toml"], ["frob\x1b[31m"], ["list", "--\x1b[31m"],
+        ["list", "models\x1b[31m"], ["info", "\x1b[31m\nx"], ["train", "digits", "--model", "vae", "a\x1b.b=1"],
+        ["sample", "./\x1b[31m"], ["list", "--plugin", tmp_path / "plugin.py"],
+    ):  # fmt: skip
+        done = subprocess.run(
+            [*GENZOO, *map(str, words)], capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path, check=False
+        )
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+        assert "x1b" in done.stderr
+        assert not (ACTS & set(done.stderr + done.stdout))
+
+
+INTERRUPTED = """
+import signal, sys
+import genzoo
+{before}
+sys.argv = ["genzoo", *{arguments}]
+from genzoo.__main__ import main
+main()
+"""
+AT_IMPORT = """
+class Finder:
+    def find_spec(name, *_):
+        if name == {module!r}: signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Finder)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("genzoo.cli", ["list"]),
+        ("typer", ["--help"]),
+        ("genzoo.trial", ["list"]),
+        ("torch", ["train", "digits", "--model", "vae"]),
+        ("genzoo.models.vae", ["sample", "vae"]),
+        ("genzoo.data.digits", ["train", "digits", "--model", "vae", "--out", "run"]),
+        ("genzoo.testing", ["check", "vae"]),
+        ("genzoo.pictures", ["sample", "vae"]),
+    ],
+)
+def test_an_early_ctrl_c_is_one_line(tmp_path, module, arguments):
+    script = INTERRUPTED.format(before=AT_IMPORT.format(module=module), arguments=arguments)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "stopped\n")
+
+
+def test_a_plugin_that_is_interrupted_is_one_line(tmp_path):
+    (tmp_path / "plugin.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    script = INTERRUPTED.format(before="", arguments=["list", "--plugin", "plugin.py"])
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "stopped\n")
+
+
+def test_a_traceback_is_clean(tmp_path):
+    (tmp_path / "plugin.py").write_text(
+        "import genzoo\n\n\n@genzoo.datasets.register('bad')\ndef bad():\n    raise RuntimeError('\\x1b[31mred')\n"
+    )
+    done = subprocess.run(
+        [*GENZOO, "train", "bad", "--model", "vae", "--plugin", "plugin.py"],
+        capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert r"RuntimeError: \x1b[31mred" in done.stderr
+    assert "\x1b" not in done.stderr
