@@ -459,11 +459,11 @@ def sampling(size: Size) -> dict[str, Any]:
     works = {
         "genzoo": lambda: model.sample(size.draws),
         "recomputed": lambda: recomputed(model, u.flatten(1)),
-        "a forward a dimension": lambda: naive(model, u, size.forwards),
+        "one pass per dimension": lambda: naive(model, u, size.forwards),
     }
-    factors = {"a forward a dimension": size.dims / size.forwards}
+    factors = {"one pass per dimension": size.dims / size.forwards}
     case = f"NADE, D = {size.dims}, H = {size.hidden}"
-    found = rows(case, works, size.rounds, {"recomputed": 10.0, "a forward a dimension": 500.0}, **factors)
+    found = rows(case, works, size.rounds, {"recomputed": 10.0, "one pass per dimension": 500.0}, **factors)
     return {"differ": check_draws(), "rows": found}
 
 
@@ -488,10 +488,10 @@ def pixels(size: Size) -> dict[str, Any]:
         model = pixel_rnn(size, layer)
         works = {
             "genzoo": partial(model.sample, size.draws),
-            "a forward a pixel": partial(naive, model, u, size.forwards),
+            "one pass per pixel": partial(naive, model, u, size.forwards),
         }
-        target = {} if layer == "conv" else {"a forward a pixel": 300.0}
-        factors = {"a forward a pixel": size.dims / size.forwards}
+        target = {} if layer == "conv" else {"one pass per pixel": 300.0}
+        factors = {"one pass per pixel": size.dims / size.forwards}
         found += rows(f"PixelRNN, {layer}", works, max(1, size.rounds // 2), target, **factors)
     return {"differ": check_draws(), "rows": found}
 
@@ -528,8 +528,8 @@ def scores(size: Size) -> list[Row]:
     same, published, plain = PeerNADE(start), PeerNADE(start), lambda model: lambda x: model.loss(x)["loss"]
     cases: dict[str, tuple[nn.Module, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
         "NADE, genzoo": (start, plain(start), plain(start)),
-        "NADE, peer, its loss mended": (same, same.loss, same.loss),
-        "NADE, peer, its loss as published": (published, published.published_loss, published.loss),
+        "NADE, peer, corrected loss": (same, same.loss, same.loss),
+        "NADE, peer, published loss": (published, published.published_loss, published.loss),
         "PixelCNN, genzoo": (ours, plain(ours), plain(ours)),
         "PixelCNN, peer": (peer, peer.loss, peer.loss),
     }
@@ -569,9 +569,9 @@ def target(row: Row, sign: str) -> str:
 
 def times(found: Sequence[Row]) -> list[str]:
     return columns(
-        "| | genzoo, ms | theirs, ms | ratio | target |",
+        "| case | genzoo, ms | other, ms | ratio | target |",
         *(
-            f"| {row['case']}, against {row['other']} | {row['ours_ms']:,.1f} "
+            f"| {row['case']}, compared with {row['other']} | {row['ours_ms']:,.1f} "
             f"| {'about ' if row['extrapolated'] else ''}{row['other_ms']:,.1f} | {row['ratio']:,.1f} | {target(row, '>=')} |"
             for row in found
         ),
@@ -588,22 +588,22 @@ def paragraph(*parts: str) -> list[str]:
 
 def equal(part: Mapping[str, Any]) -> str:
     return (
-        "In double precision, at small sizes, values and gradients by all parameters differ from ours by at most "
+        "In double precision, at small sizes, their values and the gradients of all parameters differ from genzoo's by at most "
         f"{part['apart']:.0e}."
     )
 
 
 def drawn(part: Mapping[str, Any]) -> str:
     return (
-        "In double precision, at small sizes and from the same uniform numbers, all these ways and ours draw the same; numbers "
-        f"that differ: {part['differ']}."
+        "In double precision, at small sizes and with the same uniform random numbers, all methods produce the same samples; "
+        f"number of differing values: {part['differ']}."
     )
 
 
 def about(size: Size) -> str:
     return (
-        f'"About" is extrapolated: {size.forwards} forward passes were timed, and their time multiplied by '
-        f"{size.dims} / {size.forwards}, since an image takes {size.dims}."
+        f'"About" marks extrapolated values: an image takes {size.dims} passes, so the time of {size.forwards} measured forward '
+        f"passes was multiplied by {size.dims} / {size.forwards}."
     )
 
 
@@ -613,80 +613,95 @@ def network(size: Size) -> str:
 
 def nade_section(part: Mapping[str, Any], size: Size) -> list[str]:
     text = paragraph(
-        f"The mean negative log-likelihood of {size.batch} examples, forward and backward. *Indexed loop*: one dimension after",
-        "the other under autograd, as one writes it first, with an index into each matrix. *Loop*: the same as fast as it gets",
-        "in plain torch, with matrices taken apart once and sums that are part of products. *Cumsum*: the activations of all",
-        "dimensions as one cumulative sum, `(batch, D, H)`. All have our model's parameters.",
+        f"The mean negative log-likelihood of {size.batch} examples, forward and backward. genzoo",
+        "is compared with three implementations in plain torch. *Indexed loop* is the",
+        "straightforward one: a loop over dimensions under autograd that indexes each matrix.",
+        "*Loop* is the same loop made as fast as possible: it splits the matrices once and fuses",
+        "sums with products. *Cumsum* computes the activations of all dimensions as one cumulative",
+        "sum, `(batch, D, H)`. All use the parameters of the same model.",
         equal(part),
     )
-    return ["## NADE: a likelihood and its gradient", *text, *times(part["rows"])]
+    return ["## NADE: likelihood and gradient", *text, *times(part["rows"])]
 
 
 def memory_section(part: Mapping[str, Any], size: Size) -> list[str]:
     text = paragraph(
-        "By how much a likelihood and its gradient, computed once, let the peak of a fresh process grow, the gradients included:",
-        f"NADE with D = {size.dims}, H = {size.hidden} and batch {size.batch}; the Diagonal BiLSTM of {network(size)} and batch",
-        f"{size.images}. They are compared with the same as above. Medians of {size.processes} processes, and range: how much of",
-        "what is freed the allocator keeps differs from one to the next.",
+        "The table lists the growth of the peak memory of a fresh process that computes a",
+        f"likelihood and its gradient once. It includes the gradients. NADE has D = {size.dims}, H",
+        f"= {size.hidden}, and batch size {size.batch}; the Diagonal BiLSTM has {network(size)},",
+        f"and batch size {size.images}. The other implementations are the same as above. Values",
+        f"are medians over {size.processes} processes, with the range in parentheses. They vary",
+        "because the allocator keeps a varying amount of freed memory.",
     )
     lines = (f"| {row['case']} | {ranged(row['megabytes'])} | {target(row, '<=')} |" for row in part["rows"])
-    return ["## Memory", *text, *columns("| | added, MB | target |", *lines)]
+    return ["## Memory", *text, *columns("| case | added, MB | target |", *lines)]
 
 
 def sampling_section(part: Mapping[str, Any], size: Size) -> list[str]:
     text = paragraph(
-        f"{size.draws} samples. *Recomputed*: each dimension's activations by a product of all earlier values, O(D^2 H). *A",
-        "forward a dimension*: one pass of our own likelihood, without gradients, for each.",
+        f"The task is to generate {size.draws} samples. *Recomputed* computes the activations of",
+        "each dimension from all earlier values, with cost O(D^2 H). *One pass per dimension*",
+        "evaluates genzoo's likelihood for each dimension, without",
+        "gradients.",
         about(size),
         drawn(part),
     )
-    return ["## NADE: samples", *text, *times(part["rows"])]
+    return ["## NADE: sampling", *text, *times(part["rows"])]
 
 
 def diagonal_section(part: Mapping[str, Any], size: Size) -> list[str]:
     text = paragraph(
-        f"{network(size)}, {size.images} images, forward and backward, our model's parameters. *Skewed scan*: plain autograd, as",
-        "the paper describes the layer: each direction skews its map and scans its columns whole, what lies outside the image",
-        "with them. *Diagonals*: the best that we could write under autograd: one product for both directions on each diagonal,",
-        "and no pixel that is not in the image. Most of the gain over the paper's scan is this; genzoo's own backward pass adds",
-        "the rest.",
+        f"The setup is {network(size)}, and {size.images} images, forward and backward, with the",
+        "parameters of the same model. *Skewed scan* uses plain autograd and follows the paper's",
+        "description of the layer: each direction skews its map and scans whole columns, including",
+        "positions outside the image. *Diagonals* is the fastest autograd version that we could",
+        "write: one product for both directions on each diagonal, and only pixels inside the",
+        "image. This change accounts for most of the gain over the paper's scan; genzoo's own",
+        "backward pass adds the rest.",
         equal(part),
     )
-    return ["## Diagonal BiLSTM: a likelihood and its gradient", *text, *times(part["rows"])]
+    return ["## Diagonal BiLSTM: likelihood and gradient", *text, *times(part["rows"])]
 
 
 def pixels_section(part: Mapping[str, Any], size: Size) -> list[str]:
     text = paragraph(
-        f"{network(size)}, {size.draws} samples. *A forward a pixel*: one pass of the same model of ours, without gradients, for",
-        "each.",
+        f"The setup is {network(size)}, and {size.draws} samples. *One pass per pixel* evaluates",
+        "the same genzoo model once for each pixel, without gradients.",
         about(size),
         drawn(part),
     )
-    return ["## PixelRNN: samples", *text, *times(part["rows"])]
+    return ["## PixelRNN: sampling", *text, *times(part["rows"])]
 
 
 def peers_section(part: Mapping[str, Any], size: Size) -> list[str]:
     speed = paragraph(
-        "pytorch-generative is on no package index, so that these are reimplementations, from the papers and from how it is",
-        "known to be built, not its code: a NADE that loops over dimensions under autograd, given the faster form of the loop,",
-        "and samples in the same loop; and a PixelCNN of whole square kernels multiplied by a mask, which samples by a forward",
-        f"pass a pixel. Sizes are equal: batch {size.batch} for NADE; {network(size)} and batch {size.images} for PixelCNN,",
-        f"whose head has a layer less than ours; {size.draws} samples.",
+        "pytorch-generative could not be installed. The peers in this section are",
+        "reimplementations, based on the papers and on its known design; they are not its code.",
+        "The peer's NADE loops over dimensions under autograd, with the faster form of the loop,",
+        "and samples in the same loop. The peer's PixelCNN multiplies whole square kernels by a",
+        "mask and samples with one forward pass per pixel. Sizes are equal: batch size",
+        f"{size.batch} for NADE; {network(size)}, and batch size {size.images} for PixelCNN;",
+        f"{size.draws} samples. The head of the peer's PixelCNN has one layer less than genzoo's.",
         about(size),
     )
     quality = paragraph(
-        f"Scores on scikit-learn's digits, 8x8, ones above 0.5: {size.steps} steps of Adam at 1e-3 on batches of 100 of 1,500",
-        f"images, the same batches for all, then the mean over 297 held out. NADE has {size.units} hidden units and one start",
-        f"for all three; PixelCNN has h = {size.features} and {size.depth} layers. The peer's NADE as published gives its",
-        "probabilities to a loss that takes logits, which squashes them twice: *reported* is that loss, *nats* its true negative",
-        "log-likelihood. With its loss mended it is the same law as ours, and learns the same.",
+        "The next table compares scores on scikit-learn's 8x8 digits, binarized at 0.5. Each model",
+        f"trains for {size.steps} steps of Adam with learning rate 1e-3 on batches of 100 out of",
+        "1,500 images. All models see the same batches. Scores are means over 297 held-out images.",
+        f"NADE has {size.units} hidden units and the same initialization in all three rows;",
+        f"PixelCNN has h = {size.features} and {size.depth} layers.",
+    ) + paragraph(
+        "The published version of the peer's NADE passes probabilities to a loss that expects",
+        "logits, so it applies the logistic function twice. *Reported* is this loss; *nats* is the",
+        "true negative log-likelihood. With a corrected loss, it is the same distribution as",
+        "genzoo's and learns the same parameters.",
     )
     lines = (
         f"| {row['case']} | {row['parameters']:,} | {row['reported']:.2f} | {row['nats']:.2f} | {row['seconds']:.1f} |"
         for row in part["scores"]
     )
-    scored = columns("| | parameters | reported, test | nats, test | CPU seconds of training |", *lines)
-    return ["## Against pytorch-generative's constructions", *speed, *times(part["rows"]), *quality, *scored]
+    scored = columns("| model | parameters | reported, test | nats, test | CPU seconds of training |", *lines)
+    return ["## Comparison with pytorch-generative's designs", *speed, *times(part["rows"]), *quality, *scored]
 
 
 PARTS: Mapping[str, tuple[Callable[[Size], dict[str, Any]], Callable[[Mapping[str, Any], Size], list[str]]]] = {
@@ -697,16 +712,17 @@ PARTS: Mapping[str, tuple[Callable[[Size], dict[str, Any]], Callable[[Mapping[st
     "pixels": (pixels, pixels_section),
     "peers": (peers, peers_section),
 }
-"""How each part is measured, and how it is told."""
+"""Each part's measurement and its section of the page."""
 
 
 def page(result: Mapping[str, Any]) -> str:
     size = Size(**result["size"])
     text = paragraph(
-        f"CPU time on one thread, float32: medians of {size.rounds} interleaved rounds in one process, after one that warms up",
-        f"({max(1, size.rounds // 2)} where a PixelRNN or a PixelCNN samples), and ratios taken round by round. Above 1, genzoo",
-        "is faster. Targets were set before anything on this page was measured. What genzoo is compared with is written in the",
-        "script.",
+        f"All values are CPU times on one thread in float32: medians over {size.rounds}",
+        "interleaved rounds in one process, after a warm-up round. Sampling from a PixelRNN or a",
+        f"PixelCNN uses {max(1, size.rounds // 2)} rounds. Ratios are computed per round; a ratio",
+        "above 1 means that genzoo is faster. Targets were set before the measurements. The script",
+        "contains the implementations that genzoo is compared with.",
     )
     lines = ["# Autoregressive models", *text, "", words(result, f"genzoo {genzoo.__version__}")]
     for name, part in result["parts"].items():

@@ -120,12 +120,14 @@ def page(result: dict) -> str:
         return "-" if value is None else format(value, form)
 
     lines = [
-        "# Maximum mean discrepancy: cost of a value and its gradient",
+        "# Maximum mean discrepancy: cost of the value and its gradient",
         "",
-        f"{DIM} dimensions, {len(SCALES)} inverse multiquadratics, n codes against n prior samples, float32. Median CPU time of",
-        "interleaved calls in one process, on one thread; added memory is the growth of a fresh process's peak. *Analytic* takes",
-        "the prior in closed form instead of samples. pythae keeps 21 tensors of n x n x dim for the gradient; where these",
-        "exceed 2 GiB it was not run.",
+        f"The MMD compares n latent codes with n samples from the prior, in {DIM} dimensions, with",
+        f"a sum of {len(SCALES)} inverse multiquadratic kernels, in float32. Times are the median",
+        "CPU time of interleaved calls in one process on one thread. Memory is the growth of the",
+        "peak memory of a fresh process. *Analytic* uses the closed form of the prior instead of",
+        "samples. pythae stores 21 tensors of n x n x dim for the gradient. It was not run where",
+        "these exceed 2 GiB.",
         "",
         words(result),
         "",
@@ -141,8 +143,9 @@ def page(result: dict) -> str:
         lines.append(f"| {row['n']} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        "How far the two are apart: values, and gradients relative to the largest entry. In double precision they are equal; in",
-        "single precision both round.",
+        "The next table shows the difference between genzoo and pythae: of the values, and of the",
+        "gradients relative to the largest entry. In double precision they agree up to rounding;",
+        "in single precision rounding errors are larger.",
         "",
         "| n | value, float64 | gradient, float64 | value, float32 | gradient, float32 |",
         "|--:|--:|--:|--:|--:|",
