@@ -34,7 +34,7 @@ from genzoo.contract import Batch, Model, Player
 from genzoo.dataset import is_image
 from genzoo.ranks import uniform
 from genzoo.registry import registry
-from genzoo.train.players import make_optimizer
+from genzoo.train.optimizers import make_optimizer
 
 _CONV = {"name": "conv", "channels": (64, 128)}
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
@@ -148,8 +148,10 @@ def game(model: Model, data: genzoo.Dataset, batch: int) -> tuple[Callable[[], N
     plan = [(player, steps) for player, steps in plan if steps]
     owned = {player.name: player.parameters() for player, _ in plan}
     graphs = {"capturable": True} if model.like.is_cuda else {}
+    names = {parameter: name for name, parameter in model.named_parameters()}
     optimizers = {
-        player.name: make_optimizer(owned[player.name], {**player.optimizer, **graphs}, player.name) for player, _ in plan
+        player.name: make_optimizer({names[p]: p for p in owned[player.name]}, {**player.optimizer, **graphs}, player.name)
+        for player, _ in plan
     }
     first = {name: data.prepare(x[:batch]) for name, x in data.train.items()}
     buffers = [{name: x.clone() for name, x in first.items()} for _ in range(max(steps for _, steps in plan))]

@@ -11,7 +11,7 @@ from torch import Tensor
 from genzoo.checks.capabilities import check_data
 from genzoo.checks.subject import N, Subject, check_config, check_float64, check_seeds, check_state_dict, close, demand
 from genzoo.contract import Batch, Model, Player
-from genzoo.train.players import make_optimizer
+from genzoo.train.optimizers import make_optimizer
 
 
 def check_builds(subject: Subject) -> None:
@@ -98,7 +98,7 @@ def check_gradients(subject: Subject) -> None:
             p.requires_grad_(False)
         for p in parameters:
             p.requires_grad_(True)
-        optimizer = make_optimizer(parameters, player.optimizer, f"players.{player.name}")
+        optimizer = make_optimizer({name: named[name] for name in sorted(owned)}, player.optimizer, f"players.{player.name}")
         for _ in range(3):  # a layer that starts at zero hides what is below it from the first step
             optimizer.zero_grad()
             _loss(player, model.example(2 * N)).backward()

@@ -69,10 +69,11 @@ class WGAN(Adversarial):
 
     @torch.no_grad()
     def clip_weights(self) -> None:
-        """Bring every parameter of the critic into [-c, c], in place."""
+        """Bring every parameter of the critic that is not frozen into [-c, c], in place."""
         # The authors' code clips before each step, so that the generator meets unclipped weights; the paper, recalled, after it.
         for parameter in self.critic.parameters():
-            parameter.clamp_(-self.clip, self.clip)
+            if parameter.requires_grad:
+                parameter.clamp_(-self.clip, self.clip)
 
     def players(self) -> tuple[Player, ...]:
         critic, generator = super().players()

@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from genzoo.build import config
 from genzoo.contract import Batch, Dataset, Model, Player
@@ -29,14 +28,16 @@ from genzoo.errors import RunError, SettingError, TrainingError
 from genzoo.pictures import can_plot, curves, save
 from genzoo.ranks import as_rank, reseed
 from genzoo.recipe import Recipe
-from genzoo.train.average import settle
+from genzoo.train.average import Average, settle
 from genzoo.train.checkpoint import Checkpoints, load_weights, read_checkpoint, read_weights, write_atomic, write_weights
 from genzoo.train.engine import Engine
 from genzoo.train.fitting import fitting
+from genzoo.train.frozen import freezing, frozen_modules, train_mode
 from genzoo.train.log import Bar, Clock, History, Reports, way_back
+from genzoo.train.modes import standard_modes
 from genzoo.train.players import Ownership, split, trainers
 from genzoo.train.run import IN_MEMORY, Run, RunFolder, needs
-from genzoo.train.settings import Settings
+from genzoo.train.settings import Settings, in_words
 from genzoo.train.show import picture
 
 _SETTLING = 20
@@ -61,7 +62,8 @@ def fit(
             under the seed.
         data: a registered data set's name or table, a `Dataset`, or arrays (see `genzoo.data.arrays.as_dataset`).
         out: the run folder; without one nothing is written.
-        players: player -> settings of its optimizer that replace the model's (`{"critic": {"lr": 1e-4}}`).
+        players: player -> settings of its optimizer that replace the model's (`{"critic": {"lr": 1e-4}}`), its `schedule`,
+            and `groups` and `no_decay` (see `genzoo.train.optimizers`).
         resume: go on from the newest checkpoint in `out`, to `steps` in all; start over where there is none.
         overwrite: remove the run that is in `out` first.
         progress: show a progress bar, on a terminal.
@@ -74,7 +76,7 @@ def fit(
         SettingError: an unknown name, setting or value.
         DataError: data that cannot be read, or fewer than a batch.
         RunError: `out` is taken, or a checkpoint is damaged or another model's.
-        TrainingError: a loss is not finite, or players own the same parameter.
+        TrainingError: a loss is not finite, players own the same parameter, or all parameters are frozen.
 
     Example:
         >>> import genzoo
@@ -87,13 +89,16 @@ def fit(
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         folder.refuse(resume, overwrite)
-    with _callers_noise(engine.device), as_rank(engine.rank, engine.size):
+    with standard_modes(engine.device), _callers_noise(engine.device), as_rank(engine.rank, engine.size):
         dataset = as_dataset(data)
         model = fitting(model, dataset, chosen.seed, engine.device)
-        session = Session(model, dataset, chosen, engine, players or {}, folder)
-        if folder is not None:
-            session.open(resume, overwrite)
-        return session.run(progress and engine.main)
+        with freezing(model, chosen.freeze) as thaw:
+            session = Session(model, dataset, chosen, engine, players or {}, folder)
+            if session.average:
+                thaw(session.average.module)
+            if folder is not None:
+                session.open(resume, overwrite)
+            return session.run(progress and engine.main)
 
 
 class Session:
@@ -119,14 +124,17 @@ class Session:
         self.trainers = trainers(model, overrides, engine, settings)
         self.ownership = Ownership(model, self.trainers)
         self.by_name = {trainer.player.name: trainer for trainer in self.trainers}
+        self.players = model.players()
+        self.idle = [player.name for player in self.players if player.name not in self.by_name]
+        self.frozen = frozen_modules(model)
         self.stream = Stream(
             dataset, model.inputs, settings.batch_size, seed=settings.seed, device=engine.device, rank=engine.rank,
             size=engine.size, resident=settings.resident,
             dtype=torch.float64 if engine.dtype == torch.float64 else None,
         )  # fmt: skip
         self._check_batch()
-        self.average = settings.ema and AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
-        self.reports = Reports(alone=len(self.trainers) == 1)
+        self.average = Average(model, settings.ema) if settings.ema else None
+        self.reports = Reports(alone=len(self.players) == 1)
         self.history = History(folder.path if folder is not None and engine.main else None)
         self.checkpoints = None if folder is None else Checkpoints(folder.checkpoints, settings.keep)
         self.total = settings.total(self.stream.batches_per_epoch, self._batches)
@@ -142,7 +150,7 @@ class Session:
 
     def _check_batch(self) -> None:
         """Let the model look at a first microbatch, before anything is written."""
-        with torch.no_grad():
+        with torch.no_grad(), self.engine.autocast():
             self.model.check_batch(split(self._cast(next(self.stream.batches())), self.settings.accumulate)[0])
 
     def recipe(self) -> Recipe:
@@ -158,8 +166,8 @@ class Session:
         return {
             "model": config(self.model),
             "data": data,
-            "train": {**vars(self.settings)},
-            "players": {name: dict(table) for name, table in self.overrides.items()},
+            "train": self.settings.table(),
+            "players": {name: {key: in_words(value) for key, value in table.items()} for name, table in self.overrides.items()},
         }
 
     def open(self, resume: bool, overwrite: bool) -> None:
@@ -191,7 +199,7 @@ class Session:
             "batches": self.batches,
             "model": self.model.state_dict(),
             "ema": self.average.module.state_dict() if self.average else None,
-            "averaged": int(self.average.n_averaged) if self.average else 0,
+            "averaged": self.average.updates if self.average else 0,
             "players": {name: trainer.state() for name, trainer in self.by_name.items()},
             "reports": self.reports.state(),
             "seconds": self.clock.seconds(),
@@ -210,7 +218,7 @@ class Session:
             if state["ema"] is None:
                 raise RunError(f"{path} holds no average of the weights, which train.ema asks for; start again with --overwrite.")
             self.average.module.load_state_dict(state["ema"])
-            self.average.n_averaged.fill_(state["averaged"])
+            self.average.updates = state["averaged"]
         for name, trainer in self.by_name.items():
             trainer.restore(state["players"][name])
         self.reports.restore(state["reports"])
@@ -228,6 +236,9 @@ class Session:
             if self.engine.main and not self._exported():  # killed between its last checkpoint and its export
                 self._export()
             return replace(self._result(), was_complete=True)
+        if self.idle and self.engine.main:
+            names = " and ".join(map(repr, self.idle))
+            warnings.warn(f"skipping player {names}: all parameters are frozen, so the loss is not computed.", stacklevel=3)
         self.clock = Clock(self.clock.before)
         stopped = False
         try:
@@ -236,6 +247,7 @@ class Session:
         finally:
             self.ownership.release()
             self.history.close()
+            self.model.eval()
         if stopped and self.folder is not None:
             raise KeyboardInterrupt(
                 f"stopped at step {self.round:,} of {self.total:,}; {self.last_good} holds it all. "
@@ -252,11 +264,11 @@ class Session:
         """The loop; True where it was asked to stop before the end."""
         settings, engine, model = self.settings, self.engine, self.model
         batches = self.stream.batches(self.batches)
-        model.train()
+        train_mode(model, self.frozen)
         if self.round == 0:
             self._picture()
         while self.round < self.total:
-            plan = [(trainer.player, trainer.steps(self.round)) for trainer in self.trainers]
+            plan = [(player, self._steps(player)) for player in self.players]
             self.ownership.check(plan, self.round)
             last, logs = self.round + 1 == self.total, (self.round + 1) % settings.log == 0
             self.norms = {} if settings.gradient_norms and (logs or last) else None
@@ -264,7 +276,7 @@ class Session:
             reseed(engine.device, settings.seed, "round", self.round)  # for a model that draws in a round of its own
             model.round(plan, drawn, self._update)
             if self.average:
-                self.average.update_parameters(model)
+                self.average.update(model)
             self.round += 1
             self.batches += len(drawn)
             self.clock.images += len(drawn) * settings.batch_size
@@ -297,7 +309,12 @@ class Session:
         bar.move(self.round, force=True)
         return False
 
+    def _steps(self, player: Player) -> int:
+        return self.by_name[player.name].steps(self.round) if player.name in self.by_name else 0
+
     def _update(self, player: Player, batch: Batch) -> None:
+        if player.name in self.idle:
+            return
         self.ownership.give(player.name)
         report = self.by_name[player.name].step(batch, self.round / self.total, self.norms)
         self.reports.add(player.name, self.round, report)
@@ -338,7 +355,7 @@ class Session:
             reseed(self.engine.device, self.settings.seed, "statistics", self.round)
             drawn = islice(self.stream.batches(), _SETTLING)
             batches = (part for batch in drawn for part in split(self._cast(batch), self.settings.accumulate))
-            settle(self.average.module, batches, self.engine.autocast)  # type: ignore[arg-type]
+            settle(self.average.module, batches, self.engine.autocast, self.frozen, self.idle)
             self.settled = self.round
 
     def _save(self) -> None:
@@ -349,10 +366,11 @@ class Session:
         self.engine.barrier()
 
     def _final(self) -> Model:
-        return self.average.module if self.average else self.model  # type: ignore[return-value]
+        return self.average.module if self.average else self.model
 
     def _result(self) -> Run:
         folder = None if self.folder is None else self.folder.path
+        self.model.eval()
         return Run(self._final().eval(), self.history.lines, self.round, folder)
 
     def _exported(self) -> bool:

@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from genzoo.build import check
 from genzoo.contract import Batch, Model, Player
 from genzoo.errors import GenzooError, RunError, SettingError, TrainingError, did_you_mean
 from genzoo.ranks import reseed
 from genzoo.train.engine import Engine
-from genzoo.train.settings import Settings
-
-_OPTIMIZERS = {
-    name.lower(): thing
-    for name, thing in vars(torch.optim).items()
-    if inspect.isclass(thing) and issubclass(thing, torch.optim.Optimizer) and name not in ("Optimizer", "LBFGS", "SparseAdam")
-}
-"""Those that make a step from one dense gradient."""
+from genzoo.train.optimizers import make_optimizer
+from genzoo.train.settings import SCHEDULES, Settings, check_schedule
 
 
 class PlayerTrainer:
     """A player with its optimizer and the number of steps that it has made."""
 
-    def __init__(self, player: Player, overrides: Mapping[str, Any], engine: Engine, settings: Settings) -> None:
+    def __init__(
+        self,
+        player: Player,
+        overrides: Mapping[str, Any],
+        engine: Engine,
+        settings: Settings,
+        names: Mapping[nn.Parameter, str],
+    ) -> None:
         self.player, self.engine, self.settings = player, engine, settings
         self.parameters = player.parameters()
-        if not self.parameters:
-            raise TrainingError(f"player {player.name!r} owns no parameters that can move")
-        own = dict(player.optimizer)
-        name = str(own.get("name", "Adam"))
+        table = dict(player.optimizer)
+        name = str(table.get("name", "Adam"))
         if str(overrides.get("name", name)).lower() != name.lower():
-            own = {"lr": own["lr"]} if "lr" in own else {}  # the rest are settings of another optimizer
-        self.optimizer = make_optimizer(self.parameters, {**own, **overrides}, f"players.{player.name}")
+            table = {"lr": table["lr"]} if "lr" in table else {}  # the rest are settings of another optimizer
+        table |= overrides
+        self.schedule, self.schedule_label = _schedule(player, settings, table.pop("schedule", None))
+        self.optimizer = make_optimizer(_owned(player, names), table, f"players.{player.name}")
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.scaler = engine.scaler()
         # with torch's own random numbers a compiled loss draws the noise that the eager one draws
@@ -63,7 +62,7 @@ class PlayerTrainer:
             What the loss reported, detached, averaged over microbatches.
         """
         engine, settings, name = self.engine, self.settings, self.player.name
-        factor = settings.factor(self.player.schedule, progress)
+        factor = settings.factor(self.schedule, progress, self.schedule_label)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.optimizer.zero_grad(set_to_none=True)
@@ -107,6 +106,14 @@ class PlayerTrainer:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a kept state."""
+        saved, current = (_moved(groups) for groups in (state["optimizer"]["param_groups"], self.optimizer.param_groups))
+        if saved != current:
+            first = next((name for name in (*saved, *current) if (name in saved) != (name in current)), None)
+            what = "other groups of parameters" if first is None else f"{first!r}, this run does not"
+            what = what if first is None or first in saved else f"other parameters: {first!r} was frozen"
+            raise RunError(
+                f"the checkpoint's player {self.player.name!r} moves {what}; freeze and group the same parameters as before."
+            )
         try:
             self.optimizer.load_state_dict(state["optimizer"])
         except ValueError as error:
@@ -180,10 +187,11 @@ class Ownership:
 
 
 def trainers(model: Model, overrides: Mapping[str, Any], engine: Engine, settings: Settings) -> list[PlayerTrainer]:
-    """The model's players, ready to train.
+    """Return the model's players that can move, ready to train; one whose parameters are all frozen is left out.
 
     Raises:
         SettingError: an override for a player that there is not, or one that its optimizer does not take.
+        TrainingError: a player owns no parameters, or no player can move.
     """
     players = model.players()
     if not players:
@@ -191,23 +199,43 @@ def trainers(model: Model, overrides: Mapping[str, Any], engine: Engine, setting
     for name in overrides:
         if name not in {player.name for player in players}:
             raise SettingError(f"{type(model).__name__} has no player {name!r}.{did_you_mean(name, [p.name for p in players])}")
-    return [PlayerTrainer(player, overrides.get(player.name, {}), engine, settings) for player in players]
+    names = {p: name for name, p in model.named_parameters()}
+    for player in players:
+        if not _owned(player, names):
+            raise TrainingError(f"player {player.name!r} owns no parameters")
+    ready = [PlayerTrainer(p, overrides.get(p.name, {}), engine, settings, names) for p in players if p.parameters()]
+    if not ready:
+        raise TrainingError(
+            f"all parameters of {type(model).__name__} are frozen, so no player can move; "
+            "call requires_grad_(True) on a part, or let train.freeze match less."
+        )
+    return ready
 
 
-def make_optimizer(parameters: Sequence[nn.Parameter], table: Mapping[str, Any], place: str) -> torch.optim.Optimizer:
-    """An optimizer of `torch.optim` by name and settings; the fused implementation where there is one."""
-    settings = dict(table)
-    name = str(settings.pop("name", "Adam"))
-    if name.lower() not in _OPTIMIZERS:
-        raise SettingError(f"{place}: no optimizer named {name!r}.{did_you_mean(name.lower(), _OPTIMIZERS)}")
-    kind = _OPTIMIZERS[name.lower()]
-    given = {**check(kind, {**settings, "params": ()}, f"{place} {name!r}", place), "params": list(parameters)}
-    if "fused" in inspect.signature(kind).parameters and not {"fused", "foreach"} & settings.keys():
-        given["fused"] = all(p.is_floating_point() and p.device.type in ("cpu", "cuda", "mps") for p in parameters)
-    try:
-        return kind(**given)
-    except (ValueError, RuntimeError) as error:  # torch names the value
-        raise SettingError(f"{place} {name!r}: {error}") from None
+def _owned(player: Player, names: Mapping[nn.Parameter, str]) -> dict[str, nn.Parameter]:
+    """Return a player's parameters, the frozen ones too, by their names in the model."""
+    owned: dict[str, nn.Parameter] = {}
+    for i, module in enumerate(player.owns):
+        for name, parameter in module.named_parameters():
+            owned[names.get(parameter, f"owns[{i}].{name}")] = parameter
+    return owned
+
+
+def _schedule(player: Player, settings: Settings, override: Any) -> tuple[Callable[[float], float], str]:
+    """Return the schedule that a player follows, and its label: the recipe's for it, for all, or its author's."""
+    label = f"players.{player.name}.schedule"
+    if override is not None:
+        chosen: Any = check_schedule(override, label)
+    elif settings.schedule is not None:
+        chosen, label = settings.schedule, "train.schedule"
+    else:
+        chosen, label = player.schedule or "constant", f"the schedule of player {player.name!r}"
+    return SCHEDULES[chosen] if isinstance(chosen, str) else chosen, label
+
+
+def _moved(groups: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return the group of each parameter, by name."""
+    return {name: i for i, group in enumerate(groups) for name in group["param_names"]}
 
 
 def split(batch: Batch, parts: int) -> list[Any]:

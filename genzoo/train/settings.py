@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt
 
-from genzoo.build import check
+from genzoo.build import check, typed
 from genzoo.contract import NonNegativeFloat, Positive, PositiveFloat
-from genzoo.errors import SettingError
+from genzoo.errors import SettingError, TrainingError
 
 SCHEDULES: Mapping[str, Callable[[float], float]] = {
     "constant": lambda _: 1.0,
@@ -19,6 +19,10 @@ SCHEDULES: Mapping[str, Callable[[float], float]] = {
     "cosine": lambda t: 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * t)),
 }
 """Fraction of training in [0, 1] -> factor on the learning rate; cosine ends at 2 %."""
+
+Schedule = Literal["constant", "linear", "cosine"] | Callable[[float], float]
+_CALLABLE = "callable "
+"""How the words begin by which a recipe records a schedule that is a Python function."""
 
 _PATIENCE = 100_000
 """Rounds in a row without a step after which players are held to have stopped for ever."""
@@ -36,10 +40,14 @@ class Settings:
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         precision: "32-true", "64-true", "bf16-true", "bf16-mixed" or "16-mixed".
         compile: compile the losses with `torch.compile`.
-        ema: decay of an exponential moving average of the weights, such as 0.999; `load` then returns the average, whose batch
-            norms have statistics of their own.
+        ema: decay of an exponential moving average of the weights, such as 0.999; after n steps at most (1 + n) / (10 + n),
+            so that short runs average their last weights only. `load` then returns the average, whose batch norms have
+            statistics of their own.
+        freeze: patterns on parameter names, such as `["encoder.*"]`: what matches keeps its values in this run. A part that
+            is frozen as a whole also stays in eval mode.
         clip: largest norm of a player's gradient.
-        schedule: of the learning rate, over all players: "constant", "linear" (to 0), "cosine" (to 2 %); else each player's.
+        schedule: of the learning rate, over all players: "constant", "linear" (to 0), "cosine" (to 2 %), or, from Python, a
+            function of the fraction of training that is done, which returns the factor on the rate; else each player's.
         warmup: fraction of training over which the learning rate rises from 0.
         accumulate: microbatches a batch is split into, to save memory.
         checkpoint: steps between checkpoints.
@@ -59,7 +67,8 @@ class Settings:
     compile: bool = False
     ema: Annotated[float, Gt(0), Lt(1)] | None = None
     clip: PositiveFloat | None = None
-    schedule: Literal["constant", "linear", "cosine"] | None = None
+    freeze: tuple[str, ...] = ()
+    schedule: Schedule | None = None
     warmup: Annotated[NonNegativeFloat, Ge(0), Lt(1)] = 0.0
     accumulate: Positive = 1
     checkpoint: Positive = 1000
@@ -76,7 +85,8 @@ class Settings:
         Raises:
             SettingError: an unknown setting, a value of another type, or both `steps` and `epochs`.
         """
-        settings = cls(**check(cls, table, "train", "train"))
+        schedule = check_schedule(table.get("schedule"), "train.schedule")
+        settings = cls(**check(cls, {**table, "schedule": schedule}, "train", "train"))
         if settings.steps is not None and settings.epochs is not None:
             raise SettingError(f"train.steps = {settings.steps} and train.epochs = {settings.epochs:g}: give one of them")
         return settings
@@ -99,8 +109,54 @@ class Settings:
                 )
         return max(1, rounds)
 
-    def factor(self, own: Callable[[float], float] | None, progress: float) -> float:
-        """The factor on a player's learning rate after a fraction of training."""
+    def factor(self, schedule: Callable[[float], float], progress: float, label: str) -> float:
+        """Return the factor on a player's learning rate after a fraction of training.
+
+        Raises:
+            TrainingError: the schedule returns no number, or one that is negative or not finite.
+        """
         rise = min(1.0, progress / self.warmup) if self.warmup else 1.0
-        shape = SCHEDULES[self.schedule] if self.schedule else own or SCHEDULES["constant"]
-        return rise * shape(progress)
+        return rise * _factor(schedule, progress, label)
+
+    def table(self) -> dict[str, Any]:
+        """Return the settings as a recipe holds them."""
+        return {**vars(self), "schedule": in_words(self.schedule)}
+
+
+def check_schedule(schedule: Any, label: str) -> Any:
+    """Return a schedule from a setting.
+
+    Raises:
+        SettingError: it is neither a known name nor a function, or words that stand for a function.
+        TrainingError: a function that returns no number, or one that is negative or not finite.
+    """
+    if isinstance(schedule, str) and schedule.startswith(_CALLABLE):
+        raise SettingError(
+            f'{label} = "{schedule}": this run has a Python function for a schedule, which a recipe cannot hold. Go on from '
+            "Python with the same function, as in genzoo.fit(model, data, out=RUN, resume=True, schedule=function)."
+        )
+    if callable(schedule):
+        in_words(schedule, label)
+    return typed(schedule, Schedule | None, label)
+
+
+def in_words(schedule: Any, label: str = "schedule") -> Any:
+    """Return a schedule as a recipe records it: a function by its name and its values, so that another one is noticed."""
+    if not callable(schedule):
+        return schedule
+    values = ", ".join(f"{_factor(schedule, i / 10, label):.6g}" for i in range(11))
+    return f"{_CALLABLE}{getattr(schedule, '__qualname__', type(schedule).__name__)}: {values} at 0, 0.1, ..., 1 of training"
+
+
+def _factor(schedule: Callable[[float], float], progress: float, label: str) -> float:
+    value: Any = schedule(progress)
+    try:
+        factor = float(value)
+    except (TypeError, ValueError):
+        factor = math.nan
+    if not 0 <= factor < math.inf:
+        raise TrainingError(
+            f"{label} returned {value!r} after {progress:.4g} of training; expected a finite factor of 0 or more on the "
+            "learning rate."
+        )
+    return factor

@@ -133,13 +133,15 @@ def test_clipping_bounds_the_norm_of_the_step():
     assert model.w.norm().item() == pytest.approx(0.5, rel=1e-4)
 
 
-def test_the_average_is_the_exponential_moving_average():
-    model, decay = Mean(lr=0.3), 0.8
+@pytest.mark.parametrize("decay", [0.3, 0.999])
+def test_the_average_is_the_exponential_moving_average_with_a_warm_up(decay):
+    model = Mean(lr=0.3)
     run = genzoo.fit(model, DATA, steps=6, batch_size=40, ema=decay)
-    w, average = 0.0, None
-    for _ in range(6):
+    w, average = 0.0, 0.0
+    for n in range(6):
         w += 0.3 * (1.0 - w)  # as a share of the mean
-        average = w if average is None else decay * average + (1 - decay) * w
+        factor = min(decay, (1 + n) / (10 + n)) if n else 0.0
+        average = factor * average + (1 - factor) * w
     torch.testing.assert_close(run.model.w.detach(), DATA.mean(0) * average)
     torch.testing.assert_close(model.w.detach(), DATA.mean(0) * w)
 

@@ -1,0 +1,78 @@
+"""Parameters that a run leaves as they are, and the modules that stay in eval mode because of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from genzoo.errors import SettingError
+from genzoo.train.optimizers import near_patterns
+
+
+def matching(model: nn.Module, pattern: str, label: str) -> set[nn.Parameter]:
+    """Return the parameters whose names match a pattern.
+
+    Arguments:
+        model: the module that names the parameters.
+        pattern: as in `fnmatch`, on names as in `named_parameters()`: `"encoder.*"`, `"*.bias"`.
+        label: the setting that holds the pattern, for error messages.
+
+    Raises:
+        SettingError: no name matches.
+    """
+    named = [*model.named_parameters(remove_duplicate=False)]
+    parameters = {parameter for name, parameter in named if fnmatchcase(name, pattern)}
+    if not parameters:
+        near = near_patterns(pattern, [name for name, _ in named])
+        raise SettingError(f"{label}: no parameter of {type(model).__name__} matches {pattern!r}.{near}")
+    return parameters
+
+
+@contextmanager
+def freezing(model: nn.Module, patterns: Iterable[str]) -> Iterator[Callable[[nn.Module], None]]:
+    """Freeze the parameters that match, and thaw those that were not frozen before at the end.
+
+    Yields:
+        A function that thaws the same parameters in a copy of the model.
+
+    Raises:
+        SettingError: a pattern matches no parameter.
+    """
+    chosen = {p for pattern in patterns for p in matching(model, pattern, "train.freeze")}
+    names = [name for name, p in model.named_parameters() if p in chosen and p.requires_grad]
+
+    def require(module: nn.Module, flag: bool) -> None:
+        parameters = dict(module.named_parameters())
+        for name in names:
+            parameters[name].requires_grad_(flag)
+
+    require(model, False)
+    try:
+        yield lambda module: require(module, True)
+    finally:
+        require(model, True)
+
+
+def frozen_modules(model: nn.Module) -> list[str]:
+    """Return the names of the largest modules all of whose parameters are frozen.
+
+    A module without parameters is not one by itself: it follows the module that holds it.
+    """
+    names: list[str] = []
+    for name, module in model.named_modules():
+        if any(outer == "" or name.startswith(f"{outer}.") for outer in names):
+            continue
+        parameters = [*module.parameters()]
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            names.append(name)
+    return names
+
+
+def train_mode(model: nn.Module, frozen: Sequence[str]) -> None:
+    """Put a model in train mode, but for its frozen modules: they keep their statistics, and drop nothing out."""
+    model.train()
+    for name in frozen:
+        model.get_submodule(name).eval()

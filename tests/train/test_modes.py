@@ -1,0 +1,83 @@
+"""Torch's modes around a run: what a notebook has set does not change what is trained, and comes back."""
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+import genzoo
+from genzoo.errors import SettingError
+from tests.train.games import Mean
+
+DATA = torch.rand(32, 3, generator=torch.Generator().manual_seed(0))
+VAE = {"name": "vae", "latent_dim": 2, "encoder": {"name": "mlp", "hidden": [8]}, "decoder": {"name": "mlp", "hidden": [8]}}
+
+
+@contextmanager
+def default_dtype():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@contextmanager
+def default_device():
+    torch.set_default_device("meta")
+    try:
+        yield
+        assert torch.empty(1).device.type == "meta"
+    finally:
+        torch.set_default_device(None)
+
+
+@contextmanager
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        torch.no_grad,
+        torch.inference_mode,
+        lambda: torch.autocast("cpu", torch.bfloat16),
+        lambda: torch.device("meta"),
+        default_dtype,
+        default_device,
+        deterministic,
+    ],
+)
+def test_a_run_does_not_depend_on_the_modes_around_it(mode):
+    settings = {"steps": 3, "batch_size": 8, "ema": 0.5}
+    plain = genzoo.fit(VAE, DATA, **settings).model.state_dict()
+    with mode():
+        before = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")
+        run = genzoo.fit(VAE, DATA, **settings)
+        assert before == (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"))
+    state = run.model.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in plain.items())
+    assert not any(value.is_inference() for value in state.values())
+
+
+def test_samples_need_no_gradients_around_them():
+    model = genzoo.fit(VAE, DATA, steps=1, batch_size=8).model
+    with torch.no_grad():
+        assert model.sample(2).shape == (2, 3)
+    with torch.inference_mode():
+        assert model.sample(2).shape == (2, 3)
+
+
+def test_weights_from_inference_mode_are_refused_in_words():
+    with torch.inference_mode():
+        model = Mean(shape=(3,))
+        data = DATA.clone()
+    with pytest.raises(SettingError, match=r"the model \(Mean\) was made under torch.inference_mode.*outside"):
+        genzoo.fit(model, data, steps=1, batch_size=8)
+    genzoo.fit(VAE, data, steps=1, batch_size=8)
