@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from genzoo.errors import SettingError, did_you_mean
+from genzoo.errors import SettingError, UnknownSettingError, did_you_mean
 from genzoo.registry import KINDS, registry
 from genzoo.signatures import call, hints, own_parameters, parameters
 
@@ -206,9 +206,10 @@ def check(target: Callable[..., Any], settings: Mapping[str, Any], label: str, p
     """
     known = parameters(target)
     settings = {key: _named(value, known.get(key)) for key, value in settings.items()}
-    for key in settings:
+    for key, value in settings.items():
         if key not in known:
-            raise SettingError(f"{label} has no setting {key!r}.{did_you_mean(key, known)}")
+            message = f"{label} has no setting {key!r}."
+            raise UnknownSettingError(message, key, value, did_you_mean(key, known))
     for key, parameter in known.items():
         if parameter.default is parameter.empty and key not in settings:
             raise SettingError(f"{label} needs a setting {key!r}.")

@@ -59,6 +59,8 @@ def train(
 ) -> None:
     """Train a recipe, or a model on a data set, into a run folder."""
     from genzoo import recipe as recipes
+    from genzoo.train.misplaced import explained
+    from genzoo.train.settings import Settings
 
     extra = list(overrides or ())
     extra += [] if steps is None else [f"train.steps={steps}"]
@@ -66,12 +68,16 @@ def train(
     if what.endswith(".toml") or Path(what).is_file():
         if model is not None:
             raise SettingError(f"{what} is a recipe, which names its model; override it with model={model}")
-        recipe, name = recipes.read(what, extra), Path(what).stem
+        with explained():
+            recipe, name = recipes.read(what, extra), Path(what).stem
     else:
         if model is None:
             raise SettingError(f"{what!r} is no recipe file; to train on a data set of that name, add --model NAME")
-        recipe = recipes.checked(recipes.override({"model": {"name": model}, "data": {"name": what}}, extra))
+        with explained():
+            recipe = recipes.checked(recipes.override({"model": {"name": model}, "data": {"name": what}}, extra))
         name = f"{model}-{what}".replace(":", "-")  # of a plugin, asked for as package:name
+    with explained(recipe["model"], recipe["data"]):  # before `fit`, some of whose arguments are no settings
+        Settings.of(recipe["train"])
     run_folder = out or Path("runs") / name
     from genzoo.train.log import words
     from genzoo.train.loop import fit

@@ -5,7 +5,8 @@ Every message names the failing thing, its value and the way out.
 
 import difflib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 _BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -17,6 +18,22 @@ class GenzooError(ValueError):
 
 class SettingError(GenzooError):
     """A name, a setting or a value in a recipe, a table or a constructor is wrong."""
+
+
+class UnknownSettingError(SettingError):
+    """A setting that its owner does not have.
+
+    Arguments:
+        message: who has no such setting.
+        key: the setting's name.
+        value: its value.
+        hint: what to do, appended to the message.
+        recipe: the recipe in which it stands, if it stands in none of its sections.
+    """
+
+    def __init__(self, message: str, key: str, value: Any, hint: str, recipe: Mapping[str, Any] | None = None) -> None:
+        super().__init__(f"{message}{hint}")
+        self.message, self.key, self.value, self.recipe = message, key, value, recipe or {}
 
 
 class PluginError(GenzooError):

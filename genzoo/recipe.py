@@ -24,7 +24,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from genzoo.errors import SettingError, did_you_mean
+from genzoo.errors import SettingError, UnknownSettingError, did_you_mean
 
 SECTIONS = ("model", "data", "train", "players")
 """What a recipe says; a run's own copy also has `run`: what was found on the machine, never read back."""
@@ -55,7 +55,9 @@ def checked(table: Mapping[str, Any], place: str = "recipe") -> Recipe:
     """A recipe with known sections only, each a table; a bare name stands for `{name = ...}`."""
     for section in table:
         if section not in SECTIONS:
-            raise SettingError(f"{place} has no section {section!r}.{did_you_mean(section, SECTIONS)}")
+            message = f"{place} has no section {section!r}."
+            hint = did_you_mean(section, SECTIONS)
+            raise UnknownSettingError(message, section, table[section], hint, table)
     recipe: Recipe = {}
     for section in SECTIONS:
         value = table.get(section, {})

@@ -34,6 +34,7 @@ from genzoo.train.engine import Engine
 from genzoo.train.fitting import fitting
 from genzoo.train.frozen import freezing, frozen_modules, train_mode
 from genzoo.train.log import Bar, Clock, History, Reports, way_back
+from genzoo.train.misplaced import explained
 from genzoo.train.modes import standard_modes
 from genzoo.train.players import Ownership, split, trainers
 from genzoo.train.run import IN_MEMORY, Run, RunFolder, needs
@@ -84,12 +85,18 @@ def fit(
         >>> run.steps, run.model.sample(3).shape
         (2, torch.Size([3, 1, 8, 8]))
     """
-    chosen = Settings.of(settings)
+    with explained(model, data):
+        chosen = Settings.of(settings)
     engine = Engine(chosen.device, chosen.precision)
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         folder.refuse(resume, overwrite)
-    with standard_modes(engine.device), _callers_noise(engine.device), as_rank(engine.rank, engine.size):
+    with (
+        standard_modes(engine.device),
+        _callers_noise(engine.device),
+        as_rank(engine.rank, engine.size),
+        explained(model, data),
+    ):
         dataset = as_dataset(data)
         model = fitting(model, dataset, chosen.seed, engine.device)
         with freezing(model, chosen.freeze) as thaw:

@@ -22,9 +22,9 @@ import torch
 from torch import nn
 
 from genzoo.build import check
-from genzoo.errors import SettingError, did_you_mean
+from genzoo.errors import SettingError, UnknownSettingError, did_you_mean
 
-_OPTIMIZERS = {
+OPTIMIZERS = {
     name.lower(): thing
     for name, thing in vars(torch.optim).items()
     if inspect.isclass(thing) and issubclass(thing, torch.optim.Optimizer) and name not in ("Optimizer", "LBFGS", "SparseAdam")
@@ -55,9 +55,9 @@ def make_optimizer(named: Named, table: Mapping[str, Any], label: str) -> torch.
     settings = dict(table)
     name, groups = str(settings.pop("name", "Adam")), settings.pop("groups", ())
     no_decay = settings.pop("no_decay", False)
-    if name.lower() not in _OPTIMIZERS:
-        raise SettingError(f"{label}: no optimizer named {name!r}.{did_you_mean(name.lower(), _OPTIMIZERS)}")
-    kind = _OPTIMIZERS[name.lower()]
+    if name.lower() not in OPTIMIZERS:
+        raise SettingError(f"{label}: no optimizer named {name!r}.{did_you_mean(name.lower(), OPTIMIZERS)}")
+    kind = OPTIMIZERS[name.lower()]
     known = [key for key in inspect.signature(kind).parameters if key != "params"]
     base = _checked(kind, settings, f"{label} {name!r}", label, [*known, "name", "schedule", "groups", "no_decay"])
     if "fused" in known and not {"fused", "foreach"} & settings.keys():
@@ -88,7 +88,8 @@ def _checked(kind: Any, settings: Mapping[str, Any], title: str, label: str, kno
         )
     for key, value in settings.items():
         if key not in known:
-            raise SettingError(f"{title} has no setting {key!r}.{did_you_mean(key, known)}")
+            message = f"{title} has no setting {key!r}."
+            raise UnknownSettingError(message, key, value, did_you_mean(key, known))
         if isinstance(value, float) and not math.isfinite(value):
             raise SettingError(f"{label}.{key} = {value}: expected a finite number")
     checked = check(kind, {**settings, "params": ()}, title, label)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.contract import Batch, Model, Player
-from genzoo.errors import GenzooError, RunError, SettingError, TrainingError, did_you_mean
+from genzoo.errors import GenzooError, RunError, SettingError, TrainingError, UnknownSettingError, did_you_mean
 from genzoo.ranks import reseed
 from genzoo.train.engine import Engine
 from genzoo.train.optimizers import make_optimizer
@@ -196,9 +196,15 @@ def trainers(model: Model, overrides: Mapping[str, Any], engine: Engine, setting
     players = model.players()
     if not players:
         raise TrainingError(f"{type(model).__name__} names no players, so there is nothing to train")
-    for name in overrides:
+    for name, table in overrides.items():
         if name not in {player.name for player in players}:
-            raise SettingError(f"{type(model).__name__} has no player {name!r}.{did_you_mean(name, [p.name for p in players])}")
+            message = f"{type(model).__name__} has no player {name!r}."
+            raise UnknownSettingError(message, name, table, did_you_mean(name, [p.name for p in players]))
+        if not isinstance(table, Mapping):
+            raise SettingError(
+                f"players.{name} = {table!r}: expected a table of its optimizer's settings, as in "
+                f'players={{"{name}": {{"lr": 1e-3}}}}.'
+            )
     names = {p: name for name, p in model.named_parameters()}
     for player in players:
         if not _owned(player, names):

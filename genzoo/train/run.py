@@ -252,7 +252,12 @@ def load(name: str | Path, /, **settings: Any) -> Model:
     """
     names = registry("models")
     if isinstance(name, str) and name in names:
-        return build({"name": name, **settings})
+        from genzoo.train.misplaced import explained
+
+        if "name" in settings:
+            raise SettingError(f"name = {settings['name']!r}: the first argument, {name!r}, is the model's name.")
+        with explained(name, call="load"):
+            return build({"name": name, **settings})
     path = Path(name)
     if path.is_dir():
         if settings:

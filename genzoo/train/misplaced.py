@@ -1,0 +1,172 @@
+"""Say where a setting belongs that was given in another place, or under another library's name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+from genzoo.build import build, made
+from genzoo.contract import Model
+from genzoo.errors import GenzooError, UnknownSettingError
+from genzoo.registry import KINDS, registry
+from genzoo.signatures import parameters
+from genzoo.train.optimizers import OPTIMIZERS
+from genzoo.train.settings import Settings
+
+NAMES: Mapping[str, str] = {
+    "learning_rate": "lr", "optimizer": "name", "wd": "weight_decay",
+    "batchsize": "batch_size", "bs": "batch_size", "n_epochs": "epochs", "num_epochs": "epochs",
+    "max_epochs": "epochs", "epoch": "epochs", "max_steps": "steps", "num_steps": "steps",
+    "iterations": "steps", "random_state": "seed", "gpus": "device", "accelerator": "device",
+    "gradient_clip_val": "clip", "accumulate_grad_batches": "accumulate", "scheduler": "schedule",
+    "z_dim": "latent_dim", "latent_size": "latent_dim", "nz": "latent_dim",
+    "hidden_size": "hidden", "hidden_dims": "hidden", "n_components": "components",
+}  # fmt: skip
+"""The names that other libraries have for a setting of ours."""
+
+Path = tuple[str, ...]
+
+
+@contextmanager
+def explained(model: Any = None, data: Any = None, call: str = "fit") -> Iterator[None]:
+    """Add to the error for an unknown setting where the setting belongs.
+
+    Arguments:
+        model: the model's name, table or instance, or None where the error has the recipe.
+        data: the data set's, likewise.
+        call: what the example shows for a setting of the model, `"fit"` or `"load"`.
+    """
+    try:
+        yield
+    except UnknownSettingError as error:
+        model = error.recipe.get("model") if model is None else model
+        data = error.recipe.get("data") if data is None else data
+        hint = _hint(error.key, error.value, model, data, call)
+        if hint is None:
+            raise
+        raise type(error)(error.message, error.key, error.value, f" {hint}", error.recipe) from None
+
+
+def _hint(key: str, value: Any, model: Any, data: Any, call: str) -> str | None:
+    paths = _paths(key, model, data)
+    real, renamed = key, ""
+    if not paths and key in NAMES:
+        real, renamed = NAMES[key], f"{key!r} is {NAMES[key]!r} here"
+        paths = _paths(real, model, data)
+        paths = paths if real != "name" else [path for path in paths if path[0] == "players"]
+    if not paths or (real == "name" and not isinstance(value, str)):
+        return None
+    if renamed and real == "device":
+        value = "cuda"  # the others count devices, or say "gpu"
+    elif renamed and real == "hidden" and not isinstance(value, list | tuple):
+        value = (value,)
+    section, *within = paths[0][:-1]
+    slots = " and ".join(path[-2] for path in paths)
+    owner = {
+        "model": f"the model's {slots}" if within else "the model",
+        "data": "the data set",
+        "train": "training",
+        "players": "a player's optimizer",
+    }[section]
+    said = f"{renamed}, a setting of {owner}" if renamed else f"{key!r} is a setting of {owner}"
+    texts = " ".join(f"{'.'.join(path)}={_toml(value)}" for path in paths)
+    return f"{said}: {_python(paths, value, model, data, call)}; in a recipe or override, {texts}."
+
+
+def _paths(key: str, model: Any, data: Any) -> list[Path]:
+    """Return where a recipe for a model and a data set takes a setting; empty if nowhere."""
+    if key in {field.name for field in fields(Settings)}:
+        return [("train", key)]
+    known = _parameters(model, "models")
+    if key in known and key != "shape":
+        return [("model", key)]
+    if key in _parameters(data, "datasets"):
+        return [("data", key)]
+    players = [
+        player.name
+        for player in _players(model)
+        if key in {"name", *parameters(OPTIMIZERS[str(player.optimizer["name"]).lower()])} - {"params"}
+    ]
+    if players:
+        return [("players", player, key) for player in players]
+    slots = [slot for slot, p in known.items() if key in _slot_parameters(slot, p.default)]
+    return [("model", slot, key) for slot in slots]
+
+
+def _parameters(spec: Any, kind: str) -> Mapping[str, Any]:
+    name = _name(spec)
+    if isinstance(spec, Model):
+        return parameters(type(spec))
+    return parameters(registry(kind).get(name)) if name in registry(kind) else {}
+
+
+def _slot_parameters(slot: str, default: Any) -> set[str]:
+    """Return the settings of the part that a slot holds by default."""
+    name = _name(default)
+    kinds = [k for k in KINDS if k[:-1] == {"generator": "decoder", "penalty": "divergence"}.get(slot, slot)]
+    if name is None or not kinds or name not in registry(kinds[0]):
+        return set()
+    return {*parameters(registry(kinds[0]).get(name))} - {"shape", "dim"}
+
+
+def _players(model: Any) -> Any:
+    """Return the players of a model, of a fresh one if only its name is known."""
+    try:
+        built = model if isinstance(model, Model) else build(str(_name(model)))
+        players = built.players()
+        return [p for p in players if str(p.optimizer.get("name")).lower() in OPTIMIZERS]
+    except (GenzooError, RuntimeError, TypeError, AttributeError):  # it may need settings
+        return []
+
+
+def _name(spec: Any) -> Any:
+    if isinstance(spec, Mapping):
+        return spec.get("name")
+    if isinstance(spec, Model):
+        try:
+            return made(spec).name
+        except GenzooError:
+            return None
+    return spec if isinstance(spec, str) else None
+
+
+def _python(paths: list[Path], value: Any, model: Any, data: Any, call: str) -> str:
+    """Return a call that gives a setting where it belongs."""
+    tables: dict[str, Any] = {}
+    for path in paths:
+        table = tables
+        for part in path[:-1]:
+            table = table.setdefault(part, {})
+        table[path[-1]] = value
+    names = {"model": _name(model) or "vae", "data": _name(data) or "digits"}
+    if call == "load" and "model" in tables:
+        return f"genzoo.load({_show(names['model'])}, {_keywords(tables['model'])})"
+    shown = [_show({"name": n, **tables[k]} if k in tables else n) for k, n in names.items()]
+    if "players" in tables:
+        shown.append(f"players={_show(tables['players'])}")
+    if "train" in tables:
+        shown.append(_keywords(tables["train"]))
+    return f"genzoo.fit({', '.join(shown)})"
+
+
+def _keywords(table: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={_show(value)}" for key, value in table.items())
+
+
+def _show(value: Any) -> str:
+    """Return a value as Python that a person would type."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_show(k)}: {_show(v)}' for k, v in value.items())}}}"
+    return repr(value)
+
+
+def _toml(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return str(value)
