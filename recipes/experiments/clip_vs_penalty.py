@@ -1,10 +1,18 @@
-"""Clipping makes a deep critic's gradients vanish or explode and its weights pile up at the limits; the penalty does neither.
+"""Compare gradients by layer, and weights, of a deep critic with clipping and with the penalty.
 
-After figure 1b of Improved Training of Wasserstein GANs (Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, 2017,
-https://arxiv.org/abs/1704.00028): critics of 12 ReLU layers on the Swiss roll, against a generator that is held fixed, at the
-data with noise from N(0, I) added; clipping at 0.1, 0.01 and 0.001, and the penalty. What differs: the width and the number of
-steps, which the paper does not state, are small here; the penalty's weight 0.1 is that of the authors' toy code; and the gradient
-is that of the critic's score, which is the loss's but for the sign and the mean over examples.
+Clipping makes the gradients of a deep critic vanish or explode, and its weights accumulate at the
+limits. The penalty avoids both problems.
+
+This experiment follows figure 1b of Improved Training of Wasserstein GANs (Gulrajani, Ahmed,
+Arjovsky, Dumoulin, and Courville, 2017, https://arxiv.org/abs/1704.00028). Critics of 12 ReLU
+layers are trained on the Swiss roll. The generator is fixed at the data with added noise from
+N(0, I). The weights are clipped at 0.1, 0.01, and 0.001, or a penalty is used. Differences from the
+paper:
+
+- The paper does not state the width and the number of steps. Here, both are small.
+- The weight of the penalty is 0.1, as in the authors' toy code.
+- The plot shows the gradient of the critic's score. It equals the gradient of the loss, except for
+  the sign and the mean over examples.
 
     python recipes/experiments/clip_vs_penalty.py
 """
@@ -29,7 +37,7 @@ BINS = 61
 
 
 class Noisy(Prior):
-    """Rows of the data with noise from N(0, I) added: with the identity as the generator, a generator held fixed."""
+    """Data rows with added noise from N(0, I); with an identity generator, a fixed generator."""
 
     def __init__(self, dim: int, data: Tensor) -> None:
         super().__init__()
@@ -42,7 +50,7 @@ class Noisy(Prior):
 
 
 def train(clip: float | None, data: Tensor, depth: int, width: int, steps: int) -> dict[str, Any]:
-    """Train a critic alone; the gradients at each layer, and its weights."""
+    """Train only a critic, and return its gradients by layer and a histogram of its weights."""
     critic = {"name": "mlp", "hidden": [width] * depth, "activation": "relu"}
     own = {"name": "wgan-gp", "penalty_weight": 0.1} if clip is None else {"name": "wgan", "clip": clip}
     model = genzoo.build(
@@ -70,8 +78,11 @@ def train(clip: float | None, data: Tensor, depth: int, width: int, steps: int) 
 
 
 def gradient_by_layer(model: Model, x: Tensor) -> list[float]:
-    """The norm of the score's gradient by the data and by what each hidden layer gives, a mean over real and fake examples."""
-    model = model.double()  # the smallest of these gradients are too small for float32
+    """Return mean norms of the score's gradient with respect to the data and each hidden layer.
+
+    The mean is over real and generated examples.
+    """
+    model = model.double()  # the smallest gradients underflow in float32
     kept = [torch.cat([x.double(), model.prior.sample(len(x))]).requires_grad_()]
     hooks = [
         module.register_forward_hook(lambda _, __, given: kept.append(given))
@@ -85,7 +96,7 @@ def gradient_by_layer(model: Model, x: Tensor) -> list[float]:
 
 
 def draw(path: Path, cells: dict[str, dict[str, Any]]) -> None:
-    """Gradients by layer, and the weights of a clipped critic above those of a penalised one."""
+    """Draw gradients by layer, and weight histograms of a clipped and a penalized critic."""
     with figure(path, 6.6, 2.9) as drawn:
         left, right = drawn.subfigures(1, 2, width_ratios=(1.15, 1))
         axes = left.subplots()
@@ -103,11 +114,11 @@ def draw(path: Path, cells: dict[str, dict[str, Any]]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run it."""
+    """Run the experiment."""
     made = parser(__doc__ or "")
     made.add_argument("--steps", type=int, default=1500, help="critic steps")
     made.add_argument("--depth", type=int, default=12, help="hidden layers")
-    made.add_argument("--width", type=int, default=128, help="units a layer")
+    made.add_argument("--width", type=int, default=128, help="units per layer")
     options = made.parse_args(arguments)
     settings = {"steps": options.steps, "depth": options.depth, "width": options.width}
     data = torch.as_tensor(genzoo.build({"name": "toy", "law": "swiss-roll"}, "datasets").train["x"])
@@ -119,9 +130,9 @@ def main(arguments: list[str] | None = None) -> None:
     draw(options.out / "clip-vs-penalty.png", cells)
     head = [
         "critic",
-        "gradient by the data",
-        "by the last hidden layer",
-        "factor a layer",
+        "gradient w.r.t. the data",
+        "w.r.t. the last hidden layer",
+        "factor per layer",
         "weights at the limits",
         "CPU s",
     ]

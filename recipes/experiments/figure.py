@@ -1,4 +1,4 @@
-"""What the experiments share: results kept cell by cell, looks at a model in training, one style of figure, the table."""
+"""Share code between experiments: cached results, tracking during training, figures, tables."""
 
 from __future__ import annotations
 
@@ -34,22 +34,23 @@ STYLE = {
 
 
 def parser(text: str) -> argparse.ArgumentParser:
-    """The arguments that every experiment takes."""
+    """Return a parser with the arguments of every experiment."""
     made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--out", type=Path, default=ROOT / "docs" / "experiments", help="folder of the figure and the numbers")
-    made.add_argument("--cache", type=Path, default=ROOT / "build" / "experiments", help="folder of results cell by cell")
+    made.add_argument("--out", type=Path, default=ROOT / "docs" / "experiments", help="folder for the figure and the numbers")
+    made.add_argument("--cache", type=Path, default=ROOT / "build" / "experiments", help="folder for cached results")
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--threads", type=int, default=1)
     return made
 
 
 class Cells:
-    """Results that are computed once: an interrupted experiment goes on with the cell that it was at.
+    """A cache of results, so that an interrupted experiment continues with the current cell.
 
     Arguments:
-        options: the command line; results are kept in the folder `cache`, and cells of other settings are computed again.
-        name: the experiment's.
-        settings: what results depend on.
+        options: the command-line options. Results are stored in the folder `cache`. A cell that was
+            stored with other settings is computed again.
+        name: the name of the experiment.
+        settings: the settings on which the results depend.
     """
 
     def __init__(self, options: argparse.Namespace, name: str, settings: Mapping[str, Any]) -> None:
@@ -58,7 +59,7 @@ class Cells:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, label: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The result of a cell with its CPU seconds, from its file or computed."""
+        """Return the result of a cell and its CPU seconds, from its file if possible."""
         path = self.folder / f"{re.sub('[^a-z0-9]+', '-', label.lower())}.json"
         kept = json.loads(path.read_text()) if path.exists() else {}
         if kept.get("settings") == json.loads(json.dumps(self.settings)):
@@ -73,9 +74,10 @@ class Cells:
 
 
 def watch(model: Model, every: int, look: Callable[[], Mapping[str, float]]) -> list[dict[str, float]]:
-    """Look at a model after each `every` rounds of its training; the list fills while it trains.
+    """Call `look` after every `every` rounds of training, and return the list that collects results.
 
-    A line holds the step, the CPU seconds of training without the looks, and what was seen, in eval mode and without gradients.
+    The list fills while the model trains. Each entry holds the step, the CPU seconds of training
+    without the calls, and the values of `look`, which runs in eval mode and without gradients.
     """
     seen: list[dict[str, float]] = []
     play, clock = model.round, {"steps": 0, "seconds": 0.0}
@@ -96,13 +98,13 @@ def watch(model: Model, every: int, look: Callable[[], Mapping[str, float]]) -> 
 
 
 def round_to(value: float, digits: int = 4) -> float:
-    """A number with so many significant digits."""
+    """Round a number to significant digits."""
     return float(f"{value:.{digits}g}")
 
 
 @contextmanager
 def figure(path: Path, width: float, height: float) -> Iterator[Any]:
-    """A matplotlib figure in the experiments' style, of a size in inches, that is written in the end."""
+    """Yield a matplotlib figure of a size in inches, and write it on exit."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -114,13 +116,13 @@ def figure(path: Path, width: float, height: float) -> Iterator[Any]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A Markdown table, the first column on the left, numbers on the right."""
+    """Return a Markdown table with a left-aligned first column and right-aligned numbers."""
     lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
 def write(options: argparse.Namespace, name: str, settings: Mapping[str, Any], result: Any, lines: str) -> None:
-    """Write the numbers as JSON with the machine, and the table on the page, between its marks; print it."""
+    """Write the numbers and the machine as JSON, and the table between its marks on the page."""
     info = Path("/proc/cpuinfo")
     names = re.findall(r"^model name\s*: (.*)$", info.read_text() if info.exists() else "", re.MULTILINE)
     machine = {

@@ -1,4 +1,4 @@
-"""Generators and critics that are hard to train, ways to train them, and how far their samples are from the data in the end."""
+"""Define networks that are hard to train and methods to train them, and evaluate samples."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ METHODS: Mapping[str, Net] = {
     "WGAN": {"model": {"name": "wgan"}},
     "WGAN-GP": {**WGANGP, "optimizer": {"betas": (0.5, 0.9)}},
 }
-"""As in the appendix of the WGAN-GP paper: the model, and what its optimizer has else than the model's own."""
+"""Methods of the WGAN-GP paper's appendix: a model, and changes to its optimizer's defaults."""
 
 
 def architecture(seed: int, number: int) -> tuple[Net, Net]:
-    """A generator and a critic from the paper's space."""
+    """Sample a generator and a critic from the paper's space."""
     chance = random.Random(f"{seed}/{number}")
     generator, critic = (
         {
@@ -45,7 +45,7 @@ def architecture(seed: int, number: int) -> tuple[Net, Net]:
 
 
 def variants(width: int) -> dict[str, tuple[Net, Net]]:
-    """Generators and critics like those of the paper's LSUN bedrooms, at a width."""
+    """Return generators and critics like those of the paper's LSUN bedrooms, with a given width."""
     conv = {"name": "conv", "channels": [width, 2 * width], "norm": "batch"}
     g, c = {**conv, "activation": "relu"}, {**conv, "activation": "leaky-relu"}
     deep = {"name": "mlp", "hidden": [128] * 20, "activation": "relu", "norm": "batch"}
@@ -61,14 +61,14 @@ def variants(width: int) -> dict[str, tuple[Net, Net]]:
 
 
 class Real:
-    """Training images, and the distance of others from as many of them.
+    """Training images, with a method that computes the distance of other images to them.
 
-    The distance is the Fréchet distance by the features of a small network that comes with genzoo; `floor` is that of other
-    training images.
+    The distance is the Fréchet distance in the features of a small network that comes with genzoo.
+    `floor` is the distance of other training images.
 
     Arguments:
-        name: a data set of images, whose shape such a network fits.
-        most: how many images to compare with; half of the training images where there are fewer than twice as many.
+        name: an image dataset whose shape matches one of these networks.
+        most: the number of images to compare with, limited to half of the training images.
     """
 
     def __init__(self, name: str, most: int = 1000) -> None:
@@ -89,27 +89,29 @@ class Real:
         return round_to(frechet_distance(self.real.mean, self.real.covariance, other.mean, other.covariance))
 
     def distance(self, model: Model) -> float:
-        """Of as many samples."""
+        """Return the distance of the same number of samples."""
         return self._distance(model.sample(self.n))
 
 
 def train(
     method: Net, generator: Net, critic: Net, real: Real, steps: int, rate: float, looks: int = 0, decay: float = 0.0
 ) -> dict[str, Any]:
-    """Train two networks by a method.
+    """Train a generator and a critic with a method.
 
     Arguments:
-        method: the model, and what its optimizer has else than the model's own.
+        method: the model, and changes to its optimizer's defaults.
         generator: a part of kind `"decoders"`.
-        critic: a part of kind `"critics"`; its batch norm becomes layer norm under a gradient penalty, as in the paper.
-        real: the data, and the distance from them.
-        steps: of the generator.
-        rate: factor on the learning rates.
-        looks: how often the distance is taken on the way.
-        decay: weight decay of a critic with a norm.
+        critic: a part of kind `"critics"`. Under a gradient penalty, its batch norm becomes layer
+            norm, as in the paper.
+        real: the data, with the distance to them.
+        steps: the number of generator steps.
+        rate: a factor on the learning rates.
+        looks: the number of times that the distance is computed during training.
+        decay: the weight decay of a critic with a norm.
 
     Returns:
-        `distance`, None where a loss or a weight became infinite; `samples`, a few; and what was `seen` on the way.
+        `distance`, or None if a loss or a weight became infinite; a few `samples`; and the values
+        `seen` during training.
     """
     if critic["norm"] == "batch" and method["model"]["name"] == "wgan-gp":
         critic = {**critic, "norm": "layer"}
@@ -118,7 +120,8 @@ def train(
     for net in (model.generator, model.critic):
         *hidden, _ = (module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d))
         for layer in hidden:
-            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")  # as the authors do; torch's own start fades in depth
+            # as in the authors' code; with torch's default, activations fade with depth
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
     optimizer = {**method.get("optimizer", {})}
     optimizer["lr"] = rate * optimizer.get("lr", model.optimizer["lr"])
     decays = {"weight_decay": decay} if critic["norm"] != "none" else {}

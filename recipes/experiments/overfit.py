@@ -1,9 +1,13 @@
-"""The critic's loss shows that it overfits: on a thousand training images and on as many held out, for a WGAN and a WGAN-GP.
+"""Plot the critic's loss on training and held-out images to show that the critic overfits.
 
-After figure 5b of Improved Training of Wasserstein GANs (Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, 2017,
-https://arxiv.org/abs/1704.00028): large unregularised models on a random subset of 1,000 images. What differs:
-scikit-learn's digits for MNIST, of which 797 are left to hold out; networks of three layers, whose size the paper does not state;
-2,000 generator steps for its 20,000, at five times the learning rates.
+This experiment follows figure 5b of Improved Training of Wasserstein GANs (Gulrajani, Ahmed,
+Arjovsky, Dumoulin, and Courville, 2017, https://arxiv.org/abs/1704.00028). A large WGAN and a large
+WGAN-GP without regularization are trained on a random subset of 1,000 images. Differences from the
+paper:
+
+- The data are scikit-learn's digits instead of MNIST, which leaves 797 held-out images.
+- Networks have three layers. The paper does not state their size.
+- Training takes 2,000 generator steps instead of 20,000, with five times the learning rates.
 
     python recipes/experiments/overfit.py
 """
@@ -24,13 +28,13 @@ MODELS = {"WGAN": "wgan", "WGAN-GP": "wgan-gp"}
 
 
 def train(name: str, data: Dataset, rate: float, settings: dict[str, Any]) -> dict[str, Any]:
-    """Train on the few images; the negative critic loss on them and on those held out, on the way."""
+    """Train on few images, and record the negative critic loss on training and held-out images."""
     net = {"name": "mlp", "hidden": [settings["width"]] * 3, "activation": "relu"}
     model = genzoo.build({"name": name, "generator": net, "critic": net}, shape=data.shape)
     known, held_out = (data.prepare(torch.as_tensor(columns["x"])) for columns in (data.train, data.test))
 
     def negative_loss(x: Tensor) -> float:
-        torch.manual_seed(0)  # the same samples for both
+        torch.manual_seed(0)  # use the same samples for both sets of images
         return round_to(-model.critic_loss(x)["loss"].item())
 
     every = max(1, settings["steps"] // settings["looks"])
@@ -41,7 +45,7 @@ def train(name: str, data: Dataset, rate: float, settings: dict[str, Any]) -> di
 
 
 def draw(path: Path, cells: dict[str, dict[str, Any]]) -> None:
-    """A panel a model: each has a scale of its own, as clipping leaves the factor K open."""
+    """Draw one panel per model, each with its own scale, because clipping leaves K unknown."""
     with figure(path, 6.6, 2.5) as drawn:
         for axes, (label, cell) in zip(drawn.subplots(1, len(cells), sharex=True), cells.items(), strict=True):
             steps = [line["step"] for line in cell["seen"]]
@@ -53,12 +57,12 @@ def draw(path: Path, cells: dict[str, dict[str, Any]]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run it."""
+    """Run the experiment."""
     made = parser(__doc__ or "")
-    made.add_argument("--data", default="digits", help="a data set of images")
-    made.add_argument("--rows", type=int, default=1000, help="training images, and at most as many held out")
+    made.add_argument("--data", default="digits", help="a dataset of images")
+    made.add_argument("--rows", type=int, default=1000, help="number of training images, and maximum number of held-out images")
     made.add_argument("--steps", type=int, default=2000, help="generator steps")
-    made.add_argument("--width", type=int, default=256, help="units a layer")
+    made.add_argument("--width", type=int, default=256, help="units per layer")
     made.add_argument("--rate", type=float, default=5.0, help="factor on the models' learning rates, for short runs")
     made.add_argument("--looks", type=int, default=25)
     options = made.parse_args(arguments)

@@ -1,19 +1,22 @@
-"""One set of settings for many architectures: GANs against WGAN-GP on random networks, on the way, and on hard variants of DCGAN.
+"""Train many architectures with one set of settings, to compare WGAN-GP with other methods.
 
-After Improved Training of Wasserstein GANs (Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, 2017,
-https://arxiv.org/abs/1704.00028), in three parts:
+This experiment follows Improved Training of Wasserstein GANs (Gulrajani, Ahmed, Arjovsky, Dumoulin,
+and Courville, 2017, https://arxiv.org/abs/1704.00028). It has three parts:
 
-- `table`, after its table of 200 random architectures: networks drawn from the paper's space, trained as a GAN and as a WGAN-GP;
-  how many succeed. What differs: fully connected layers, so that depth needs no large images, and units for filters; the Fréchet
-  distance by genzoo's feature network for the Inception score, so that success is a small value.
-- `curves`, after its figure of scores on CIFAR-10: the distance against generator steps and against time. What differs:
-  Fashion-MNIST; CPU time for wall-clock time.
-- `variants`, after its figure of LSUN bedrooms: DCGAN and six variants that are hard to train, by four methods. What differs:
-  digits; SiLU, which multiplies a unit by its own gate, for gates with weights of their own, and 20 fully connected layers with
-  norms for ResNets of 101 layers.
+- `table` follows the table of 200 random architectures. It samples networks from the paper's space,
+  trains each as a GAN and as a WGAN-GP, and counts how many succeed. Differences: layers are fully
+  connected, with units instead of filters, so that deep networks do not need large images. The
+  Fréchet distance in genzoo's feature network replaces the Inception score, so success is a small
+  value.
+- `curves` follows the figure of scores on CIFAR-10. It plots the distance by generator steps and by
+  time. Differences: the data are Fashion-MNIST, and time is CPU time instead of wall-clock time.
+- `variants` follows the figure of LSUN bedrooms. It trains DCGAN and six variants that are hard to
+  train with four methods. Differences: the data are digits. SiLU, which multiplies a unit by its own
+  gate, replaces gates with separate weights. 20 fully connected layers with norms replace ResNets of
+  101 layers.
 
-Everywhere images are smaller, and runs are hundreds of generator steps for the paper's 100,000 or 200,000; learning rates are the
-paper's times `--rate`, for all methods alike.
+In all parts, images are smaller, and runs take hundreds of generator steps instead of 100,000 or
+200,000. Learning rates are those of the paper multiplied by `--rate`, the same for all methods.
 
     python recipes/experiments/random_architectures.py --part table
 """
@@ -34,16 +37,16 @@ from genzoo.pictures import sheet
 CURVES = {**METHODS, "WGAN-GP, RMSprop": {**WGANGP, "optimizer": {"name": "RMSprop", "lr": 1e-4}}}
 del CURVES["LSGAN"]
 THRESHOLDS = (8, 16, 32, 64, 128)
-"""Of the Fréchet distance, in floors."""
+"""Thresholds of the Fréchet distance, as multiples of the floor."""
 
 
 def shown(distance: float | None) -> str:
-    """A distance in a table."""
+    """Format a distance for a table."""
     return "failed" if distance is None else f"{distance:.3g}"
 
 
 def run_table(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
-    """How many random architectures succeed as a GAN, as a WGAN-GP, as both, as neither."""
+    """Count the random architectures that succeed as a GAN, as a WGAN-GP, as both, or as neither."""
     found: dict[str, list[float]] = {"GAN": [], "WGAN-GP": []}
     for number in range(options.n):
         nets = architecture(options.seed, number)
@@ -72,7 +75,7 @@ def run_table(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
 
 
 def run_curves(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
-    """The distance on the way, by clipping, by the penalty with two optimizers, and by a GAN."""
+    """Track the distance for clipping, for the penalty with two optimizers, and for a GAN."""
     from matplotlib.ticker import LogFormatter
 
     generator, critic = variants(options.width)["baseline"]
@@ -98,7 +101,7 @@ def run_curves(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
 
 
 def run_variants(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
-    """Samples and distances of hard architectures by four methods."""
+    """Train hard architectures with four methods, and show samples and distances."""
     found: dict[str, dict[str, Any]] = {}
     for name, nets in variants(options.width).items():
         for label, method in METHODS.items():
@@ -126,18 +129,18 @@ PARTS: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "curves": (run_curves, "curves", {"data": "fashion-mnist", "steps": 300, "rate": 5.0}),
     "variants": (run_variants, "variants", {"data": "digits", "steps": 600, "rate": 2.0}),
 }
-"""Each with the name of what it writes, and its own defaults."""
+"""Each part's function, the name of its output files, and its defaults."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a part."""
+    """Run one part of the experiment."""
     made = parser(__doc__ or "")
     made.add_argument("--part", choices=PARTS, default="table")
-    made.add_argument("--data", help='"digits" or "fashion-mnist"; each part has its own')
-    made.add_argument("--n", type=int, default=8, help="architectures of the table")
-    made.add_argument("--steps", type=int, help="generator steps; each part has its own")
-    made.add_argument("--width", type=int, default=16, help="channels at the data, of curves and variants")
-    made.add_argument("--rate", type=float, help="factor on the learning rates, for short runs; each part has its own")
+    made.add_argument("--data", help='"digits" or "fashion-mnist" (default: depends on the part)')
+    made.add_argument("--n", type=int, default=8, help="number of architectures in the table")
+    made.add_argument("--steps", type=int, help="generator steps (default: depends on the part)")
+    made.add_argument("--width", type=int, default=16, help="channels of the layer closest to the data, in curves and variants")
+    made.add_argument("--rate", type=float, help="factor on the learning rates, for short runs (default: depends on the part)")
     options = made.parse_args(arguments)
     run, name, defaults = PARTS[options.part]
     for key, value in defaults.items():

@@ -1,9 +1,13 @@
-"""Samples over the critic's value surface: three laws in the plane, by a GAN, a WGAN and a WGAN-GP.
+"""Plot samples over the critic's value surface for a GAN, a WGAN, and a WGAN-GP.
 
-After figure 1a of Improved Training of Wasserstein GANs (Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, 2017,
-https://arxiv.org/abs/1704.00028), which shows value surfaces of Wasserstein critics on these laws. What differs: there the
-generator is held fixed, at the data with noise added, and here it is trained, as in the authors' gan_toy.py; a GAN stands beside
-the two; networks are narrower, and runs far shorter than the authors' 100,000 iterations.
+This experiment follows figure 1a of Improved Training of Wasserstein GANs (Gulrajani, Ahmed,
+Arjovsky, Dumoulin, and Courville, 2017, https://arxiv.org/abs/1704.00028). The figure shows value
+surfaces of Wasserstein critics on three distributions in the plane. Differences from the paper:
+
+- The paper fixes the generator at the data with added noise. Here, the generator is trained, as in
+  the authors' gan_toy.py.
+- A GAN is included for comparison.
+- Networks are narrower, and runs are far shorter than the authors' 100,000 iterations.
 
     python recipes/experiments/toy.py
 """
@@ -22,11 +26,11 @@ from genzoo.recipe import Recipe, read
 MODELS = {"GAN": "gan", "WGAN": "wgan", "WGAN-GP": "wgan-gp"}
 LAWS = ("8-gaussians", "25-gaussians", "swiss-roll")
 SIDE, REACH = 61, 2.2
-"""Points a side of the grid on which a critic is scored, over [-REACH, REACH]^2."""
+"""Score the critic on a grid of SIDE x SIDE points over [-REACH, REACH]^2."""
 
 
 def train(recipe: Recipe, law: str, samples: int) -> dict[str, Any]:
-    """Train by a recipe on a law: measurements, samples to draw, and the critic's scores on a grid."""
+    """Train a recipe on a distribution and return metrics, samples, and critic scores on a grid."""
     data = genzoo.build({**recipe["data"], "law": law}, "datasets")
     model = genzoo.fit(recipe["model"], data, players=recipe["players"], progress=False, **recipe["train"]).model
     found = genzoo.build({"name": "modes", "samples": samples}, "metrics")(model, [torch.as_tensor(data.test["x"])])
@@ -42,7 +46,7 @@ def train(recipe: Recipe, law: str, samples: int) -> dict[str, Any]:
 
 
 def draw(path: Path, cells: dict[tuple[str, str], dict[str, Any]]) -> None:
-    """A row a law, a column a model."""
+    """Draw a grid of plots with one row per distribution and one column per model."""
     line = torch.linspace(-REACH, REACH, SIDE).tolist()
     with figure(path, 6.6, 6.9) as drawn:
         grid = drawn.subplots(len(LAWS), len(MODELS), sharex=True, sharey=True)
@@ -62,7 +66,7 @@ def draw(path: Path, cells: dict[tuple[str, str], dict[str, Any]]) -> None:
 
 
 def row(model: str, law: str, cell: dict[str, Any]) -> list[str]:
-    """A row of the table; floors in brackets."""
+    """Return a row of the table, with floors in parentheses."""
     found = cell["measured"]
 
     def of(name: str, digits: int) -> str:
@@ -73,10 +77,10 @@ def row(model: str, law: str, cell: dict[str, Any]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run it."""
+    """Run the experiment."""
     made = parser(__doc__ or "")
-    made.add_argument("--steps", type=int, help="generator steps; each model's recipe has its own")
-    made.add_argument("--samples", type=int, default=2500, help="measured")
+    made.add_argument("--steps", type=int, help="generator steps (default: those of the recipe)")
+    made.add_argument("--samples", type=int, default=2500, help="number of samples for the metrics")
     options = made.parse_args(arguments)
     overrides = [f"train.seed={options.seed}", *([f"train.steps={options.steps}"] if options.steps else [])]
     recipes = {model: read(ROOT / "recipes" / f"{name}-toy.toml", overrides) for model, name in MODELS.items()}
@@ -86,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
             keep = Cells(options, "toy", {"recipe": recipe, "samples": options.samples})
             cells[model, law] = keep(f"{law} {model}", lambda: train(recipe, law, options.samples))  # noqa: B023
     draw(options.out / "toy.png", cells)
-    head = ["law", "model", "modes", "high quality", "reverse KL, nats", "W1", "CPU s"]
+    head = ["distribution", "model", "modes", "high quality", "reverse KL, nats", "W1", "CPU s"]
     kept = ("measured", "cpu_seconds")
     result = {law: {model: {key: cells[model, law][key] for key in kept} for model in MODELS} for law in LAWS}
     rows = [row(model, law, cells[model, law]) for law in LAWS for model in MODELS]
