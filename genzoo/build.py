@@ -6,19 +6,24 @@ that only the owner knows (`dim`, `shape`), calls it, and notes on the result ho
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any
 
-from genzoo.errors import SettingError, UnknownSettingError, did_you_mean
+from genzoo.errors import SettingError, UnknownSettingError, did_you_mean, shorten, show
+from genzoo.memory import TooLargeError, allocations
 from genzoo.registry import KINDS, registry
 from genzoo.signatures import call, hints, own_parameters, parameters
 
 _place: ContextVar[tuple[str, ...]] = ContextVar("place", default=())
+_DEEPEST = 100
+"""Tables and lists within each other; deeper ones end Python's recursion somewhere."""
 _MARK = "_genzoo_made"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _UNKNOWN: Mapping[str, Any] = MappingProxyType({})
@@ -50,7 +55,8 @@ def build(
         **context: sizes that the owner hands down (`dim=8`, `shape=(1, 28, 28)`).
 
     Raises:
-        SettingError: an unknown name or setting, a value of another type, or a size that contradicts the owner's.
+        SettingError: an unknown name or setting, a value of another type, a size that contradicts the owner's, or a part that
+            does not fit into memory.
 
     Example:
         >>> build({"name": "mog", "components": 20}, "priors", dim=2).dim
@@ -65,7 +71,7 @@ def build(
     settings: dict[str, Any] = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
     name = settings.pop("name", None)
     if not isinstance(name, str):
-        raise SettingError(f'{".".join(place)} = {spec!r}: a table needs a name, as in {{name = "..."}}')
+        raise SettingError(f'{".".join(place)} = {show(spec)}: a table needs a name, as in {{name = "..."}}')
     with _inside(place):
         target = registry(kind).get(name)
         if "name" in parameters(target):
@@ -76,12 +82,41 @@ def build(
         label = f"{'.'.join(place)} {name!r}"
         for key, value in context.items():
             if key in settings and not _same(settings[key], value):
-                raise SettingError(f"{'.'.join(place)}.{key} = {settings[key]!r} where its owner needs {value!r}; leave it out")
+                raise SettingError(
+                    f"{'.'.join(place)}.{key} = {show(settings[key])} where its owner needs {value!r}; leave it out"
+                )
         settings = {**{key: value for key, value in offers.items() if key in parameters(target)}, **settings}
         arguments = check(target, {**settings, **context}, label, ".".join(place))
-        part = call(target, arguments)
+        part = call(target, arguments) if len(place) > 1 else _allocated(target, arguments, label, settings)
     note(part, Made(kind, name, filled(target, arguments), frozenset(context)))
     return part
+
+
+def _allocated(target: Callable[..., Any], arguments: Mapping[str, Any], label: str, settings: Mapping[str, Any]) -> Any:
+    """Call a constructor.
+
+    Raises:
+        SettingError: what it makes does not fit into memory; the largest settings are named.
+    """
+    try:
+        with allocations():
+            return call(target, arguments)
+    except TooLargeError as error:
+        sizes = dict(_sizes({**arguments, **settings}, label.partition(" ")[0]))
+        largest = max(sizes.values(), default=0)
+        named = ", ".join(f"{key} = {size}" for key, size in sizes.items() if size**2 >= largest)
+        raise SettingError(f"{label} does not fit into memory: it needs {error}. Lower {named or 'its sizes'}.") from error
+
+
+def _sizes(value: Any, place: str) -> Iterator[tuple[str, int]]:
+    """Yield where whole numbers stand in settings, and the largest at each place."""
+    if isinstance(value, Mapping):
+        for key, below in value.items():
+            yield from _sizes(below, f"{place}.{key}")
+    elif isinstance(value, list | tuple) and value and all(isinstance(item, int) for item in value):
+        yield place, max(value)
+    elif isinstance(value, int):
+        yield place, int(value)
 
 
 def _named(value: Any, slot: inspect.Parameter | None) -> Any:
@@ -205,11 +240,13 @@ def check(target: Callable[..., Any], settings: Mapping[str, Any], label: str, p
         place: where the settings stand, as in `model.prior`.
     """
     known = parameters(target)
+    for key, value in settings.items():
+        check_plain(value, f"{place}.{shorten(str(key))}")
     settings = {key: _named(value, known.get(key)) for key, value in settings.items()}
     for key, value in settings.items():
         if key not in known:
-            message = f"{label} has no setting {key!r}."
-            raise UnknownSettingError(message, key, value, did_you_mean(key, known))
+            message = f"{label} has no setting {shorten(str(key))!r}."
+            raise UnknownSettingError(message, key, value, did_you_mean(str(key), known))
     for key, parameter in known.items():
         if parameter.default is parameter.empty and key not in settings:
             raise SettingError(f"{label} needs a setting {key!r}.")
@@ -235,10 +272,16 @@ def _formed(value: Any, default: Any) -> Any:
 
 
 def typed(value: Any, hint: Any, place: str) -> Any:
-    """A value checked against a type, without coercion but for TOML's lists (to tuples) and whole numbers (to floats)."""
+    """A value checked against a type, without coercion but for TOML's lists (to tuples) and whole numbers (to floats).
+
+    Floats are finite, unless the type says otherwise (`Annotated[float, pydantic.AllowInfNan(True)]`).
+    """
     from pydantic import ValidationError
 
-    adapter = _adapter(hint)
+    try:
+        adapter = _adapter(hint)
+    except TypeError:  # it has a list or the like in it, which nothing can be found again by
+        adapter = _adapter.__wrapped__(hint)
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
@@ -247,9 +290,30 @@ def typed(value: Any, hint: Any, place: str) -> Any:
             try:
                 return adapter.validate_python(_tuples(value))
             except ValidationError as second:  # say what is wrong inside the list, if that is known
-                found = max(found, second.errors(), key=lambda details: max(len(detail["loc"]) for detail in details))
+                found = max(second.errors(), found, key=lambda details: max(len(detail["loc"]) for detail in details))
         expected = " or ".join(dict.fromkeys(_words(detail["msg"]) for detail in found))
-        raise SettingError(f"{place} = {_show(value)}: expected {expected}") from None
+        raise SettingError(f"{place} = {show(value)}: expected {expected}") from None
+
+
+def check_plain(value: Any, place: str) -> None:
+    """Refuse whole numbers beyond 64 bits, and tables and lists that are nested deeper than any setting is.
+
+    Raises:
+        SettingError: there is one; it says where.
+    """
+    waiting: list[tuple[Any, str, Any, int]] = [(value, place, value, 0)]
+    while waiting:
+        item, where, whole, depth = waiting.pop()
+        if isinstance(item, int) and not -(2**63) <= item < 2**63:
+            raise SettingError(f"{where} = {show(whole)}: expected an integer of at most 64 bits")
+        if not isinstance(item, Mapping | list | tuple):
+            continue
+        if depth == _DEEPEST:
+            raise SettingError(f"{place} is nested deeper than {_DEEPEST} levels; no setting is")
+        if isinstance(item, Mapping):
+            waiting += [(below, f"{where}.{key}", below, depth + 1) for key, below in item.items()]
+        else:
+            waiting += [(below, where, whole, depth + 1) for below in item]
 
 
 def _words(message: str) -> str:
@@ -259,20 +323,19 @@ def _words(message: str) -> str:
         ("a valid ", "a "),
         ("an instance of", "a"),
         ("dictionary", "table"),
+        ("Tuple should", "a tuple that should"),
+        (" after validation, not 0", ""),
     ):
         message = message.replace(old, new)
     return message.split(", unable")[0]
 
 
-def _show(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else repr(value)
-
-
+@functools.cache
 def _adapter(hint: Any) -> Any:
     from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 
     try:
-        return TypeAdapter(hint, config=ConfigDict(strict=True, arbitrary_types_allowed=True))
+        return TypeAdapter(hint, config=ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False))
     except PydanticUserError:  # a type with a configuration of its own
         return TypeAdapter(hint)
 
@@ -294,6 +357,8 @@ def _same(left: Any, right: Any) -> bool:
 
 
 def _check_instance(part: Any, context: Mapping[str, Any], place: str) -> None:
+    if _plain(part) or isinstance(part, bytes | set | PurePath):
+        raise SettingError(f"{place} = {show(part)}: expected a name, a table or an instance")
     if inspect.isclass(part):
         raise SettingError(f"{place} = {part.__name__}: expected a name, a table or an instance, as in {part.__name__}(...)")
     for key, value in context.items():

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Self
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from genzoo.build import Made, check, config, filled, note, settings_of
@@ -30,9 +30,11 @@ Part = nn.Module | str | Mapping[str, Any]
 Positive = Annotated[int, Gt(0)]
 PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
+Count = Annotated[int, Gt(0), Le(10_000)]
+"""A number that stays small, such as of layers, of steps a round, or of pixels along a side."""
 
 __all__ = [
-    "VERSION", "Batch", "Configurable", "Critic", "Dataset", "Decoder", "Divergence", "Encoder", "Metric", "Model",
+    "VERSION", "Batch", "Configurable", "Count", "Critic", "Dataset", "Decoder", "Divergence", "Encoder", "Metric", "Model",
     "NonNegativeFloat", "Part", "Penalty", "Player", "Positive", "PositiveFloat", "Prior", "Shape", "Translator", "is_image",
     "made_columns",
 ]  # fmt: skip

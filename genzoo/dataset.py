@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
+from annotated_types import Gt, MinLen
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from genzoo.errors import DataError
 from genzoo.ranks import uniform
 
-Shape = tuple[int, ...]
+Shape = Annotated[tuple[Annotated[int, Gt(0)], ...], MinLen(1)]
 """The shape of one example: `(D,)` for vectors, `(C, H, W)` for images."""
 
 

@@ -4,6 +4,8 @@ Every message names the failing thing, its value and the way out.
 """
 
 import difflib
+import json
+import reprlib
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -91,3 +93,33 @@ def _acts(letter: str) -> bool:
 
 def _escaped(letter: str) -> str:
     return letter.encode("ascii", "backslashreplace").decode() if ord(letter) > 127 else repr(letter)[1:-1]
+
+
+class _Short(reprlib.Repr):
+    """Shortens what is long, and shows integers that Python refuses to write out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother, self.maxlong = 4, 80, 80, 40
+        self.maxtuple = self.maxlist = self.maxdict = 12
+
+    def repr_int(self, x: int, level: int) -> str:
+        digits = x.bit_length() * 0.30103
+        return super().repr_int(x, level) if digits < 1000 else f"<an integer of {digits:,.0f} digits>"
+
+
+def shorten(text: str) -> str:
+    """Return text with its middle left out if it has more than 80 characters."""
+    return text if len(text) <= 80 else f"{text[:60]}...{text[-10:]}"
+
+
+def show(value: Any) -> str:
+    """Return a value as an error message shows it: on one line, shortened if it is long; text in double quotes, as in TOML.
+
+    Example:
+        >>> show("mog"), show(10**5000), show([1] * 20)
+        ('"mog"', '<an integer of 5,000 digits>', '[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, ...]')
+    """
+    if isinstance(value, str):
+        return json.dumps(shorten(value), ensure_ascii=False)
+    return " ".join(_Short().repr(value).split())

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 _MEMINFO = Path("/proc/meminfo")
 
@@ -13,10 +18,13 @@ def free(device: torch.device) -> int | None:
     """Bytes that are free on a device; None where nobody says.
 
     Example:
+        >>> import torch
         >>> left = free(torch.device("cpu"))
         >>> left is None or left > 0
         True
     """
+    import torch
+
     measure = getattr(torch.get_device_module(device), "mem_get_info", None)
     if measure is not None:
         return int(measure(device)[0])
@@ -33,4 +41,65 @@ def words(count: float) -> str:
         >>> words(3 * 2**30)
         '3.0 GiB'
     """
+    if count >= 2**40:
+        return f"{count / 2**40:,.1f} TiB"
     return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"
+
+
+class TooLargeError(MemoryError):
+    """More memory was asked for than is free; the message says how much, as what follows "it needs"."""
+
+
+_FAILURES = re.compile("allocate memory|out of memory|bad_alloc|overflow|too big|maximum allowed dimension", re.IGNORECASE)
+"""What torch and numpy say of sizes that no memory holds, in errors that are not of type `MemoryError`."""
+
+
+@contextmanager
+def allocations() -> Iterator[None]:
+    """Within: tensors that would take more memory than is free are refused before they are allocated.
+
+    Linux grants more memory than there is and kills who uses it, so an allocation that succeeds proves nothing. Sizes are those
+    that torch's factories (`torch.empty`, `torch.zeros`, ...) are asked for, added up.
+
+    Raises:
+        TooLargeError: more is asked for than is free, or torch or numpy say so.
+
+    Example:
+        >>> with allocations():
+        ...     torch.empty(10**15)
+        Traceback (most recent call last):
+        genzoo.memory.TooLargeError: more than 3,637.9 TiB, ...
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    factories = {
+        getattr(torch, name)
+        for name in ("arange", "empty", "eye", "full", "linspace", "ones", "rand", "randint", "randn", "randperm", "zeros")
+    }
+    device = torch.get_default_device()
+    left = None if device.type == "meta" else free(device)
+    asked = 0
+
+    class Counted(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            nonlocal asked
+            kwargs = kwargs or {}
+            if left is not None and func in factories and "out" not in kwargs:
+                plain = {key: value for key, value in kwargs.items() if key not in ("generator", "pin_memory")}
+                asked += func(*args, **{**plain, "device": "meta"}).nbytes
+                if asked > left:
+                    raise TooLargeError(f"more than {words(asked)}, and {words(left)} are free")
+            return func(*args, **kwargs)
+
+    try:
+        with Counted():
+            yield
+    except TooLargeError:
+        raise
+    except (MemoryError, OverflowError) as error:
+        raise TooLargeError("more memory than there is") from error
+    except (RuntimeError, ValueError, TypeError) as error:
+        if _FAILURES.search(str(error)):
+            raise TooLargeError("more memory than there is") from error
+        raise

@@ -24,10 +24,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from genzoo.errors import SettingError, UnknownSettingError, did_you_mean
+from genzoo.build import check_plain
+from genzoo.errors import SettingError, UnknownSettingError, did_you_mean, shorten, show
+from genzoo.paths import local_path
 
+_DEEPEST = 20
+"""Parts within parts in an override: far more than models have."""
 SECTIONS = ("model", "data", "train", "players")
 """What a recipe says; a run's own copy also has `run`: what was found on the machine, never read back."""
+_LONGEST = 2**20
+"""Bytes of a recipe: more would take minutes to read, and no recipe has so many."""
 
 Recipe = dict[str, dict[str, Any]]
 
@@ -38,26 +44,53 @@ def read(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     Raises:
         SettingError: no such file, not TOML (with the line), an unknown section, or no model or data.
     """
-    path = Path(path)
+    path = local_path(path, "recipe")
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(f"recipe {path}: {getattr(error, 'strerror', None) or error}") from None
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingError(f"recipe {path}: {error}") from None
+        if path.exists() and not path.is_file():  # reading a pipe might never end
+            raise SettingError(f"recipe {path} is not a file; a recipe is a TOML file.")
+        with path.open("rb") as file:
+            table = parse(file.read(_LONGEST + 1), f"recipe {path}")
+    except OSError as error:
+        raise SettingError(f"recipe {path}: {error.strerror or error}") from None
     table.pop("run", None)
     return checked(override(table, overrides), f"recipe {path}")
 
 
+def parse(content: bytes, place: str = "recipe") -> dict[str, Any]:
+    """Return the table in a TOML file.
+
+    Arguments:
+        content: UTF-8 text, with or without a byte-order mark.
+        place: what messages call the file.
+
+    Raises:
+        SettingError: it is too long, not UTF-8, not TOML (with the line), or holds what no setting is.
+    """
+    if len(content) > _LONGEST:
+        raise SettingError(f"{place} has more than {_LONGEST:,} bytes; no recipe is so long.")
+    try:
+        table = tomllib.loads(content.decode("utf-8-sig").replace("\r\n", "\n"))
+    except UnicodeDecodeError as error:
+        raise SettingError(f"{place} is not UTF-8 text (byte {error.start + 1}); save it as UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(f"{place}: {error}") from None
+    except RecursionError:
+        raise SettingError(f"{place}: tables or lists are nested too deeply; no setting is.") from None
+    except ValueError:  # of Python, which reads no more than some thousand digits
+        raise SettingError(f"{place} holds a number with thousands of digits; integers have at most 64 bits.") from None
+    for section, value in table.items():
+        check_plain(value, section)
+    return table
+
+
 def checked(table: Mapping[str, Any], place: str = "recipe") -> Recipe:
     """A recipe with known sections only, each a table; a bare name stands for `{name = ...}`."""
-    for section in table:
+    for section, value in table.items():
         if section not in SECTIONS:
-            message = f"{place} has no section {section!r}."
+            message = f"{place} has no section {shorten(section)!r}."
             hint = did_you_mean(section, SECTIONS)
-            raise UnknownSettingError(message, section, table[section], hint, table)
+            raise UnknownSettingError(message, section, value, hint, table)
+        check_plain(value, section)
     recipe: Recipe = {}
     for section in SECTIONS:
         value = table.get(section, {})
@@ -68,11 +101,11 @@ def checked(table: Mapping[str, Any], place: str = "recipe") -> Recipe:
         if section in ("model", "data") and isinstance(value, Mapping) and "name" not in value:
             raise SettingError(f'{place}: [{section}] needs a name, as in name = "..."')
         if not isinstance(value, Mapping):
-            raise SettingError(f"{place}: {section} = {value!r}: expected a table, as in [{section}]")
+            raise SettingError(f"{place}: {section} = {show(value)}: expected a table, as in [{section}]")
         recipe[section] = dict(value)
     for name, settings in recipe["players"].items():
         if not isinstance(settings, Mapping):
-            raise SettingError(f"{place}: players.{name} = {settings!r}: expected a table, as in [players.{name}] lr = 1e-3")
+            raise SettingError(f"{place}: players.{name} = {show(settings)}: expected a table, as in [players.{name}] lr = 1e-3")
     return recipe
 
 
@@ -91,17 +124,19 @@ def override(table: Mapping[str, Any], texts: Iterable[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         path = [part.strip() for part in key.split(".")]
         if not equals or not all(path):
-            raise SettingError(f"override {text!r}: expected a.b=c, as in train.steps=500")
+            raise SettingError(f"override {show(text)}: expected a.b=c, as in train.steps=500")
+        if len(path) > _DEEPEST:
+            raise SettingError(f"override {show(text)} goes down {len(path)} levels; no setting is so deep.")
         here = result
         for part in path[:-1]:
             below = here.get(part, {})
             if isinstance(below, str):
                 below = {"name": below}
             if not isinstance(below, dict):
-                raise SettingError(f"override {text!r}: {part!r} holds {below!r}, which has no settings")
+                raise SettingError(f"override {show(text)}: {part!r} holds {show(below)}, which has no settings")
             here[part] = below
             here = below
-        here[path[-1]] = _value(value.strip())
+        here[path[-1]] = _value(value.strip(), f"override {show(text)}")
     return result
 
 
@@ -124,13 +159,17 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], place: str = "")
     return found
 
 
-def _value(text: str) -> Any:
+def _value(text: str, place: str) -> Any:
     if re.search(r"[\r\n]", text):
         return text
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    except (RecursionError, ValueError):
+        raise SettingError(f"{place}: its value is nested too deeply, or a number with thousands of digits.") from None
+    check_plain(value, place)
+    return value
 
 
 def _copy(value: Any) -> Any:

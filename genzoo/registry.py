@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from genzoo import plugins
-from genzoo.errors import PluginError, SettingError, did_you_mean
+from genzoo.errors import PluginError, SettingError, did_you_mean, shorten
 from genzoo.plugins import CONTRACT as CONTRACT
 from genzoo.plugins import Source, normalised
 
@@ -157,7 +157,7 @@ class Registry(catalogue.Registry):
             return self._built_in(name)
         claims = self.claims(name)
         if not claims:
-            raise SettingError(f"No {self.kind[:-1]} named {name!r}.{did_you_mean(name, self.available())}")
+            raise SettingError(f"No {self.kind[:-1]} named {shorten(name)!r}.{did_you_mean(name, self.available())}")
         usable = [source for source in claims if not source.refusal]
         if not usable:
             raise PluginError(f"{self.kind} {name!r} comes from {claims[0]}, which {claims[0].refusal}")

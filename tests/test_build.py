@@ -1,13 +1,15 @@
 """Name, table or instance; sizes that flow down; errors that name the place."""
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import AllowInfNan
 from torch import nn
 
 import genzoo
@@ -357,3 +359,68 @@ def test_what_is_not_registered_is_told_its_kind(base, kind):
 
     with pytest.raises(SettingError, match=rf"@genzoo\.{kind}\.register"):
         _ = Mine().config
+
+
+class Free(Configurable):
+    """A part that takes infinity by its annotation, and anything where it says nothing."""
+
+    def __init__(self, limit: Annotated[float, AllowInfNan(True)] = 1.0, anything=None) -> None:
+        super().__init__()
+        self.limit = limit
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_floats_are_finite_unless_a_type_says_otherwise(value):
+    assert message({"name": "owner", "dim": 1, "scale": value}) == f"critic.scale = {value}: expected a finite number"
+    assert repr(Free(limit=value).limit) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"name": "owner", "dim": 2**63}, "critic.dim = 9223372036854775808: expected an integer of at most 64 bits"),
+        ({"name": "owner", "dim": 10**5000}, "critic.dim = <an integer of 5,000 digits>: expected an integer of at most 64 bits"),
+        ({"name": "owner", "dim": 1, "widths": [10**30]}, "critic.widths = [1000000000000000000000000000000]: "),
+        ({"name": "owner", "dim": "9" * 10**6}, f'critic.dim = "{"9" * 60}...{"9" * 10}": expected an integer'),
+        ({"name": "x" * 10**6}, f"No critic named '{'x' * 60}...{'x' * 10}'."),
+        ({"name": 5}, "critic = {'name': 5}: a table needs a name"),
+        ({"name": "owner", "dim": 1, "x" * 1000: 2}, f"critic 'owner' has no setting '{'x' * 60}...{'x' * 10}'."),
+        (None, "critic = None: expected a name, a table or an instance"),
+        (True, "critic = True: expected a name, a table or an instance"),
+        (10**5000, "critic = <an integer of 5,000 digits>: expected a name, a table or an instance"),
+        ([1, 2], "critic = [1, 2]: expected a name, a table or an instance"),
+        (b"owner", "critic = b'owner': expected a name, a table or an instance"),
+    ],
+    ids=str.split("size digits list text name number setting none bool root-digits root-list bytes"),
+)
+def test_values_that_nothing_can_be_made_of_are_refused_in_short(spec, said):
+    text = message(spec)
+    assert text.startswith(said)
+    assert len(text) < 400
+
+
+def test_tables_nested_without_end_are_refused():
+    deep: dict = {}
+    circle: list = []
+    circle.append(circle)
+    for _ in range(100_000):
+        deep = {"a": deep}
+    for value in (deep, circle):
+        text = message({"name": "owner", "dim": 1, "options": value})
+        assert text.startswith("critic.options is nested deeper than 100 levels")
+        with pytest.raises(SettingError, match=r"Free\.anything is nested deeper than 100 levels"):
+            Free(anything=value)
+
+
+def test_a_part_that_does_not_fit_into_memory_is_refused_by_the_setting_that_is_large():
+    vae = {"name": "vae", "shape": (1, 8, 8)}
+    said = r"^model 'vae' does not fit into memory: it needs more than [\d.,]+ TiB, and [\d.,]+ [GM]iB are free\. Lower {}\.$"
+    for setting, named in (
+        ({"latent_dim": 10**10}, r"model\.latent_dim = 10000000000"),
+        ({"encoder": {"name": "mlp", "hidden": [8, 10**11]}}, r"model\.encoder\.hidden = 100000000000"),
+        ({"shape": (10**6, 10**6)}, r"model\.shape = 1000000"),
+    ):
+        with pytest.raises(SettingError, match=said.format(named)):
+            build({**vae, **setting})
+    with pytest.raises(SettingError, match=r"it needs more memory than there is\. Lower model\.shape = "):
+        build({**vae, "shape": (2**40, 2**40)})

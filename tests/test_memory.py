@@ -1,5 +1,7 @@
 """Free memory, as the system tells it."""
 
+import numpy as np
+import pytest
 import torch
 
 from genzoo import memory
@@ -18,3 +20,36 @@ def test_the_cpus_is_what_the_system_says(tmp_path, monkeypatch):
 def test_words():
     assert memory.words(5 * 2**30) == "5.0 GiB"
     assert memory.words(3 * 2**20) == "3 MiB"
+
+
+def test_what_does_not_fit_is_refused_before_it_is_allocated(monkeypatch):
+    monkeypatch.setattr(memory, "free", lambda device: 2**20)
+    with memory.allocations():
+        kept = [torch.zeros(2**16), torch.randn(100, generator=torch.Generator().manual_seed(0))]
+    assert kept[0].device.type == "cpu"
+    with pytest.raises(memory.TooLargeError, match=r"^more than 2 MiB, and 1 MiB are free"), memory.allocations():
+        torch.nn.Linear(2**10, 2**9)
+    with pytest.raises(memory.TooLargeError), memory.allocations():  # together
+        kept = [torch.empty(2**17) for _ in range(3)]
+
+
+def test_what_torch_and_numpy_say_of_sizes_is_one_error():
+    for work in (
+        lambda: torch.zeros(2**40, 2**40),
+        lambda: np.zeros((2**31, 2**31)),
+        lambda: np.zeros((2**62, 2**62)),
+        lambda: torch.zeros(10**30),
+        lambda: torch.rand(10**7, 1) @ torch.rand(1, 10**7),
+    ):
+        with pytest.raises(memory.TooLargeError), memory.allocations():
+            work()
+
+
+def test_other_errors_are_left_as_they_are():
+    with pytest.raises(RuntimeError, match="mat1 and mat2"), memory.allocations():
+        torch.zeros(2, 3) @ torch.zeros(2, 3)
+
+
+def test_nothing_is_counted_where_tensors_take_no_memory():
+    with torch.device("meta"), memory.allocations():
+        assert torch.empty(10**15).is_meta

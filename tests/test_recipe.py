@@ -1,5 +1,6 @@
 """Recipes and overrides: TOML's own reader is the oracle of what is written."""
 
+import os
 import tomllib
 
 import pytest
@@ -99,3 +100,67 @@ def test_what_a_run_found_on_its_machine_is_not_read_back(tmp_path):
 def test_unknown_sections_are_errors():
     with pytest.raises(SettingError, match=r"no section 'trian'\. Did you mean 'train'"):
         checked({"model": "vae", "data": "digits", "trian": {}})
+
+
+def _toml(tmp_path, content: bytes):
+    path = tmp_path / "a.toml"
+    path.write_bytes(content)
+    return path
+
+
+GOOD = b'model = "vae"\ndata = "digits"\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (GOOD + b"[train]\nsteps = " + b"1" * 5000, "holds a number with thousands of digits"),
+        (GOOD + b"[train]\nsteps = 0x" + b"f" * 5000, r"train\.steps = <an integer of 6,021 digits>: expected"),
+        (GOOD + b"[train]\nsteps = 9223372036854775808", r"train\.steps = 9223372036854775808: expected an integer of"),
+        (GOOD + b"[train]\nx = " + b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
+        (GOOD + b"[train]\nx = " + b"[" * 200 + b"]" * 200, r"train is nested deeper than 100 levels"),
+        (GOOD + b"[train." + b"a." * 20_000 + b"a]\nb = 1", r"train is nested deeper than 100 levels"),
+        (GOOD + b"# " + b"x" * 2**20, "has more than 1,048,576 bytes"),
+        (GOOD + b"[train]\nsteps = \0", "Invalid value"),
+        (GOOD + b"\xff", r"is not UTF-8 text \(byte 31\)"),
+        (GOOD.decode().encode("utf-16"), r"is not UTF-8 text \(byte 1\)"),
+        (GOOD + b"model = 1", "Cannot overwrite"),
+    ],
+    ids=str.split("digits hex bits lists levels dots long nul latin utf16 twice"),
+)
+def test_a_damaged_recipe_is_refused_in_one_line(tmp_path, content, said):
+    with pytest.raises(SettingError, match=said) as caught:
+        read(_toml(tmp_path, content))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_mark_at_the_start_and_lines_of_windows_are_read(tmp_path):
+    assert read(_toml(tmp_path, b"\xef\xbb\xbf" + GOOD.replace(b"\n", b"\r\n")))["model"] == {"name": "vae"}
+
+
+def test_what_is_no_file_is_no_recipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    for path in (tmp_path / "pipe.toml", tmp_path):
+        with pytest.raises(SettingError, match="is not a file"):  # and waits for nobody to write to the pipe
+            read(path)
+    with pytest.raises(SettingError, match=r'recipe = "~nosuchuser/a\.toml": there is no user of that name'):
+        read("~nosuchuser/a.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a.b=" + "1" * 5000, "a number with thousands of digits"),
+        ("a.b=" + "[" * 100_000 + "]" * 100_000, "nested too deeply"),
+        ("a.b=" + "[" * 200 + "]" * 200, "is nested deeper than 100 levels"),
+        ("a.b=9223372036854775808", "expected an integer of at most 64 bits"),
+        (".".join("a" * 5000) + "=1", "goes down 5000 levels"),
+        ("a" * 5000, "expected a.b=c"),
+    ],
+    ids=str.split("digits lists levels bits dots long"),
+)
+def test_an_override_is_refused_as_a_recipe_is(text, said):
+    with pytest.raises(SettingError, match=f'^override ".*{said}') as caught:
+        override({}, [text])
+    assert len(str(caught.value)) < 400

@@ -14,6 +14,7 @@ import torch
 
 from genzoo.errors import DataError
 from genzoo.memory import free, words
+from genzoo.paths import local_path
 
 _PIECE = 1 << 20
 
@@ -23,7 +24,7 @@ def home() -> Path:
     import pooch
 
     given = os.environ.get("GENZOO_DATA")
-    return Path(given).expanduser() if given else Path(pooch.os_cache("genzoo"))
+    return local_path(given, "GENZOO_DATA", DataError) if given else Path(pooch.os_cache("genzoo"))
 
 
 def fetch(url: str, sha256: str, path: Path) -> None:

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from annotated_types import Ge, Lt
 
-from genzoo.contract import Positive
+from genzoo.contract import Count
 from genzoo.data.cache import home, replacing
 from genzoo.dataset import Dataset
 from genzoo.errors import DataError
+from genzoo.paths import local_path
 
 Portion = Literal["whole", "left", "right"]
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -21,7 +22,7 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".t
 
 def folder(
     path: str,
-    size: Positive | tuple[Positive, Positive] = 64,
+    size: Count | tuple[Count, Count] = 64,
     channels: Literal[1, 3] = 3,
     test_fraction: Annotated[float, Ge(0), Lt(1)] = 0.1,
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
@@ -52,7 +53,7 @@ def folder(
         Traceback (most recent call last):
         genzoo.errors.DataError: folder: nowhere is not a folder.
     """
-    root = Path(path).expanduser()
+    root = local_path(path, "folder: path", DataError)
     files = find_images(root)
     order = np.random.RandomState(seed).permutation(len(files))  # numpy freezes its streams: the same split for ever
     files = [files[i] for i in order]

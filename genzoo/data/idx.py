@@ -15,6 +15,7 @@ import numpy as np
 from genzoo.data.cache import fetch, home, read_at_most, replacing, unpacked
 from genzoo.dataset import Dataset
 from genzoo.errors import DataError
+from genzoo.paths import local_path
 
 Binarize = Literal["threshold", "stochastic"] | None
 
@@ -89,7 +90,7 @@ def read_idx(path: str | Path) -> Any:
         ...     read_idx(file.name)
         array([5, 0, 4], dtype=uint8)
     """
-    path = Path(path)
+    path = local_path(path, "path", DataError)
     try:
         with unpacked(path) as file:
             return _array(file, path)
@@ -120,7 +121,11 @@ def _array(file: BinaryIO, path: Path) -> Any:
         raise DataError(
             f"{path}: its header promises {axes} values of {kind.itemsize} bytes, {expected} bytes in all, and {follow}."
         )
-    return np.frombuffer(content, kind).reshape(axes).astype(kind.newbyteorder("="), copy=False)
+    try:
+        values = np.frombuffer(content, kind).reshape(axes)
+    except ValueError as error:  # with an axis of length 0 no value is promised, whatever the others are
+        raise DataError(f"{path}: numpy cannot hold the axes {axes} that its header promises ({error}).") from None
+    return values.astype(kind.newbyteorder("="), copy=False)
 
 
 def fashion_mnist(folder: str | None = None, binarize: Binarize = None, dequantize: bool = False) -> Dataset:
@@ -240,7 +245,7 @@ def _read(
 
 def _locate(name: str, stems: Sequence[str], folder: str | None) -> list[Path]:
     """The four files: in the folder that was named; else at home, where Debian puts them, or downloaded."""
-    places = (home() / name, _DEBIAN / name) if folder is None else (Path(folder).expanduser(),)
+    places = (home() / name, _DEBIAN / name) if folder is None else (local_path(folder, f"{name}: folder", DataError),)
     for place in places:
         found = [path for stem in stems if (path := _file(place, stem))]
         if len(found) == len(stems):

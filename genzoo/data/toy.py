@@ -7,9 +7,8 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
-from genzoo.contract import Positive
 from genzoo.dataset import Dataset
 
 Draw = Callable[[int, np.random.RandomState], Any]
@@ -17,7 +16,7 @@ Draw = Callable[[int, np.random.RandomState], Any]
 
 def toy(
     law: Literal["8-gaussians", "25-gaussians", "swiss-roll", "moons"],
-    rows: Positive = 50_000,
+    rows: Annotated[int, Gt(0), Le(10_000_000)] = 50_000,
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
 ) -> Dataset:
     """Points in the plane, float32 `(rows, 2)`: `rows` to train on, and as many again held out.

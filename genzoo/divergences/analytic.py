@@ -31,7 +31,7 @@ def gaussian_kernels(kernel: str, scales: tuple[float, ...]) -> tuple[Tensor, Te
     decades = max(2, int(np.ceil(np.log10(s.max() / s.min()))))
     x, weight = np.polynomial.legendre.leggauss(_NODES_PER_DECADE * decades)
     odds = (1 + x) / (1 - x)
-    tau = 1 / np.sqrt(s.min() * s.max())
+    tau = 1 / (np.sqrt(s.min()) * np.sqrt(s.max()))
     a = tau * odds**2
     step = weight * 4 * tau * odds / (1 - x) ** 2
     mass = step * (s * np.exp(-s * a)).sum(axis=0)

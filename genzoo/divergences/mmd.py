@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import MinLen
 from torch import Tensor
 
 from genzoo import ranks
 from genzoo.contract import Divergence, PositiveFloat, Prior
 from genzoo.divergences.analytic import expectation, gaussian_kernels
 from genzoo.divergences.kernels import RADIAL, energy
-from genzoo.errors import SettingError
+from genzoo.errors import SettingError, show
 
 _ANALYTIC = 2**14  # components^2 * dim up to which the closed form costs milliseconds and megabytes
+
+_WIDEST = 1e12  # of the largest scale to the smallest: the closed form has nodes for each decade
 
 
 class MMD(Divergence):
@@ -36,7 +40,7 @@ class MMD(Divergence):
             distance of two draws, from the prior or else from the sample `y`; a constant for gradients.
 
     Raises:
-        SettingError: the kernel has no analytic expectations.
+        SettingError: the kernel has no analytic expectations, or the scales span too much.
 
     References:
         A Kernel Two-Sample Test, Arthur Gretton et al., 2012, https://jmlr.org/papers/v13/gretton12a.html (lemma 6).
@@ -51,7 +55,7 @@ class MMD(Divergence):
     def __init__(
         self,
         kernel: Literal["imq", "rbf", "linear", "quadratic"] = "imq",
-        scales: tuple[PositiveFloat, ...] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+        scales: Annotated[tuple[PositiveFloat, ...], MinLen(1)] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
         # the paper samples; the closed form has the same expectation and gradient, with less noise
         estimator: Literal["auto", "sampled", "analytic"] = "auto",
         bandwidth: PositiveFloat | None = None,
@@ -61,6 +65,11 @@ class MMD(Divergence):
         if estimator == "analytic" and kernel not in RADIAL:
             raise SettingError(
                 f'estimator = "analytic" does not know the {kernel!r} kernel; take "imq" or "rbf", or estimator = "sampled".'
+            )
+        if max(scales) > _WIDEST * min(scales):
+            raise SettingError(
+                f"scales = {show(scales)} span more than {math.log10(_WIDEST):.0f} decades, between which there is nothing to "
+                "compare; take scales nearer to 1."
             )
         if kernel in RADIAL:
             self.rates, self.masses = gaussian_kernels(kernel, self.scales)  # as buffers they would be rounded to half precision

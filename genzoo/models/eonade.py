@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from genzoo.contract import Positive
+from genzoo.contract import Count, Positive, Shape
 from genzoo.errors import SettingError
 from genzoo.models.autoregressive import Autoregressive, draw_level, level_law
 from genzoo.progress import track
@@ -58,9 +58,9 @@ class EoNADE(Autoregressive):
     def __init__(
         self,
         hidden: tuple[Positive, ...] = (500, 500),
-        orderings: Positive = 8,
+        orderings: Count = 8,
         order_seed: int = 0,
-        shape: tuple[int, ...] = (1, 28, 28),
+        shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__()
         if not hidden:

@@ -11,7 +11,7 @@ from annotated_types import Ge, Lt
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from genzoo.contract import Part, Positive, PositiveFloat, Shape, is_image
+from genzoo.contract import Count, Part, Positive, PositiveFloat, Shape, is_image
 from genzoo.errors import SettingError
 from genzoo.models.adversarial import Adversarial, Output, initialise
 
@@ -72,10 +72,10 @@ class GAN(Adversarial):
         critic: Part = "mlp",
         prior: Part = "uniform",
         output: Output = "sigmoid",
-        critic_steps: Positive = 1,
+        critic_steps: Count = 1,
         penalty: Part | None = None,
         penalty_weight: PositiveFloat = 10.0,
-        shape: tuple[int, ...] = (1, 28, 28),
+        shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(latent_dim, generator, critic, prior, output, critic_steps, penalty, penalty_weight, shape)
         if smoothing and loss == "least-squares":
@@ -142,7 +142,7 @@ class DCGAN(GAN):
         width: Positive = 64,
         loss: Loss = "non-saturating",
         prior: Part = "uniform",
-        shape: tuple[int, ...] = (1, 28, 28),
+        shape: Shape = (1, 28, 28),
     ) -> None:
         # Kernels are 4x4; the paper does not say, its code has 5x5.
         net = {"name": "conv", "channels": levels(shape, width), "norm": "batch"}
@@ -179,7 +179,7 @@ class LSGAN(DCGAN):
         width: Positive = 64,
         labels: tuple[float, float, float] = (0.0, 1.0, 1.0),
         prior: Part = "uniform",
-        shape: tuple[int, ...] = (1, 28, 28),
+        shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(latent_dim, width, "least-squares", prior, shape)
         self.labels = labels

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
 
 from genzoo.blocks.nade import Units, act, recursion
-from genzoo.contract import Positive, PositiveFloat, Shape, is_image
+from genzoo.contract import Count, Positive, PositiveFloat, Shape, is_image
 from genzoo.errors import SettingError
 from genzoo.models.autoregressive import Autoregressive, draw_level, level_law
 from genzoo.progress import track
@@ -121,7 +121,7 @@ class NADE(Recursion):
         order: Order = "raster",
         order_seed: int = 0,
         units: Units = "sigmoid",
-        shape: tuple[int, ...] = (1, 28, 28),
+        shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(shape, 1, hidden, order, order_seed, units, scaled=False)
 
@@ -171,12 +171,12 @@ class RNADE(Recursion):
     def __init__(
         self,
         hidden: Positive = 50,
-        components: Positive = 10,
+        components: Count = 10,
         sigma_min: PositiveFloat = 1e-3,
         order: Order = "raster",
         order_seed: int = 0,
         units: Units = "relu",
-        shape: tuple[int, ...] = (2,),
+        shape: Shape = (2,),
     ) -> None:
         super().__init__(shape, 3 * components, hidden, order, order_seed, units, scaled=True)
         self.sigma_min = sigma_min

@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from genzoo import memory
 from genzoo.blocks.masked import CausalConv, MaskedLinear, colour_groups
 from genzoo.blocks.pixel_layers import ConvLayer, DiagonalBiLSTM, PixelLayer, RowLSTM
-from genzoo.contract import Batch, Positive, is_image
+from genzoo.contract import Batch, Count, Positive, Shape, is_image
 from genzoo.errors import DataError, SettingError
 from genzoo.models.autoregressive import Autoregressive, draw_level, level_law
 from genzoo.progress import track
@@ -65,14 +65,14 @@ class PixelRNN(Autoregressive):
         self,
         layer: Literal["diagonal-bilstm", "row-lstm", "conv"] = "diagonal-bilstm",
         hidden: Positive = 16,
-        depth: Positive = 7,
+        depth: Count = 7,
         levels: Positive = 2,
         residual: bool = True,
         skip: bool = False,
         kernel: Positive = 7,
         head: Positive = 32,
         classes: int = 0,
-        shape: tuple[int, ...] = (1, 28, 28),
+        shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__()
         _check(shape, hidden, head, levels, kernel, classes)
@@ -208,7 +208,7 @@ def _fixed(part: nn.Module) -> Callable[[Tensor], Tensor]:
     return part.fixed() if isinstance(part, MaskedLinear) else part
 
 
-def _check(shape: tuple[int, ...], hidden: int, head: int, levels: int, kernel: int, classes: int) -> None:
+def _check(shape: Shape, hidden: int, head: int, levels: int, kernel: int, classes: int) -> None:
     if not is_image(shape) or shape[0] not in (1, 3):
         raise SettingError(f"shape = {shape!r}: a PixelRNN takes images (C, H, W) with C = 1 or 3 colours")
     if min(2 * hidden, hidden, head) < shape[0]:

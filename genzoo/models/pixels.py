@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from genzoo.contract import NonNegativeFloat
+from genzoo.contract import NonNegativeFloat, Shape
 from genzoo.errors import DataError, SettingError
 from genzoo.models.autoregressive import Autoregressive, draw_level, level_law
 
@@ -22,7 +22,7 @@ class _Pixels(Autoregressive):
     # the loss is convex and the logits stand alone, so large steps do no harm; `fit` needs none
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 0.1}
 
-    def __init__(self, shape: tuple[int, ...] = (1, 28, 28)) -> None:
+    def __init__(self, shape: Shape = (1, 28, 28)) -> None:
         super().__init__()
         self.shape = tuple(shape)
 
@@ -72,7 +72,7 @@ class Independent(_Pixels):
         tensor([0.5000, 0.5000], grad_fn=<ExpBackward0>)
     """
 
-    def __init__(self, shape: tuple[int, ...] = (1, 28, 28)) -> None:
+    def __init__(self, shape: Shape = (1, 28, 28)) -> None:
         super().__init__(shape)
         self.logit = nn.Parameter(torch.zeros(math.prod(shape)))
 
@@ -103,7 +103,7 @@ class Markov(_Pixels):
         tensor([0.5000, 0.5000], grad_fn=<ExpBackward0>)
     """
 
-    def __init__(self, shape: tuple[int, ...] = (1, 28, 28)) -> None:
+    def __init__(self, shape: Shape = (1, 28, 28)) -> None:
         super().__init__(shape)
         dims = math.prod(shape)
         self.after_zero = nn.Parameter(torch.zeros(dims))

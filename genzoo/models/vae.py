@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Independent, Normal
 
 from genzoo.build import build
-from genzoo.contract import NonNegativeFloat, Part, Penalty, Positive, PositiveFloat
+from genzoo.contract import NonNegativeFloat, Part, Penalty, Positive, PositiveFloat, Shape
 from genzoo.errors import SettingError
 from genzoo.models.autoencoder import Autoencoder, compares_laws, diagonal_normal, reparameterized
 from genzoo.models.latent import positive_everywhere
@@ -77,7 +77,7 @@ class VAE(Autoencoder):
         decoder: Part = "mlp",
         prior: Part = "normal",
         divergence: Part = "kl",
-        shape: tuple[int, ...] = (1, 28, 28),
+        shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(latent_dim, 2 * latent_dim, likelihood == "bernoulli", encoder, decoder, prior, shape)
         self.likelihood = likelihood

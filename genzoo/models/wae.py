@@ -117,7 +117,7 @@ class WAEMMD(WAE):
         decoder: Part = "mlp",
         prior: Part = "normal",
         divergence: Part = "mmd",
-        shape: tuple[int, ...] = (1, 28, 28),
+        shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(latent_dim, weight, random_encoder, variance_penalty, encoder, decoder, prior, shape)
         self.divergence = build(divergence, "divergences")
@@ -191,7 +191,7 @@ class WAEGAN(WAE):
         decoder: Part = "mlp",
         critic: Part = MappingProxyType({"name": "mlp", "hidden": (512, 512, 512, 512), "activation": "relu"}),
         prior: Part = "normal",
-        shape: tuple[int, ...] = (1, 28, 28),
+        shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(latent_dim, weight, random_encoder, variance_penalty, encoder, decoder, prior, shape)
         self.critic = build(critic, "critics", shape=(latent_dim,))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from genzoo.contract import Part, Player, Positive, PositiveFloat
+from genzoo.contract import Count, Part, Player, Positive, PositiveFloat, Shape
 from genzoo.models.adversarial import Adversarial, Output
 
 MLP = MappingProxyType({"name": "mlp", "hidden": (512, 512, 512), "activation": "relu"})
@@ -51,13 +51,13 @@ class WGAN(Adversarial):
         self,
         latent_dim: Positive = 100,
         clip: PositiveFloat = 0.01,
-        critic_steps: Positive = 5,
+        critic_steps: Count = 5,
         burst: bool = False,
         generator: Part = MLP,
         critic: Part = MLP,
         prior: Part = "normal",
         output: Output = "tanh",
-        shape: tuple[int, ...] = (1, 28, 28),
+        shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(latent_dim, generator, critic, prior, output, critic_steps, None, 0.0, shape)
         self.clip, self.burst = clip, burst

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from genzoo.contract import Part, Positive, PositiveFloat
+from genzoo.contract import Count, Part, Positive, PositiveFloat, Shape
 from genzoo.models.adversarial import Adversarial, Output
 from genzoo.models.wgan import MLP
 
@@ -50,12 +50,12 @@ class WGANGP(Adversarial):
         self,
         latent_dim: Positive = 100,
         penalty_weight: PositiveFloat = 10.0,
-        critic_steps: Positive = 5,
+        critic_steps: Count = 5,
         penalty: Part = "gradient-penalty",
         generator: Part = MLP,
         critic: Part = MappingProxyType({**MLP, "norm": "layer"}),
         prior: Part = "normal",
         output: Output = "tanh",
-        shape: tuple[int, ...] = (1, 28, 28),
+        shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(latent_dim, generator, critic, prior, output, critic_steps, penalty, penalty_weight, shape)

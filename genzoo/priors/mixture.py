@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo import ranks
-from genzoo.contract import Positive, PositiveFloat, Prior
+from genzoo.contract import Count, Positive, PositiveFloat, Prior
 from genzoo.errors import DataError
 from genzoo.priors.layouts import LAYOUTS
 from genzoo.priors.simple import truncated_noise
@@ -51,7 +51,7 @@ class MixtureOfGaussians(Prior):
     def __init__(
         self,
         dim: Positive,
-        components: Positive = 10,
+        components: Count = 10,
         means: Literal["spread", "ring", "grid", "simplex"] = "spread",
         radius: PositiveFloat | None = None,
         scale: PositiveFloat | None = None,

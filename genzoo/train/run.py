@@ -95,7 +95,7 @@ class RunFolder:
         """Whether a run wrote the folder's recipe; one that a person put there does not count."""
         try:
             return "run" in tomllib.loads(self.recipe_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return False
 
     def clear(self) -> None:
@@ -205,7 +205,7 @@ class RunFolder:
         """What the run says it needs, and how to get it: words for a person to judge, which nothing here acts on."""
         try:
             said = tomllib.loads(self.recipe_file.read_text(encoding="utf-8")).get("run", {}).get("needs", [])
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, RecursionError, AttributeError):
             return ""
         needs = [text for text in said if isinstance(text, str) and text.isprintable()][:20] if isinstance(said, list) else []
         packages = [found.expand(r"\1==\2") for text in needs if (found := _PACKAGE.fullmatch(text))]

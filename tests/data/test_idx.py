@@ -300,3 +300,25 @@ def test_fashion_mnist_has_6000_of_each_class(monkeypatch, tmp_path):
     assert np.bincount(data.train["y"]).tolist() == [6000] * 10
     assert np.bincount(data.test["y"]).tolist() == [1000] * 10
     assert data.train["x"].mean() / 255 == pytest.approx(0.2860, abs=5e-5)  # the published mean of the training pixels
+
+
+@pytest.mark.parametrize("axes", [65, 255])
+def test_more_axes_than_numpy_has_are_refused(scratch, axes):
+    path = scratch / "axes"
+    path.write_bytes(bytes([0, 0, 8, axes]) + (1).to_bytes(4) * axes + b"\7")
+    with pytest.raises(DataError, match=rf"axes: its header has {axes} axes; arrays have 64 at most"):
+        idx.read_idx(path)
+
+
+def test_axes_without_values_that_numpy_cannot_hold_are_refused(scratch):
+    path = scratch / "empty"
+    path.write_bytes(bytes([0, 0, 8, 4]) + (2**32 - 1).to_bytes(4) * 3 + (0).to_bytes(4))
+    with pytest.raises(DataError, match=r"empty: numpy cannot hold the axes \(4294967295, 4294967295, 4294967295, 0\)"):
+        idx.read_idx(path)
+
+
+def test_no_axes_are_one_value(scratch):
+    path = scratch / "scalar"
+    path.write_bytes(bytes([0, 0, 8, 0, 7]))
+    assert idx.read_idx(path).shape == ()
+    assert idx.read_idx(path) == 7

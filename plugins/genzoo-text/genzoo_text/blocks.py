@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from genzoo.contract import Critic, Decoder, NonNegativeFloat, Positive, Shape
+from genzoo.contract import Count, Critic, Decoder, NonNegativeFloat, Positive, Shape
 from genzoo.errors import DataError, SettingError
 
 EXAMPLES: tuple[Shape, ...] = ((6, 5), (32, 27))
@@ -62,7 +62,7 @@ class CharDecoder(Decoder):
     example_shapes: ClassVar[tuple[Shape, ...]] = EXAMPLES
 
     def __init__(
-        self, dim: Positive, shape: Shape, width: Positive = 512, depth: Positive = 5, scale: NonNegativeFloat = 0.3
+        self, dim: Positive, shape: Shape, width: Positive = 512, depth: Count = 5, scale: NonNegativeFloat = 0.3
     ) -> None:
         super().__init__()
         self.dim, self.shape = dim, tuple(shape)
@@ -98,7 +98,7 @@ class CharCritic(Critic):
 
     example_shapes: ClassVar[tuple[Shape, ...]] = EXAMPLES
 
-    def __init__(self, shape: Shape, width: Positive = 512, depth: Positive = 5, scale: NonNegativeFloat = 0.3) -> None:
+    def __init__(self, shape: Shape, width: Positive = 512, depth: Count = 5, scale: NonNegativeFloat = 0.3) -> None:
         super().__init__()
         self.shape = tuple(shape)
         length, symbols = line_shape(shape, "char-resnet")

@@ -11,9 +11,10 @@ import numpy as np
 from annotated_types import Ge, Le, Lt
 
 from genzoo import Dataset
-from genzoo.contract import Positive
+from genzoo.contract import Count
 from genzoo.data.cache import read_at_most, unpacked
 from genzoo.errors import DataError
+from genzoo.paths import local_path
 from genzoo_text.alphabet import MOST, encode, points, vocabulary_of
 
 Longer = Literal["cut", "skip", "split"]
@@ -28,7 +29,7 @@ WORD_LISTS = ("/usr/share/dict/american-english", "/usr/share/dict/words")
 
 def lines(
     path: str,
-    length: Positive = 32,
+    length: Count = 32,
     longer: Longer = "cut",
     vocabulary_size: Size = MOST,
     test_fraction: Fraction = 0.1,
@@ -62,7 +63,7 @@ def lines(
     return _dataset(_read(path), length, longer, vocabulary_size, test_fraction, seed, name=path)
 
 
-def words(length: Positive = 32, vocabulary_size: Size = MOST, test_fraction: Fraction = 0.1, seed: Seed = 0) -> Dataset:
+def words(length: Count = 32, vocabulary_size: Size = MOST, test_fraction: Fraction = 0.1, seed: Seed = 0) -> Dataset:
     """The words of this machine's list, `/usr/share/dict/american-english` or else `words`; longer ones are left out.
 
     Arguments:
@@ -83,7 +84,7 @@ def words(length: Positive = 32, vocabulary_size: Size = MOST, test_fraction: Fr
     return _dataset(_read(path), length, "skip", vocabulary_size, test_fraction, seed, name="words")
 
 
-def python_help(length: Positive = 32, vocabulary_size: Size = MOST, test_fraction: Fraction = 0.1, seed: Seed = 0) -> Dataset:
+def python_help(length: Count = 32, vocabulary_size: Size = MOST, test_fraction: Fraction = 0.1, seed: Seed = 0) -> Dataset:
     """The text that Python's `help()` has about the language, from the running Python: paragraphs, split as in `lines`.
 
     It comes with every Python and differs from version to version.
@@ -110,7 +111,7 @@ def python_help(length: Positive = 32, vocabulary_size: Size = MOST, test_fracti
 
 
 def _read(path: str) -> list[str]:
-    file = Path(path).expanduser()
+    file = local_path(path, "lines: path", DataError)
     if not file.is_file():
         raise DataError(f"lines: {path} is not a file.")
     try:

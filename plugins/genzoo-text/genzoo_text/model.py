@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from genzoo import Player, build
-from genzoo.contract import Part, Penalty, Positive, PositiveFloat, Shape
+from genzoo.contract import Count, Part, Penalty, Positive, PositiveFloat, Shape
 from genzoo.errors import SettingError
 from genzoo.models.latent import LatentModel, scores
 from genzoo_text.alphabet import NAMELESS, decode
@@ -62,13 +62,13 @@ class CharWGANGP(LatentModel):
         self,
         latent_dim: Positive = 128,
         penalty_weight: PositiveFloat = 10.0,
-        critic_steps: Positive = 10,
+        critic_steps: Count = 10,
         penalty: Part = "gradient-penalty",
         generator: Part = "char-resnet",
         critic: Part = "char-resnet",
         prior: Part = "normal",
         vocabulary: str | None = None,
-        shape: tuple[int, ...] = (32, 27),
+        shape: Shape = (32, 27),
     ) -> None:
         super().__init__()
         _, symbols = line_shape(shape, "char-wgan-gp")

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from genzoo import Dataset
-from genzoo.contract import Positive
+from genzoo.contract import Count
 from genzoo.errors import DataError
+from genzoo.paths import local_path
 from genzoo_translation.derived import with_truth
 from genzoo_translation.folders import Fraction, Seed
 
@@ -20,7 +21,7 @@ _ICONS = Path("/usr/share/icons")
 
 
 def emoji(
-    size: Positive = 32, font: str | None = None, variants: bool = False, test_fraction: Fraction = 0.1, seed: Seed = 0
+    size: Count = 32, font: str | None = None, variants: bool = False, test_fraction: Fraction = 0.1, seed: Seed = 0
 ) -> Dataset:
     """The emoji of a colour font, over white: column x, uint8 `(N, 3, size, size)`.
 
@@ -42,7 +43,7 @@ def emoji(
     """
     from fontTools.ttLib import TTFont, TTLibError
 
-    path = _FONT if font is None else Path(font).expanduser()
+    path = _FONT if font is None else local_path(font, "emoji: font", DataError)
     if not path.is_file():
         where = " Install the Debian package fonts-noto-color-emoji, or name a font = ..." if font is None else ""
         raise DataError(f"emoji: there is no font {path}.{where}")
@@ -61,7 +62,7 @@ def emoji(
 
 
 def icons(
-    size: Positive = 32, paired: bool = False, folder: str | None = None, test_fraction: Fraction = 0.1, seed: Seed = 0
+    size: Count = 32, paired: bool = False, folder: str | None = None, test_fraction: Fraction = 0.1, seed: Seed = 0
 ) -> Dataset:
     """Icons of the themes Tango (x) and Oxygen (y), over white, uint8 `(N, 3, size, size)`; unpaired, or those of one name.
 
@@ -81,7 +82,7 @@ def icons(
         Traceback (most recent call last):
         genzoo.errors.DataError: icons: there are no icons in nowhere/Tango/32x32. Install the Debian package tango-icon-theme.
     """
-    root = _ICONS if folder is None else Path(folder).expanduser()
+    root = _ICONS if folder is None else local_path(folder, "icons: folder", DataError)
     themes = [
         _theme(root / "Tango" / "32x32", "tango-icon-theme"),
         _theme(root / "oxygen" / "base" / "32x32", "oxygen-icon-theme"),

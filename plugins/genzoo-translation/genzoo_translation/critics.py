@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from genzoo.contract import Critic, Positive, Shape, is_image
+from genzoo.contract import Count, Critic, Positive, Shape, is_image
 from genzoo.errors import SettingError
 
 
@@ -42,7 +42,7 @@ class PatchCritic(Critic):
         self,
         shape: Shape,
         width: Positive = 64,
-        layers: Positive | None = None,
+        layers: Count | None = None,
         norm: Literal["instance", "batch", "none"] = "instance",
     ) -> None:
         super().__init__()

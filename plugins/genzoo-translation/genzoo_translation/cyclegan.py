@@ -11,7 +11,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from genzoo import Player
-from genzoo.contract import NonNegativeFloat, Part
+from genzoo.contract import NonNegativeFloat, Part, Shape
 from genzoo.errors import SettingError
 from genzoo.models.adversarial import initialise
 from genzoo_translation.game import judge
@@ -62,8 +62,8 @@ class CycleGAN(TwoWay):
         cycle_weight: NonNegativeFloat = 10.0,
         identity: NonNegativeFloat = 0.5,
         pool: Annotated[int, Ge(0)] = 50,
-        shape: tuple[int, ...] = (3, 128, 128),
-        given_shape: tuple[int, ...] | None = None,
+        shape: Shape = (3, 128, 128),
+        given_shape: Shape | None = None,
     ) -> None:
         super().__init__(translator, critic, "tanh", shape, given_shape)
         if identity and self.shape != self.given_shape:

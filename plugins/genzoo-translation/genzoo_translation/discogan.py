@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from genzoo import Player
-from genzoo.contract import Part
+from genzoo.contract import Part, Shape
 from genzoo.errors import SettingError
 from genzoo_translation.game import judge
 from genzoo_translation.two_way import TwoWay
@@ -69,8 +69,8 @@ class DiscoGAN(TwoWay):
         variant: Literal["paper", "code"] = "paper",
         translator: Part = "bottleneck",
         critic: Part = "pyramid",
-        shape: tuple[int, ...] = (3, 64, 64),
-        given_shape: tuple[int, ...] | None = None,
+        shape: Shape = (3, 64, 64),
+        given_shape: Shape | None = None,
     ) -> None:
         super().__init__(translator, critic, "sigmoid", shape, given_shape)
         if variant == "code" and not hasattr(self.critic_y, "features"):

@@ -11,12 +11,13 @@ import numpy as np
 from annotated_types import Ge, Lt
 
 from genzoo import Dataset
-from genzoo.contract import Positive
+from genzoo.contract import Count
 from genzoo.data.folder import Portion, find_images, stored
 from genzoo.errors import DataError
+from genzoo.paths import local_path
 from genzoo_translation.derived import with_truth
 
-Size = Positive | tuple[Positive, Positive]
+Size = Count | tuple[Count, Count]
 Channels = Literal[1, 3]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 Seed = Annotated[int, Ge(0), Lt(2**32)]
@@ -52,7 +53,7 @@ def pairs(
         Traceback (most recent call last):
         genzoo.errors.DataError: folder: nowhere/A is not a folder.
     """
-    root = Path(path).expanduser()
+    root = local_path(path, "path", DataError)
     shape = _shape(size, channels)
     if layout == "folders":
         found = [[(file.relative_to(root / side).with_suffix(""), file) for file in find_images(root / side)] for side in "AB"]
@@ -94,7 +95,7 @@ def domains(
         Traceback (most recent call last):
         genzoo.errors.DataError: folder: nowhere/A is not a folder.
     """
-    root = Path(path).expanduser()
+    root = local_path(path, "path", DataError)
     shape = _shape(size, channels)
     if (root / "trainA").is_dir():
         tested = (root / "testA").is_dir() or (root / "testB").is_dir()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo import build
-from genzoo.contract import Part, Positive, Shape, Translator, is_image
+from genzoo.contract import Count, Part, Positive, Shape, Translator, is_image
 from genzoo.errors import SettingError
 from genzoo.ranks import uniform
 
@@ -51,7 +51,7 @@ class UNet(Translator):
         given_shape: Shape,
         shape: Shape,
         width: Positive = 64,
-        depth: Positive | None = None,
+        depth: Count | None = None,
         norm: Norm = "instance",
         dropout: float = 0.5,
     ) -> None:
@@ -116,7 +116,7 @@ class ResNet(Translator):
         torch.Size([2, 3, 30, 41])
     """
 
-    def __init__(self, given_shape: Shape, shape: Shape, width: Positive = 64, blocks: Positive | None = None) -> None:
+    def __init__(self, given_shape: Shape, shape: Shape, width: Positive = 64, blocks: Count | None = None) -> None:
         super().__init__()
         size = _same_size(given_shape, shape, least=8)
         self.given_shape, self.shape = given_shape, shape

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from genzoo import Model, Player, build
-from genzoo.contract import NonNegativeFloat, Part
+from genzoo.contract import NonNegativeFloat, Part, Shape
 from genzoo.errors import SettingError
 from genzoo.models.adversarial import initialise
 from genzoo.ranks import uniform
@@ -61,8 +61,8 @@ class Pix2Pix(Model):
         critic: Part = "patch",
         adversarial_weight: NonNegativeFloat = 1.0,
         l1_weight: NonNegativeFloat = 100.0,
-        shape: tuple[int, ...] = (1, 28, 28),
-        given_shape: tuple[int, ...] | None = None,
+        shape: Shape = (1, 28, 28),
+        given_shape: Shape | None = None,
     ) -> None:
         super().__init__()
         self.shape, self.given_shape = same_size(shape, given_shape)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo import Model, build
-from genzoo.contract import Part
+from genzoo.contract import Part, Shape
 from genzoo.errors import SettingError
 from genzoo.ranks import uniform
 from genzoo_translation.game import images_given, same_size
@@ -30,7 +30,7 @@ class TwoWay(Model):
     given: ClassVar[tuple[str, ...]] = ("x",)
 
     def __init__(
-        self, translator: Part, critic: Part, output: Literal["tanh", "sigmoid"], shape: tuple[int, ...], given_shape: Any
+        self, translator: Part, critic: Part, output: Literal["tanh", "sigmoid"], shape: Shape, given_shape: Any
     ) -> None:
         super().__init__()
         for slot, part in (("translator", translator), ("critic", critic)):

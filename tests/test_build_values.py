@@ -1,0 +1,36 @@
+"""Every setting of every registered thing, with values that nobody should give: built, or refused in one short line."""
+
+import math
+
+import pytest
+
+from genzoo.build import build, parameters
+from genzoo.errors import GenzooError
+from genzoo.registry import KINDS, registry
+
+SIZES = {
+    "models": {"shape": (1, 8, 8)},
+    "priors": {"dim": 3},
+    "encoders": {"shape": (1, 8, 8), "dim": 4},
+    "decoders": {"dim": 4, "shape": (1, 8, 8)},
+    "critics": {"shape": (1, 8, 8)},
+    "translators": {"given_shape": (1, 8, 8), "shape": (1, 8, 8)},
+}
+VALUES = (
+    -1, 0, 10**11, 10**5000, math.inf, math.nan, 1e300, "", "a\0b", "~nosuchuser/x", [], [[]], {"name": 5}, None,
+    (-1,), (1, 0, 3), (10**9, 10**9), [1, "a"], (math.inf,), b"x",
+)  # fmt: skip
+NAMED = [(kind, name) for kind in KINDS for name in registry(kind).available()]
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMED, ids=[f"{kind}/{name}" for kind, name in NAMED])
+def test_a_value_is_taken_or_refused_in_one_line(kind, name):
+    for key in parameters(registry(kind).get(name)):
+        for value in VALUES:
+            said = ""
+            try:
+                build({"name": name, **SIZES.get(kind, {}), key: value}, kind)
+            except GenzooError as error:
+                said = str(error)
+            assert "\n" not in said, (key, said)
+            assert len(said) < 800, (key, said)
