@@ -1,15 +1,16 @@
-"""How much memory a device has left, to refuse in words what would not fit."""
+"""How much memory a device has left, and how much a loss keeps."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 _MEMINFO = Path("/proc/meminfo")
 
@@ -32,6 +33,40 @@ def free(device: torch.device) -> int | None:
         return None
     lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
     return int(lines["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in lines else None
+
+
+def kept(loss: Callable[[], Tensor]) -> int:
+    """Count the bytes that autograd keeps of a loss for its backward pass.
+
+    Nothing is computed: torch's fake tensors have shapes and dtypes only, those of autocast too where
+    it is on. Weights that the pass reads as they are do not count.
+
+    Arguments:
+        loss: makes its inputs and returns a tensor with a gradient; it may not look at values.
+
+    Example:
+        >>> import torch
+        >>> weight = torch.ones(3, 4, requires_grad=True)
+        >>> kept(lambda: (torch.empty(5, 4) @ weight.T).exp())  # 5 x 4 inputs, 5 x 3 exponentials
+        140
+    """
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    storages: dict[int, torch.UntypedStorage] = {}
+    weights: set[int] = set()
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage._cdata] = storage  # held, so that its address stays its own
+        if isinstance(tensor, torch.nn.Parameter) or (tensor.is_leaf and tensor.requires_grad):
+            weights.add(storage._cdata)
+        return tensor
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    with torch.enable_grad(), hooks, FakeTensorMode(allow_non_fake_inputs=True):
+        loss()
+    return sum(storage.nbytes() for key, storage in storages.items() if key not in weights)
 
 
 def words(count: float) -> str:

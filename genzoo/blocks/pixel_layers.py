@@ -46,8 +46,6 @@ class PixelLayer(nn.Module):
 
     reach = _KERNEL // 2
     """How many columns to the right a layer sees in the row above."""
-    kept_floats: int
-    """How many numbers a pixel of an example training keeps for the backward pass."""
 
     def __init__(self, hidden: int, colours: int, height: int, width: int, classes: int = 0, gates: int = 0) -> None:
         super().__init__()
@@ -98,7 +96,6 @@ class _LSTM(PixelLayer):
         super().__init__(hidden, colours, height, width, classes, directions * 4 * hidden)
         self.fronts, self.directions = fronts, directions
         # of each direction the inputs, gates, states, cells and their tanh; the sum of the states
-        self.kept_floats = directions * (len(own) + 7 * hidden) + hidden
         inputs, states = len(own), len(fronts.before) * hidden
         self.weight = nn.Parameter(_uniform(inputs, directions, inputs, 4 * hidden))
         self.bias = nn.Parameter(_uniform(inputs, directions, 1, 4 * hidden))
@@ -252,7 +249,6 @@ class ConvLayer(PixelLayer):
 
     def __init__(self, hidden: int, colours: int, height: int, width: int, classes: int = 0) -> None:
         super().__init__(hidden, colours, height, width, classes, hidden)
-        self.kept_floats = 7 * hidden  # the input and h features four times over, around three maps; by count
         self.down = MaskedLinear(self.outer, self.inner)
         self.conv = CausalConv(self.inner, self.inner, _KERNEL, strict=False)
         self.register_buffer("seen", self.conv.taps(height, width), persistent=False)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
+from genzoo.blocks.bounds import bounded
 from genzoo.build import build
 from genzoo.contract import Divergence, Part, Player, Shape, is_image
 from genzoo.models.latent import LatentModel
@@ -58,9 +59,28 @@ class Autoencoder(LatentModel):
         return (Player("autoencoder", owns=(self,), loss=self.loss, optimizer=self.optimizer),)
 
 
+LOG_VARIANCES = (-30.0, 20.0)
+"""Bounds on the log-variances of codes: standard deviations from 3e-7 to 22,026."""
+
+
 def diagonal_normal(features: Tensor) -> Independent[Normal]:
-    """The normal law whose means and log-variances stand side by side: `(batch, 2 * dim)` -> batch of laws on `(dim,)`."""
+    """Return the normal distributions whose means and log-variances stand side by side.
+
+    Log-variances are bounded to [-30, 20], which no posterior of scaled data comes near, so that an exponential of what an
+    encoder puts out for large values does not overflow; their gradient passes the bounds.
+
+    Arguments:
+        features: means, then log-variances, `(batch, 2 * dim)`.
+
+    Returns:
+        A batch of distributions on `(dim,)`.
+
+    References:
+        High-Resolution Image Synthesis with Latent Diffusion Models, Rombach et al., 2021,
+            https://arxiv.org/abs/2112.10752 (the bounds are those of the authors' code)
+    """
     mean, log_variance = features.chunk(2, dim=-1)
+    log_variance = bounded(log_variance, *LOG_VARIANCES)
     return Independent(Normal(mean, (log_variance / 2).exp(), validate_args=False), 1, validate_args=False)
 
 

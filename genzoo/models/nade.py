@@ -10,11 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, Normal
 
+from genzoo.blocks.bounds import bounded
 from genzoo.blocks.nade import Units, act, recursion
 from genzoo.contract import Count, Positive, PositiveFloat, Shape, is_image
 from genzoo.errors import SettingError
 from genzoo.models.autoregressive import Autoregressive, draw_level, level_law
 from genzoo.progress import track
+
+_LOG_SIGMAS = (-15.0, 10.0)
+"""Bounds on the log-sigmas of a mixture's components."""
 
 Order = Literal["raster", "random"] | tuple[int, ...]
 
@@ -190,10 +194,12 @@ class RNADE(Recursion):
     def mixture(self, output: Tensor) -> MixtureSameFamily:
         """The law of what a dimension gets, `(..., 3 * components)`.
 
-        Its means have plain gradients; the authors' code multiplies them by sigma, which Adam's own scaling makes unnecessary.
+        Log-sigmas are bounded to [-15, 10], with a gradient that passes the bounds, so that their exponential
+        does not overflow on unscaled data. The means have plain gradients; the authors' code multiplies them by
+        sigma, which Adam's own scaling makes unnecessary.
         """
         weights, means, sigmas = output.chunk(3, -1)
-        parts = Normal(means, sigmas.exp() + self.sigma_min, validate_args=False)
+        parts = Normal(means, bounded(sigmas, *_LOG_SIGMAS).exp() + self.sigma_min, validate_args=False)
         return MixtureSameFamily(Categorical(logits=weights, validate_args=False), parts, validate_args=False)
 
     def choose(self, output: Tensor, u: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
@@ -180,27 +181,36 @@ class PixelRNN(Autoregressive):
             )
 
     def check_batch(self, batch: Batch) -> None:
-        """Also estimates what training keeps in memory.
+        """Also warn if training would keep more than the memory that is free.
 
         Raises:
             DataError: values or labels are not fit.
-            SettingError: it would not fit.
         """
         super().check_batch(batch)
         needed, left = self.memory(self.batch_size(batch)), memory.free(self.like.device)
         if left is not None and needed > left:
             size = "x".join(map(str, self.shape))
-            raise SettingError(
-                f"training on {self.batch_size(batch)} images of {size} at a time needs about {memory.words(needed)}, "
-                f"and {memory.words(left)} are free; lower train.batch_size, raise train.accumulate, or take a smaller model"
+            warnings.warn(
+                f"training on {self.batch_size(batch)} images of {size} at a time keeps about {memory.words(needed)} for the "
+                f"backward pass, and {memory.words(left)} of memory are free. If the run stops for lack of memory, lower "
+                "train.batch_size, raise train.accumulate, or take a smaller model.",
+                stacklevel=2,
             )
 
     def memory(self, batch: int) -> int:
-        """Bytes that a training step keeps for so many examples, by counting tensors: an estimate."""
-        _, height, width = self.shape
-        head = sum(4 * len(part.mask) for part in self.head if isinstance(part, MaskedLinear))
-        kept = sum(layer.kept_floats for layer in self.stack) + 4 * self.stack[0].hidden * (1 + len(self.skips)) + head
-        return batch * height * width * kept * self.like.element_size()
+        """Return the bytes that a training step keeps for its backward pass, without computing it.
+
+        Arguments:
+            batch: examples at a time; a microbatch, where `train.accumulate` is on.
+        """
+        like = self.like
+
+        def loss() -> Tensor:
+            x = torch.empty(batch, *self.shape, dtype=like.dtype, device=like.device)
+            y = torch.empty(batch, dtype=torch.int64, device=like.device) if self.classes else None
+            return -self.law(x, y).log_prob(x).flatten(1).sum(1).mean()
+
+        return memory.kept(loss)
 
 
 def _fixed(part: nn.Module) -> Callable[[Tensor], Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from torch import Tensor
 
 from genzoo.errors import TrainingError
 from genzoo.train.engine import Engine
+
+_GROWN = 1e3
+"""How many times its start, or 1, a loss has to reach before the run looks for a cause."""
 
 
 def way_back(last_good: Path | None) -> str:
@@ -29,6 +32,8 @@ class Reports:
         self.alone = alone
         self.values: dict[str, list[Tensor]] = {}
         self.rounds: dict[str, list[int]] = {}
+        self.starts: dict[str, float] = {}
+        """The size of each player's first loss in this session."""
 
     def _key(self, player: str, name: str) -> str:
         return name if self.alone else f"{player}/{name}"
@@ -39,21 +44,33 @@ class Reports:
             self.values.setdefault(self._key(player, name), []).append(value)
         self.rounds.setdefault(player, []).append(round)
 
-    def check(self, last_good: Path | None) -> None:
-        """Stop where a loss was not finite, naming the player, the step and the way back.
+    def check(self, last_good: Path | None, cause: Callable[[], str | None]) -> str | None:
+        """Stop where a loss was not finite, naming the player, the step, the cause if it is known, and the way back.
+
+        Returns:
+            A player whose loss has grown a thousandfold since its first step, if there is one.
 
         Raises:
             TrainingError: some loss is NaN or infinite.
         """
+        grown = None
         for player, rounds in self.rounds.items():
             losses = torch.stack(self.values[self._key(player, "loss")])
             finite = torch.isfinite(losses)
             if not bool(finite.all()):
                 first = int((~finite).nonzero()[0])
+                step = rounds[first] + 1
+                advice = "Lower the learning rate, or set train.clip, and start again."
+                if step == 1 and first == 0:
+                    advice = "No step was made before: look for the cause in the data or the loss, not in the learning rate."
                 raise TrainingError(
-                    f"the loss of player {player!r} was {float(losses[first])} at step {rounds[first] + 1}. "
-                    f"{way_back(last_good)} Lower the learning rate, or set train.clip, and start again."
+                    f"the loss of player {player!r} was {float(losses[first])} at step {step}. "
+                    f"{way_back(last_good)} {cause() or advice}"
                 )
+            start = self.starts.setdefault(player, float(losses[0].abs()))
+            if float(losses[-1].abs()) > _GROWN * max(1.0, start):
+                grown = player
+        return grown
 
     def pool(self, engine: Engine) -> None:
         """Make every value the mean over ranks, so that one rank's checkpoint speaks for all."""

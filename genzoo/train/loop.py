@@ -38,6 +38,7 @@ from genzoo.train.misplaced import explained
 from genzoo.train.modes import standard_modes
 from genzoo.train.players import Ownership, split, trainers
 from genzoo.train.run import IN_MEMORY, Run, RunFolder, needs
+from genzoo.train.scales import unscaled
 from genzoo.train.settings import Settings, in_words
 from genzoo.train.show import picture
 
@@ -291,7 +292,7 @@ class Session:
             stop = asked.is_set() if engine.size == 1 else logs and engine.any(asked.is_set())
             saves = self.checkpoints is not None and (last or stop or self.round % settings.checkpoint == 0)
             if logs or last or saves:
-                self.reports.check(self.last_good)
+                self._check_losses()
             if last or saves:
                 self._check_weights()
             if logs or last:
@@ -339,6 +340,19 @@ class Session:
             self.said.add(text)
             warnings.warn(f"step {self.round:,}: {text}", stacklevel=2)
 
+    def _check_losses(self) -> None:
+        """Stop where a loss is not finite; warn once where one explodes and the data are the likely cause."""
+        player = self.reports.check(self.last_good, self._cause)
+        if player is None or "scales" in self.said:
+            return
+        self.said.add("scales")
+        if self.engine.main and (words := self._cause()):
+            warnings.warn(f"step {self.round:,}: the loss of player {player!r} explodes. {words}", stacklevel=3)
+
+    def _cause(self) -> str | None:
+        """Say what is wrong with the data, if they are the likely cause of a loss that explodes."""
+        return unscaled(self._cast(next(self.stream.batches())))
+
     def _cast(self, batch: Batch) -> Batch:
         if isinstance(batch, torch.Tensor):
             return self.engine.cast(batch)
@@ -353,7 +367,8 @@ class Session:
         for name, parameter in self.model.named_parameters():
             if not bool(parameter.isfinite().all()):
                 raise TrainingError(
-                    f"{name} is not finite after step {self.round}, though the losses were. {way_back(self.last_good)}"
+                    f"{name} is not finite after step {self.round}, though the losses were. {way_back(self.last_good)} "
+                    f"{self._cause() or 'Lower the learning rate, or set train.clip, and start again.'}"
                 )
 
     def _settle(self) -> None:

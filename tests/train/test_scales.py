@@ -1,0 +1,72 @@
+"""Unscaled data are named as the cause of losses that explode, and the advice helps."""
+
+import warnings
+
+import pytest
+import torch
+
+import genzoo
+from genzoo.errors import TrainingError
+from genzoo.train.scales import unscaled
+from tests.train.games import Mean  # noqa: F401, registers itself
+
+SMALL = {"name": "mlp", "hidden": [16]}
+VAE = {"name": "vae", "latent_dim": 2, "encoder": SMALL, "decoder": SMALL}
+UNIFORM = torch.rand(300, 20, generator=torch.Generator().manual_seed(0))
+WHERE = {"steps": 60, "batch_size": 64, "log": 20}
+
+
+def standardized(x):
+    return (x - x.mean(0)) / x.std(0).clamp(min=1e-6)  # as the message advises
+
+
+@pytest.mark.parametrize("model", [VAE, {**VAE, "name": "wae-mmd"}, {"name": "rnade", "hidden": 8, "components": 2}])
+@pytest.mark.parametrize("scale", [300.0, 1e25])
+def test_unscaled_tables_train_or_are_named_and_the_advice_helps(model, scale):
+    x = UNIFORM * scale
+    try:
+        assert genzoo.fit(model, x, **WHERE).steps == 60
+    except TrainingError as error:
+        assert "unscaled data" in str(error) and "x.std(0)" in str(error)  # noqa: PT017, PT018
+        assert "learning rate" not in str(error)  # noqa: PT017
+    history = genzoo.fit(model, standardized(x), **WHERE).history
+    assert history[-1]["loss"] < history[0]["loss"] < 1e3
+
+
+def test_a_loss_that_is_not_finite_names_scales_that_differ():
+    x = UNIFORM * torch.logspace(-3, 25, 20)
+    with pytest.raises(
+        TrainingError, match=r"was \S+ at step 1\..*[89](\.\d+)?e\+24 and its columns .* differ in scale by 10\^28"
+    ):
+        genzoo.fit(VAE, x, **WHERE)
+
+
+def test_a_loss_that_explodes_is_explained_once():
+    with pytest.warns(
+        UserWarning, match=r"loss of player 'mean' explodes. The likely cause is unscaled data: .*Standardize"
+    ) as caught:
+        genzoo.fit("test-mean", 300 * UNIFORM, steps=20, batch_size=64, log=5, players={"mean": {"lr": 2.5, "momentum": 0.0}})
+    assert len([w for w in caught if "explodes" in str(w.message)]) == 1
+
+
+def test_scaled_data_are_not_blamed():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        genzoo.fit("test-mean", UNIFORM, steps=12, batch_size=64, log=5, players={"mean": {"lr": 2.5}})
+    with pytest.raises(TrainingError, match=r"No step was made before: look for the cause in the data or the loss"):
+        genzoo.fit({"name": "test-mean", "nan_at": 1}, UNIFORM, steps=2, batch_size=64)
+    with pytest.raises(TrainingError, match=r"at step 2\..*Lower the learning rate, or set train.clip"):
+        genzoo.fit({"name": "test-mean", "nan_at": 2}, UNIFORM, steps=2, batch_size=64)
+
+
+def test_what_counts_as_unscaled():
+    normal = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
+    assert unscaled(normal) is None
+    assert unscaled(torch.rand(20, 3, 4, 4)) is None
+    assert unscaled({"x": normal, "y": torch.arange(1000)}) is None  # labels are no scale
+    assert unscaled(torch.cat([normal, torch.ones(200, 1)], 1)) is None  # a constant column
+    for factor, words in ((1e3, r"10^3"), (1e-6, r"10^6")):
+        x = normal.clone()
+        x[:, 2] *= factor
+        assert words in unscaled(x)
+    assert "of y is" in unscaled({"x": normal, "y": 100 * normal})
