@@ -88,7 +88,7 @@ def gather(x: Tensor) -> Tensor:
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
-        ctx.rows = len(x)
+        ctx.rows = x.shape[0]
         parts = [torch.empty_like(x) for _ in range(_size)]
         torch.distributed.all_gather(parts, x.contiguous())
         return torch.cat(parts)

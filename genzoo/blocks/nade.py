@@ -83,7 +83,7 @@ def _forward(
 ) -> tuple[Tensor, Tensor]:
     """`(D, batch, K)` outputs, and each block's first activations, `(blocks, batch, H)`."""
     block = _in_place if x.device.type == "cpu" else _at_once
-    (dims, hidden), batch = weight.shape, len(x)
+    (dims, hidden), batch = weight.shape, x.shape[0]
     length = block_length(dims)
     out = x.new_empty(dims, batch, out_weight.shape[1])
     starts = x.new_empty(-(-dims // length), batch, hidden)
@@ -148,7 +148,7 @@ def _backward(
     block = _back_in_place if x.device.type == "cpu" else _back_at_once
     dims, length = len(weight), block_length(len(weight))
     rows = x.t().contiguous()
-    d_x, d_weight, d_out = rows.new_empty(dims * by_x, len(x)), torch.empty_like(weight), torch.empty_like(out_weight)
+    d_x, d_weight, d_out = rows.new_empty(dims * by_x, x.shape[0]), torch.empty_like(weight), torch.empty_like(out_weight)
     d_scale = x.new_empty(0 if scale is None else dims)
     d_a = torch.zeros_like(starts[0])  # by the activations after the block at hand
     for start, first in reversed(list(zip(starts, range(0, dims, length), strict=True))):
@@ -173,7 +173,7 @@ def _back_in_place(
     d_scale: Tensor,
 ) -> None:
     """Fills a block's gradients, and moves `d_a` before it; what lies between dimensions stays in a processor's cache."""
-    a, h, buffer = start.clone(), start.new_empty(len(x), *start.shape), torch.empty_like(start)
+    a, h, buffer = start.clone(), start.new_empty(x.shape[0], *start.shape), torch.empty_like(start)
     before = None if scale is None else torch.empty_like(h)
     for d, (h_d, x_d, weight_d) in enumerate(zip(h.unbind(), x.unbind(), weight.unbind(), strict=True)):
         if before is not None and scale is not None:
@@ -183,7 +183,7 @@ def _back_in_place(
     columns = zip(*(t.unbind() for t in (h, x, grad, out_weight, d_weight, d_out)), strict=True)
     for d, (h_d, x_d, grad_d, out_weight_d, d_weight_d, d_out_d) in reversed(list(enumerate(columns))):
         torch.mv(d_a.t(), x_d, out=d_weight_d)
-        if len(d_x):
+        if d_x.shape[0]:
             torch.mv(d_a, weight[d], out=d_x[d])
         torch.mm(grad_d.t(), h_d, out=d_out_d)
         d_h = _act_backward(torch.mm(grad_d, out_weight_d, out=buffer), h_d, units)
@@ -217,7 +217,7 @@ def _back_at_once(
         d_h *= scale[:, None, None]
     sums = torch.cat([d_a[None], d_h.flip(0)]).cumsum(0).flip(0)  # by the activations before each dimension, and after the last
     torch.bmm(x[:, None], sums[1:], out=d_weight[:, None])
-    if len(d_x):
+    if d_x.shape[0]:
         torch.bmm(sums[1:], weight[:, :, None], out=d_x[:, :, None])
     d_a.copy_(sums[0])
 
@@ -226,7 +226,7 @@ def _back_at_once(
 def _(x: Tensor, weight: Tensor, _bias: Tensor, out_weight: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     dims, hidden = weight.shape
     blocks = -(-dims // block_length(dims))
-    return x.new_empty(dims, len(x), out_weight.shape[1]), x.new_empty(blocks, len(x), hidden)
+    return x.new_empty(dims, x.shape[0], out_weight.shape[1]), x.new_empty(blocks, x.shape[0], hidden)
 
 
 @_backward.register_fake
@@ -234,7 +234,7 @@ def _(
     _grad: Tensor, starts: Tensor, x: Tensor, weight: Tensor, out_weight: Tensor, scale: Tensor | None, _: str, by_x: bool
 ) -> tuple[Tensor, ...]:
     like = (weight, starts[0, 0], out_weight, x.new_empty(0) if scale is None else scale)
-    return (x.new_empty(len(x), x.shape[1] * by_x), *(torch.empty_like(t) for t in like))
+    return (x.new_empty(x.shape[0], x.shape[1] * by_x), *(torch.empty_like(t) for t in like))
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

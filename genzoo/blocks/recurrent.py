@@ -215,7 +215,7 @@ def _(x: Tensor, weight: Tensor, _: Tensor, h0: Tensor, *__: Any) -> tuple[Tenso
 
 @_backward.register_fake
 def _(_: Tensor, x: Tensor, weight: Tensor, bias: Tensor, h: Tensor, *__: Any) -> tuple[Tensor, ...]:
-    start = h.new_empty(len(h), h.shape[-1])
+    start = h.new_empty(h.shape[0], h.shape[-1])
     return (x.new_empty(x.shape), *(torch.empty_like(like) for like in (weight, bias, start, start)))
 
 

@@ -95,10 +95,10 @@ class MMD(Divergence):
             unit = self._unit(y, x.dtype)
             if self._in_closed_form(y):
                 return self._analytic(x / unit, y, unit)
-            z, weights = (t.to(x.dtype) for t in self._strata(y, len(x)))
+            z, weights = (t.to(x.dtype) for t in self._strata(y, x.shape[0]))
             points = torch.cat([x, z.flatten(0, 1)]) / unit
             signed = torch.cat([weights.new_ones(1), -weights])
-            return energy(points, signed, (len(x), *[z.shape[1]] * len(z)), self.kernel, self.scales)
+            return energy(points, signed, (x.shape[0], *[z.shape[1]] * z.shape[0]), self.kernel, self.scales)
 
     def _unit(self, y: Tensor | Prior, dtype: torch.dtype) -> Tensor | float:
         """The distance, the root of C, that becomes 1."""
@@ -140,13 +140,13 @@ class MMD(Divergence):
         weights, means, scales = (t.to(x.dtype) for t in gaussians())
         means, variances = means / unit, (scales / unit).square()
         rates, masses = self.rates.to(means), self.masses.to(means)
-        within = energy(x, x.new_ones(1), (len(x),), self.kernel, self.scales)
+        within = energy(x, x.new_ones(1), (x.shape[0],), self.kernel, self.scales)
         cross = expectation(x[:, None] - means, variances, rates, masses) @ weights
         prior = expectation(means[:, None] - means, variances[:, None] + variances, rates, masses) @ weights @ weights
         return within - 2 * cross.mean() + prior
 
 
 def _sample(x: Tensor, dim: int) -> Tensor:
-    if len(x) < 2 or x.shape[1:] != (dim,):
+    if x.shape[0] < 2 or x.shape[1:] != (dim,):
         raise SettingError(f"MMD of a sample of shape {tuple(x.shape)}: expected (n, {dim}), and n >= 2 to have pairs.")
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -101,7 +101,7 @@ def gradient_penalty(critic: Score, real: Tensor, fake: Tensor, sides: Sides = "
         >>> gradient_penalty(lambda x: 3 * x[:, 0], torch.zeros(2, 5), torch.ones(2, 5))  # (3 - 1)^2
         tensor(4.)
     """
-    weight = uniform(len(real), *[1] * (real.dim() - 1), like=real)
+    weight = uniform(real.shape[0], *[1] * (real.dim() - 1), like=real)
     excess = gradient_norms(critic, fake + weight * (real - fake)) - target
     return (excess.relu() if sides == "one" else excess).square().mean()
 
@@ -154,7 +154,7 @@ class DRAGAN(Penalty):
     def forward(self, critic: Score, real: Tensor, fake: Tensor) -> Tensor:  # noqa: ARG002
         """A scalar, for examples `(batch, *shape)`; those of the generator play no part."""
         reach = self.scale * gather(real).std(correction=0)
-        along = uniform(len(real), *[1] * (real.dim() - 1), like=real)
+        along = uniform(real.shape[0], *[1] * (real.dim() - 1), like=real)
         near = real + along * reach * uniform(*real.shape, like=real)
         return (gradient_norms(critic, near) - self.target).square().mean()
 

@@ -61,7 +61,7 @@ class Wasserstein(Divergence):
             y = ranks.gather(y)
         else:
             with ranks.as_rank(0, 1):  # every rank makes the same draws for the global batch, and keeps them all
-                y = _weighed_alike(y).sample(len(x))
+                y = _weighed_alike(y).sample(x.shape[0])
         if x.ndim != 2 or x.shape != y.shape or not x.numel():
             raise SettingError(
                 f"Wasserstein between samples of shapes {tuple(x.shape)} and {tuple(y.shape)}: expected (n, dim) twice, with "
@@ -76,7 +76,7 @@ class Wasserstein(Divergence):
                 y = y[self._matching(x.detach(), y.detach())]
             # norms of norms: where samples are equal, their gradient is zero, while that of a root of squares is not a number
             distances = torch.linalg.vector_norm(x - y, dim=1)
-            return torch.linalg.vector_norm(distances, self.order) / len(x) ** (1 / self.order)
+            return torch.linalg.vector_norm(distances, self.order) / x.shape[0] ** (1 / self.order)
 
     def _matching(self, x: Tensor, y: Tensor) -> Tensor:
         """For each row of `x`, the row of `y` that it goes to."""
@@ -84,7 +84,7 @@ class Wasserstein(Divergence):
 
         cost = torch.cdist(x.cpu().double(), y.cpu().double(), compute_mode="donot_use_mm_for_euclid_dist") ** self.order
         if not cost.isfinite().all():  # no matching is best, and the distance is not finite either
-            return torch.arange(len(x), device=y.device)
+            return torch.arange(x.shape[0], device=y.device)
         for dim in (0, 1):  # the best matching stays the best, and is found sooner: at once where all of `x` are one point
             cost -= cost.amin(dim, keepdim=True)
         return torch.from_numpy(linear_sum_assignment(cost.numpy())[1]).to(y.device)

@@ -97,7 +97,7 @@ class Adversarial(LatentModel):
         """
         x = self._seen(batch)
         with torch.no_grad():
-            made = self._generate(self.prior.sample(len(x)))
+            made = self._generate(self.prior.sample(x.shape[0]))
         real, fake = self._judge(x), self._judge(made)
         loss = self.critic_objective(real, fake)
         report = {"real": real.mean(), "fake": fake.mean(), "gap": real.mean() - fake.mean(), "spread": _spread(made, x)}
@@ -108,7 +108,7 @@ class Adversarial(LatentModel):
 
     def generator_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
         """The generator's loss on as many of its own examples as `batch` has."""
-        return {"loss": self.expectation(lambda z: self.generator_objective(self._judge(self._generate(z))), len(batch))}
+        return {"loss": self.expectation(lambda z: self.generator_objective(self._judge(self._generate(z))), batch.shape[0])}
 
     def players(self) -> tuple[Player, ...]:
         return (
@@ -140,7 +140,7 @@ class Adversarial(LatentModel):
 
 def _spread(made: Tensor, real: Tensor) -> Tensor:
     """The ratio of mean variances over a batch; 1 for a batch of one."""
-    if len(real) < 2:
+    if real.shape[0] < 2:
         return real.new_ones(())
     floor = torch.finfo(real.dtype).eps
     return made.var(dim=0).mean() / real.var(dim=0).mean().clamp(min=floor)

@@ -130,7 +130,7 @@ class Autoregressive(Model):
         keep = mask.expand(x.shape)
         x = torch.where(keep, x, 0)
         self.check_values(x, given)
-        return self._drawn(len(x), x, keep, given)
+        return self._drawn(x.shape[0], x, keep, given)
 
     def _drawn(self, n: int, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
         """`draw` in pieces that bound memory."""
@@ -178,14 +178,14 @@ class Autoregressive(Model):
         Raises:
             DataError: another shape or dtype, values that are not among the levels, or something given to what takes nothing.
         """
-        self.check_given(given, len(x))
+        self.check_given(given, x.shape[0])
         if x.shape[1:] != self.shape:
             raise DataError(f"x has shape {tuple(x.shape)}, where {type(self).__name__} takes {('batch', *self.shape)}")
         if x.dtype != self.like.dtype:
             raise DataError(
                 f"x is {x.dtype}, where this {type(self).__name__} is {self.like.dtype}; give x.to({self.like.dtype})"
             )
-        if torch.compiler.is_compiling() or not len(x):
+        if torch.compiler.is_compiling() or not x.shape[0]:
             return
         if self.levels is None:
             if not bool(x.isfinite().all()):

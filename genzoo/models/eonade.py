@@ -127,7 +127,7 @@ class EoNADE(Autoregressive):
     def law(self, x: Tensor, given: Any = None, ordering: int = 0) -> Distribution:  # noqa: ARG002
         flat, order = x.flatten(1), self.orders[ordering]
         logits = []
-        a = self.bias.expand(len(x), -1)
+        a = self.bias.expand(x.shape[0], -1)
         for i in order.tolist():
             logits.append(self.features(a) @ self.out_weight[i] + self.out_bias[i])
             a = a + flat[:, i, None] * self.weight[i] + self.flag_weight[i]
@@ -136,7 +136,7 @@ class EoNADE(Autoregressive):
 
     def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:  # noqa: ARG002
         """Each example in an order of its own, drawn anew: one of the model's, or what is kept first and then the rest."""
-        n, dims = len(u), self.orders.shape[1]
+        n, dims = u.shape[0], self.orders.shape[1]
         chance = u.flatten(1)
         drawn = torch.zeros_like(chance) if x is None else x.flatten(1).clone()
         which = (uniform(n, like=u) * len(self.orders)).long()

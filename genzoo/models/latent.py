@@ -77,10 +77,10 @@ def scores(critic: nn.Module, x: Tensor) -> Tensor:
         SettingError: they have another shape, with which losses would broadcast in silence.
     """
     found: Tensor = critic(x)
-    if found.shape != (len(x),):
+    if found.shape != (x.shape[0],):
         raise SettingError(
-            f"critic = {type(critic).__name__} gives scores of shape {tuple(found.shape)} for {len(x)} examples; "
-            f"it must give {(len(x),)}, as by squeeze(1)."
+            f"critic = {type(critic).__name__} gives scores of shape {tuple(found.shape)} for {x.shape[0]} examples; "
+            f"it must give {(x.shape[0],)}, as by squeeze(1)."
         )
     return found
 

@@ -126,7 +126,7 @@ class PixelRNN(Autoregressive):
 
     def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
         colours, height, width = self.shape
-        n, layers = len(u), self.stack
+        n, layers = u.shape[0], self.stack
         first, head, caches = (
             self.first.fixed(),
             [_fixed(part) for part in self.head],

@@ -35,7 +35,7 @@ class _Pixels(Autoregressive):
         """
         if smoothing < 0:
             raise SettingError(f"smoothing = {smoothing}: expected 0 or more made-up examples of each kind")
-        if not len(x):
+        if not x.shape[0]:
             raise DataError("x has no examples to fit to")
         self.check_values(x.to(self.like.dtype))
 

@@ -187,14 +187,14 @@ class VAE(Autoencoder):
         """
         if samples < 1:
             raise SettingError(f"log_prob_bound: samples = {samples}; take 1 or more.")
-        total = x.new_full((len(x),), -math.inf)
-        if len(x) == 0:
+        total = x.new_full((x.shape[0],), -math.inf)
+        if x.shape[0] == 0:
             return total
         q = self.posterior(x)
-        step = max(1, _AT_ONCE // len(x))
+        step = max(1, _AT_ONCE // x.shape[0])
         for start in range(0, samples, step):
             k = min(step, samples - start)
-            z = q.mean[:, None] + q.base_dist.scale[:, None] * noise(len(x), k, self.latent_dim, like=x)
+            z = q.mean[:, None] + q.base_dist.scale[:, None] * noise(x.shape[0], k, self.latent_dim, like=x)
             flat = z.flatten(0, 1)
             log_joint = self.conditional(flat).log_prob(x.repeat_interleave(k, 0)) + self.prior.log_prob(flat)
             log_weights = log_joint.view(-1, k) - q.log_prob(z.transpose(0, 1)).T
@@ -221,7 +221,7 @@ class VAE(Autoencoder):
         import pyro
 
         pyro.module("vae", self)
-        with pyro.plate("batch", len(x)):
+        with pyro.plate("batch", x.shape[0]):
             with self._weighted():
                 z = pyro.sample("z", pyro_prior(self.prior, self.divergence))
             pyro.sample("x", pyro_law(self.conditional(z, fit=x)), obs=x)
@@ -230,7 +230,7 @@ class VAE(Autoencoder):
         """The encoder as a pyro program, `(batch, *shape)` -> the latent site `z`."""
         import pyro
 
-        with pyro.plate("batch", len(x)), self._weighted():
+        with pyro.plate("batch", x.shape[0]), self._weighted():
             pyro.sample("z", pyro_law(self.posterior(x)))
 
     def _weighted(self) -> Any:

@@ -219,7 +219,7 @@ class WAEGAN(WAE):
         """
         with torch.no_grad():
             codes, _ = self.draw_codes(batch)
-            drawn = self.prior.sample(len(batch))
+            drawn = self.prior.sample(batch.shape[0])
         real, fake = self.logit(drawn), self.logit(codes)
         loss = softplus(-real).mean() + softplus(fake).mean()
         return {"loss": loss, "real": real.mean(), "fake": fake.mean(), "gap": real.mean() - fake.mean()}
@@ -234,14 +234,14 @@ class WAEGAN(WAE):
         report = {"reconstruction": reconstruction, "match": softplus(-self.logit(z)).mean()}
         loss = reconstruction + self.weight * report["match"] + spread
         if learned(self.prior):
-            report["prior"] = self.expectation(lambda z: softplus(self.logit(z)), len(batch))
+            report["prior"] = self.expectation(lambda z: softplus(self.logit(z)), batch.shape[0])
             loss = loss + self.weight * report["prior"]
         return {"loss": loss, **report}
 
     def pretraining_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
         """The mean squared differences between codes' and prior's means and covariances, over the global batch."""
         codes = gather(self.draw_codes(batch)[0])
-        drawn = gather(self.prior.sample(len(batch)).detach())
+        drawn = gather(self.prior.sample(batch.shape[0]).detach())
         means = (codes.mean(0) - drawn.mean(0)).square().mean()
         covariances = (codes.T.cov(correction=0) - drawn.T.cov(correction=0)).square().mean()
         return {"loss": means + covariances}

@@ -108,7 +108,7 @@ class Uniform(_Simple):
 
     def log_prob(self, z: Tensor) -> Tensor:
         inside = ((z >= self.low) & (z <= self.high)).all(dim=1)
-        return z.new_full((len(z),), -self.dim * math.log(self.high - self.low)).masked_fill(~inside, -math.inf)
+        return z.new_full((z.shape[0],), -self.dim * math.log(self.high - self.low)).masked_fill(~inside, -math.inf)
 
     @property
     def variance(self) -> Tensor:

@@ -22,7 +22,7 @@ class Sliced(Divergence):
         """A scalar for samples `(n, dim)` of equal size; a prior makes as many draws as there are codes."""
         x, y = ranks.gather(x), ranks.gather(y) if isinstance(y, Tensor) else y
         with ranks.as_rank(0, 1):  # every rank draws the same for the global batch, and keeps it all
-            y = y if isinstance(y, Tensor) else y.sample(len(x))
+            y = y if isinstance(y, Tensor) else y.sample(x.shape[0])
             directions = torch.nn.functional.normalize(ranks.noise(self.slices, x.shape[1], like=x))
         return ((x @ directions.T).sort(dim=0).values - (y @ directions.T).sort(dim=0).values).square().mean()
 

@@ -112,14 +112,14 @@ class CharWGANGP(LatentModel):
             `loss`; the mean scores `real` and `fake`; `gap`, real less fake; `penalty`, without its weight.
         """
         with torch.no_grad():
-            made = self.decode(self.prior.sample(len(batch)))
+            made = self.decode(self.prior.sample(batch.shape[0]))
         real, fake = self.score(batch).mean(), self.score(made).mean()
         gap, penalty = real - fake, self.penalty(self.critic, batch, made)
         return {"loss": self.penalty_weight * penalty - gap, "real": real, "fake": fake, "gap": gap, "penalty": penalty}
 
     def generator_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
         """The negative score of as many of the generator's lines as `batch` has."""
-        return {"loss": -self.expectation(lambda z: self.score(self.decode(z)), len(batch))}
+        return {"loss": -self.expectation(lambda z: self.score(self.decode(z)), batch.shape[0])}
 
     def players(self) -> tuple[Player, ...]:
         return (

@@ -208,7 +208,7 @@ class Dropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape to the same shape."""
-        kept = uniform(len(x), *x.shape[1:], like=x) >= self.probability
+        kept = uniform(x.shape[0], *x.shape[1:], like=x) >= self.probability
         return x * kept / (1 - self.probability)
 
     def extra_repr(self) -> str:

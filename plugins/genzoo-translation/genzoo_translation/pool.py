@@ -48,10 +48,10 @@ class ImagePool(nn.Module):
             return made
         rank, _ = place()
         shown = torch.cat([self._exchange(part) for part in gather(made).split(len(self.images))])
-        return shown[rank * len(made) : (rank + 1) * len(made)]
+        return shown[rank * made.shape[0] : (rank + 1) * made.shape[0]]
 
     def _exchange(self, made: Tensor) -> Tensor:
-        size, n = len(self.images), len(made)
+        size, n = len(self.images), made.shape[0]
         noise = torch.rand(2, size, device=made.device)  # the same on every rank
         order = self.filled + torch.arange(n, device=made.device)
         full = self.filled >= size
