@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -16,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genzoo.errors import SettingError
+from genzoo.errors import SettingError, on_one_line, show
+from genzoo.train.processes import Processes, announced, environment, launch
 
 _DTYPES = {"64-true": torch.float64, "bf16-true": torch.bfloat16}
 
@@ -29,30 +31,36 @@ class Engine:
         precision: as in `Settings`.
 
     Raises:
-        SettingError: no such device here, or Fabric's environment asks for another strategy or precision.
+        SettingError: no such device here, Fabric's environment asks for another strategy or precision, or the processes that
+            a launcher announced cannot be connected.
     """
 
     def __init__(self, device: str, precision: str) -> None:
         accelerator, devices = check_device(device)
-        _check_environment(precision)
-        local, nodes = _processes()
+        group = announced()
+        _check_environment(precision, group)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*srun.*|.*AMP with fp16.*")  # the latter is refused below
             from lightning_fabric import Fabric
 
             with _quiet("lightning_fabric"):
-                self.fabric = Fabric(
-                    accelerator=accelerator,
-                    devices=local if local > 1 or nodes > 1 else devices,
-                    num_nodes=nodes,
-                    precision=precision,  # type: ignore[arg-type]
-                    strategy="ddp" if local * nodes > 1 else "auto",
-                )
-                self.fabric.launch()
+                try:
+                    self.fabric = Fabric(
+                        accelerator=accelerator,
+                        devices=group.local if group.size > 1 else devices,
+                        num_nodes=group.nodes,
+                        precision=precision,  # type: ignore[arg-type]
+                        strategy="ddp" if group.size > 1 else "auto",
+                        plugins=[environment(group)],
+                    )
+                except Exception as error:  # of several types, all about what it was asked for or found in LT_ variables
+                    reason = on_one_line(str(error))
+                    raise SettingError(f"Lightning Fabric refuses this device or environment: {reason}") from error
+                launch(self.fabric, group)
         self.device, self.rank, self.size = self.fabric.device, self.fabric.global_rank, self.fabric.world_size
-        if self.size != local * nodes:
+        if self.size != group.size:
             raise SettingError(
-                f"{self.size} processes are running where the launcher announced {local * nodes}; start with torchrun"
+                f"{self.size} processes are running where the launcher announced {group.size}; start with torchrun"
             )
         if precision == "16-mixed" and self.device.type == "cpu":
             raise SettingError('train.precision = "16-mixed": a CPU has no half precision to train in; use "bf16-mixed"')
@@ -127,20 +135,20 @@ def check_device(device: str) -> tuple[str, Any]:
     Raises:
         SettingError: it is none, or this machine has it not.
     """
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,4})?", device):
+        raise SettingError(f'device = {show(device)}: expected "auto", "cpu", "cuda", "cuda:1" or "mps"')
     kind, _, index = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (index and not index.isdigit()) or (index and kind != "cuda"):
-        raise SettingError(f'device = "{device}": expected "auto", "cpu", "cuda", "cuda:1" or "mps"')
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}.get(kind, True)
     if not there or (index and int(index) >= torch.cuda.device_count()):
         raise SettingError(f'device = "{device}": this machine has no such device; use "auto" or "cpu"')
     return kind, [int(index)] if index else 1
 
 
-def _check_environment(precision: str) -> None:
+def _check_environment(precision: str, group: Processes) -> None:
     """Refuse what `fabric run` may have put into the environment, where it would silently win over the run's own settings.
 
     Raises:
-        SettingError: a strategy that shards or splits the model, or a precision that is not the run's.
+        SettingError: a strategy that shards or splits the model, a precision that is not the run's, or other processes.
     """
     strategy = os.environ.get("LT_STRATEGY", "auto")
     if strategy not in ("auto", "ddp"):
@@ -151,19 +159,10 @@ def _check_environment(precision: str) -> None:
     other = os.environ.get("LT_PRECISION", precision)
     if other != precision:
         raise SettingError(f"LT_PRECISION = {other!r}, and train.precision = {precision!r}; unset it, or make them agree")
-
-
-def _processes() -> tuple[int, int]:
-    """Processes a node and nodes, as torchrun or SLURM announced them; Fabric must be told, or each process trains alone."""
-    env = os.environ
-    if "LOCAL_WORLD_SIZE" in env and "WORLD_SIZE" in env:
-        local = int(env["LOCAL_WORLD_SIZE"])
-        return local, int(env["WORLD_SIZE"]) // local
-    if (
-        int(env.get("SLURM_NTASKS", "1")) > 1
-        and "SLURM_PROCID" in env
-        and env.get("SLURM_JOB_NAME") not in ("bash", "interactive")
-    ):
-        nodes = int(env.get("SLURM_NNODES", "1"))
-        return int(env["SLURM_NTASKS"]) // nodes, nodes
-    return 1, 1
+    for name, number in (("LT_DEVICES", group.local), ("LT_NUM_NODES", group.nodes)):
+        text = os.environ.get(name, "auto")
+        asked = text.count(",") + 1 if "," in text else text
+        if asked not in ("auto", number, str(number)):
+            raise SettingError(
+                f"{name} = {show(text)}, and the launcher announced {number}; unset it, and start with torchrun or fabric run."
+            )

@@ -24,6 +24,8 @@ Schedule = Literal["constant", "linear", "cosine"] | Callable[[float], float]
 _CALLABLE = "callable "
 """How the words begin by which a recipe records a schedule that is a Python function."""
 
+_MOST = 10_000_000
+"""Steps that `epochs` may stand for: a player's number of steps may differ in each round, so they are counted."""
 _PATIENCE = 100_000
 """Rounds in a row without a step after which players are held to have stopped for ever."""
 
@@ -95,7 +97,7 @@ class Settings:
         """Rounds in all: the fewest that read `epochs` passes, where `batches` says how many batches a round reads.
 
         Raises:
-            SettingError: the rounds stop reading before that.
+            SettingError: the rounds stop reading before that, or there are too many.
         """
         if self.epochs is None:
             return self.steps or 2000
@@ -103,6 +105,11 @@ class Settings:
         while left > 0:
             read = batches(rounds)
             rounds, left, idle = rounds + 1, left - read, 0 if read else idle + 1
+            if rounds > _MOST:
+                raise SettingError(
+                    f"train.epochs = {self.epochs:g} takes more than {_MOST:,} steps, which are counted one by one; "
+                    "give train.steps."
+                )
             if idle == _PATIENCE:
                 raise SettingError(
                     f"train.epochs = {self.epochs:g} is not reached: no player makes a step in {idle:,} rounds; give train.steps"

@@ -110,3 +110,11 @@ def test_epochs_that_are_never_reached_are_refused():
     model.players = lambda: players
     with pytest.raises(SettingError, match=r"train\.epochs = 2 is not reached: no player makes a step in 100,000 rounds"):
         genzoo.fit(model, DATA, epochs=2, batch_size=8)
+
+
+def test_epochs_are_finite_and_not_without_end():
+    for epochs in (float("inf"), float("nan")):
+        with pytest.raises(SettingError, match=r"train\.epochs = (inf|nan): expected a finite number"):
+            Settings.of({"epochs": epochs})
+    with pytest.raises(SettingError, match=r"train\.epochs = 1e\+12 takes more than 10,000,000 steps.*give train\.steps"):
+        Settings(epochs=1e12).total(10, lambda _: 1)
