@@ -24,7 +24,12 @@ def list_(
     check: Annotated[
         bool, typer.Option("--check", help="Import each, a plugin in a process of its own, and say what is broken and why.")
     ] = False,
-    timeout: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="With --check: how long a plugin may take.")] = 60,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            min=0, metavar="SECONDS", help="With --check: how long a plugin may take, waits for a busy processor not counted."
+        ),
+    ] = 60,
 ) -> None:
     """List what is registered, where it comes from, and what is wrong with it as far as can be seen without importing it."""
     from genzoo.trial import trial, trouble

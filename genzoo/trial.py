@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -95,7 +96,8 @@ def trial(sources: Iterable[Source], limit: float = 60) -> dict[Source, str]:
 
     Arguments:
         sources: claims that may be used.
-        limit: how long a package may take, in seconds.
+        limit: how long a package may take, in seconds. Time that it waits for a busy processor does
+            not count, where the system keeps account of it (Linux).
 
     Returns:
         For each source why it is broken; empty where it is not.
@@ -140,9 +142,8 @@ def _apart(sources: Sequence[Source], limit: float) -> dict[Source, str]:
         nowhere = subprocess.DEVNULL
         child = subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
         try:
-            end = _ending(child.wait(limit))
-        except subprocess.TimeoutExpired:
-            end = f"its import takes longer than {limit:g} s"
+            code = _wait(child, limit)
+            end = f"its import takes longer than {limit:g} s" if code is None else _ending(code)
         finally:
             _stop(child)
         said = _reported(report.read_text(encoding="utf-8", errors="replace"))
@@ -151,6 +152,23 @@ def _apart(sources: Sequence[Source], limit: float) -> dict[Source, str]:
     return found | dict.fromkeys(
         missed[1:], f"not tried: it comes after {missed[0].name!r} of the same package" if missed else ""
     )
+
+
+def _wait(child: subprocess.Popen[bytes], limit: float) -> int | None:
+    """Wait for a process to end and return its exit code, or None where it takes longer."""
+    begin = time.monotonic()
+    while (left := begin + limit + _starved(child.pid) - time.monotonic()) > 0:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return child.wait(min(left, 0.2))
+    return None
+
+
+def _starved(pid: int) -> float:
+    """Return the seconds for which a process was ready to run and had no processor."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):  # no account is kept here
+        return 0.0
 
 
 def _reported(text: str) -> dict[tuple[str, str], str]:

@@ -66,7 +66,7 @@ PACKAGES = {
     "genzoo-twin-a": ("class X:\n    pass", {"twin": "X"}, [], []),
     "genzoo-twin-b": ("class X:\n    pass", {"twin": "X"}, [], []),
     "genzoo-shadow": (PIXELS.replace("Pixels", "VAE"), {"vae": "VAE"}, [], []),
-    "genzoo-slow": ("import time; time.sleep(600)", {"slow": "X"}, [], []),
+    "genzoo-slow": ("import time; time.sleep(1e6)", {"slow": "X"}, [], []),
     "genzoo-future": ("import sys; sys.exit(5)", {"future": "X"}, ["2.0"], []),
     "genzoo-mistyped": ("import sys; sys.exit(5)", {"mistyped": "X"}, [], []),  # its metadata are mangled once it is installed
     "genzoo-garbled": ("import sys; sys.exit(5)", {"garbled": "X"}, [], []),  # likewise
@@ -151,7 +151,7 @@ def genzoo_(site, tmp_path):
             "OMP_NUM_THREADS": "1",
             **environment,
         }
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=variables, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=variables, check=False)
         return done.returncode, done.stdout + done.stderr
 
     return run
@@ -182,7 +182,6 @@ TRIED = {
     ("dies", "genzoo-dies"): "broken: its import ends the process, with exit code 4",
     ("dies-too", "genzoo-dies"): "broken: not tried: it comes after 'dies' of the same package",
     ("needy", "genzoo-needy"): "broken: No module named 'nosuchlib'",
-    ("slow", "genzoo-slow"): "broken: its import takes longer than 10 s",
 }
 
 
@@ -198,12 +197,20 @@ def test_a_list_of_everything_imports_nothing(genzoo_):
 
 
 def test_a_trial_says_what_is_broken(genzoo_):
-    code, text = genzoo_("list", "models", "--check", "--timeout", 10)
+    # a busy machine may take any time for the others
+    others = ",".join(name for name in PACKAGES if name != "genzoo-slow")
+    code, text = genzoo_("list", "models", "--check", "--timeout", 100_000, GENZOO_PLUGINS=others)
     assert code == 0, text
-    states = table(text)
+    states = {key: state for key, state in table(text).items() if key[1] != "genzoo-slow"}
     expected = {**SEEN, **TRIED}
     assert states == {key: expected.get(key, "") for key in states} | {("garbled", "an"): states["garbled", "an"]}
     assert states["pixels", "genzoo-pixels"] == ""
+
+
+def test_a_trial_of_what_does_not_end_is_ended(genzoo_):
+    code, text = genzoo_("list", "models", "slow", "--check", "--timeout", 0.5)
+    assert code == 0, text
+    assert "broken: its import takes longer than 0.5 s" in text
 
 
 def test_a_good_plugin_trains_amid_broken_ones(genzoo_, tmp_path):
@@ -298,7 +305,7 @@ def test_a_package_of_ours_works_from_its_wheel(own, site, tmp_path, name):
 
     def run(*words: str) -> str:
         command = [sys.executable, "-m", "genzoo", *words]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=variables, timeout=120, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=variables, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -133,7 +133,8 @@ class DRAGAN(Penalty):
     \[ \frac 1n \sum_i \big( \| \nabla D(x_i + \alpha_i \delta_i) \|_2 - 1 \big)^2, \qquad
        \delta_i = \text{scale} \cdot \mathrm{sd}(x)\, u_i, \quad u_i \sim U[0, 1]^D, \quad \alpha_i \sim U[0, 1] \]
 
-    That is the authors' code; their paper has normal \( \delta \) instead. Both are recalled, not read again.
+    This is the formula of the authors' code. The paper has normal \( \delta \) instead (not checked
+    against the paper).
 
     Arguments:
         scale: of the noise, in standard deviations of the whole batch.

@@ -155,8 +155,9 @@ class DCGAN(GAN):
 class LSGAN(DCGAN):
     """A DCGAN with the least squares loss: a preset of `gan`.
 
-    The paper's networks for 112 x 112 scenes are deeper. Its learning rates, as others quote them, are 1e-3 there and, as here,
-    2e-4 for handwriting.
+    The paper's networks for 112 x 112 scenes are deeper. The authors' code uses a learning rate of
+    1e-3 and labels (0, 1, 1) for scenes, 2e-4 (as here) for handwriting, and labels (-1, 1, 0) in
+    its stability comparison.
 
     Arguments:
         latent_dim: the number of latent coordinates; the authors' code has 1,024 for scenes.
