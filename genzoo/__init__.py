@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from genzoo.errors import GenzooError as GenzooError
     from genzoo.train.loop import fit as fit
     from genzoo.train.run import load as load
+    from genzoo.train.saving import save as save
 
 _HOME = {
     "fit": "train.loop",
     "load": "train.run",
+    "save": "train.saving",
     "interpolate": "codes",
     "arithmetic": "codes",
     "Model": "contract",
@@ -41,6 +43,7 @@ _PACKAGES = ("models", "priors", "divergences", "metrics", "codes")
 
 __all__ = [
     "Dataset", "GenzooError", "Model", "Player", "__version__", "arithmetic", "available", "build", "fit", "interpolate", "load",
+    "save",
 ]  # fmt: skip
 
 

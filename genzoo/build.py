@@ -193,7 +193,7 @@ def config(part: Any, *, root: bool = True) -> dict[str, Any]:
             table[key] = config(getattr(part, key), root=False)
         else:
             table[key] = _table(value)
-    _check_nones(how, table)
+    check_nones(how, table)
     return table
 
 
@@ -210,7 +210,7 @@ def _table(value: Any) -> Any:
     return config(value, root=False)
 
 
-def _check_nones(how: Made, table: Mapping[str, Any]) -> None:
+def check_nones(how: Made, table: Mapping[str, Any]) -> None:
     """TOML has no None, so one is left out, which is right only where it is the default."""
     known = parameters(registry(how.kind).get(how.name))
     for key, value in table.items():

@@ -46,7 +46,9 @@ app.add_typer(authoring.new, name="new")
 @app.command()
 @with_plugins
 def train(
-    what: Annotated[str, typer.Argument(metavar="RECIPE|DATASET", help="A recipe file, or a data set's name with --model.")],
+    what: Annotated[
+        str | None, typer.Argument(metavar="RECIPE|DATASET", help="A recipe file, or a data set's name with --model.")
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Settings that replace the recipe's.")
     ] = None,
@@ -56,6 +58,10 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is there.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the run that is there first.")] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    init_from: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN", help="Begin with the weights of this run; without RECIPE, with its recipe too."),
+    ] = None,
 ) -> None:
     """Train a recipe, or a model on a data set, into a run folder."""
     from genzoo import recipe as recipes
@@ -65,7 +71,12 @@ def train(
     extra = list(overrides or ())
     extra += [] if steps is None else [f"train.steps={steps}"]
     extra += [] if device is None else [f'train.device="{device}"']
-    if what.endswith(".toml") or Path(what).is_file():
+    if init_from is not None and (what is None or ("=" in what and not Path(what).is_file())):
+        extra = [*([what] if what else []), *extra]
+        recipe, name = recipes.read(init_from / "recipe.toml", extra), f"from-{init_from.resolve().name}"
+    elif what is None:
+        raise SettingError("Say what to train: a recipe file, a data set's name with --model, or --from RUN.")
+    elif what.endswith(".toml") or Path(what).is_file():
         if model is not None:
             raise SettingError(f"{what} is a recipe, which names its model; override it with model={model}")
         with explained():
@@ -83,6 +94,8 @@ def train(
     from genzoo.train.loop import fit
 
     settings = {"players": recipe["players"], "resume": resume, "overwrite": overwrite, **recipe["train"]}
+    if init_from is not None:
+        settings["init_from"] = init_from
     console.outlives_reader = True
     run = fit(recipe["model"], recipe["data"], run_folder, **settings)
     if os.environ.get("RANK", "0") == "0":

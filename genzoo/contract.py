@@ -155,6 +155,9 @@ class Model(Configurable):
     `score(x)` (a critic's, `(batch,)`), `translate(x)` (data of one domain to data of another) and `text(x)` (samples as lines of
     text). A conditional model takes what it is given as the argument after `x`.
 
+    A model whose best parameters have a closed form has `solve(batches)`: the trainer then calls it once, on one pass over the
+    training data, in place of the players' rounds, and logs the mean loss. Every process reads all rows.
+
     The constructor takes `shape`, that of what it samples. It may also take `given_shape`, that of what it is given, and whatever
     its data set tells (see `Dataset.tells`); the trainer hands these down.
     """

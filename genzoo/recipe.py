@@ -83,7 +83,9 @@ def parse(content: bytes, place: str = "recipe") -> dict[str, Any]:
     return table
 
 
-def checked(table: Mapping[str, Any], place: str = "recipe") -> Recipe:
+def checked(
+    table: Mapping[str, Any], place: str = "recipe", required: Iterable[str] = ("model", "data")
+) -> Recipe:
     """A recipe with known sections only, each a table; a bare name stands for `{name = ...}`."""
     for section, value in table.items():
         if section not in SECTIONS:
@@ -96,9 +98,9 @@ def checked(table: Mapping[str, Any], place: str = "recipe") -> Recipe:
         value = table.get(section, {})
         if section in ("model", "data"):
             value = {"name": value} if isinstance(value, str) else value
-            if not value:
+            if not value and section in required:
                 raise SettingError(f'{place} needs a section [{section}] with a name, as in [{section}] name = "..."')
-        if section in ("model", "data") and isinstance(value, Mapping) and "name" not in value:
+        if value and section in ("model", "data") and isinstance(value, Mapping) and "name" not in value:
             raise SettingError(f'{place}: [{section}] needs a name, as in name = "..."')
         if not isinstance(value, Mapping):
             raise SettingError(f"{place}: {section} = {show(value)}: expected a table, as in [{section}]")

@@ -78,6 +78,11 @@ class EoNADE(Autoregressive):
         self.out_weight = nn.Parameter(torch.empty(dims, hidden[-1]).uniform_(-1, 1) / math.sqrt(hidden[-1]))
         self.out_bias = nn.Parameter(torch.zeros(dims))
 
+    @property
+    def orderings(self) -> int:
+        """M, the number of orders."""
+        return len(self.orders)
+
     def features(self, a: Tensor) -> Tensor:
         """The last hidden layer from the activations of the first."""
         h = a.relu()

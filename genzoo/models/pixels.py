@@ -6,7 +6,7 @@ A law on n bits in general has 2^n - 1 parameters. With independent bits it has 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
 import torch
@@ -19,25 +19,49 @@ from genzoo.models.autoregressive import Autoregressive, draw_level, level_law
 
 
 class _Pixels(Autoregressive):
-    # the loss is convex and the logits stand alone, so large steps do no harm; `fit` needs none
+    # training solves for the parameters; a gradient step is for those who call the loss themselves
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 0.1}
 
-    def __init__(self, shape: Shape = (1, 28, 28)) -> None:
+    def __init__(self, smoothing: float, shape: Shape) -> None:
         super().__init__()
-        self.shape = tuple(shape)
+        self.smoothing, self.shape = smoothing, tuple(shape)
 
-    def check_fit(self, x: Tensor, smoothing: float) -> None:
-        """Refuse what nothing can be fitted to.
+    def fit(self, x: Tensor, smoothing: float | None = None) -> Self:
+        """Set the most likely parameters for examples `(n, *shape)`, as `solve` does.
+
+        Arguments:
+            x: zeros and ones.
+            smoothing: in place of the model's, and kept.
 
         Raises:
             DataError: no examples, another shape, or values that are no bits.
             SettingError: a smoothing below 0.
         """
-        if smoothing < 0:
+        if smoothing is not None and smoothing < 0:
             raise SettingError(f"smoothing = {smoothing}: expected 0 or more made-up examples of each kind")
         if not x.shape[0]:
             raise DataError("x has no examples to fit to")
-        self.check_values(x.to(self.like.dtype))
+        x = x.to(self.like.dtype)
+        self.check_values(x)
+        self.smoothing = self.smoothing if smoothing is None else smoothing
+        self.solve([x])
+        return self
+
+    @torch.no_grad()
+    def solve(self, batches: Iterable[Tensor]) -> None:
+        """Set the most likely parameters for the examples of all batches, each `(batch, *shape)`; the trainer calls it."""
+        counts = torch.stack([self.count(x.flatten(1).double()) for x in batches]).sum(0)
+        ones, total = counts[:, 0] + self.smoothing, counts[:, 1] + 2 * self.smoothing
+        # finite, so that frequencies of 0 and 1 keep a way back
+        self.set_log_odds(torch.where(total > 0, ones / total, 0.5).logit(eps=1e-9))
+
+    def count(self, bits: Tensor) -> Tensor:
+        """Ones, and examples that count, for each kind of parameter and dimension: `(batch, D)` -> `(kinds, 2, D)`."""
+        raise NotImplementedError
+
+    def set_log_odds(self, log_odds: Tensor) -> None:
+        """Set the parameters from the log-odds of a one, `(kinds, D)`."""
+        raise NotImplementedError
 
     def logits(self, before: Tensor) -> Tensor:
         """Each dimension's logit, given the one before it in raster order (0 before the first): `(batch, D)` to the same."""
@@ -61,30 +85,30 @@ class _Pixels(Autoregressive):
 class Independent(_Pixels):
     r"""Every bit on its own, \( p(x) = \prod_d p_d^{x_d} (1 - p_d)^{1 - x_d} \): n parameters.
 
-    `fit` sets them in closed form, \( p_d \) the frequency of ones; training by gradient comes to the same.
+    Training sets them in closed form, \( p_d \) the frequency of ones; so does `fit`, in memory.
 
     Arguments:
+        smoothing: made-up ones, and made-up zeros, that are added to the examples of each bit.
         shape: the shape of one example, whose values are zeros and ones.
 
     Example:
         >>> x = torch.tensor([[0.0, 1.0], [1.0, 1.0]])
-        >>> Independent(shape=(2,)).fit(x, smoothing=0).log_prob(x).exp()
+        >>> Independent(smoothing=0, shape=(2,)).fit(x).log_prob(x).exp()
         tensor([0.5000, 0.5000], grad_fn=<ExpBackward0>)
     """
 
-    def __init__(self, shape: Shape = (1, 28, 28)) -> None:
-        super().__init__(shape)
+    def __init__(self, smoothing: NonNegativeFloat = 0.5, shape: Shape = (1, 28, 28)) -> None:
+        super().__init__(smoothing, shape)
         self.logit = nn.Parameter(torch.zeros(math.prod(shape)))
 
     def logits(self, before: Tensor) -> Tensor:
         return self.logit.expand_as(before)
 
-    @torch.no_grad()
-    def fit(self, x: Tensor, smoothing: NonNegativeFloat = 0.5) -> Self:
-        """The most likely parameters for examples `(n, *shape)`, after `smoothing` made-up ones and zeros each."""
-        self.check_fit(x, smoothing)
-        self.logit.copy_(_log_odds(x.flatten(1).double(), torch.ones_like(x.flatten(1), dtype=torch.double), smoothing))
-        return self
+    def count(self, bits: Tensor) -> Tensor:
+        return torch.stack([bits.sum(0), torch.ones_like(bits).sum(0)])[None]
+
+    def set_log_odds(self, log_odds: Tensor) -> None:
+        self.logit.copy_(log_odds[0])
 
 
 class Markov(_Pixels):
@@ -92,19 +116,20 @@ class Markov(_Pixels):
 
     \[ p(x) = p(x_1) \prod_{d > 1} p(x_d \mid x_{d-1}) \]
 
-    `fit` sets them in closed form, as frequencies of ones after a zero and after a one.
+    Training sets them in closed form, as frequencies of ones after a zero and after a one; so does `fit`, in memory.
 
     Arguments:
+        smoothing: made-up ones, and made-up zeros, that are added to the examples of each case.
         shape: the shape of one example, whose values are zeros and ones.
 
     Example:
         >>> x = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
-        >>> Markov(shape=(2,)).fit(x, smoothing=0).log_prob(x).exp()
+        >>> Markov(smoothing=0, shape=(2,)).fit(x).log_prob(x).exp()
         tensor([0.5000, 0.5000], grad_fn=<ExpBackward0>)
     """
 
-    def __init__(self, shape: Shape = (1, 28, 28)) -> None:
-        super().__init__(shape)
+    def __init__(self, smoothing: NonNegativeFloat = 0.5, shape: Shape = (1, 28, 28)) -> None:
+        super().__init__(smoothing, shape)
         dims = math.prod(shape)
         self.after_zero = nn.Parameter(torch.zeros(dims))
         self.after_one = nn.Parameter(torch.zeros(dims - 1))
@@ -113,23 +138,15 @@ class Markov(_Pixels):
         after_one = torch.cat([self.after_zero[:1], self.after_one])
         return torch.where(before > 0, after_one, self.after_zero)
 
-    @torch.no_grad()
-    def fit(self, x: Tensor, smoothing: NonNegativeFloat = 0.5) -> Self:
-        """The most likely parameters for examples `(n, *shape)`, after `smoothing` made-up ones and zeros each."""
-        self.check_fit(x, smoothing)
-        bits = x.flatten(1).double()
+    def count(self, bits: Tensor) -> Tensor:
         before = _before(bits)
-        self.after_zero.copy_(_log_odds(bits, 1 - before, smoothing))
-        self.after_one.copy_(_log_odds(bits, before, smoothing)[1:])
-        return self
+        return torch.stack([torch.stack([(bits * case).sum(0), case.sum(0)]) for case in (1 - before, before)])
+
+    def set_log_odds(self, log_odds: Tensor) -> None:
+        self.after_zero.copy_(log_odds[0])
+        self.after_one.copy_(log_odds[1, 1:])
 
 
 def _before(x: Tensor) -> Tensor:
     """Each dimension's predecessor, 0 for the first: `(batch, D)`."""
     return torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], 1)
-
-
-def _log_odds(x: Tensor, counted: Tensor, smoothing: float) -> Tensor:
-    """The log-odds of ones among the rows that are counted, `(D,)`; finite, so that frequencies of 0 and 1 keep a way back."""
-    ones, total = (x * counted).sum(0) + smoothing, counted.sum(0) + 2 * smoothing
-    return torch.where(total > 0, ones / total, 0.5).logit(eps=1e-9)

@@ -56,6 +56,17 @@ def freezing(model: nn.Module, patterns: Iterable[str]) -> Iterator[Callable[[nn
         require(model, True)
 
 
+def frozen_patterns(model: nn.Module, patterns: Iterable[str]) -> tuple[str, ...]:
+    """Return the patterns, and the names of the frozen parameters that match none: those frozen by hand."""
+    patterns = tuple(patterns)
+    by_hand = (
+        name
+        for name, parameter in model.named_parameters()
+        if not parameter.requires_grad and not any(fnmatchcase(name, p) for p in patterns)
+    )
+    return (*patterns, *by_hand)
+
+
 def frozen_modules(model: nn.Module) -> list[str]:
     """Return the names of the largest modules all of whose parameters are frozen.
 

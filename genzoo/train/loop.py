@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from genzoo.build import config
 from genzoo.contract import Batch, Dataset, Model, Player
 from genzoo.data.arrays import as_dataset
-from genzoo.data.stream import Stream
+from genzoo.data.stream import Stream, once
 from genzoo.errors import RunError, SettingError, TrainingError
 from genzoo.pictures import can_plot, curves, save
 from genzoo.ranks import as_rank, reseed
@@ -32,15 +32,17 @@ from genzoo.train.average import Average, settle
 from genzoo.train.checkpoint import Checkpoints, load_weights, read_checkpoint, read_weights, write_atomic, write_weights
 from genzoo.train.engine import Engine
 from genzoo.train.fitting import fitting
-from genzoo.train.frozen import freezing, frozen_modules, train_mode
+from genzoo.train.frozen import freezing, frozen_modules, frozen_patterns, train_mode
 from genzoo.train.log import Bar, Clock, History, Reports, way_back
 from genzoo.train.misplaced import explained
 from genzoo.train.modes import standard_modes
 from genzoo.train.players import Ownership, split, trainers
-from genzoo.train.run import IN_MEMORY, Run, RunFolder, needs
+from genzoo.train.record import record
+from genzoo.train.run import Run, RunFolder, data_table, needs
 from genzoo.train.scales import unscaled
 from genzoo.train.settings import Settings, in_words
 from genzoo.train.show import picture
+from genzoo.train.weights import FRESH, begin_from, beginning, kept_beginning, model_fingerprint, note_origin
 
 _SETTLING = 20
 """Batches from which averaged weights get their batch statistics."""
@@ -54,6 +56,7 @@ def fit(
     players: Mapping[str, Mapping[str, Any]] | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    init_from: str | Path | None = None,
     progress: bool = True,
     **settings: Any,
 ) -> Run:
@@ -68,6 +71,8 @@ def fit(
             and `groups` and `no_decay` (see `genzoo.train.optimizers`).
         resume: go on from the newest checkpoint in `out`, to `steps` in all; start over where there is none.
         overwrite: remove the run that is in `out` first.
+        init_from: a run folder whose weights training begins with (averaged ones, where it has them), instead of fresh ones; all
+            settings are this run's.
         progress: show a progress bar, on a terminal.
         **settings: as in `genzoo.train.settings.Settings` (`steps`, `batch_size`, `seed`, `device`, ...).
 
@@ -99,13 +104,17 @@ def fit(
         explained(model, data),
     ):
         dataset = as_dataset(data)
+        fresh = not isinstance(model, nn.Module)
         model = fitting(model, dataset, chosen.seed, engine.device)
+        begun: Any = None if init_from is None else begin_from(model, init_from)
+        if begun is None and folder is not None:
+            begun = beginning(model, fresh)
         with freezing(model, chosen.freeze) as thaw:
             session = Session(model, dataset, chosen, engine, players or {}, folder)
             if session.average:
                 thaw(session.average.module)
             if folder is not None:
-                session.open(resume, overwrite)
+                session.open(resume, overwrite, begun or FRESH)
             return session.run(progress and engine.main)
 
 
@@ -145,7 +154,10 @@ class Session:
         self.reports = Reports(alone=len(self.players) == 1)
         self.history = History(folder.path if folder is not None and engine.main else None)
         self.checkpoints = None if folder is None else Checkpoints(folder.checkpoints, settings.keep)
-        self.total = settings.total(self.stream.batches_per_epoch, self._batches)
+        self.solves = hasattr(model, "solve")
+        if self.solves:
+            self._note_unused()
+        self.total = 1 if self.solves else settings.total(self.stream.batches_per_epoch, self._batches)
         self.round = self.batches = 0
         self.clock = Clock()
         self.last_good: Path | None = None
@@ -165,31 +177,29 @@ class Session:
         """What is being run, with every default filled.
 
         Raises:
-            SettingError: the model, or a part that it holds, is not registered.
+            SettingError: the model, or a part that it holds, is not registered, or was changed in a way that no setting says.
         """
-        try:
-            data = config(self.dataset)
-        except SettingError:
-            data = {"name": IN_MEMORY, "shape": self.dataset.shape, "rows": self.dataset.rows()}
         return {
-            "model": config(self.model),
-            "data": data,
-            "train": self.settings.table(),
+            "model": record(self.model),
+            "data": data_table(self.dataset),
+            "train": {**self.settings.table(), "freeze": frozen_patterns(self.model, self.settings.freeze)},
             "players": {name: {key: in_words(value) for key, value in table.items()} for name, table in self.overrides.items()},
         }
 
-    def open(self, resume: bool, overwrite: bool) -> None:
+    def open(self, resume: bool, overwrite: bool, begun: str | Mapping[str, Any] = FRESH) -> None:
         """Make the run folder, or take up the run that is in it; nothing is removed before everything else was checked."""
         assert self.folder is not None
         assert self.checkpoints is not None
         folder, recipe = self.folder, self.recipe()
-        text = folder.recipe_text(recipe, self.engine.device, self.engine.size, needs(self.model, self.dataset))
         resume = resume and folder.recipe_file.exists()
         if resume:
             folder.agree(recipe)
             found = self.checkpoints.paths()
             if found:
                 self.restore(read_checkpoint(found[-1], self.engine.device), found[-1])
+                begun = kept_beginning(folder, begun)
+        needed = needs(self.model, self.dataset)
+        text = folder.recipe_text(recipe, self.engine.device, self.engine.size, needed, begun)
         self.engine.barrier()  # all have looked before one writes
         if self.engine.main:
             if overwrite:
@@ -280,9 +290,13 @@ class Session:
             self.ownership.check(plan, self.round)
             last, logs = self.round + 1 == self.total, (self.round + 1) % settings.log == 0
             self.norms = {} if settings.gradient_norms and (logs or last) else None
-            drawn = [self._cast(next(batches)) for _ in range(max(steps for _, steps in plan))]
+            count = 0 if self.solves else max(steps for _, steps in plan)
+            drawn = [self._cast(next(batches)) for _ in range(count)]
             reseed(engine.device, settings.seed, "round", self.round)  # for a model that draws in a round of its own
-            model.round(plan, drawn, self._update)
+            if self.solves:
+                self._solve()
+            else:
+                model.round(plan, drawn, self._update)
             if self.average:
                 self.average.update(model)
             self.round += 1
@@ -326,6 +340,33 @@ class Session:
         self.ownership.give(player.name)
         report = self.by_name[player.name].step(batch, self.round / self.total, self.norms)
         self.reports.add(player.name, self.round, report)
+
+    def _solve(self) -> None:
+        """Let the model set its parameters in closed form from the training data, then report its mean loss on them."""
+        player, dataset, settings = self.players[0], self.dataset, self.settings
+        read = partial(once, dataset, self.model.inputs, settings.batch_size, device=self.engine.device, split="train")
+        with as_rank(0, 1), torch.no_grad():  # every rank reads all rows and comes to the same parameters
+            self.model.solve(map(self._cast, read()))  # type: ignore[operator]
+            totals: dict[str, torch.Tensor] = {}
+            rows = 0
+            for batch in map(self._cast, read()):
+                size = self.model.batch_size(batch)
+                rows += size
+                for name, value in player.loss(batch).items():
+                    totals[name] = totals.get(name, 0) + size * value.double()
+        self.reports.add(player.name, self.round, {name: total / rows for name, total in totals.items()})
+        self.clock.images += rows
+
+    def _note_unused(self) -> None:
+        """Say which settings of gradient steps a model in closed form leaves unused."""
+        unused = [f"train.{name}" for name in ("steps", "epochs") if getattr(self.settings, name) is not None]
+        unused += [f"players.{name}" for name in self.overrides]
+        if unused and self.engine.main:
+            warnings.warn(
+                f"{type(self.model).__name__} is fitted in closed form, in one pass over the training data; "
+                f"{', '.join(unused)} has no effect.",
+                stacklevel=2,
+            )
 
     def _norms(self) -> dict[str, float]:
         """The gradient norms of this round, by the parameters' names: of each player's last step, if it made one."""
@@ -391,9 +432,11 @@ class Session:
         return self.average.module if self.average else self.model
 
     def _result(self) -> Run:
-        folder = None if self.folder is None else self.folder.path
+        model, folder = self._final().eval(), None if self.folder is None else self.folder.path
         self.model.eval()
-        return Run(self._final().eval(), self.history.lines, self.round, folder)
+        run = {} if folder is None else {"run": folder.resolve().name, "sha256": model_fingerprint(model)}
+        note_origin(model, data=data_table(self.dataset), **run)
+        return Run(model, self.history.lines, self.round, folder)
 
     def _exported(self) -> bool:
         assert self.folder is not None

@@ -25,13 +25,14 @@ from typing import Any
 
 import torch
 
-from genzoo.build import build, made
+from genzoo.build import build, config, made
 from genzoo.contract import Dataset, Model
 from genzoo.errors import GenzooError, PluginError, RunError, SettingError
 from genzoo.recipe import Recipe, checked, differences, dumps
 from genzoo.registry import registry
 from genzoo.train.checkpoint import TEMPORARY, Checkpoints, load_weights, newest_whole, read_weights, step_of
 from genzoo.train.revision import revision
+from genzoo.train.weights import FRESH, model_fingerprint, note_origin
 
 FREE = frozenset({"steps", "epochs", "device", "compile", "checkpoint", "keep", "log", "samples", "gradient_norms", "resident"})
 """The training settings that a resume may change; any other would make it another run."""
@@ -124,14 +125,27 @@ class RunFolder:
         except (ValueError, RecursionError) as error:
             raise RunError(f"{self.recipe_file} is damaged: {error}") from None
         table.pop("run", None)
-        return checked(table, str(self.recipe_file))
+        return checked(table, str(self.recipe_file), required=("model",))
+
+    def facts(self) -> dict[str, Any]:
+        """What the run says of itself beside its recipe; empty where there is none."""
+        try:
+            found = tomllib.loads(self.recipe_file.read_text(encoding="utf-8")).get("run", {})
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def agree(self, recipe: Mapping[str, Any]) -> None:
         """Make sure that a resume goes on with the same run.
 
         Raises:
-            RunError: the recipe differs where a resume may not; it says where.
+            RunError: the recipe differs where a resume may not; it says where. Or the folder was saved, not trained.
         """
+        if "saved" in self.facts():
+            raise RunError(
+                f"{self.path} was saved with genzoo.save, so it holds no training to resume; "
+                "begin a new run with its weights by --from, or init_from in Python."
+            )
         old = self.recipe()
         kept = {**old, "train": {k: v for k, v in old["train"].items() if k not in FREE}}
         new = {**recipe, "train": {k: v for k, v in recipe["train"].items() if k not in FREE}}
@@ -141,8 +155,16 @@ class RunFolder:
                 f"{self.path} was made by another recipe ({'; '.join(changed[:3])}); resume with the same one, or --out."
             )
 
-    def recipe_text(self, recipe: Mapping[str, Any], device: torch.device, size: int, needs: Sequence[str] = ()) -> str:
-        """The recipe with what it runs on and what it `needs` beside genzoo, as TOML.
+    def recipe_text(
+        self,
+        recipe: Mapping[str, Any],
+        device: torch.device,
+        size: int,
+        needs: Sequence[str] = (),
+        weights: str | Mapping[str, Any] = FRESH,
+        time: str = "started",
+    ) -> str:
+        """The recipe with what it runs on, what it `needs` beside genzoo, and where its `weights` began, as TOML.
 
         Raises:
             SettingError: a setting that TOML cannot hold.
@@ -157,7 +179,8 @@ class RunFolder:
             "processes": size,
             "needs": list(needs),
             "git": revision(),
-            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            time: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "weights": weights,
         }
         return dumps({**{k: v for k, v in recipe.items() if v}, "run": found})
 
@@ -180,15 +203,21 @@ class RunFolder:
             raise RunError(f"{self.path} has no weights and no whole checkpoint yet; train it with --resume.")
         model.to(dtype=next((value.dtype for value in weights.values() if value.is_floating_point()), None))
         load_weights(model, weights, file)
+        note_origin(model, data=self.recipe().get("data"), run=self.path.resolve().name, sha256=model_fingerprint(model))
         return model.eval()
 
     def dataset(self) -> Dataset:
         """The data that the run was trained on.
 
         Raises:
-            RunError: they were handed in from Python and are not in the folder.
+            RunError: they were handed in from Python and are not in the folder, or a saved model does not say them.
         """
         table = self.recipe()["data"]
+        if not table:
+            raise RunError(
+                f"{self.path} does not say which data it was trained on; save the model with them, as in "
+                'genzoo.save(model, folder, data="digits").'
+            )
         if table["name"] == IN_MEMORY:
             raise RunError(f"{self.path} was trained on arrays handed in from Python; hand them in again, or name a data set.")
         return self._built(table, "datasets")
@@ -217,7 +246,7 @@ _PACKAGE = re.compile(r"\w+ '[^']*' from ([A-Za-z0-9][\w.-]*) ([\w.+!]+)", re.AS
 """A need that a package index may meet."""
 
 
-def needs(model: Model, dataset: Dataset) -> list[str]:
+def needs(model: Model, dataset: Dataset | None) -> list[str]:
     """What must be installed or registered, beside genzoo, to build a model with all its parts, and its data, again."""
     found: dict[str, None] = {}
     for part in (*model.modules(), dataset):
@@ -229,6 +258,14 @@ def needs(model: Model, dataset: Dataset) -> list[str]:
 
 IN_MEMORY = "in-memory"
 """What a recipe calls data that were handed in as arrays."""
+
+
+def data_table(dataset: Dataset) -> dict[str, Any]:
+    """Return the table that builds a data set again, or for arrays from Python one that says so."""
+    try:
+        return config(dataset)
+    except SettingError:
+        return {"name": IN_MEMORY, "shape": dataset.shape, "rows": dataset.rows()}
 
 
 def load(name: str | Path, /, **settings: Any) -> Model:

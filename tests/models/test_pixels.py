@@ -107,3 +107,32 @@ def test_what_nothing_can_be_fitted_to_is_named():
             kind(shape=(2,)).fit(torch.zeros(0, 2))
         with pytest.raises(SettingError, match="smoothing = -1"):
             kind(shape=(2,)).fit(torch.zeros(1, 2), smoothing=-1)
+
+
+@pytest.mark.parametrize("name", ["independent", "markov"])
+def test_training_solves_for_the_parameters_and_keeps_them(tmp_path, name):
+    x = (torch.rand(50, 6, generator=torch.Generator().manual_seed(0)) < 0.3).float()
+    run = genzoo.fit(name, x, tmp_path / "run", batch_size=16, progress=False)
+    ones, after_one = x.sum(0), x[:, :-1].sum(0)
+    found = genzoo.load(tmp_path / "run")
+    if name == "independent":
+        assert torch.allclose(found.logit.sigmoid(), (ones + 0.5) / 51)
+    else:
+        both = (x[:, :-1] * x[:, 1:]).sum(0)
+        assert torch.allclose(found.after_one.sigmoid(), (both + 0.5) / (after_one + 1))
+        assert torch.allclose(found.after_zero[0].sigmoid(), (ones[0] + 0.5) / 51)
+    assert run.steps == 1
+    assert [line["step"] for line in run.history] == [1]
+    assert run.history[0]["loss"] == pytest.approx(-float(found.log_prob(x).mean()), rel=1e-5)
+    again = genzoo.fit(name, x, tmp_path / "run", batch_size=16, progress=False, resume=True)
+    assert again.was_complete
+
+
+def test_settings_of_gradient_steps_have_no_effect_on_a_closed_form_and_that_is_said():
+    with pytest.warns(UserWarning, match=r"Independent is fitted in closed form.*train\.steps, players\.model has no effect"):
+        genzoo.fit("independent", torch.eye(8), steps=5, batch_size=8, players={"model": {"lr": 1.0}})
+
+
+def test_a_smoothing_given_to_fit_is_kept(tmp_path):
+    model = genzoo.load("independent", shape=(8,)).fit(torch.eye(8), smoothing=0)
+    assert genzoo.load(genzoo.save(model, tmp_path / "kept")).smoothing == 0
