@@ -1,11 +1,11 @@
-"""The command `genzoo`: train and evaluate here, and those of `genzoo.listing` and `genzoo.drawing`.
+"""The command `genzoo`: train, resume and evaluate here, and those of `genzoo.listing` and `genzoo.drawing`.
 
 `--help` and `list` import neither torch nor any model; every refusal is one line on standard error with exit code 2.
 """
 
 from __future__ import annotations
 
-import os
+import shlex
 import sys
 import traceback
 import warnings
@@ -21,6 +21,7 @@ from genzoo.plugins import reason
 from genzoo.registry import registry
 from genzoo.shell import console, errors, interrupted, load, say, with_plugins
 from genzoo.terminal import repair_streams
+from genzoo.training import named_recipe, named_run, recipe_of_run, recipe_to_begin_from, train_into
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -43,19 +44,24 @@ app.command()(with_plugins(authoring.check))
 app.add_typer(authoring.new, name="new")
 
 
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Settings that replace the recipe's.")]
+
+
 @app.command()
 @with_plugins
 def train(
     what: Annotated[
-        str | None, typer.Argument(metavar="RECIPE|DATASET", help="A recipe file, or a data set's name with --model.")
+        str | None,
+        typer.Argument(
+            metavar="RECIPE|DATASET",
+            help="A recipe's name (see genzoo list recipes) or file, or a data set's name with --model.",
+        ),
     ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Settings that replace the recipe's.")
-    ] = None,
+    overrides: Overrides = None,
     model: Annotated[str | None, typer.Option(help="Without a recipe: the model to train on the data set.")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps in all; the same as train.steps=N.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/<recipe> by default.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is there.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is there; RECIPE may be its folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the run that is there first.")] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     init_from: Annotated[
@@ -64,49 +70,48 @@ def train(
     ] = None,
 ) -> None:
     """Train a recipe, or a model on a data set, into a run folder."""
-    from genzoo import recipe as recipes
-    from genzoo.train.misplaced import explained
-    from genzoo.train.settings import Settings
-
-    extra = list(overrides or ())
-    extra += [] if steps is None else [f"train.steps={steps}"]
-    extra += [] if device is None else [f'train.device="{device}"']
+    texts = _texts(overrides, steps, device)
     if init_from is not None and (what is None or ("=" in what and not Path(what).is_file())):
-        extra = [*([what] if what else []), *extra]
-        recipe, name = recipes.read(init_from / "recipe.toml", extra), f"from-{init_from.resolve().name}"
-    elif what is None:
-        raise SettingError("Say what to train: a recipe file, a data set's name with --model, or --from RUN.")
-    elif what.endswith(".toml") or Path(what).is_file():
-        if model is not None:
-            raise SettingError(f"{what} is a recipe, which names its model; override it with model={model}")
-        with explained():
-            recipe, name = recipes.read(what, extra), Path(what).stem
-    else:
-        if model is None:
-            raise SettingError(f"{what!r} is no recipe file; to train on a data set of that name, add --model NAME")
-        with explained():
-            recipe = recipes.checked(recipes.override({"model": {"name": model}, "data": {"name": what}}, extra))
-        name = f"{model}-{what}".replace(":", "-")  # of a plugin, asked for as package:name
-    with explained(recipe["model"], recipe["data"]):  # before `fit`, some of whose arguments are no settings
-        Settings.of(recipe["train"])
-    run_folder = out or Path("runs") / name
-    from genzoo.train.log import words
-    from genzoo.train.loop import fit
+        recipe = recipe_to_begin_from(init_from, [*([what] if what else []), *texts])
+        name = f"from-{init_from.resolve().name}"
+        return train_into(out or Path("runs") / name, recipe, resume, overwrite, init_from)
+    if what is None:
+        raise SettingError("Say what to train: a recipe, a data set's name with --model, or --from RUN.")
+    run = named_run(what) if model is None else None
+    if run is not None and out is None:
+        if not resume:
+            path = shlex.quote(str(run))
+            raise SettingError(
+                f"{what} is a run: genzoo resume {path} goes on with it, and "
+                f"genzoo train {path}/recipe.toml --out OTHER trains its recipe again"
+            )
+        if overwrite:
+            raise SettingError(f"{what}: --resume goes on with the run and --overwrite removes it; give one of them")
+        return train_into(run, recipe_of_run(run, texts), resume=True)
+    recipe, name = named_recipe(what, model, texts)
+    return train_into(out or Path("runs") / name, recipe, resume, overwrite, init_from)
 
-    settings = {"players": recipe["players"], "resume": resume, "overwrite": overwrite, **recipe["train"]}
-    if init_from is not None:
-        settings["init_from"] = init_from
-    console.outlives_reader = True
-    run = fit(recipe["model"], recipe["data"], run_folder, **settings)
-    if os.environ.get("RANK", "0") == "0":
-        last = run.history[-1] if run.history else {}
-        already = " already" if run.was_complete else ""
-        seconds = last.get("seconds", 0)
-        console.print(f"{run_folder} is complete{already}: step {run.steps:,}, {seconds:,.0f} s. {words(last)}", markup=False)
-        if run.was_complete:
-            console.print("Nothing was done; to train on, give a larger train.steps with --resume.")
-        else:
-            console.print(f"Next: genzoo sample {run_folder} -n 64", markup=False)
+
+@app.command()
+@with_plugins
+def resume(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Such as train.steps=N; nothing that makes it another run.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps in all; the same as train.steps=N.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+) -> None:
+    """Go on with a run from its newest checkpoint."""
+    folder = named_run(str(run)) or run
+    train_into(folder, recipe_of_run(folder, _texts(overrides, steps, device)), resume=True)
+
+
+def _texts(overrides: list[str] | None, steps: int | None, device: str | None) -> list[str]:
+    """Return the overrides, with those that have options of their own."""
+    texts = list(overrides or ())
+    texts += [] if steps is None else [f"train.steps={steps}"]
+    return texts + ([] if device is None else [f'train.device="{device}"'])
 
 
 for command in drawing.COMMANDS:

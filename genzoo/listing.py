@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import fnmatch
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genzoo.errors import SettingError, printable
+from genzoo.errors import SettingError, did_you_mean, printable
 from genzoo.plugins import Source, said
-from genzoo.registry import KINDS, registry
+from genzoo.recipe import Recipe, read, shipped
+from genzoo.registry import KINDS, kinds_of, registry
 from genzoo.shell import console, kinds_named
 from genzoo.terminal import Console
 
 
 def list_(
-    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}; all by default.")] = None,
+    kind: Annotated[str | None, typer.Argument(help=f"One of {', '.join(KINDS)}, recipes; all but recipes by default.")] = None,
     pattern: Annotated[str, typer.Argument(metavar="GLOB", help="Only names that match.")] = "*",
     check: Annotated[
         bool, typer.Option("--check", help="Import each, a plugin in a process of its own, and say what is broken and why.")
@@ -34,6 +38,8 @@ def list_(
     """List what is registered, where it comes from, and what is wrong with it as far as can be seen without importing it."""
     from genzoo.trial import trial, trouble
 
+    if kind == "recipes":
+        return _list_recipes(pattern)
     rows = [row for each in ((kind,) if kind else KINDS) for row in _rows(each, pattern)]
     if not rows:
         raise SettingError(f"no {kind or 'thing'} matches {pattern!r}; see genzoo list")
@@ -49,6 +55,7 @@ def list_(
         console.print(_table(rows, states))
     else:
         console.print(_table(rows, states, beneath=True))
+    return None
 
 
 def _table(rows: Sequence[tuple[Source, str]], states: Sequence[str], beneath: bool = False) -> Table:
@@ -62,6 +69,47 @@ def _table(rows: Sequence[tuple[Source, str]], states: Sequence[str], beneath: b
             cells[3:] = ["\n".join(filter(None, cells[3:]))]
         table.add_row(*map(escape, cells[: len(table.columns)]))
     return table
+
+
+def _list_recipes(pattern: str) -> None:
+    """List the recipes that come with genzoo, with the time that their heads state and what they lack."""
+    files = shipped()
+    names = fnmatch.filter(files, pattern)
+    if not names:
+        raise SettingError(f"no recipe matches {pattern!r}; see genzoo list recipes")
+    recipes = {name: read(files[name]) for name in names}
+    states = {name: _state(recipes[name], files[name]) for name in names}
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("recipe", "model", "data", "time", *(("state",) if any(states.values()) else ())):
+        table.add_column(column, overflow="fold", no_wrap=column == "recipe")
+    for name, recipe in recipes.items():
+        time = _time(_head(files[name]))
+        cells = (name, recipe["model"]["name"], recipe["data"]["name"], time, states[name])
+        table.add_row(*map(escape, cells[: len(table.columns)]))
+    console.print(table)
+
+
+def _head(file: Path) -> str:
+    """Return the comment with which a recipe begins, on one line."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return " ".join(line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines))
+
+
+def _state(recipe: Recipe, file: Path) -> str:
+    """Return what must be installed before a recipe can be trained; empty where nothing is missing."""
+    slots = ((recipe["model"]["name"], "models"), (recipe["data"]["name"], "datasets"))
+    missing = [name for name, kind in slots if name not in registry(kind)]
+    plugin = re.search(r"genzoo-[a-z]+", _head(file))
+    return f"needs {plugin[0] if plugin else ', '.join(missing)}" if missing else ""
+
+
+def _time(head: str) -> str:
+    """Return how long a recipe says that its training took, on a CPU."""
+    stated = re.search(r"(\d+) s (?:of CPU time )?on \w+ threads?", head)
+    if stated is None:
+        return ""
+    seconds = int(stated[1])
+    return f"{seconds} s" if seconds < 100 else f"{round(seconds / 60)} min"
 
 
 def _rows(kind: str, pattern: str) -> Iterator[tuple[Source, str]]:
@@ -86,6 +134,8 @@ def info(
     """Show what a name stands for: its documentation, settings with defaults, and where its code comes from."""
     from genzoo.signatures import parameters
 
+    if kind == "recipes" or (kind is None and name in shipped() and not kinds_of(name)):
+        return _show_recipe(name)
     for each in kinds_named(name) if kind is None else [kind]:
         thing, source = registry(each).get(name), registry(each).find_source(name)
         console.print(f"[bold]{each[:-1]} {escape(name)}[/bold]  from {escape(str(source))}")
@@ -102,6 +152,18 @@ def info(
         console.print()
         console.print(table, soft_wrap=True)
         console.print()
+    return None
+
+
+def _show_recipe(name: str) -> None:
+    """Show a recipe that comes with genzoo, as it is."""
+    files = shipped()
+    if name not in files:
+        raise SettingError(f"no recipe is named {name!r}.{did_you_mean(name, files)}")
+    console.print(f"[bold]recipe {escape(name)}[/bold]")
+    console.print(str(files[name]), markup=False, style="dim", soft_wrap=True)
+    console.print()
+    console.print(files[name].read_text(encoding="utf-8"), markup=False, soft_wrap=True)
 
 
 def _place(thing: Callable[..., Any]) -> str:

@@ -137,13 +137,13 @@ def _surface(axes: Any, score: Callable[[Tensor], Tensor], around: Tensor, side:
 
 @_plain()
 def curves(history: Sequence[Mapping[str, float]]) -> Any:
-    """What was logged against the step, a panel for each loss and one for all gradient norms: a matplotlib figure."""
+    """Plot what was logged against the step: a panel for each loss, one for learning rates, one for gradient norms."""
     from matplotlib.figure import Figure
 
     skip = {"step", "seconds", "images_per_second"}
     panels: dict[str, list[str]] = {}
     for name in dict.fromkeys(key for line in history for key in line if key not in skip):
-        panels.setdefault("gradient norms" if name.startswith("gradient/") else name, []).append(name)
+        panels.setdefault(_panel(name), []).append(name)
     columns = min(3, len(panels)) or 1
     rows = math.ceil(len(panels) / columns) or 1
     figure = Figure(figsize=(4.2 * columns, 2.8 * rows), dpi=100, layout="constrained")
@@ -156,8 +156,15 @@ def curves(history: Sequence[Mapping[str, float]]) -> Any:
         axes.grid(alpha=0.3)
         if title == "gradient norms":
             axes.set_yscale("log")
+        if len(names) > 1:
             axes.legend(fontsize=5)
     return figure
+
+
+def _panel(name: str) -> str:
+    if name.startswith("gradient/"):
+        return "gradient norms"
+    return "learning rate" if "lr" in name.split("/")[:2] else name
 
 
 def draw(

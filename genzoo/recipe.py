@@ -38,6 +38,20 @@ _LONGEST = 2**20
 Recipe = dict[str, dict[str, Any]]
 
 
+def shipped() -> dict[str, Path]:
+    """Return the recipes that come with genzoo, by name: those of its wheel, or of its checkout.
+
+    Example:
+        >>> shipped()["vae-digits"].name
+        'vae-digits.toml'
+    """
+    package = Path(__file__).parent
+    folder = package / "recipes"
+    if not folder.is_dir() and (package.parent / "pyproject.toml").is_file():
+        folder = package.parent / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
 def read(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """A recipe from a file, with overrides applied.
 

@@ -95,7 +95,7 @@ def test_help_and_list_import_no_torch():
         ("train {r}/vae-digits.toml train.batch_size=5000", "batch_size"),
         ("train {r}/vae-digits.toml --model vae", "names its model"),
         ("train {r}/nothing.toml", "No such file"),
-        ("train digits", "--model"),
+        ("train digits", "--model NAME"),
         ("train digits --model vaee", "Did you mean 'vae'"),
         ("train {r}/vae-digits.toml --device tpu", "tpu"),
         ("sample {t}", "not a run folder"),
@@ -363,5 +363,5 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
     _, said = child.communicate()
     assert child.returncode == 130
     assert "stopped at step" in said
-    assert "--resume" in said
+    assert "Go on with `genzoo resume run`." in said
     assert len(list((tmp_path / "run" / "checkpoints").glob("step-*.ckpt"))) == 1

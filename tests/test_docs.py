@@ -24,6 +24,8 @@ from genzoo.train.settings import Settings
 ROOT = Path(__file__).parent.parent
 PAGES = [path for pattern in ("*.md", "plugins/*.md", "docs/**/*.md") for path in sorted(ROOT.glob(pattern))]
 PRINTS = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
+PROGRESS = re.compile(r"^step [\d,]+/[\d,]+  .*\n", re.MULTILINE)
+"""The lines that a run prints while it trains, of which pages show none."""
 FENCE = re.compile(r"^```(python|console|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 STORIES = [path for path in PAGES if FENCE.search(path.read_text(encoding="utf-8"))]
 
@@ -55,7 +57,7 @@ def test_page_runs(page, workplace, monkeypatch, capsys):
             lines_above = "\n" * text[: block.start(2)].count("\n")  # a traceback then names the page's line
             capsys.readouterr()
             exec(compile(lines_above + code, str(page), "exec"), namespace)
-            said, printed = "\n".join(PRINTS.findall(code)), capsys.readouterr().out
+            said, printed = "\n".join(PRINTS.findall(code)), PROGRESS.sub("", capsys.readouterr().out)
             assert doctest.OutputChecker().check_output(said, printed, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE), printed
         elif language == "console":
             for command in re.findall(r"^\$ (genzoo .*)$", code, re.MULTILINE):
@@ -66,8 +68,8 @@ def test_page_runs(page, workplace, monkeypatch, capsys):
 
 def run(command, monkeypatch):
     words = shlex.split(command)
-    if words[1] == "train":
-        words += ["--steps", "4" if "--resume" in words else "3"]
+    if words[1] in ("train", "resume"):
+        words += ["--steps", "3" if words[1] == "train" else "4"]
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit) as exit:
         main()

@@ -18,7 +18,7 @@ FLOORS = {
     "blocks": 2, "priors": 2, "divergences": 2, "data": 2, "metrics": 2, "pictures": 2,
     "models": 3,
     "train": 4,
-    "checks": 5, "testing": 5, "shell": 5, "listing": 5, "authoring": 5, "drawing": 5, "cli": 5, "__main__": 5,
+    "checks": 5, "testing": 5, "shell": 5, "training": 5, "listing": 5, "authoring": 5, "drawing": 5, "cli": 5, "__main__": 5,
 }  # fmt: skip
 LIGHT = {name for name, floor in FLOORS.items() if floor == 0}
 """What `import genzoo` may bring in."""

@@ -67,6 +67,13 @@ def test_gradient_norms_share_a_panel():
     np.testing.assert_allclose(norms.lines[1].get_ydata(), [3, 1.5, 1])
 
 
+def test_learning_rates_share_a_panel():
+    history = [{"step": i, "a/loss": 1.0, "a/lr": 0.1 * i, "b/lr": 0.2, "b/lr/1": 0.3} for i in (1, 2)]
+    loss, rates = curves(history).axes
+    assert (loss.get_title(), rates.get_title()) == ("a/loss", "learning rate")
+    assert [text.get_text() for text in rates.get_legend().get_texts()] == ["a/lr", "b/lr", "b/lr/1"]
+
+
 def test_images_beside_each_other_share_their_channels():
     grey, colour = torch.rand(2, 1, 3, 3), torch.rand(2, 3, 3, 3)
     tiles = side_by_side(grey, colour)

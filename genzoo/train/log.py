@@ -1,4 +1,4 @@
-"""What a run says while it trains: a progress bar, a line of numbers a logged step, TensorBoard's events, pictures."""
+"""What a run keeps of its losses while it trains: a line of numbers a logged step, and TensorBoard's events."""
 
 from __future__ import annotations
 
@@ -165,43 +165,3 @@ class Clock:
     def seconds(self) -> float:
         """Seconds in all."""
         return self.before + time.perf_counter() - self.start
-
-
-class Bar:
-    """A progress bar with the losses and the throughput, on a terminal; drawn at most ten times a second, so it costs nothing."""
-
-    def __init__(self, total: int, done: int, shown: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console()
-        self.bar = Progress(
-            BarColumn(bar_width=16), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[text]}"),
-            console=console, disable=not (shown and console.is_terminal), refresh_per_second=5,
-        )  # fmt: skip
-        self.task = self.bar.add_task("", total=total, completed=done, text="")
-        self.next = 0.0
-
-    def __enter__(self) -> Bar:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def move(self, done: int, force: bool = False) -> None:
-        """Show how far training is."""
-        now = time.monotonic()
-        if force or now >= self.next:
-            self.next = now + 0.1
-            self.bar.update(self.task, completed=done)
-
-    def say(self, line: Mapping[str, float]) -> None:
-        """Show a line of the log."""
-        self.bar.update(self.task, text=f"{words(line, '  ')}  {line['images_per_second']:,.0f} images/s")
-
-
-def words(line: Mapping[str, float], between: str = ", ") -> str:
-    """A line of the log in words: what the losses reported, without the clock and the gradients' norms."""
-    skip = ("step", "seconds", "images_per_second")
-    return between.join(f"{k} {v:.4g}" for k, v in line.items() if k not in skip and not k.startswith("gradient/"))

@@ -7,7 +7,6 @@ seeds, precision, ranks, schedules, averaging, the log, pictures and checkpoints
 from __future__ import annotations
 
 import shlex
-import signal
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
@@ -30,18 +29,20 @@ from genzoo.ranks import as_rank, reseed
 from genzoo.recipe import Recipe
 from genzoo.train.average import Average, settle
 from genzoo.train.checkpoint import Checkpoints, load_weights, read_checkpoint, read_weights, write_atomic, write_weights
+from genzoo.train.display import Display
 from genzoo.train.engine import Engine
 from genzoo.train.fitting import fitting
 from genzoo.train.frozen import freezing, frozen_modules, frozen_patterns, train_mode
-from genzoo.train.log import Bar, Clock, History, Reports, way_back
+from genzoo.train.log import Clock, History, Reports, way_back
 from genzoo.train.misplaced import explained
 from genzoo.train.modes import standard_modes
 from genzoo.train.players import Ownership, split, trainers
 from genzoo.train.record import record
-from genzoo.train.run import Run, RunFolder, data_table, needs
+from genzoo.train.run import IN_MEMORY, Run, RunFolder, data_table, needs
 from genzoo.train.scales import unscaled
 from genzoo.train.settings import Settings, in_words
 from genzoo.train.show import picture
+from genzoo.train.stopping import Stopped, stop_signals
 from genzoo.train.weights import FRESH, begin_from, beginning, kept_beginning, model_fingerprint, note_origin
 
 _SETTLING = 20
@@ -73,7 +74,8 @@ def fit(
         overwrite: remove the run that is in `out` first.
         init_from: a run folder whose weights training begins with (averaged ones, where it has them), instead of fresh ones; all
             settings are this run's.
-        progress: show a progress bar, on a terminal.
+        progress: show a progress bar on a terminal or in a notebook; else print a line each log
+            interval.
         **settings: as in `genzoo.train.settings.Settings` (`steps`, `batch_size`, `seed`, `device`, ...).
 
     Returns:
@@ -84,6 +86,7 @@ def fit(
         DataError: data that cannot be read, or fewer than a batch.
         RunError: `out` is taken, or a checkpoint is damaged or another model's.
         TrainingError: a loss is not finite, players own the same parameter, or all parameters are frozen.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP asked to stop; its `run` holds the model so far.
 
     Example:
         >>> import genzoo
@@ -247,7 +250,7 @@ class Session:
         """Play the rounds that are left, then write what a user reads.
 
         Raises:
-            KeyboardInterrupt: asked to stop; everything is saved, and the message says how to go on.
+            Stopped: asked to stop; everything is saved, and the message says how to go on.
         """
         if self.folder is not None and self.round >= self.total:
             self._settle()
@@ -258,27 +261,42 @@ class Session:
             names = " and ".join(map(repr, self.idle))
             warnings.warn(f"skipping player {names}: all parameters are frozen, so the loss is not computed.", stacklevel=3)
         self.clock = Clock(self.clock.before)
-        stopped = False
         try:
-            with _stop_signals() as asked, Bar(self.total, self.round, progress) as bar:
-                stopped = self._play(bar, asked)
+            with stop_signals() as asked, Display(self.total, self.round, progress) as display:
+                stopped = self._play(display, asked)
+        except KeyboardInterrupt as stop:  # a second Ctrl-C, or one that is not ours
+            raise Stopped(self._farewell(at_once=True), self._result()) from stop
         finally:
             self.ownership.release()
             self.history.close()
             self.model.eval()
-        if stopped and self.folder is not None:
-            raise KeyboardInterrupt(
-                f"stopped at step {self.round:,} of {self.total:,}; {self.last_good} holds it all. "
-                f"Go on with the same command and --resume (--out {shlex.quote(str(self.folder.path))})."
-            )
         if stopped:
-            raise KeyboardInterrupt(f"stopped at step {self.round:,} of {self.total:,}")
+            raise Stopped(self._farewell(), self._result())
         if self.folder is not None and self.engine.main:
             self._export()
         self.engine.barrier()
         return self._result()
 
-    def _play(self, bar: Bar, asked: threading.Event) -> bool:
+    def _farewell(self, at_once: bool = False) -> str:
+        """Say where training stopped and how to go on."""
+        where = f"stopped at {'once, after ' if at_once else ''}step {self.round:,} of {self.total:,}"
+        if self.folder is None:
+            return (
+                f"{where}; the model so far is `stop.run.model`, after `except KeyboardInterrupt as stop`, "
+                "or `sys.last_value.run.model` in a notebook."
+            )
+        kept = f"; {self.last_good} holds it all" if not at_once else f". {way_back(self.last_good)}"
+        return f"{where}{kept.rstrip('.')}. Go on with {self._resume_command()}."
+
+    def _resume_command(self) -> str:
+        """Say what to type to go on; what was handed over from Python must be handed over again."""
+        assert self.folder is not None
+        path = str(self.folder.path)
+        if self.recipe()["data"]["name"] == IN_MEMORY:
+            return f"genzoo.fit(model, data, {path!r}, resume=True)"
+        return f"`genzoo resume {shlex.quote(path)}`"
+
+    def _play(self, display: Display, asked: threading.Event) -> bool:
         """The loop; True where it was asked to stop before the end."""
         settings, engine, model = self.settings, self.engine, self.model
         batches = self.stream.batches(self.batches)
@@ -302,7 +320,7 @@ class Session:
             self.round += 1
             self.batches += len(drawn)
             self.clock.images += len(drawn) * settings.batch_size
-            bar.move(self.round)
+            display.move(self.round, len(drawn) * settings.batch_size)
             stop = asked.is_set() if engine.size == 1 else logs and engine.any(asked.is_set())
             saves = self.checkpoints is not None and (last or stop or self.round % settings.checkpoint == 0)
             if logs or last or saves:
@@ -315,12 +333,14 @@ class Session:
                     "seconds": round(self.clock.seconds(), 3),
                     "images_per_second": round(self.clock.rate(), 1),
                 }
-                line = {**line, **{k: v for k, v in self.reports.means(engine).items() if k not in line}, **self._norms()}
+                losses = {k: v for k, v in self.reports.means(engine).items() if k not in line}
+                line = {**line, **losses, **self._rates(), **self._norms()}
                 self.history.add(line)
-                bar.say(line)
+                if logs:
+                    display.log(line)
                 self._advise(line)
             pictures = last or self.round % settings.samples == 0
-            if saves or pictures:
+            if saves or pictures or stop:
                 self._settle()
             if saves:
                 self._save()
@@ -328,7 +348,6 @@ class Session:
                 self._picture()
             if stop and not last:
                 return True
-        bar.move(self.round, force=True)
         return False
 
     def _steps(self, player: Player) -> int:
@@ -367,6 +386,15 @@ class Session:
                 f"{', '.join(unused)} has no effect.",
                 stacklevel=2,
             )
+
+    def _rates(self) -> dict[str, float]:
+        """Return each player's last learning rate; parameter groups with rates apart have a number."""
+        return {
+            "/".join(filter(None, ("" if self.reports.alone else name, "lr", str(number or "")))): float(group["lr"])
+            for name, trainer in self.by_name.items()
+            for number, group in enumerate(trainer.optimizer.param_groups)
+            if number == 0 or trainer.rates[number] != trainer.rates[0]
+        }
 
     def _norms(self) -> dict[str, float]:
         """The gradient norms of this round, by the parameters' names: of each player's last step, if it made one."""
@@ -470,24 +498,3 @@ def _callers_noise(device: torch.device) -> Iterator[None]:
     devices = [] if device.type == "cpu" else [device]
     with torch.random.fork_rng(devices=devices, device_type=device.type if devices else "cuda"):
         yield
-
-
-@contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """Within: Ctrl-C and SIGTERM ask to stop at the end of the round; a second one stops at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def ask(*_: Any) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt("stopped at once; the last checkpoint is whole")
-        asked.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

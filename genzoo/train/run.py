@@ -90,7 +90,9 @@ class RunFolder:
         if not self.is_run():
             raise RunError(f"{self.path} exists and is not a run folder (no recipe.toml that a run wrote); choose another --out.")
         if not resume and not overwrite:
-            raise RunError(f"{self.path} already holds a run; go on with --resume, or start again with --overwrite.")
+            raise RunError(
+                f"{self.path} already holds a run; go on with --resume (genzoo resume), or start again with --overwrite."
+            )
 
     def is_run(self) -> bool:
         """Whether a run wrote the folder's recipe; one that a person put there does not count."""
@@ -152,7 +154,8 @@ class RunFolder:
         changed = differences(kept, new)
         if changed:
             raise RunError(
-                f"{self.path} was made by another recipe ({'; '.join(changed[:3])}); resume with the same one, or --out."
+                f"{self.path} was made by another recipe ({'; '.join(changed[:3])}); a resume may change "
+                f"train.{', train.'.join(sorted(FREE))}. Resume with the same recipe, or choose another --out."
             )
 
     def recipe_text(

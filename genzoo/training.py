@@ -1,0 +1,131 @@
+"""Find what `train` and `resume` are asked for, and train it: a recipe, a model on a data set, or a run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from genzoo import recipe as recipes
+from genzoo.errors import RunError, SettingError, did_you_mean
+from genzoo.recipe import Recipe
+from genzoo.registry import registry
+from genzoo.shell import console, say
+
+
+def named_recipe(what: str, model: str | None, overrides: Sequence[str]) -> tuple[Recipe, str]:
+    """Return a recipe and the name of its run.
+
+    A name means the recipe of that name that comes with genzoo, also where a file or folder has it
+    too (`./NAME` means that one). With a model it means a data set.
+
+    Arguments:
+        what: a name, or the path of a recipe.
+        model: the model to train on the data set `what`.
+        overrides: `a.b=c` texts.
+
+    Raises:
+        SettingError: there is nothing of that name, or a recipe is given a model.
+    """
+    from genzoo.train.misplaced import explained
+
+    shipped = recipes.shipped()
+    is_file = what.endswith(".toml") or Path(what).is_file()
+    if model is not None:
+        if is_file or (what in shipped and what not in registry("datasets")):
+            raise SettingError(f"{what} is a recipe, which names its model; override it with model={model}")
+        table = {"model": {"name": model}, "data": {"name": what}}
+        name = f"{model}-{what}".replace(":", "-")  # of a plugin, asked for as package:name
+        with explained():
+            return recipes.checked(recipes.override(table, overrides)), name
+    if what in shipped or is_file:
+        with explained():
+            return recipes.read(shipped.get(what, what), overrides), Path(what).stem
+    if what in registry("datasets"):
+        raise SettingError(f"{what!r} is a data set; to train on it, add --model NAME")
+    raise SettingError(
+        f"{what!r} is neither a recipe's name nor a recipe file; to train on a data set of that name, "
+        f"add --model NAME.{did_you_mean(what, shipped)}"
+    )
+
+
+def named_run(what: str) -> Path | None:
+    """Return the run folder that a path means, as itself or by its recipe.toml; None where it is none."""
+    path = Path(what)
+    folder = path.parent if path.name == "recipe.toml" else path
+    if what in recipes.shipped() or not (folder / "recipe.toml").is_file():
+        return None
+    from genzoo.train.run import RunFolder
+
+    return folder if RunFolder(folder).is_run() else None
+
+
+def recipe_of_run(folder: Path, overrides: Sequence[str]) -> Recipe:
+    """Return the recipe with which a run goes on.
+
+    Raises:
+        RunError: an override would make it another run, or its data were handed over from Python.
+    """
+    from genzoo.train.run import IN_MEMORY, RunFolder
+
+    run = RunFolder(folder)
+    recipe = run.recipe()
+    new = recipes.checked(recipes.override(recipe, overrides))
+    for given, other in (("steps", "epochs"), ("epochs", "steps")):  # the one that is given replaces the other
+        if any(text.partition("=")[0].strip() == f"train.{given}" for text in overrides):
+            new["train"].pop(other, None)
+    run.agree(new)
+    if recipe["data"]["name"] == IN_MEMORY:
+        raise RunError(
+            f"{folder} was trained on arrays from Python, which the folder does not hold; go on there: "
+            f"genzoo.fit(model, data, {str(folder)!r}, resume=True, ...)."
+        )
+    return new
+
+
+def recipe_to_begin_from(folder: Path, overrides: Sequence[str]) -> Recipe:
+    """Return the recipe of a run, changed, for another run that begins with its weights."""
+    from genzoo.train.misplaced import explained
+
+    with explained():
+        return recipes.read(folder / "recipe.toml", overrides)
+
+
+def train_into(
+    folder: Path,
+    recipe: Recipe,
+    resume: bool = False,
+    overwrite: bool = False,
+    init_from: Path | None = None,
+) -> None:
+    """Train a recipe into a run folder, and say what came of it."""
+    from genzoo.train.checkpoint import Checkpoints
+    from genzoo.train.display import words
+    from genzoo.train.loop import fit
+    from genzoo.train.misplaced import explained
+    from genzoo.train.run import RunFolder
+    from genzoo.train.settings import Settings
+
+    with explained(recipe["model"], recipe["data"]):  # before `fit`, some of whose arguments are no settings
+        Settings.of(recipe["train"])
+    main = os.environ.get("RANK", "0") == "0"
+    if resume and main and not Checkpoints(RunFolder(folder).checkpoints).paths():
+        say(f"note: {folder} has no checkpoint to go on from; training starts at step 0.")
+    console.outlives_reader = True
+    settings = {"players": recipe["players"], "resume": resume, "overwrite": overwrite, **recipe["train"]}
+    if init_from is not None:
+        settings["init_from"] = init_from
+    run = fit(recipe["model"], recipe["data"], folder, **settings)
+    if not main:
+        return
+    last = run.history[-1] if run.history else {}
+    already = " already" if run.was_complete else ""
+    summary = f"step {run.steps:,}, {last.get('seconds', 0):,.0f} s. {words(last)}"
+    console.print(f"{folder} is complete{already}: {summary}", markup=False, soft_wrap=True)
+    path = shlex.quote(str(folder))
+    if run.was_complete:
+        following = f"Nothing was done; to train on: genzoo resume {path} train.steps={2 * run.steps}"
+    else:
+        following = f"Next: genzoo sample {path} -n 64"
+    console.print(following, markup=False, soft_wrap=True)

@@ -1,0 +1,162 @@
+"""Signals stop a run at the end of its step, keep what was ignored ignored, and lose nothing."""
+
+import signal
+import threading
+
+import pytest
+import torch
+
+import genzoo
+from genzoo.contract import Model
+from genzoo.models.vae import VAE
+from genzoo.train.stopping import Stopped, stop_signals
+from tests.train.games import Mean
+from tests.train.test_kill import DATA
+
+FAST = {"batch_size": 16, "progress": False}
+
+
+@pytest.fixture(autouse=True)
+def signals():
+    """Whatever a test does to signals is undone."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+class Raising(Mean):
+    """Sends itself signals in the middle of step 3."""
+
+    numbers: tuple[int, ...] = (signal.SIGINT,)
+
+    def __init__(self, shape: tuple[int, ...] = (2,)) -> None:
+        super().__init__(shape=shape)
+        self.losses = 0
+
+    def loss(self, batch):
+        self.losses += 1
+        if self.losses == 3:
+            for number in self.numbers:
+                signal.raise_signal(number)
+        return super().loss(batch)
+
+
+def raising(*numbers: int) -> Raising:
+    model = Raising()
+    model.numbers = numbers
+    return model
+
+
+@pytest.mark.parametrize("ema", [None, 0.5])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_model_so_far_is_on_the_exception(number, ema):
+    with pytest.raises(KeyboardInterrupt, match=r"stopped at step 3 of 9.*stop\.run\.model.*sys\.last_value\.run\.model") as stop:
+        genzoo.fit(raising(number), DATA, steps=9, ema=ema, log=1, **FAST)
+    run = stop.value.run
+    straight = genzoo.fit(raising(), DATA, steps=3, ema=ema, log=1, **FAST)
+    assert torch.equal(run.model.w, straight.model.w)
+    assert (run.steps, len(run.history), run.folder, run.was_complete) == (3, 3, None, False)
+    assert not run.model.training
+
+
+def test_a_second_ctrl_c_stops_within_the_step_and_still_hands_the_model_back():
+    with pytest.raises(Stopped, match="stopped at once, after step 2 of 9") as stop:
+        genzoo.fit(raising(signal.SIGINT, signal.SIGINT), DATA, steps=9, **FAST)
+    assert torch.equal(stop.value.run.model.w, genzoo.fit(raising(), DATA, steps=2, **FAST).model.w)
+    assert all(parameter.requires_grad for parameter in stop.value.run.model.parameters())
+
+
+def test_hangups_that_follow_one_another_cut_nothing_short():
+    """A shell passes on the hangup that its jobs had from the terminal already; service managers add SIGTERM."""
+    with pytest.raises(Stopped, match="stopped at step 3"):
+        genzoo.fit(raising(signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGTERM), DATA, steps=9, **FAST)
+
+
+def test_with_a_folder_all_is_saved_and_the_message_says_what_to_type(tmp_path, monkeypatch):
+    folder = tmp_path / "a run"
+    table = {"name": "vae", "latent_dim": 2, "encoder": {"hidden": [8]}, "decoder": {"hidden": [8]}}
+
+    rounds, real = [], VAE.round
+
+    def round(self, *arguments):
+        rounds.append(1)
+        if len(rounds) == 3:
+            signal.raise_signal(signal.SIGHUP)
+        return real(self, *arguments)
+
+    monkeypatch.setattr(VAE, "round", round)
+    words = r"stopped at step 3 of 5; .*step-000003\.ckpt holds it all\. Go on with `genzoo resume '.*a run'`\."
+    with pytest.raises(Stopped, match=words) as stop:
+        genzoo.fit(table, "digits", folder, steps=5, **FAST)
+    assert stop.value.run.folder == folder
+    resumed = genzoo.fit(table, "digits", folder, steps=5, resume=True, **FAST)
+    straight = genzoo.fit(table, "digits", steps=5, **FAST)
+    assert all(map(torch.equal, resumed.model.parameters(), straight.model.parameters()))
+
+
+def test_what_came_from_python_goes_on_in_python(tmp_path, monkeypatch):
+    def round(self, plan, batches, update):
+        signal.raise_signal(signal.SIGINT)
+        return Model.round(self, plan, batches, update)
+
+    monkeypatch.setattr(Mean, "round", round, raising=False)
+    with pytest.raises(Stopped, match=r"Go on with genzoo\.fit\(model, data, '.*run', resume=True\)\."):
+        genzoo.fit("test-mean", DATA, tmp_path / "run", steps=9, **FAST)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_what_was_ignored_stays_ignored(number):
+    signal.signal(number, signal.SIG_IGN)
+    run = genzoo.fit(raising(number), DATA, steps=4, **FAST)
+    assert run.steps == 4
+    assert signal.getsignal(number) == signal.SIG_IGN
+
+
+def test_the_callers_handler_is_called_and_comes_back():
+    heard = []
+
+    def mine(number, _):
+        heard.append(number)
+
+    signal.signal(signal.SIGTERM, mine)
+    with pytest.raises(Stopped, match="stopped at step 3"):
+        genzoo.fit(raising(signal.SIGTERM), DATA, steps=9, **FAST)
+    assert heard == [signal.SIGTERM]
+    assert signal.getsignal(signal.SIGTERM) is mine
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_handler_of_the_callers_that_raises_stops_at_once():
+    def mine(*_):
+        raise KeyboardInterrupt("mine")
+
+    signal.signal(signal.SIGINT, mine)
+    with pytest.raises(Stopped, match="stopped at once, after step 2") as stop:
+        genzoo.fit(raising(signal.SIGINT), DATA, steps=9, **FAST)
+    assert str(stop.value.__cause__) == "mine"
+
+
+def test_a_handler_that_python_did_not_set_is_left_alone(monkeypatch):
+    """Python reports it as None, and could not set it again."""
+    real, changed = signal.getsignal, []
+    monkeypatch.setattr(signal, "getsignal", lambda number: None if number == signal.SIGHUP else real(number))
+    monkeypatch.setattr(signal, "signal", lambda number, _: changed.append(number))
+    with stop_signals():
+        pass
+    assert sorted(set(changed)) == sorted([signal.SIGINT, signal.SIGTERM])
+
+
+def test_another_thread_changes_no_handler():
+    handlers, runs = [], []
+
+    def train():
+        with stop_signals():
+            handlers.append(signal.getsignal(signal.SIGINT))
+        runs.append(genzoo.fit("test-mean", DATA, steps=2, **FAST))
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.default_int_handler]
+    assert runs[0].steps == 2
