@@ -94,7 +94,7 @@ def _attributes(path: str, left: nn.Module, right: nn.Module, written: Set[str])
             looked_for: Set[str] = _read(type(left))  # type: ignore[arg-type]
             if isinstance(there, cached_property) or (there is ABSENT and name not in looked_for):
                 continue
-        if not _begins_empty(there) and not same(here, there):
+        if not _begins_empty(there) and not _derived(right, name, there) and not same(here, there):
             yield Difference(f"{path}.{name}".lstrip("."), here, there)
 
 
@@ -106,6 +106,14 @@ def _of_class(cls: type, name: str) -> Any:
 def _begins_empty(value: Any) -> bool:
     """Whether a value is an empty container, which use fills."""
     return isinstance(value, dict | list | set | deque) and not value
+
+
+def _derived(module: nn.Module, name: str, value: Any) -> bool:
+    """Whether a tensor is computed from parameters, as by torch's hooks for weight and spectral norm."""
+    if not isinstance(value, Tensor):
+        return False
+    sources = {f"{name}_{suffix}" for suffix in ("g", "v", "orig")}
+    return value.grad_fn is not None or not sources.isdisjoint({*module._parameters, *module._buffers})
 
 
 def _tensors(model: nn.Module, twin: nn.Module, known: Sequence[Difference]) -> Iterator[Difference]:

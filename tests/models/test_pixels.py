@@ -92,11 +92,16 @@ def test_bits_that_are_always_or_never_there_keep_a_finite_likelihood():
 
 
 @pytest.mark.parametrize("kind", [Independent, Markov])
-def test_training_comes_to_the_same(kind):
+def test_gradient_steps_come_to_the_same(kind):
     x = bits()
     closed = kind(shape=x.shape[1:]).fit(x)
-    run = genzoo.fit(kind(shape=x.shape[1:]), x, steps=400, batch_size=1500, schedule="cosine", progress=False)
-    assert abs(run.model.log_prob(x).mean() - closed.log_prob(x).mean()) < 0.05
+    descended = kind(shape=x.shape[1:])
+    optimizer = torch.optim.Adam(descended.parameters(), lr=0.1)
+    for _ in range(200):
+        optimizer.zero_grad()
+        descended.loss(x)["loss"].backward()
+        optimizer.step()
+    assert abs(descended.log_prob(x).mean() - closed.log_prob(x).mean()) < 0.05
     with pytest.raises(DataError, match="binarize"):
         closed.fit(x * 0.5)
 
@@ -123,7 +128,7 @@ def test_training_solves_for_the_parameters_and_keeps_them(tmp_path, name):
         assert torch.allclose(found.after_zero[0].sigmoid(), (ones[0] + 0.5) / 51)
     assert run.steps == 1
     assert [line["step"] for line in run.history] == [1]
-    assert run.history[0]["loss"] == pytest.approx(-float(found.log_prob(x).mean()), rel=1e-5)
+    assert run.history[0]["loss"] == pytest.approx(-float(found.log_prob(x).mean().detach()), rel=1e-5)
     again = genzoo.fit(name, x, tmp_path / "run", batch_size=16, progress=False, resume=True)
     assert again.was_complete
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import genzoo
-from genzoo.contract import Model
+from genzoo.contract import Critic, Model
 from genzoo.errors import SettingError
 from genzoo.registry import registries
 from genzoo.train.record import record
@@ -265,3 +265,24 @@ def test_parameters_that_were_frozen_by_hand_are_recorded_as_frozen(tmp_path):
     genzoo.fit(model, "digits", tmp_path / "run", steps=1, batch_size=8, progress=False, freeze=["*.3.bias"])
     table = tomllib.loads((tmp_path / "run" / "recipe.toml").read_text())
     assert table["train"]["freeze"] == ["*.3.bias", "encoder.net.1.weight"]
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*")
+@pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_weights_that_hooks_of_a_registered_part_compute_are_no_difference(monkeypatch, norm):
+    class Normed(Critic):
+        def __init__(self, shape: tuple[int, ...]) -> None:
+            super().__init__()
+            self.shape, self.net = tuple(shape), norm(nn.Linear(4, 1))
+
+        def forward(self, x):
+            return self.net(x).squeeze(1)
+
+    critics = registries["critics"]
+    monkeypatch.setattr(critics, "_registered", dict(critics._registered))
+    critics.register("normed", func=Normed)
+    model = genzoo.build({"name": "gan", "critic": "normed", "generator": SMALL}, shape=(4,))
+    assert record(model) == model.config
+    with torch.no_grad():
+        model.score(torch.rand(8, 4))
+    assert record(model) == model.config
