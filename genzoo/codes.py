@@ -141,7 +141,7 @@ def arithmetic(model: nn.Module, a: Tensor, b: Tensor, c: Tensor, neighbours: in
         raise SettingError(f"neighbours = {neighbours} and spread = {spread:g}; both are 0 or more.")
     y = a.mean(dim=0, keepdim=True) - b.mean(dim=0, keepdim=True) + c.mean(dim=0, keepdim=True)
     noise = 2 * uniform(neighbours, y.shape[1], like=y) - 1
-    images: Tensor = decoder.decode(torch.cat([y, y + spread * noise]))
+    images: Tensor = decoder.decode(torch.cat([y, (y + spread * noise).to(y.dtype)]))
     return images
 
 

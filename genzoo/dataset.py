@@ -128,8 +128,8 @@ class Dataset:
     def prepare(self, stored: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Stored rows -> what a model sees: uint8 levels become floats in [0, 1], then noise or bits as asked; integers stay.
 
-        Floats come in `dtype`, torch's default one where none is given. Random settings draw from torch's default generator, for
-        the global batch (see `genzoo.ranks`).
+        Floats come in `dtype`, torch's default one where none is given. Random settings draw for the whole batch (see
+        `genzoo.ranks`).
         """
         if stored.dtype != torch.uint8 and not stored.is_floating_point():
             return stored
@@ -138,7 +138,8 @@ class Dataset:
         levels = stored.dtype == torch.uint8
         stored = stored.to(dtype or torch.get_default_dtype())
         if levels and self.dequantize:
-            return (stored + uniform(len(stored), *stored.shape[1:], like=stored)) / self.levels
+            spread = stored + uniform(len(stored), *stored.shape[1:], like=stored)
+            return (spread / self.levels).to(stored.dtype)
         if levels:
             stored = stored.div_(self.levels - 1)
         if self.binarize == "threshold":

@@ -25,6 +25,7 @@ from genzoo.checks import KIND_OF, SUITES, Promise, Subject, Suite, check_device
 from genzoo.checks.subject import no_outputs
 from genzoo.contract import Critic, Decoder, Encoder, Model, Prior, Shape, Translator
 from genzoo.errors import GenzooError, SettingError, did_you_mean
+from genzoo.ranks import exclusive
 from genzoo.registry import kinds_of, registry
 
 Testable = str | Mapping[str, Any] | Model | Callable[..., Any]
@@ -75,7 +76,7 @@ class Check:
 
     def __call__(self) -> None:
         try:
-            with torch.random.fork_rng():
+            with exclusive(), torch.random.fork_rng():
                 self.run(self.subject)
         except SkipTest:
             raise
@@ -240,7 +241,7 @@ def _suite(thing: Testable, kind: str, maker: Callable[[Shape], Any]) -> tuple[S
 def _built(subject: Subject, kind: str) -> Any:
     """The thing, or None if it cannot be built; why not is for the first check to say."""
     try:
-        with torch.random.fork_rng():
+        with exclusive(), torch.random.fork_rng():
             thing = subject()
     except Exception:
         return None

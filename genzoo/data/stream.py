@@ -7,6 +7,7 @@ than a loader's round trip. What does not fit is read by a `DataLoader` behind t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import count
 
 import torch
@@ -18,7 +19,7 @@ from genzoo.contract import Batch
 from genzoo.data.arrays import as_tensor
 from genzoo.dataset import Dataset
 from genzoo.errors import DataError, SettingError
-from genzoo.ranks import as_rank, reseed, seed_for
+from genzoo.ranks import as_rank, draws, exclusive, seed_for
 
 Rows = Mapping[str, Tensor]
 
@@ -37,13 +38,15 @@ class Stream:
         device: where batches go.
         rank: which of the processes this is; it gets its own rows of each batch.
         size: how many processes there are.
+        microbatches: how many a batch is split into. Each is the same rows on any number of processes, so a rank's rows are
+            its share of the first, then of the second, and so on.
         resident: keep the columns on the device; None asks whether they fit into half of its free memory.
         dtype: of the floats; torch's default one where none is given.
         workers: processes that read rows which are not resident; 0 reads them in this one, which is best for small images.
 
     Raises:
         DataError: a column is missing, or the data set has fewer rows than a batch.
-        SettingError: the batch cannot be divided among the ranks.
+        SettingError: the batch cannot be divided among the ranks and microbatches.
 
     Example:
         >>> stream = Stream(Dataset({"x": torch.rand(10, 2)}), ("x",), 4, seed=0, device=torch.device("cpu"))
@@ -61,14 +64,17 @@ class Stream:
         device: torch.device,
         rank: int = 0,
         size: int = 1,
+        microbatches: int = 1,
         resident: bool | None = None,
         dtype: torch.dtype | None = None,
         workers: int = 0,
     ) -> None:
-        if batch_size < 1 or batch_size % size:
-            raise SettingError(f"batch_size = {batch_size} cannot be divided among {size} ranks; make it a positive multiple.")
+        if batch_size < 1 or batch_size % (size * microbatches):
+            among = f"{size} ranks" + f" times {microbatches} microbatches" * (microbatches > 1)
+            raise SettingError(f"batch_size = {batch_size} cannot be divided among {among}; make it a positive multiple.")
         self.dataset, self.batch_size, self.seed, self.device = dataset, batch_size, seed, device
         self.rank, self.size, self.dtype, self.workers = rank, size, dtype, workers
+        self.microbatches = microbatches
         self.columns = _columns(dataset, inputs, "train")
         read = [(number, group) for number, group in enumerate(dataset.groups) if set(group) & set(inputs)]
         self.group_of = {name: place for place, (_, group) in enumerate(read) for name in group}
@@ -92,7 +98,7 @@ class Stream:
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """This rank's rows of batch `start`, `start + 1`, and so on for ever: a tensor for one input, a mapping for several."""
         for i, rows in enumerate(self._stored(start), start):
-            yield _batch(self.dataset, rows, self.device, self.dtype, self.seed, "data", i)
+            yield _batch(self.dataset, rows, self.device, self.dtype, self.microbatches, self.seed, "data", i)
 
     def _stored(self, start: int) -> Iterator[Rows]:
         source = _Rows(self.columns, self.group_of)
@@ -113,15 +119,14 @@ class Stream:
         return zip(*(self._order(number, rows, start, device) for number, rows in self.groups), strict=True)
 
     def _order(self, group: int, rows: int, start: int, device: torch.device) -> Iterator[Tensor]:
-        own = self.batch_size // self.size
         per_epoch = rows // self.batch_size
         now, first = divmod(start, per_epoch)
         for epoch in count(now):
             generator = torch.Generator().manual_seed(seed_for(self.seed, "order", group, epoch))
             order = torch.randperm(rows, generator=generator).to(device)  # drawn on the CPU: the same order on every device
             for k in range(first, per_epoch):
-                begin = k * self.batch_size + self.rank * own
-                yield order[begin : begin + own]
+                batch = order[k * self.batch_size : (k + 1) * self.batch_size]
+                yield batch.view(self.microbatches, self.size, -1)[:, self.rank].flatten()
             first = 0
 
 
@@ -158,11 +163,10 @@ def once(
     columns = _columns(dataset, inputs, split)
     rows = min(len(column) for column in columns.values())
     rows = rows if limit is None else min(rows, limit)
-    devices = [device] if device.type == "cuda" else []
     for i, begin in enumerate(range(0, rows, batch_size)):
         stored = {name: column[begin : min(begin + batch_size, rows)] for name, column in columns.items()}
-        with torch.random.fork_rng(devices, device_type=device.type), as_rank(0, 1):
-            batch = _batch(dataset, stored, device, None, "once", split, i)
+        with as_rank(0, 1), exclusive():
+            batch = _batch(dataset, stored, device, None, 1, "once", split, i)
         yield batch
 
 
@@ -176,11 +180,13 @@ class _Rows(loading.Dataset[Rows]):
         return {name: column.index_select(0, indices[self.group_of[name]]) for name, column in self.columns.items()}
 
 
-def _batch(dataset: Dataset, stored: Rows, device: torch.device, dtype: torch.dtype | None, *key: object) -> Batch:
+def _batch(
+    dataset: Dataset, stored: Rows, device: torch.device, dtype: torch.dtype | None, microbatches: int, *key: object
+) -> Batch:
     """Stored rows -> what a model sees; `key` seeds the noise, where there is any."""
-    if dataset.dequantize or dataset.binarize == "stochastic":
-        reseed(device, *key)
-    batch = {name: dataset.prepare(rows.to(device, non_blocking=True), dtype) for name, rows in stored.items()}
+    noisy = dataset.dequantize or dataset.binarize == "stochastic"
+    with draws(device, *key, part=None, parts=microbatches) if noisy else nullcontext():
+        batch = {name: dataset.prepare(rows.to(device, non_blocking=True), dtype) for name, rows in stored.items()}
     return batch if len(batch) > 1 else next(iter(batch.values()))
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from genzoo import ranks
+from genzoo.blocks.precision import at_least_single
 from genzoo.contract import Divergence, Prior
 from genzoo.errors import SettingError
 
@@ -53,7 +54,7 @@ class KL(Divergence):
         gaussian = _gaussian(prior)
         if law is not None and gaussian is not None and self.estimator != "monte-carlo":
             mean, std = gaussian
-            ratio = law.stddev / std  # its logarithm is taken before the square, which underflows
+            ratio = at_least_single(law.stddev) / std  # its logarithm is taken before the square, which underflows
             return (0.5 * (ratio.square() + ((law.mean - mean) / std).square() - 1) - ratio.log()).sum(dim=1)
         if self.estimator == "closed-form":
             raise SettingError(

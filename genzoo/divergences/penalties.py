@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from genzoo.blocks.precision import at_least_single
 from genzoo.contract import Penalty, PositiveFloat
 from genzoo.errors import SettingError
 from genzoo.ranks import gather, uniform
@@ -53,7 +54,7 @@ def gradient_norms(critic: Score, x: Tensor) -> Tensor:
         if "in-place operation" in str(error):  # in a function nobody can look for it
             raise SettingError(f"the critic changes a buffer as it scores, as batch norm in train mode does, {_WHY}") from error
         raise
-    return torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    return torch.linalg.vector_norm(at_least_single(gradient.flatten(1)), dim=1)
 
 
 _WHY = (
@@ -102,7 +103,8 @@ def gradient_penalty(critic: Score, real: Tensor, fake: Tensor, sides: Sides = "
         tensor(4.)
     """
     weight = uniform(real.shape[0], *[1] * (real.dim() - 1), like=real)
-    excess = gradient_norms(critic, fake + weight * (real - fake)) - target
+    between = (fake + weight * (real - fake)).to(real.dtype)
+    excess = gradient_norms(critic, between) - target
     return (excess.relu() if sides == "one" else excess).square().mean()
 
 
@@ -157,7 +159,7 @@ class DRAGAN(Penalty):
         reach = self.scale * gather(real).std(correction=0)
         along = uniform(real.shape[0], *[1] * (real.dim() - 1), like=real)
         near = real + along * reach * uniform(*real.shape, like=real)
-        return (gradient_norms(critic, near) - self.target).square().mean()
+        return (gradient_norms(critic, near.to(real.dtype)) - self.target).square().mean()
 
 
 class R1(Penalty):

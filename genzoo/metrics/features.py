@@ -115,8 +115,9 @@ def feature_network(name: Name, device: str = "cpu") -> FeatureNetwork:
     if found != source.sha256:
         wrong = f"has the SHA-256 {found}, and should have {source.sha256}" if content else "is missing"
         raise DataError(f"feature network {name!r}: {source.path} {wrong}; install genzoo again.")
-    network = FeatureNetwork(source.shape, source.dim)
-    network.load_state_dict(load(content))  # copies into float32
+    with torch.device("meta"):  # no weights are drawn: that would move the caller's random numbers
+        network = FeatureNetwork(source.shape, source.dim)
+    network.to_empty(device="cpu").load_state_dict(load(content))  # copies into float32
     return network.requires_grad_(False).eval().to(device)
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from genzoo.blocks.precision import at_least_single
 from genzoo.build import build
 from genzoo.contract import Part, Penalty, Player, Shape, is_image
 from genzoo.divergences.penalties import batch_norm
@@ -132,7 +133,7 @@ class Adversarial(LatentModel):
 
     def _judge(self, x: Tensor) -> Tensor:
         """Scores of examples as the critic sees them, averaged in full precision: the gap is a small difference of means."""
-        return scores(self.critic, x).to(x.dtype)
+        return at_least_single(scores(self.critic, x))
 
     def _seen(self, x: Tensor) -> Tensor:
         return 2 * x - 1 if self.output == "tanh" else x

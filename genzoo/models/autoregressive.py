@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution
 
+from genzoo.blocks.precision import at_least_single
 from genzoo.contract import Batch, Model, Player
 from genzoo.errors import DataError, SettingError
 from genzoo.ranks import uniform
@@ -61,12 +62,19 @@ class Autoregressive(Model):
         """Examples from uniform numbers, one number after the other.
 
         Arguments:
-            u: uniform numbers, `(n, *shape, *uniforms)`.
+            u: what `draw_uniforms` drew, in single precision at least.
             x: examples, `(n, *shape)`, of which some numbers are kept; None to draw them all.
             keep: which, `(n, *shape)`, bool.
             given: what a conditional model needs.
+
+        Returns:
+            `(n, *shape)`, in the dtype of the model or of `u`.
         """
         raise NotImplementedError(f"{type(self).__name__} has no draw(u)")
+
+    def draw_uniforms(self, n: int) -> Tensor:
+        """The uniform numbers from which `n` examples are made, by default `(n, *shape, *uniforms)`; rows are examples."""
+        return uniform(n, *self.shape, *self.uniforms, like=self.like)
 
     def log_prob(self, x: Tensor, given: Any = None) -> Tensor:
         r"""\( \log p(x) \), exact, in nats: `(batch, *shape)` -> `(batch,)`.
@@ -78,7 +86,7 @@ class Autoregressive(Model):
         return self._log_prob(x, given)
 
     def _log_prob(self, x: Tensor, given: Any) -> Tensor:
-        return self.law(x, given).log_prob(self._numbers(x)).flatten(1).sum(1)
+        return self.law(x, given).log_prob(self._numbers(at_least_single(x))).flatten(1).sum(1)
 
     def bits_per_dim(self, x: Tensor, given: Any = None) -> Tensor:
         r"""\( -\log_2 p(x) / D \), where D counts every number of an example, colours included: `(batch,)`.
@@ -135,12 +143,12 @@ class Autoregressive(Model):
     def _drawn(self, n: int, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
         """`draw` in pieces that bound memory."""
         self.check_given(given, n)
-        u = uniform(n, *self.shape, *self.uniforms, like=self.like)
+        u = self.draw_uniforms(n)
         # a little faster than no_grad, where there are many small operations; what is kept between them has one precision
         with torch.inference_mode(), torch.autocast(u.device.type, enabled=False):
             found = [self.draw(*part) for part in _pieces(u, x, keep, given)]
             drawn = torch.cat(found) if found else u.new_zeros(0, *self.shape)
-        return drawn.clone()  # outside of it: an ordinary tensor again
+        return drawn.to(self.like.dtype, copy=True)  # outside of it: an ordinary tensor again
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """The mean negative log-likelihood, in nats an example; where values are discrete, also in bits a number."""
@@ -191,8 +199,9 @@ class Autoregressive(Model):
             if not bool(x.isfinite().all()):
                 raise DataError(f"x has a value that is not finite ({int((~x.isfinite()).sum())} such); clean the data first")
             return
-        scaled = x * (self.levels - 1)
-        bad = (scaled - scaled.round()).abs().gt(1e-3) | (scaled < -1e-3) | (scaled > self.levels - 1 + 1e-3) | x.isnan()
+        scaled = at_least_single(x) * (self.levels - 1)
+        off = 1e-3 + (self.levels - 1) * torch.finfo(x.dtype).eps / 4  # which rounding to half precision moves a level
+        bad = (scaled - scaled.round()).abs().gt(off) | (scaled < -off) | (scaled > self.levels - 1 + off) | x.isnan()
         if bool(bad.any()):
             value = x[bad][0].item()
             if self.levels == 2:
@@ -212,6 +221,7 @@ class Autoregressive(Model):
 
 def level_law(logits: Tensor) -> Distribution:
     """The law of levels: from a logit each `(..., 1)` that of zeros and ones, from several that of their numbers."""
+    logits = at_least_single(logits)
     if logits.shape[-1] == 1:
         return Bernoulli(logits=logits.squeeze(-1), validate_args=False)
     return Categorical(logits=logits, validate_args=False)
@@ -219,6 +229,7 @@ def level_law(logits: Tensor) -> Distribution:
 
 def draw_level(logits: Tensor, u: Tensor) -> Tensor:
     """Levels in [0, 1] by the inverse of their law, from logits `(..., 1)` or `(..., levels)` and a uniform number each."""
+    logits = logits.to(u.dtype)
     if logits.shape[-1] == 1:
         return torch.lt(u, logits.squeeze(-1).sigmoid(), out=torch.empty_like(u))
     below = logits.softmax(-1).cumsum(-1)[..., :-1] <= u[..., None]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from genzoo.blocks.precision import at_least_single
 from genzoo.contract import Count, Positive, Shape
 from genzoo.errors import SettingError
 from genzoo.models.autoregressive import Autoregressive, draw_level, level_law
@@ -85,7 +86,7 @@ class EoNADE(Autoregressive):
 
     def features(self, a: Tensor) -> Tensor:
         """The last hidden layer from the activations of the first."""
-        h = a.relu()
+        h = a.relu().to(self.weight.dtype)
         for layer in self.deep:
             h = layer(h).relu()
         return h
@@ -100,14 +101,16 @@ class EoNADE(Autoregressive):
         """The unbiased estimate of the mean over all orders, one mask an example: a bound on the nats and bits of the mixture."""
         x = batch.flatten(1)
         batch_size, dims = x.shape
-        size = (uniform(batch_size, 1, like=x) * dims).floor()
-        known = uniform(batch_size, dims, like=x).argsort(1).argsort(1) < size
-        nats = binary_cross_entropy_with_logits(self.logits(x, known), x, reduction="none")
+        size = below(dims, uniform(batch_size, 1, like=x))
+        known = uniform(batch_size, dims, like=x).argsort(1).argsort(1) < size  # integers: half precision has not all of them
+        logits = at_least_single(self.logits(x, known))
+        nats = binary_cross_entropy_with_logits(logits, at_least_single(x), reduction="none")
         loss = ((nats * ~known).sum(1) * dims / (dims - size.squeeze(1))).mean()
         return {"loss": loss, "bits_per_dim_bound": loss / (dims * math.log(2))}
 
     def _log_prob(self, x: Tensor, given: Any) -> Tensor:  # noqa: ARG002, unconditional
-        found = [self.law(x, ordering=j).log_prob(x).flatten(1).sum(1) for j in range(len(self.orders))]
+        bits = at_least_single(x)
+        found = [self.law(x, ordering=j).log_prob(bits).flatten(1).sum(1) for j in range(len(self.orders))]
         return torch.stack(found).logsumexp(0) - math.log(len(found))
 
     def conditionals(self, x: Tensor, given: Any = None, ordering: int = 0) -> Distribution:
@@ -132,24 +135,27 @@ class EoNADE(Autoregressive):
     def law(self, x: Tensor, given: Any = None, ordering: int = 0) -> Distribution:  # noqa: ARG002
         flat, order = x.flatten(1), self.orders[ordering]
         logits = []
-        a = self.bias.expand(x.shape[0], -1)
+        a = at_least_single(self.bias).expand(x.shape[0], -1)
         for i in order.tolist():
             logits.append(self.features(a) @ self.out_weight[i] + self.out_bias[i])
             a = a + flat[:, i, None] * self.weight[i] + self.flag_weight[i]
         found = torch.stack(logits, 1).index_select(1, order.argsort()).unflatten(1, self.shape)
         return level_law(found[..., None])
 
+    def draw_uniforms(self, n: int) -> Tensor:
+        """A number for each dimension, and one more, which chooses the order: `(n, D + 1)`."""
+        return uniform(n, self.orders.shape[1] + 1, like=self.like)
+
     def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:  # noqa: ARG002
         """Each example in an order of its own, drawn anew: one of the model's, or what is kept first and then the rest."""
         n, dims = u.shape[0], self.orders.shape[1]
-        chance = u.flatten(1)
+        chance, choice = u[:, :dims], u[:, dims]
         drawn = torch.zeros_like(chance) if x is None else x.flatten(1).clone()
-        which = (uniform(n, like=u) * len(self.orders)).long()
-        orders = self.orders[which]
+        orders = self.orders[below(len(self.orders), choice)]
         if keep is not None:
             kept = keep.flatten(1).gather(1, orders)
             orders = orders.gather(1, kept.to(torch.uint8).argsort(dim=1, descending=True, stable=True))
-        a, rows = self.bias.expand(n, -1).clone(), torch.arange(n, device=u.device)
+        a, rows = at_least_single(self.bias).expand(n, -1).clone(), torch.arange(n, device=u.device)
         for i in track(orders.T, "drawing", total=dims):
             logit = (self.features(a) * self.out_weight[i]).sum(1) + self.out_bias[i]
             value = draw_level(logit[:, None], chance[rows, i])
@@ -158,3 +164,8 @@ class EoNADE(Autoregressive):
             drawn[rows, i] = value
             a += value[:, None] * self.weight[i] + self.flag_weight[i]
         return drawn.unflatten(1, self.shape)
+
+
+def below(n: int, u: Tensor) -> Tensor:
+    """Whole numbers from 0 to n - 1, equally likely, from uniform ones."""
+    return (u * n).long().clamp(max=n - 1)  # which the largest u, times n, may round to

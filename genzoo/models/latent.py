@@ -41,7 +41,7 @@ class LatentModel(Model):
     def expectation(self, f: Callable[[Tensor], Tensor], n: int) -> Tensor:
         r"""\( E_{z \sim p_Z} f(z) \) from about `n` draws; for a learned prior by strata, so that its weights learn too.
 
-        Over ranks it is the mean of what they return.
+        Over microbatches and ranks it is the mean of what they return.
 
         Arguments:
             f: `(m, latent_dim)` -> `(m,)`, for each vector on its own: strata are not drawn by their weights.
@@ -49,11 +49,12 @@ class LatentModel(Model):
         """
         if not learned(self.prior):
             return f(self.prior.sample(n)).mean()
-        rank, size = ranks.place()
-        with ranks.as_rank(0, 1):
-            z, weights = self.prior.strata(n * size)  # the same on every rank, which takes its share of each stratum
-        own = z[:, rank::size]
-        return weights @ f(own.flatten(0, 1)).view(own.shape[:2]).sum(dim=1) * size / z.shape[1]
+        share, shares = ranks.share()
+        with ranks.whole_batch():
+            z, weights = self.prior.strata(n * shares)  # the same for all, of which each takes its share of every stratum
+        draws = z.shape[1]
+        z = z[:, share * draws // shares : (share + 1) * draws // shares]
+        return weights @ f(z.flatten(0, 1)).to(weights.dtype).view(z.shape[:2]).sum(dim=1) * shares / draws
 
     def refuse_mixing(self, *parts: nn.Module) -> None:
         """Refuse batch norm in parts that see the strata of a learned prior, whose shares in a batch are not the weights.

@@ -12,6 +12,7 @@ from torch.distributions import Categorical, Distribution, MixtureSameFamily, No
 
 from genzoo.blocks.bounds import bounded
 from genzoo.blocks.nade import Units, act, recursion
+from genzoo.blocks.precision import at_least_single
 from genzoo.contract import Count, Positive, PositiveFloat, Shape, is_image
 from genzoo.errors import SettingError
 from genzoo.models.autoregressive import Autoregressive, draw_level, level_law
@@ -56,9 +57,12 @@ class Recursion(Autoregressive):
         self.scale = nn.Parameter(torch.ones(dims)) if scaled else None
 
     def outputs(self, x: Tensor) -> Tensor:
-        """What each dimension gets from those before it: `(batch, *shape)` -> `(batch, *shape, K)`."""
+        """What each dimension gets from those before it: `(batch, *shape)` -> `(batch, *shape, K)`, in single precision."""
         ordered = x.flatten(1).index_select(1, self.order)
-        found = recursion(ordered, self.weight, self.bias, self.out_weight, self.out_bias, self.scale, self.units)
+        parameters = (self.weight, self.bias, self.out_weight, self.out_bias)
+        weight, bias, out_weight, out_bias = (at_least_single(p) for p in parameters)  # sums run over all dimensions
+        scale = None if self.scale is None else at_least_single(self.scale)
+        found = recursion(at_least_single(ordered), weight, bias, out_weight, out_bias, scale, self.units)
         return found.index_select(1, self.rank).unflatten(1, self.shape)
 
     def choose(self, output: Tensor, u: Tensor) -> Tensor:
@@ -73,15 +77,18 @@ class Recursion(Autoregressive):
         )
         assert chance is not None
         drawn: list[Tensor] = []
-        a = self.bias.expand(n, -1).clone()
+        known = None if known is None else known.to(u.dtype)
+        weight, out_weight, a, out_bias = (t.to(u.dtype) for t in (self.weight, self.out_weight, self.bias, self.out_bias))
+        scale = None if self.scale is None else self.scale.to(u.dtype)
+        a = a.expand(n, -1).clone()
         h = torch.empty_like(a)
-        columns = (chance, self.weight, self.out_weight.mT, self.out_bias)
+        columns = (chance, weight, out_weight.mT, out_bias)
         steps = zip(*(t.unbind() for t in columns), strict=True)
-        for d, (u_d, weight, out_weight, out_bias) in enumerate(track(steps, "drawing", total=dims)):
-            act(a if self.scale is None else torch.mul(a, self.scale[d], out=h), self.units, out=h)
-            value = self.choose(torch.addmm(out_bias, h, out_weight), u_d)
+        for d, (u_d, weight_d, out_weight_d, out_bias_d) in enumerate(track(steps, "drawing", total=dims)):
+            act(a if scale is None else torch.mul(a, scale[d], out=h), self.units, out=h)
+            value = self.choose(torch.addmm(out_bias_d, h, out_weight_d), u_d)
             drawn.append(value if known is None or kept is None else torch.where(kept[d], known[d], value))
-            a.addr_(drawn[-1], weight)
+            a.addr_(drawn[-1], weight_d)
         return torch.stack(drawn).index_select(0, self.rank).T.unflatten(1, self.shape).contiguous()
 
 
@@ -198,7 +205,7 @@ class RNADE(Recursion):
         does not overflow on unscaled data. The means have plain gradients; the authors' code multiplies them by
         sigma, which Adam's own scaling makes unnecessary.
         """
-        weights, means, sigmas = output.chunk(3, -1)
+        weights, means, sigmas = at_least_single(output).chunk(3, -1)
         parts = Normal(means, bounded(sigmas, *_LOG_SIGMAS).exp() + self.sigma_min, validate_args=False)
         return MixtureSameFamily(Categorical(logits=weights, validate_args=False), parts, validate_args=False)
 
@@ -207,8 +214,7 @@ class RNADE(Recursion):
         weights, parts = law.mixture_distribution.probs, law.component_distribution
         which = (weights.cumsum(1)[:, :-1] <= u[:, :1]).sum(1, keepdim=True)
         mean, sigma = (each.gather(1, which).squeeze(1) for each in (parts.mean, parts.stddev))
-        exact = torch.promote_types(u.dtype, torch.float32)  # the quantiles are not there for half precision
-        value = mean + sigma * torch.special.ndtri(u[:, 1].clamp(tiny, 1 - tiny).to(exact)).to(u.dtype)
+        value = mean + sigma * torch.special.ndtri(u[:, 1].clamp(tiny, 1 - tiny))
         return value.clamp(0, 1) if is_image(self.shape) else value
 
 

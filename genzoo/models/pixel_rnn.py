@@ -135,7 +135,7 @@ class PixelRNN(Autoregressive):
         skips = [_fixed(part) for part in self.skips]
         chance = rearrange(u, "b k r c -> (r c) b k")
         known, kept = (t if t is None else rearrange(t, "b k r c -> (r c) b k") for t in (x, keep))
-        drawn = u.new_full((height * width + 1, n, colours), 0.5)  # as the zeros outside are, before scaling
+        drawn = self.like.new_full((height * width + 1, n, colours), 0.5)  # as the zeros outside are, before scaling
         fronts, done = self.fronts(), 0
         plan = zip(fronts, layers[0].spots(fronts), [self._taps[:, front] for front in fronts], strict=True)
         for front, spot, taps in track(plan, "drawing", total=len(fronts)):

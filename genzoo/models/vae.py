@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Independent, Normal
 
+from genzoo.blocks.precision import at_least_single
 from genzoo.build import build
 from genzoo.contract import NonNegativeFloat, Part, Penalty, Positive, PositiveFloat, Shape
 from genzoo.errors import SettingError
@@ -124,9 +125,9 @@ class VAE(Autoencoder):
             fit: the examples to which an `"optimal"` sigma is fitted; without them it is the running one.
         """
         if self.likelihood == "bernoulli":
-            ones = Bernoulli(logits=self.decoder(z), validate_args=False)
+            ones = Bernoulli(logits=at_least_single(self.decoder(z)), validate_args=False)
             return Independent(ones, len(self.shape), validate_args=False)
-        mean = self.decode(z)
+        mean = at_least_single(self.decode(z))  # likelihoods are sums over all numbers of an example
         if not isinstance(self.sigma, str):
             sigma: Tensor | float = self.sigma
         elif self.sigma == "learned" or fit is None:
@@ -156,7 +157,7 @@ class VAE(Autoencoder):
         """
         q = self.posterior(batch)
         z = reparameterized(q)
-        reconstruction = -self.conditional(z, fit=batch).log_prob(batch).mean()
+        reconstruction = -self.conditional(z, fit=batch).log_prob(at_least_single(batch)).mean()
         kl = self.divergence(q, self.prior, z).mean()
         return {"loss": reconstruction + self.beta * kl, "reconstruction": reconstruction, "kl": kl}
 
@@ -164,7 +165,7 @@ class VAE(Autoencoder):
         r"""A lower bound on \( \log p(x) \) (beta = 1) with one latent draw: `(batch, *shape)` -> `(batch,)`, nats."""
         q = self.posterior(x)
         z = reparameterized(q)
-        return self.conditional(z).log_prob(x) - self.divergence(q, self.prior, z)
+        return self.conditional(z).log_prob(at_least_single(x)) - self.divergence(q, self.prior, z)
 
     @torch.no_grad()
     def log_prob_bound(self, x: Tensor, samples: Positive = 100) -> Tensor:
@@ -187,7 +188,7 @@ class VAE(Autoencoder):
         """
         if samples < 1:
             raise SettingError(f"log_prob_bound: samples = {samples}; take 1 or more.")
-        total = x.new_full((x.shape[0],), -math.inf)
+        total = at_least_single(x.new_full((x.shape[0],), -math.inf))
         if x.shape[0] == 0:
             return total
         q = self.posterior(x)
@@ -196,7 +197,8 @@ class VAE(Autoencoder):
             k = min(step, samples - start)
             z = q.mean[:, None] + q.base_dist.scale[:, None] * noise(x.shape[0], k, self.latent_dim, like=x)
             flat = z.flatten(0, 1)
-            log_joint = self.conditional(flat).log_prob(x.repeat_interleave(k, 0)) + self.prior.log_prob(flat)
+            every = at_least_single(x).repeat_interleave(k, 0)
+            log_joint = self.conditional(flat).log_prob(every) + self.prior.log_prob(flat)
             log_weights = log_joint.view(-1, k) - q.log_prob(z.transpose(0, 1)).T
             total = torch.logaddexp(total, log_weights.logsumexp(1))
         return total - math.log(samples)

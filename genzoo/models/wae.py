@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 from torch.nn.functional import softplus
 
+from genzoo.blocks.precision import at_least_single
 from genzoo.build import build
 from genzoo.contract import NonNegativeFloat, Part, Penalty, Player, Positive, PositiveFloat, Shape
 from genzoo.errors import SettingError
@@ -61,7 +62,7 @@ class WAE(Autoencoder):
 
     def squared_error(self, x: Tensor, z: Tensor) -> Tensor:
         """Of what codes decode to, summed over pixels, the mean over the batch."""
-        return (x - self.decode(z)).square().flatten(1).sum(1).mean()
+        return at_least_single(x - self.decode(z)).square().flatten(1).sum(1).mean()
 
 
 class WAEMMD(WAE):
@@ -209,7 +210,7 @@ class WAEGAN(WAE):
 
     def logit(self, z: Tensor) -> Tensor:
         """The critic's logit that codes are the prior's: `(batch, latent_dim)` -> `(batch,)`."""
-        h = scores(self.critic, z).to(z.dtype)
+        h = at_least_single(scores(self.critic, z))
         return h + self.prior.log_prob(z) if self.log_density else h
 
     def critic_loss(self, batch: Tensor) -> Mapping[str, Tensor]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo import ranks
+from genzoo.blocks.precision import at_least_single
 from genzoo.contract import Count, Positive, PositiveFloat, Prior
 from genzoo.errors import DataError
 from genzoo.priors.layouts import LAYOUTS
@@ -91,7 +92,7 @@ class MixtureOfGaussians(Prior):
 
     def _draw_components(self, n: int) -> Tensor:
         """The indices of `n` components, drawn by their weights, `(n,)`."""
-        edges = self.logits.softmax(dim=0).cumsum(dim=0)[:-1].detach()
+        edges = at_least_single(self.logits).softmax(dim=0).cumsum(dim=0)[:-1].detach()
         return torch.searchsorted(edges, ranks.uniform(n, like=edges), right=True)
 
     def strata(self, n: int) -> tuple[Tensor, Tensor]:
@@ -99,7 +100,7 @@ class MixtureOfGaussians(Prior):
         components = len(self.logits)
         draws = max(2, -(-n // components))
         noise = ranks.noise(draws, components, self.dim, like=self.means)
-        return (self.means + self.log_scales.exp() * noise).transpose(0, 1), self.logits.softmax(dim=0)
+        return (self.means + self.log_scales.exp() * noise).transpose(0, 1), at_least_single(self.logits).softmax(dim=0)
 
     def log_prob(self, z: Tensor) -> Tensor:
         return self._joint(z).logsumexp(dim=1)

@@ -104,7 +104,7 @@ class Uniform(_Simple):
         self.low, self.high = low, high
 
     def sample(self, n: int) -> Tensor:
-        return self.low + (self.high - self.low) * ranks.uniform(n, self.dim, like=self.zero)
+        return (self.low + (self.high - self.low) * ranks.uniform(n, self.dim, like=self.zero)).to(self.zero.dtype)
 
     def log_prob(self, z: Tensor) -> Tensor:
         inside = ((z >= self.low) & (z <= self.high)).all(dim=1)

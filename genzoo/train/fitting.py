@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from genzoo.build import build
 from genzoo.contract import Dataset, Model, Shape, made_columns
 from genzoo.errors import DataError, SettingError
-from genzoo.ranks import reseed
+from genzoo.ranks import exclusive, reseed
 from genzoo.registry import registry
 
 
@@ -29,8 +29,9 @@ def fitting(model: Any, dataset: Dataset, seed: int, device: torch.device) -> Mo
     if not isinstance(model, nn.Module):
         name = model.get("name") if isinstance(model, Mapping) else model
         target = registry("models").get(name) if isinstance(name, str) else None  # what has no name is refused by `build`
-        reseed(device, seed, "weights")
-        model = build(model, offers=_offers(target, dataset), shape=_shape(target, dataset))
+        with exclusive():
+            reseed(device, seed, "weights")
+            model = build(model, offers=_offers(target, dataset), shape=_shape(target, dataset))
     if not isinstance(model, Model):
         raise SettingError(f"{type(model).__name__} is no genzoo.Model; subclass it: a constructor, loss(batch) and sample(n)")
     _check_tensors(model)

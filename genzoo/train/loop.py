@@ -9,8 +9,7 @@ from __future__ import annotations
 import shlex
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -25,7 +24,7 @@ from genzoo.data.arrays import as_dataset
 from genzoo.data.stream import Stream, once
 from genzoo.errors import RunError, SettingError, TrainingError
 from genzoo.pictures import can_plot, curves, save
-from genzoo.ranks import as_rank, reseed
+from genzoo.ranks import as_rank, draws, exclusive, reseed
 from genzoo.recipe import Recipe
 from genzoo.train.average import Average, settle
 from genzoo.train.checkpoint import Checkpoints, load_weights, read_checkpoint, read_weights, write_atomic, write_weights
@@ -34,11 +33,12 @@ from genzoo.train.engine import Engine
 from genzoo.train.fitting import fitting
 from genzoo.train.frozen import freezing, frozen_modules, frozen_patterns, train_mode
 from genzoo.train.log import Clock, History, Reports, way_back
+from genzoo.train.microbatches import compare_halves, split
 from genzoo.train.misplaced import explained
 from genzoo.train.modes import standard_modes
-from genzoo.train.players import Ownership, split, trainers
+from genzoo.train.players import Ownership, trainers
 from genzoo.train.record import record
-from genzoo.train.run import IN_MEMORY, Run, RunFolder, data_table, needs
+from genzoo.train.run import Run, RunFolder, data_table, needs
 from genzoo.train.scales import unscaled
 from genzoo.train.settings import Settings, in_words
 from genzoo.train.show import picture
@@ -100,20 +100,17 @@ def fit(
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         folder.refuse(resume, overwrite)
-    with (
-        standard_modes(engine.device),
-        _callers_noise(engine.device),
-        as_rank(engine.rank, engine.size),
-        explained(model, data),
-    ):
-        dataset = as_dataset(data)
-        fresh = not isinstance(model, nn.Module)
-        model = fitting(model, dataset, chosen.seed, engine.device)
-        begun: Any = None if init_from is None else begin_from(model, init_from)
+    with standard_modes(engine.device), as_rank(engine.rank, engine.size), explained(model, data):
+        with exclusive():
+            dataset = as_dataset(data)
+            fresh = not isinstance(model, nn.Module)
+            model = fitting(model, dataset, chosen.seed, engine.device)
+            begun: Any = None if init_from is None else begin_from(model, init_from)
         if begun is None and folder is not None:
             begun = beginning(model, fresh)
         with freezing(model, chosen.freeze) as thaw:
-            session = Session(model, dataset, chosen, engine, players or {}, folder)
+            with exclusive():
+                session = Session(model, dataset, chosen, engine, players or {}, folder)
             if session.average:
                 thaw(session.average.module)
             if folder is not None:
@@ -149,7 +146,7 @@ class Session:
         self.frozen = frozen_modules(model)
         self.stream = Stream(
             dataset, model.inputs, settings.batch_size, seed=settings.seed, device=engine.device, rank=engine.rank,
-            size=engine.size, resident=settings.resident,
+            size=engine.size, microbatches=settings.accumulate, resident=settings.resident,
             dtype=torch.float64 if engine.dtype == torch.float64 else None,
         )  # fmt: skip
         self._check_batch()
@@ -301,6 +298,10 @@ class Session:
         settings, engine, model = self.settings, self.engine, self.model
         batches = self.stream.batches(self.batches)
         train_mode(model, self.frozen)
+        if settings.accumulate > 1 and not self.solves:
+            players = [trainer.player for trainer in self.trainers]
+            with exclusive():
+                compare_halves(model, players, self._cast(next(self.stream.batches(self.batches))), engine, settings)
         if self.round == 0:
             self._picture()
         while self.round < self.total:
@@ -309,14 +310,16 @@ class Session:
             last, logs = self.round + 1 == self.total, (self.round + 1) % settings.log == 0
             self.norms = {} if settings.gradient_norms and (logs or last) else None
             count = 0 if self.solves else max(steps for _, steps in plan)
-            drawn = [self._cast(next(batches)) for _ in range(count)]
-            reseed(engine.device, settings.seed, "round", self.round)  # for a model that draws in a round of its own
-            if self.solves:
-                self._solve()
-            else:
-                model.round(plan, drawn, self._update)
-            if self.average:
-                self.average.update(model)
+            key = (settings.seed, "round", self.round)  # for a model that draws in a round of its own
+            with exclusive():
+                drawn = [self._cast(next(batches)) for _ in range(count)]
+                with draws(engine.device, *key, part=None, parts=settings.accumulate):
+                    if self.solves:
+                        self._solve()
+                    else:
+                        model.round(plan, drawn, self._update)
+                if self.average:
+                    self.average.update(model)
             self.round += 1
             self.batches += len(drawn)
             self.clock.images += len(drawn) * settings.batch_size
@@ -443,10 +446,11 @@ class Session:
     def _settle(self) -> None:
         """Give the averaged weights batch statistics of their own, before anybody sees them."""
         if self.average and self.settled != self.round:
-            reseed(self.engine.device, self.settings.seed, "statistics", self.round)
             drawn = islice(self.stream.batches(), _SETTLING)
             batches = (part for batch in drawn for part in split(self._cast(batch), self.settings.accumulate))
-            settle(self.average.module, batches, self.engine.autocast, self.frozen, self.idle)
+            with exclusive():
+                reseed(self.engine.device, self.settings.seed, "statistics", self.round)
+                settle(self.average.module, batches, self.engine.autocast, self.frozen, self.idle)
             self.settled = self.round
 
     def _save(self) -> None:
@@ -490,11 +494,3 @@ class Session:
         if found is not None:
             path = self.folder.samples / f"step-{self.round:06d}{'.txt' if isinstance(found, list) else '.png'}"
             write_atomic(path, lambda file: save(found, file))
-
-
-@contextmanager
-def _callers_noise(device: torch.device) -> Iterator[None]:
-    """Give the caller's random state back at the end."""
-    devices = [] if device.type == "cpu" else [device]
-    with torch.random.fork_rng(devices=devices, device_type=device.type if devices else "cuda"):
-        yield

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from genzoo.contract import Batch, Model, Player
 from genzoo.errors import GenzooError, RunError, SettingError, TrainingError, UnknownSettingError, did_you_mean
-from genzoo.ranks import reseed
+from genzoo.ranks import draws
 from genzoo.train.engine import Engine
+from genzoo.train.microbatches import split
 from genzoo.train.optimizers import make_optimizer
 from genzoo.train.settings import SCHEDULES, Settings, check_schedule
 
@@ -68,20 +69,10 @@ class PlayerTrainer:
         self.optimizer.zero_grad(set_to_none=True)
         reports = []
         for micro, part in enumerate(split(batch, settings.accumulate)):
-            reseed(engine.device, settings.seed, name, self.count, micro)
-            try:
-                with engine.autocast():
-                    report = self.loss(part)
-            except GenzooError:
-                raise
-            except ValueError as error:  # such as batch norm's on one example
-                raise TrainingError(f"player {name!r}, step {self.count + 1}: {error}") from error
-            loss = report.get("loss") if isinstance(report, Mapping) else None
-            if not isinstance(loss, Tensor) or loss.dim() != 0 or not loss.requires_grad:
-                raise TrainingError(
-                    f"player {name!r}: its loss must return a mapping with a scalar tensor under 'loss', with a gradient"
-                )
-            self.scaler.scale(loss / settings.accumulate if settings.accumulate > 1 else loss).backward()  # type: ignore[no-untyped-call]
+            with draws(engine.device, settings.seed, name, self.count, part=micro, parts=settings.accumulate):
+                report = self._report(part)
+                loss = report["loss"]
+                self.scaler.scale(loss / settings.accumulate if settings.accumulate > 1 else loss).backward()  # type: ignore[no-untyped-call]
             reports.append({key: torch.as_tensor(value, device=loss.device).detach() for key, value in report.items()})
         engine.reduce_gradients(self.parameters)
         if settings.clip is not None or norms is not None:
@@ -99,6 +90,23 @@ class PlayerTrainer:
         if len(reports) == 1:
             return reports[0]
         return {key: torch.stack([report[key] for report in reports]).mean() for key in reports[0]}
+
+    def _report(self, part: Batch) -> Mapping[str, Tensor]:
+        """What the loss reports of a microbatch, once it is known to hold a loss."""
+        name = self.player.name
+        try:
+            with self.engine.autocast():
+                report = self.loss(part)
+        except GenzooError:
+            raise
+        except ValueError as error:  # such as batch norm's on one example
+            raise TrainingError(f"player {name!r}, step {self.count + 1}: {error}") from error
+        loss = report.get("loss") if isinstance(report, Mapping) else None
+        if not isinstance(loss, Tensor) or loss.dim() != 0 or not loss.requires_grad:
+            raise TrainingError(
+                f"player {name!r}: its loss must return a mapping with a scalar tensor under 'loss', with a gradient"
+            )
+        return report
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
@@ -242,13 +250,3 @@ def _schedule(player: Player, settings: Settings, override: Any) -> tuple[Callab
 def _moved(groups: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Return the group of each parameter, by name."""
     return {name: i for i, group in enumerate(groups) for name in group["param_names"]}
-
-
-def split(batch: Batch, parts: int) -> list[Any]:
-    """A batch in equal microbatches."""
-    if parts == 1:
-        return [batch]
-    if isinstance(batch, Tensor):
-        return list(batch.chunk(parts))
-    columns = {name: column.chunk(parts) for name, column in batch.items()}
-    return [{name: chunks[i] for name, chunks in columns.items()} for i in range(parts)]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from genzoo.build import build, check_nones, config, made
 from genzoo.contract import Model
 from genzoo.errors import GenzooError, SettingError
-from genzoo.ranks import reseed, seed_for
+from genzoo.ranks import exclusive, reseed, seed_for
 from genzoo.registry import registry
 from genzoo.signatures import parameters
 from genzoo.train.compare import ABSENT, Difference, differences, number, same, show
@@ -102,7 +102,7 @@ def untouched_noise() -> Iterator[None]:
     """Give the random states of torch, numpy and Python back at the end."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     python, arrays = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=devices):
+    with exclusive(*(torch.device("cuda", i) for i in devices)):
         try:
             yield
         finally:

@@ -51,7 +51,7 @@ class Settings:
         schedule: of the learning rate, over all players: "constant", "linear" (to 0), "cosine" (to 2 %), or, from Python, a
             function of the fraction of training that is done, which returns the factor on the rate; else each player's.
         warmup: fraction of training over which the learning rate rises from 0.
-        accumulate: microbatches a batch is split into, to save memory.
+        accumulate: microbatches a batch is split into, to save memory; the gradient of a mean over examples is the batch's.
         checkpoint: steps between checkpoints.
         keep: how many of the last checkpoints to keep.
         log: steps between lines of the log.

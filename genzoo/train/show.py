@@ -11,7 +11,7 @@ import torch
 from genzoo.contract import Batch, Dataset, Model, is_image, made_columns
 from genzoo.data.stream import once
 from genzoo.pictures import can_plot, columns_for, draw, side_by_side
-from genzoo.ranks import as_rank, reseed
+from genzoo.ranks import as_rank, exclusive, reseed
 
 IMAGES, POINTS, LINES, TRANSLATIONS = 64, 1000, 32, 24
 """Samples on a sheet, in a scatter plot, as text, and beside what they were given."""
@@ -52,7 +52,7 @@ def picture(model: Model, dataset: Dataset, seed: int) -> Any:
     n = LINES if hasattr(model, "text") else POINTS if len(model.shape) == 1 else IMAGES
     if model.given:
         n = min(TRANSLATIONS if is_image(dataset.shape_of(model.given[0])) else n, rows(dataset, model.given))
-    with _evaluating(model), as_rank(0, 1):
+    with _evaluating(model), as_rank(0, 1), exclusive():
         reseed(model.like.device, seed, "samples")
         given = held_out(dataset, model.given, n, model) if model.given else None
         samples = model.sample(n) if given is None else model.sample(n, given)

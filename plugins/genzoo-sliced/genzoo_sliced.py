@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from genzoo import ranks
+from genzoo.blocks.precision import at_least_single
 from genzoo.contract import Divergence, Part, Positive, PositiveFloat, Prior
 from genzoo.models.wae import WAEMMD
 
@@ -20,9 +21,9 @@ class Sliced(Divergence):
 
     def forward(self, x: Tensor, y: Tensor | Prior) -> Tensor:
         """A scalar for samples `(n, dim)` of equal size; a prior makes as many draws as there are codes."""
-        x, y = ranks.gather(x), ranks.gather(y) if isinstance(y, Tensor) else y
+        x, y = ranks.gather(at_least_single(x)), ranks.gather(at_least_single(y)) if isinstance(y, Tensor) else y
         with ranks.as_rank(0, 1):  # every rank draws the same for the global batch, and keeps it all
-            y = y if isinstance(y, Tensor) else y.sample(x.shape[0])
+            y = y if isinstance(y, Tensor) else at_least_single(y.sample(x.shape[0]))
             directions = torch.nn.functional.normalize(ranks.noise(self.slices, x.shape[1], like=x))
         return ((x @ directions.T).sort(dim=0).values - (y @ directions.T).sort(dim=0).values).square().mean()
 

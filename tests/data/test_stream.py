@@ -113,6 +113,19 @@ def test_ranks_share_the_batch_of_one(noise, size):
 
 
 @pytest.mark.parametrize("noise", NOISY)
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_microbatch_is_the_same_rows_on_any_number_of_processes(noise, size):
+    whole = flat(take(7, images(**noise), ("x", "y"), batch_size=12))
+    parts = [[] for _ in range(3)]
+    for rank in range(size):
+        with as_rank(rank, size):
+            settings = {"batch_size": 12, "rank": rank, "size": size, "microbatches": 3}
+            for part, found in zip(flat(take(7, images(**noise), ("x", "y"), **settings)).chunk(3, 1), parts, strict=True):
+                found.append(part)
+    assert torch.equal(torch.cat([torch.cat(part, 1) for part in parts], 1), whole)
+
+
+@pytest.mark.parametrize("noise", NOISY)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_streaming_gives_the_resident_batches(noise, workers):
     resident = flat(take(12, images(**noise), ("x", "y"), start=3, resident=True))

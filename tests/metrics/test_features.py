@@ -53,6 +53,14 @@ def test_features_are_the_hidden_layer(name):
     torch.testing.assert_close(found @ head.weight.T + head.bias, feature_network(name).classify(x))
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_first_call_of_a_process_draws_no_random_numbers(name):
+    feature_network.cache_clear()
+    before = torch.get_rng_state()
+    features(name, torch.zeros(1, *NETWORKS[name].shape))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_many_images_are_cut():
     x = torch.rand(2100, 1, 8, 8)
     torch.testing.assert_close(features("digits-cnn", x)[1990:2010], features("digits-cnn", x[1990:2010]))

@@ -37,11 +37,12 @@ MODELS = {
         "prior": {"name": "mog", "components": 3, "learn": True},
     },  # strata that two ranks share unequally
 }
+FLAGS = {"vae": {"accumulate": 2}, "wae-mmd": {}, "wgan-gp": {"accumulate": 4}, "wae-gan": {"accumulate": 2}}
 SETTINGS = {"steps": 20, "batch_size": 32, "precision": "64-true", "checkpoint": 5, "log": 10, "clip": 1.0}
 
 
 def fit(model: str, out: Path, **flags) -> None:
-    genzoo.fit(MODELS[model], DATA[model], out, **SETTINGS, **flags)
+    genzoo.fit(MODELS[model], DATA[model], out, **{**SETTINGS, **FLAGS[model], **flags})
 
 
 def first_life(folder: Path) -> None:

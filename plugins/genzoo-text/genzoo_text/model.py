@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from genzoo import Player, build
+from genzoo.blocks.precision import at_least_single
 from genzoo.contract import Count, Part, Penalty, Positive, PositiveFloat, Shape
 from genzoo.errors import SettingError
 from genzoo.models.latent import LatentModel, scores
@@ -103,7 +104,7 @@ class CharWGANGP(LatentModel):
 
     def score(self, x: Tensor) -> Tensor:
         """The critic's score of lines, `(batch, L, V)` -> `(batch,)`."""
-        return scores(self.critic, x).to(x.dtype)
+        return at_least_single(scores(self.critic, x))
 
     def critic_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
         """The critic's loss on `batch`, `(batch, L, V)`, and as many of the generator's lines.

@@ -6,13 +6,14 @@ from typing import Any
 
 from torch import Tensor
 
+from genzoo.blocks.precision import at_least_single
 from genzoo.contract import Shape, is_image
 from genzoo.errors import SettingError
 
 
 def judge(critic: Any, x: Tensor) -> Tensor:
     """A critic's scores in full precision: of patches where it has `patches`, else of images."""
-    return getattr(critic, "patches", critic)(x).to(x.dtype)
+    return at_least_single(getattr(critic, "patches", critic)(x))
 
 
 def same_size(shape: Shape, given_shape: Shape | None) -> tuple[Shape, Shape]:

@@ -109,7 +109,8 @@ class Pix2Pix(Model):
         return (Player("critic", (self.critic,), self.critic_loss, optimizer=self.optimizer), generator)
 
     def example(self, n: int) -> Mapping[str, Tensor]:
-        return {name: uniform(n, *shape, like=self.like) for name, shape in (("x", self.given_shape), ("y", self.shape))}
+        shapes = {"x": self.given_shape, "y": self.shape}
+        return {name: uniform(n, *shape, like=self.like).to(self.like.dtype) for name, shape in shapes.items()}
 
     def _generate(self, x: Tensor) -> Tensor:
         return self.translator(2 * x - 1).to(x.dtype).tanh()

@@ -70,7 +70,8 @@ class TwoWay(Model):
         return self.translate(images_given(self, n, given))
 
     def example(self, n: int) -> Mapping[str, Tensor]:
-        return {name: uniform(n, *shape, like=self.like) for name, shape in (("x", self.given_shape), ("y", self.shape))}
+        shapes = {"x": self.given_shape, "y": self.shape}
+        return {name: uniform(n, *shape, like=self.like).to(self.like.dtype) for name, shape in shapes.items()}
 
     def _generate(self, network: nn.Module, x: Tensor) -> Tensor:
         made = network(x).to(x.dtype)

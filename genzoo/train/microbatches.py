@@ -1,0 +1,124 @@
+"""Batches in microbatches, and the losses for which that makes a difference."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from genzoo.contract import Batch, Model, Player
+from genzoo.errors import GenzooError
+from genzoo.ranks import draws, reseed
+from genzoo.train.engine import Engine
+from genzoo.train.settings import Settings
+
+_REPEATS = 8
+"""Evaluations of a loss with noise that is not `genzoo.ranks`', as of dropout."""
+_SIGMAS = 6
+"""Standard errors from which on the mean difference of such a loss counts."""
+
+
+def split(batch: Batch, parts: int) -> list[Any]:
+    """A batch in equal microbatches."""
+    if parts == 1:
+        return [batch]
+    if isinstance(batch, Tensor):
+        return list(batch.chunk(parts))
+    columns = {name: column.chunk(parts) for name, column in batch.items()}
+    return [{name: chunks[i] for name, chunks in columns.items()} for i in range(parts)]
+
+
+def compare_halves(model: Model, players: Iterable[Player], batch: Batch, engine: Engine, settings: Settings) -> None:
+    """Warn where a loss is not a mean over examples, so that microbatches do not add up to their batch.
+
+    Each player's loss of the first microbatch is compared with the mean over its halves, for the same noise. Afterwards the model
+    is as it was before. Every rank takes part, and the main one warns.
+
+    Arguments:
+        model: what is trained.
+        players: whose losses are compared.
+        batch: this rank's share of a batch.
+        engine: where.
+        settings: of the run, with more than one microbatch.
+    """
+    rows = model.batch_size(batch) // settings.accumulate
+    whole = _first_rows(batch, max(2, rows - rows % 2))
+    for player in players:
+        text = _difference(model, player, whole, engine, settings)
+        if text and engine.main:
+            warnings.warn(
+                f"player {player.name!r}: {text}. So its loss is not a mean over examples, as with batch norm, an MMD or a "
+                f"fitted sigma, and accumulate = {settings.accumulate} trains another objective than accumulate = 1 does. "
+                "Where that matters, set accumulate = 1, with a smaller batch_size if memory is short.",
+                stacklevel=2,
+            )
+
+
+def _difference(model: Model, player: Player, whole: Batch, engine: Engine, settings: Settings) -> str | None:
+    """Describe how the loss of some examples differs from the mean over their halves, if it does."""
+
+    def losses(pieces: int, repeat: int) -> Tensor:
+        key, values = (settings.seed, player.name, "halves"), []
+        for piece, part in enumerate(split(whole, pieces)):
+            place = {"parts": settings.accumulate, "piece": piece, "pieces": pieces}
+            with _unchanged(model), draws(engine.device, *key, **place):
+                reseed(engine.device, *key, piece, repeat)  # other noise than `genzoo.ranks`' has no rows to share
+                values.append(torch.as_tensor(player.loss(part)["loss"]).detach().float())
+        return engine.mean(torch.stack(values)).cpu()
+
+    try:
+        once, again = losses(1, 0), losses(1, 1)
+    except (GenzooError, ValueError, RuntimeError):  # the first step will say it
+        return None
+    n = model.batch_size(whole)
+    repeats = range(1 if torch.equal(once, again) else _REPEATS)
+    try:
+        halves = torch.stack([losses(2, repeat) for repeat in repeats])
+    except (GenzooError, ValueError, RuntimeError):
+        return f"its loss is that of {n} examples together, and cannot be taken of {n // 2}"
+    wholes = torch.stack([losses(1, repeat) for repeat in repeats])
+    apart = wholes[:, 0] - halves.mean(1)
+    noise = _SIGMAS * float(apart.std()) / len(apart) ** 0.5 if len(apart) > 1 else 0.0
+    scale = max(float(wholes.abs().max()), float(halves.abs().max()))
+    gap = abs(float(apart.mean()))
+    if gap <= noise + _tolerance(model.like) * scale:
+        return None
+    return (
+        f"the loss of {n} examples is {float(wholes.mean()):.6g}, and that of their halves {float(halves.mean()):.6g} on "
+        f"average, a difference of {gap / scale:.2g} of it"
+    )
+
+
+def _tolerance(like: Tensor) -> float:
+    """The relative difference that rounding makes; accelerators multiply in lower precision than they say."""
+    if torch.finfo(like.dtype).bits < 32:
+        return 4 * torch.finfo(like.dtype).eps
+    return 1e-5 if like.device.type == "cpu" else 1e-3
+
+
+def _first_rows(batch: Batch, n: int) -> Batch:
+    return batch[:n] if isinstance(batch, Tensor) else {name: column[:n] for name, column in batch.items()}
+
+
+@contextmanager
+def _unchanged(model: nn.Module) -> Iterator[None]:
+    """Within: a loss may count and average in the model; afterwards its buffers and attributes are as they were."""
+    modules = list(model.modules())
+    attributes = [dict(vars(module)) for module in modules]
+    buffers = [dict(module._buffers) for module in modules]
+    content = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        for module, kept, tensors in zip(modules, attributes, buffers, strict=True):
+            vars(module).clear()
+            vars(module).update(kept)
+            module._buffers.clear()
+            module._buffers.update(tensors)
+        with torch.no_grad():
+            for buffer, kept_content in content:
+                buffer.copy_(kept_content)

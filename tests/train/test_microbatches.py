@@ -1,0 +1,102 @@
+"""Microbatches add up to their batch, and where a loss is such that they do not, the trainer says so."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import genzoo
+from genzoo import Model
+
+NET = {"name": "mlp", "hidden": (16,)}
+BITS = {"name": "digits", "binarize": "threshold"}
+LEARNED = {"name": "mog", "components": 3, "learn": True}
+MEANS = {
+    "vae": ({"name": "vae", "sigma": 1.0, "encoder": NET, "decoder": NET}, {"name": "digits", "dequantize": True}),
+    "vae-mog": ({"name": "vae", "sigma": "learned", "prior": LEARNED, "encoder": NET, "decoder": NET}, "digits"),
+    "gan": ({"name": "gan", "generator": NET, "critic": NET, "smoothing": 0.1}, "digits"),
+    "gan-mog": ({"name": "gan", "latent_dim": 3, "generator": NET, "critic": NET, "prior": LEARNED}, "digits"),
+    "wgan-gp": ({"name": "wgan-gp", "generator": NET, "critic": {**NET, "norm": "layer"}, "critic_steps": 1}, "digits"),
+    "wae-gan": ({"name": "wae-gan", "random_encoder": True, "encoder": NET, "decoder": NET, "critic": NET}, "digits"),
+    "nade": ({"name": "nade", "hidden": 8}, {"name": "digits", "binarize": "stochastic"}),
+    "rnade": ({"name": "rnade", "hidden": 8, "shape": (2,)}, {"name": "toy", "law": "moons"}),
+    "eonade": ({"name": "eonade", "hidden": (16,)}, BITS),
+    "pixel-rnn": ({"name": "pixel-rnn", "layer": "conv", "hidden": 4, "depth": 1}, BITS),
+}
+OTHERS = {
+    "vae": ("autoencoder", {"name": "vae", "encoder": NET, "decoder": NET}),  # a sigma for each batch
+    "wae-mmd": ("autoencoder", {"name": "wae-mmd", "encoder": NET, "decoder": NET}),
+    "gan": ("generator", {"name": "gan", "generator": {**NET, "norm": "batch"}, "critic": NET}),
+}
+
+
+def step(table, data, accumulate):
+    """The weights before and after one step of gradient descent of each player, all in one vector."""
+    shape = {"shape": (1, 8, 8)} if "shape" not in table else {}
+    torch.manual_seed(0)
+    model = genzoo.build(table, **shape)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, 0.1)
+    before = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+    players = {player.name: {"name": "SGD", "lr": 1e-2} for player in model.players()}
+    genzoo.fit(model, data, steps=1, batch_size=48, accumulate=accumulate, players=players, precision="64-true")
+    return before, nn.utils.parameters_to_vector(model.parameters()).detach()
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_a_step_on_microbatches_is_the_batchs_and_nothing_is_said(name):
+    table, data = MEANS[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before, whole = step(table, data, 1)
+        _, parts = step(table, data, 4)
+    assert (whole - before).norm() > 0
+    assert (parts - whole).norm() < 1e-6 * (whole - before).norm()
+
+
+@pytest.mark.parametrize(("name", "batch_size"), [("vae", 24), ("wae-mmd", 24), ("gan", 24), ("wae-mmd", 6), ("gan", 4)])
+def test_a_loss_that_is_no_mean_over_examples_is_named_once(name, batch_size):
+    player, table = OTHERS[name]
+    with pytest.warns(UserWarning, match=f"player '{player}': .* accumulate = 2 trains another objective than") as said:
+        genzoo.fit(table, "digits", steps=2, batch_size=batch_size, accumulate=2)
+    texts = [str(each.message) for each in said if f"player '{player}'" in str(each.message)]
+    assert len(texts) == 1
+    assert ("cannot be taken of 1" if batch_size < 8 and name != "vae" else "on average, a difference of") in texts[0]
+
+
+class Counting(Model):
+    """Averages and counts what it sees, drops out, and draws noise of its own; its loss is a mean over examples all the same."""
+
+    def __init__(self, shape=(1, 8, 8)):
+        super().__init__()
+        self.shape = shape
+        self.net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 1))
+        self.watch = nn.BatchNorm1d(64)  # its statistics are kept, and not used
+        self.register_buffer("seen", torch.zeros(()))
+        self.calls = 0
+
+    def loss(self, batch):
+        self.watch(batch.flatten(1))
+        self.seen += batch.sum()
+        self.seen = self.seen.clone()
+        self.calls += 1
+        return {"loss": (self.net(batch) - 1 - torch.randn(len(batch), 1)).square().mean()}
+
+    def sample(self, n, given=None):
+        return torch.zeros(n, *self.shape)
+
+
+def test_looking_at_halves_changes_nothing(monkeypatch):
+    states = []
+    for looks in (True, False):
+        if not looks:
+            monkeypatch.setattr("genzoo.train.loop.compare_halves", lambda *_: None)
+        torch.manual_seed(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model = genzoo.fit(Counting(), "digits", steps=2, batch_size=16, accumulate=2).model
+        states.append((model.state_dict(), model.calls))
+    assert states[0][1] == states[1][1] == 4
+    assert all(torch.equal(value, states[1][0][name]) for name, value in states[0][0].items())

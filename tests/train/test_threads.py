@@ -1,0 +1,69 @@
+"""Fits and samples in threads of one process are those of a process for each."""
+
+import threading
+
+import torch
+
+import genzoo
+from genzoo import Model
+from tests.test_ranks import at_once
+
+NET = {"name": "mlp", "hidden": (16,)}
+VAE = {"name": "vae", "latent_dim": 2, "encoder": NET, "decoder": NET}
+
+
+def weights(seed):
+    table = {"name": "gan", "latent_dim": 2, "generator": NET, "critic": {**NET, "norm": "layer"}}
+    return genzoo.fit(table, {"name": "digits", "dequantize": True}, steps=6, batch_size=8, seed=seed).model.state_dict()
+
+
+def test_two_fits_end_as_each_does_alone():
+    alone, beside = [weights(seed) for seed in range(2)], {}
+    at_once(*(lambda seed=seed: beside.update({seed: weights(seed)}) for seed in range(2)))
+    for seed in range(2):
+        assert all(torch.equal(value, beside[seed][name]) for name, value in alone[seed].items())
+
+
+class Interrupted(Model):
+    """Lets another thread have its say in the middle of each loss, and draws noise before and after it."""
+
+    def __init__(self, between, shape=(1, 8, 8)):
+        super().__init__()
+        self.shape, self.between = shape, between
+        self.net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+
+    def loss(self, batch):
+        first = genzoo.ranks.noise(len(batch), 2, like=batch)
+        self.between()
+        return {"loss": (self.net(batch) - first - genzoo.ranks.noise(len(batch), 2, like=batch)).square().mean()}
+
+    def sample(self, n, given=None):
+        return torch.zeros(n, *self.shape)
+
+
+def test_a_thread_seeds_and_samples_in_the_middle_of_every_loss():
+    model = genzoo.build({**VAE, "prior": "mog"}, shape=(1, 8, 8)).eval()
+    torch.manual_seed(7)
+    expected = model.sample(5)
+    go, seeded, samples, steps = threading.Semaphore(0), threading.Semaphore(0), [], 4
+
+    def fit(between):
+        torch.manual_seed(1)
+        return genzoo.fit(Interrupted(between), "digits", steps=steps, batch_size=8).model.net[1].weight.clone()
+
+    def between():
+        go.release()
+        assert seeded.acquire(timeout=60)
+
+    def sample():
+        for _ in range(steps):
+            assert go.acquire(timeout=60)
+            torch.manual_seed(7)
+            seeded.release()
+            samples.append(model.sample(5))
+
+    alone, beside = fit(lambda: None), []
+    at_once(lambda: beside.append(fit(between)), sample)
+    assert torch.equal(beside[0], alone)
+    assert len(samples) == steps
+    assert all(torch.equal(each, expected) for each in samples)
