@@ -33,6 +33,7 @@ class _Here:
         self.keyed = False
         self.key: tuple[object, ...] = ()  # a compiler must not look at a key, which changes with each step
         self.count = 0  # keyed draws so far
+        self.seen: dict[int, int] = {}  # their numbers, by where torch's default generator was
         self.depth = 0  # of `exclusive`
         self.generators: dict[torch.device, torch.Generator] = {}
 
@@ -43,9 +44,13 @@ class _Here:
 
 class _Local(threading.local):
     def __init__(self) -> None:
-        self.here = _Here()  # in an object of its own, which a compiler can follow
+        # in an object of its own, which a compiler can follow; a thread of autograd's works for the one that waits for it
+        autograds = isinstance(threading.current_thread(), threading._DummyThread)
+        self.here = _holders[-1] if autograds and _holders else _Here()
 
 
+_holders: list[_Here] = []
+"""What the thread in `exclusive` is at, if there is one."""
 _local = _Local()
 
 
@@ -102,7 +107,7 @@ def draws(
     """
     with exclusive():
         reseed(device, *key, part)
-        with _at(part=part, parts=parts, piece=piece, pieces=pieces, keyed=True, key=key, count=0):
+        with _at(part=part, parts=parts, piece=piece, pieces=pieces, keyed=True, key=key, count=0, seen={}):
             yield
 
 
@@ -179,6 +184,7 @@ def _forget_threads() -> None:
     global _turns
     _turns = _Turns()  # a forked process has none of the threads that may hold the old one
     _kept.clear()
+    _holders.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -191,10 +197,15 @@ def _alone() -> Iterator[None]:
     here = _local.here
     with nullcontext() if here.depth else _turns:
         here.depth += 1
+        outermost = here.depth == 1
+        if outermost:
+            _holders.append(here)
         try:
-            yield here.depth == 1
+            yield outermost
         finally:
             here.depth -= 1
+            if outermost:
+                _holders.clear()
 
 
 @contextmanager
@@ -271,14 +282,23 @@ def _draw(normal: bool, n: int, shape: tuple[int, ...], like: Tensor) -> Tensor:
     here = _local.here
     dtype, compiling = torch.promote_types(like.dtype, torch.float32), torch.compiler.is_compiling()
     if here.keyed:
-        k = here.count
-        here.count = k + 1
+        k = here.count if compiling else _number(here)
+        here.count = max(here.count, k + 1)
         draw = _compiled_rows if compiling else _keyed_rows
         return draw(normal, k, n, shape, (here.rank, here.size, here.parts, here.pieces), dtype, like.device)
     if compiling:
         return _unkeyed_rows(normal, n, shape, dtype, like.device)
     with _alone():
         return _unkeyed_rows(normal, n, shape, dtype, like.device)
+
+
+def _number(here: _Here) -> int:
+    """The number of a keyed draw: that of the first time, where checkpointed activations are computed a second time.
+
+    Then torch brings its default generator back to where it was, which a number drawn from it shows.
+    """
+    mark = int(torch.empty((), dtype=torch.int64, device="cpu").random_())
+    return here.seen.setdefault(mark, here.count)
 
 
 def _unkeyed_rows(normal: bool, n: int, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
