@@ -97,9 +97,7 @@ def parse(content: bytes, place: str = "recipe") -> dict[str, Any]:
     return table
 
 
-def checked(
-    table: Mapping[str, Any], place: str = "recipe", required: Iterable[str] = ("model", "data")
-) -> Recipe:
+def checked(table: Mapping[str, Any], place: str = "recipe", required: Iterable[str] = ("model", "data")) -> Recipe:
     """A recipe with known sections only, each a table; a bare name stands for `{name = ...}`."""
     for section, value in table.items():
         if section not in SECTIONS:
