@@ -38,7 +38,7 @@ from genzoo.train.misplaced import explained
 from genzoo.train.modes import standard_modes
 from genzoo.train.players import Ownership, trainers
 from genzoo.train.record import record
-from genzoo.train.run import Run, RunFolder, data_table, needs
+from genzoo.train.run import IN_MEMORY, Run, RunFolder, data_table, needs
 from genzoo.train.scales import unscaled
 from genzoo.train.settings import Settings, in_words
 from genzoo.train.show import picture
