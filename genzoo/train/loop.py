@@ -289,7 +289,7 @@ class Session:
         """Say what to type to go on; what was handed over from Python must be handed over again."""
         assert self.folder is not None
         path = str(self.folder.path)
-        if self.recipe()["data"]["name"] == IN_MEMORY:
+        if data_table(self.dataset)["name"] == IN_MEMORY:
             return f"genzoo.fit(model, data, {path!r}, resume=True)"
         return f"`genzoo resume {shlex.quote(path)}`"
 
