@@ -63,6 +63,9 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/<recipe> by default.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is there; RECIPE may be its folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Remove the run that is there first.")] = False,
+    allow_other_data: Annotated[
+        bool, typer.Option("--allow-other-data", help="Resume though the data are not those of the run.")
+    ] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     init_from: Annotated[
         Path | None,
@@ -74,7 +77,7 @@ def train(
     if init_from is not None and (what is None or ("=" in what and not Path(what).is_file())):
         recipe = recipe_to_begin_from(init_from, [*([what] if what else []), *texts])
         name = f"from-{init_from.resolve().name}"
-        return train_into(out or Path("runs") / name, recipe, resume, overwrite, init_from)
+        return train_into(out or Path("runs") / name, recipe, resume, overwrite, init_from, allow_other_data)
     if what is None:
         raise SettingError("Say what to train: a recipe, a data set's name with --model, or --from RUN.")
     run = named_run(what) if model is None else None
@@ -87,9 +90,9 @@ def train(
             )
         if overwrite:
             raise SettingError(f"{what}: --resume goes on with the run and --overwrite removes it; give one of them")
-        return train_into(run, recipe_of_run(run, texts), resume=True)
+        return train_into(run, recipe_of_run(run, texts, allow_other_data), resume=True, allow_other_data=allow_other_data)
     recipe, name = named_recipe(what, model, texts)
-    return train_into(out or Path("runs") / name, recipe, resume, overwrite, init_from)
+    return train_into(out or Path("runs") / name, recipe, resume, overwrite, init_from, allow_other_data)
 
 
 @app.command()
@@ -101,10 +104,14 @@ def resume(
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps in all; the same as train.steps=N.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    allow_other_data: Annotated[
+        bool, typer.Option("--allow-other-data", help="Resume though the data are not those of the run.")
+    ] = False,
 ) -> None:
     """Go on with a run from its newest checkpoint."""
     folder = named_run(str(run)) or run
-    train_into(folder, recipe_of_run(folder, _texts(overrides, steps, device)), resume=True)
+    recipe = recipe_of_run(folder, _texts(overrides, steps, device), allow_other_data)
+    train_into(folder, recipe, resume=True, allow_other_data=allow_other_data)
 
 
 def _texts(overrides: list[str] | None, steps: int | None, device: str | None) -> list[str]:
@@ -147,16 +154,23 @@ def evaluate(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only so many held-out examples.")] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = 500,
+    allow_other_data: Annotated[
+        bool, typer.Option("--allow-other-data", help="Measure on other held-out data than the run's.")
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
 ) -> None:
     """Measure a trained model on held-out data; writes a table to the run's report/."""
     import json
 
     from genzoo.train.checkpoint import write_atomic
+    from genzoo.train.history import strict
     from genzoo.train.run import RunFolder
+    from genzoo.train.same_data import check_same_data
 
     folder = RunFolder(run)
     model, dataset = load(str(run), device), folder.dataset()
+    if not allow_other_data:
+        check_same_data(folder, dataset, "test", tuple(dataset.test))
     found: dict[str, dict[str, float]] = {}
     for name in metrics or registry("metrics").available():
         try:
@@ -176,7 +190,8 @@ def evaluate(
     tested = min(dataset.rows("test"), limit or dataset.rows("test"))
     lines = [f"Measured on {tested:,} held-out examples.", "", "| metric | quantity | value |", "| --- | --- | ---: |"]
     text = "\n".join([*lines, *(f"| {printable(name)} | {printable(key)} | {value:.6g} |" for name, key, value in rows)]) + "\n"
-    write_atomic(folder.report / "evaluation.json", lambda path: path.write_text(json.dumps(found, indent=2) + "\n"))
+    measured = json.dumps(strict(found), indent=2, allow_nan=False) + "\n"
+    write_atomic(folder.report / "evaluation.json", lambda path: path.write_text(measured))
     write_atomic(folder.report / "evaluation.md", lambda path: path.write_text(text))
     console.print(f"\n{tested:,} held-out examples; written to {folder.report}", markup=False)
 

@@ -61,7 +61,7 @@ def named_run(what: str) -> Path | None:
     return folder if RunFolder(folder).is_run() else None
 
 
-def recipe_of_run(folder: Path, overrides: Sequence[str]) -> Recipe:
+def recipe_of_run(folder: Path, overrides: Sequence[str], allow_other_data: bool = False) -> Recipe:
     """Return the recipe with which a run goes on.
 
     Raises:
@@ -75,7 +75,7 @@ def recipe_of_run(folder: Path, overrides: Sequence[str]) -> Recipe:
     for given, other in (("steps", "epochs"), ("epochs", "steps")):  # the one that is given replaces the other
         if any(text.partition("=")[0].strip() == f"train.{given}" for text in overrides):
             new["train"].pop(other, None)
-    run.agree(new)
+    run.agree(new, allow_other_data)
     if recipe["data"]["name"] == IN_MEMORY:
         raise RunError(
             f"{folder} was trained on arrays from Python, which the folder does not hold; go on there: "
@@ -98,6 +98,7 @@ def train_into(
     resume: bool = False,
     overwrite: bool = False,
     init_from: Path | None = None,
+    allow_other_data: bool = False,
 ) -> None:
     """Train a recipe into a run folder, and say what came of it."""
     from genzoo.train.checkpoint import Checkpoints
@@ -114,6 +115,7 @@ def train_into(
         say(f"note: {folder} has no checkpoint to go on from; training starts at step 0.")
     console.outlives_reader = True
     settings = {"players": recipe["players"], "resume": resume, "overwrite": overwrite, **recipe["train"]}
+    settings["allow_other_data"] = allow_other_data
     if init_from is not None:
         settings["init_from"] = init_from
     run = fit(recipe["model"], recipe["data"], folder, **settings)

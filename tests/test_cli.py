@@ -334,6 +334,67 @@ def test_evaluate_writes_a_table(genzoo_, run_folder):
     assert genzoo_("evaluate", run_folder, "likelihod")[0] == 2
 
 
+def test_evaluate_on_other_data_is_refused_by_name_or_allowed(genzoo_, tmp_path):
+    import torch
+
+    import genzoo
+
+    rows = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
+
+    @genzoo.datasets.register("test-replaced")
+    def replaced(binarize: str | None = None):
+        return genzoo.Dataset({"x": rows[:32].clone()}, {"x": rows[32:].clone()}, binarize=binarize)
+
+    genzoo.fit({"name": "vae", "latent_dim": 2}, "test-replaced", tmp_path / "run", steps=2, batch_size=8)
+    assert genzoo_("evaluate", tmp_path / "run", "reconstruction")[0] == 0
+    rows[0] = 0.5  # only a training row: what is measured is the same
+    assert genzoo_("evaluate", tmp_path / "run", "reconstruction")[0] == 0
+    rows[39] = 0.5
+    code, text = genzoo_("evaluate", tmp_path / "run", "reconstruction")
+    assert code == 2
+    assert "error: " in text
+    assert "was trained on other data: the test column 'x' holds other values" in text
+    assert "--allow-other-data" in text
+    assert genzoo_("evaluate", tmp_path / "run", "reconstruction", "--allow-other-data")[0] == 0
+
+
+def test_an_evaluation_is_strict_json_whatever_a_metric_returns(genzoo_, run_folder):
+    import genzoo
+
+    @genzoo.metrics.register("test-infinite")
+    class Infinite:
+        needs, reads = (), ()
+
+        def lacking(self, model):
+            return []
+
+        def __call__(self, model, batches):
+            return {"nothing": float("nan"), "much": float("inf"), "half": 0.5}
+
+    assert genzoo_("evaluate", run_folder, "test-infinite")[0] == 0
+    text = (run_folder / "report" / "evaluation.json").read_text()
+    found = json.loads(text, parse_constant=pytest.fail)
+    assert found == {"test-infinite": {"nothing": "nan", "much": "inf", "half": 0.5}}
+
+
+def test_weights_of_nan_are_refused_in_one_line(genzoo_, run_folder, tmp_path):
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    for file in folder.glob("*.safetensors"):
+        weights = load_file(file)
+        broken = {name: value * torch.nan if value.is_floating_point() else value for name, value in weights.items()}
+        save_file(broken, file, {"genzoo": '{"format": 1, "round": 20}'})
+    for command in (("sample", folder), ("evaluate", folder)):
+        code, text = genzoo_(*command)
+        assert code == 2
+        assert "holds weights that are not finite" in text
+        assert "Traceback" not in text
+
+
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
 def test_evaluate_and_arrays_in_other_precisions(genzoo_, tmp_path, precision):
     out = tmp_path / "run"

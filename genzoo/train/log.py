@@ -1,12 +1,9 @@
-"""What a run keeps of its losses while it trains: a line of numbers a logged step, and TensorBoard's events."""
+"""What a run keeps of its losses while it trains, since the last line of the log, and its clock."""
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -94,58 +91,6 @@ class Reports:
         """Take up a kept state."""
         self.values = {k: list(v.unbind()) for k, v in state["values"].items()}
         self.rounds = {k: list(v) for k, v in state["rounds"].items()}
-
-
-class History:
-    """The lines of the log, in memory and, where there is a run folder, in `metrics.jsonl` and TensorBoard's events."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self.lines: list[dict[str, float]] = []
-        self.file = None if folder is None else folder / "metrics.jsonl"
-        self._writer: Any = None
-        self._folder = folder
-
-    def resume(self, step: int) -> None:
-        """Read the lines up to a step, and drop those of work that a kill undid."""
-        from genzoo.train.checkpoint import write_atomic
-
-        if self.file is None or not self.file.exists():
-            return
-        for text in self.file.read_text(encoding="utf-8").splitlines():
-            try:
-                line = json.loads(text)
-            except json.JSONDecodeError:  # torn by a kill
-                continue
-            if line["step"] <= step:
-                self.lines.append({name: float(value) if isinstance(value, str) else value for name, value in line.items()})
-        kept = "".join(map(_text, self.lines))
-        write_atomic(self.file, lambda path: path.write_text(kept, encoding="utf-8"))
-
-    def add(self, line: dict[str, float]) -> None:
-        """Append a line."""
-        self.lines.append(line)
-        if self.file is None:
-            return
-        with self.file.open("a", encoding="utf-8") as file:
-            file.write(_text(line))
-        if self._writer is None and find_spec("tensorboard"):
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(self._folder), purge_step=int(line["step"]))  # type: ignore[no-untyped-call]
-        if self._writer is not None:
-            for name, value in line.items():
-                if name != "step":
-                    self._writer.add_scalar(name, value, int(line["step"]))
-
-    def close(self) -> None:
-        """Flush what is buffered."""
-        if self._writer is not None:
-            self._writer.close()
-
-
-def _text(line: Mapping[str, float]) -> str:
-    """A line of JSON, which knows no NaN and no infinity."""
-    return json.dumps({name: value if math.isfinite(value) else str(value) for name, value in line.items()}) + "\n"
 
 
 class Clock:

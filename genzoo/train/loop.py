@@ -21,24 +21,37 @@ from torch import nn
 
 from genzoo.contract import Batch, Dataset, Model, Player
 from genzoo.data.arrays import as_dataset
+from genzoo.data.fingerprint import fingerprint
 from genzoo.data.stream import Stream, once
 from genzoo.errors import RunError, SettingError, TrainingError
 from genzoo.pictures import can_plot, curves, save
 from genzoo.ranks import as_rank, draws, exclusive, reseed
 from genzoo.recipe import Recipe
 from genzoo.train.average import Average, settle
-from genzoo.train.checkpoint import Checkpoints, load_weights, read_checkpoint, read_weights, write_atomic, write_weights
+from genzoo.train.checkpoint import (
+    Checkpoints,
+    load_weights,
+    nan_buffers,
+    not_finite,
+    read_checkpoint,
+    read_weights,
+    write_atomic,
+    write_weights,
+)
 from genzoo.train.display import Display
 from genzoo.train.engine import Engine
 from genzoo.train.fitting import fitting
 from genzoo.train.frozen import freezing, frozen_modules, frozen_patterns, train_mode
-from genzoo.train.log import Clock, History, Reports, way_back
+from genzoo.train.history import History
+from genzoo.train.keep import hold, reclaim
+from genzoo.train.log import Clock, Reports, way_back
 from genzoo.train.microbatches import compare_halves, split
 from genzoo.train.misplaced import explained
 from genzoo.train.modes import standard_modes
 from genzoo.train.players import Ownership, trainers
 from genzoo.train.record import record
 from genzoo.train.run import IN_MEMORY, Run, RunFolder, data_table, needs
+from genzoo.train.same_data import check_same_data
 from genzoo.train.scales import unscaled
 from genzoo.train.settings import Settings, in_words
 from genzoo.train.show import picture
@@ -57,6 +70,7 @@ def fit(
     players: Mapping[str, Mapping[str, Any]] | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    allow_other_data: bool = False,
     init_from: str | Path | None = None,
     progress: bool = True,
     **settings: Any,
@@ -72,6 +86,7 @@ def fit(
             and `groups` and `no_decay` (see `genzoo.train.optimizers`).
         resume: go on from the newest checkpoint in `out`, to `steps` in all; start over where there is none.
         overwrite: remove the run that is in `out` first.
+        allow_other_data: resume though the training data differ from those that the run began with.
         init_from: a run folder whose weights training begins with (averaged ones, where it has them), instead of fresh ones; all
             settings are this run's.
         progress: show a progress bar on a terminal or in a notebook; else print a line each log
@@ -84,7 +99,7 @@ def fit(
     Raises:
         SettingError: an unknown name, setting or value.
         DataError: data that cannot be read, or fewer than a batch.
-        RunError: `out` is taken, or a checkpoint is damaged or another model's.
+        RunError: `out` is taken or in use, a checkpoint is damaged or another model's, or the data are others.
         TrainingError: a loss is not finite, players own the same parameter, or all parameters are frozen.
         KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP asked to stop; its `run` holds the model so far.
 
@@ -98,9 +113,12 @@ def fit(
         chosen = Settings.of(settings)
     engine = Engine(chosen.device, chosen.precision)
     folder = None if out is None else RunFolder(out)
-    if folder is not None:
-        folder.refuse(resume, overwrite)
-    with standard_modes(engine.device), as_rank(engine.rank, engine.size), explained(model, data):
+    with (
+        hold(folder, engine, resume, overwrite),
+        standard_modes(engine.device),
+        as_rank(engine.rank, engine.size),
+        explained(model, data),
+    ):
         with exclusive():
             dataset = as_dataset(data)
             fresh = not isinstance(model, nn.Module)
@@ -114,7 +132,7 @@ def fit(
             if session.average:
                 thaw(session.average.module)
             if folder is not None:
-                session.open(resume, overwrite, begun or FRESH)
+                session.open(resume, overwrite, allow_other_data, begun or FRESH)
             return session.run(progress and engine.main)
 
 
@@ -163,6 +181,8 @@ class Session:
         self.last_good: Path | None = None
         self.norms: dict[nn.Parameter, torch.Tensor] | None = None
         self.said: set[str] = set()
+        self.text = self.moved = ""
+        self.placeholders = nan_buffers(model)
         self.settled = 0
 
     def _batches(self, round: int) -> int:
@@ -186,20 +206,29 @@ class Session:
             "players": {name: {key: in_words(value) for key, value in table.items()} for name, table in self.overrides.items()},
         }
 
-    def open(self, resume: bool, overwrite: bool, begun: str | Mapping[str, Any] = FRESH) -> None:
+    def open(
+        self,
+        resume: bool,
+        overwrite: bool,
+        allow_other_data: bool = False,
+        begun: str | Mapping[str, Any] = FRESH,
+    ) -> None:
         """Make the run folder, or take up the run that is in it; nothing is removed before everything else was checked."""
         assert self.folder is not None
         assert self.checkpoints is not None
         folder, recipe = self.folder, self.recipe()
+        prints = fingerprint(self.dataset)
         resume = resume and folder.recipe_file.exists()
         if resume:
-            folder.agree(recipe)
+            folder.agree(recipe, allow_other_data)
+            if not allow_other_data:
+                check_same_data(folder, self.dataset, "train", self.model.inputs, prints)
             found = self.checkpoints.paths()
             if found:
                 self.restore(read_checkpoint(found[-1], self.engine.device), found[-1])
                 begun = kept_beginning(folder, begun)
         needed = needs(self.model, self.dataset)
-        text = folder.recipe_text(recipe, self.engine.device, self.engine.size, needed, begun)
+        self.text = folder.recipe_text(recipe, self.engine.device, self.engine.size, needed, begun, fingerprint=prints)
         self.engine.barrier()  # all have looked before one writes
         if self.engine.main:
             if overwrite:
@@ -207,8 +236,39 @@ class Session:
             folder.sweep()
             self.history.resume(self.round)
             if self.round < self.total:
-                write_atomic(folder.recipe_file, lambda path: path.write_text(text, encoding="utf-8"))
+                self._write_recipe()
         self.engine.barrier()
+
+    def _write_recipe(self) -> None:
+        assert self.folder is not None
+        write_atomic(self.folder.recipe_file, lambda path: path.write_text(self.text, encoding="utf-8"))
+
+    def _write_again(self) -> bool:
+        """Return whether the run folder was removed or moved; then write recipe and log again.
+
+        A checkpoint makes the run whole, on every rank: the caller saves one.
+        """
+        if self.folder is None or not self.engine.any(self.engine.main and not self.folder.intact()):
+            return False
+        if self.engine.main:
+            assert self.checkpoints is not None
+            lost = self.folder.path
+            obstacle = reclaim(self.folder, self.text)
+            self.checkpoints.folder = self.folder.checkpoints
+            self._write_recipe()
+            self.history.move(self.folder.path)
+            if obstacle:
+                self.moved = (
+                    f"{lost} was removed or moved while it was trained into, and {obstacle}. Training stopped at step "
+                    f"{self.round:,}; {self.folder.path} holds the run, to go on with --resume and that --out."
+                )
+            else:
+                warnings.warn(
+                    f"step {self.round:,}: {lost} was removed or moved; the run was written there again, "
+                    "without earlier checkpoints and pictures.",
+                    stacklevel=2,
+                )
+        return True
 
     def state(self) -> dict[str, Any]:
         """All that an exact resume needs."""
@@ -224,21 +284,24 @@ class Session:
         }
 
     def restore(self, state: Mapping[str, Any], path: Path) -> None:
-        """Take up a checkpoint.
+        """Take up a checkpoint; the model comes last, so that a refusal leaves it as it was.
 
         Raises:
-            RunError: it is another model's.
+            RunError: it is another model's, or something in it does not fit.
         """
         if set(state["players"]) != set(self.by_name):
             raise RunError(f"{path} is of a game between {sorted(state['players'])}, this model's is {sorted(self.by_name)}.")
-        load_weights(self.model, state["model"], path)
+        try:
+            for name, trainer in self.by_name.items():
+                trainer.restore(state["players"][name])
+        except RunError as error:
+            raise RunError(f"{path} cannot be resumed from: {error}") from None
         if self.average:
             if state["ema"] is None:
                 raise RunError(f"{path} holds no average of the weights, which train.ema asks for; start again with --overwrite.")
-            self.average.module.load_state_dict(state["ema"])
+            load_weights(self.average.module, state["ema"], path)  # type: ignore[arg-type]
             self.average.updates = state["averaged"]
-        for name, trainer in self.by_name.items():
-            trainer.restore(state["players"][name])
+        load_weights(self.model, state["model"], path)
         self.reports.restore(state["reports"])
         self.round, self.batches, self.clock = state["round"], state["batches"], Clock(state["seconds"])
         self.last_good = path
@@ -269,6 +332,8 @@ class Session:
             self.model.eval()
         if stopped:
             raise Stopped(self._farewell(), self._result())
+        if self._write_again():
+            self._save()
         if self.folder is not None and self.engine.main:
             self._export()
         self.engine.barrier()
@@ -328,6 +393,7 @@ class Session:
             saves = self.checkpoints is not None and (last or stop or self.round % settings.checkpoint == 0)
             if logs or last or saves:
                 self._check_losses()
+                saves = self._write_again() or saves
             if last or saves:
                 self._check_weights()
             if logs or last:
@@ -436,12 +502,11 @@ class Session:
         Raises:
             TrainingError: some parameter is NaN or infinite.
         """
-        for name, parameter in self.model.named_parameters():
-            if not bool(parameter.isfinite().all()):
-                raise TrainingError(
-                    f"{name} is not finite after step {self.round}, though the losses were. {way_back(self.last_good)} "
-                    f"{self._cause() or 'Lower the learning rate, or set train.clip, and start again.'}"
-                )
+        if broken := not_finite(self.model, self.model.state_dict(), self.placeholders):
+            raise TrainingError(
+                f"{broken[0]} is not finite after step {self.round}, though the losses were. {way_back(self.last_good)} "
+                f"{self._cause() or 'Lower the learning rate, or set train.clip, and start again.'}"
+            )
 
     def _settle(self) -> None:
         """Give the averaged weights batch statistics of their own, before anybody sees them."""
@@ -458,6 +523,8 @@ class Session:
         self.reports.pool(self.engine)
         if self.engine.main:
             self.last_good = self.checkpoints.save(self.state())
+            if self.moved:
+                raise RunError(self.moved)
         self.engine.barrier()
 
     def _final(self) -> Model:
@@ -488,7 +555,7 @@ class Session:
 
     def _picture(self) -> None:
         """A sheet of samples from the same noise each time."""
-        if self.folder is None or not self.engine.main:
+        if self.folder is None or not self.engine.main or not self.folder.intact():
             return
         found = picture(self._final(), self.dataset, self.settings.seed)
         if found is not None:

@@ -15,6 +15,7 @@ from genzoo.train.engine import Engine
 from genzoo.train.microbatches import split
 from genzoo.train.optimizers import make_optimizer
 from genzoo.train.settings import SCHEDULES, Settings, check_schedule
+from genzoo.train.verify import check_optimizer
 
 
 class PlayerTrainer:
@@ -113,8 +114,26 @@ class PlayerTrainer:
         return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "count": self.count}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a kept state."""
-        saved, current = (_moved(groups) for groups in (state["optimizer"]["param_groups"], self.optimizer.param_groups))
+        """Take up a kept state.
+
+        Raises:
+            RunError: it is another optimizer's, or moves other parameters.
+        """
+        try:
+            self._check_moved(state["optimizer"]["param_groups"])
+            check_optimizer(self.optimizer, state["optimizer"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+        except RunError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+            reason = str(error).splitlines()[0][:120]
+            raise RunError(f"the checkpoint's optimizer of player {self.player.name!r} is another one's: {reason}.") from None
+        self.count = state["count"]
+
+    def _check_moved(self, kept: Iterable[Mapping[str, Any]]) -> None:
+        """Check that a checkpoint's optimizer moves the same parameters, in the same groups."""
+        saved, current = (_moved(groups) for groups in (kept, self.optimizer.param_groups))
         if saved != current:
             first = next((name for name in (*saved, *current) if (name in saved) != (name in current)), None)
             what = "other groups of parameters" if first is None else f"{first!r}, this run does not"
@@ -122,12 +141,6 @@ class PlayerTrainer:
             raise RunError(
                 f"the checkpoint's player {self.player.name!r} moves {what}; freeze and group the same parameters as before."
             )
-        try:
-            self.optimizer.load_state_dict(state["optimizer"])
-        except ValueError as error:
-            raise RunError(f"the checkpoint's optimizer of player {self.player.name!r} is another one's: {error}") from None
-        self.scaler.load_state_dict(state["scaler"])
-        self.count = state["count"]
 
 
 class Ownership:

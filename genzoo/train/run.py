@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 import platform
 import re
-import tomllib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,9 +28,10 @@ import torch
 from genzoo.build import build, config, made
 from genzoo.contract import Dataset, Model
 from genzoo.errors import GenzooError, PluginError, RunError, SettingError
-from genzoo.recipe import Recipe, checked, differences, dumps
+from genzoo.recipe import Recipe, checked, differences, dumps, parse
 from genzoo.registry import registry
 from genzoo.train.checkpoint import TEMPORARY, Checkpoints, load_weights, newest_whole, read_weights, step_of
+from genzoo.train.lock import LOCK, FolderLock
 from genzoo.train.revision import revision
 from genzoo.train.weights import FRESH, model_fingerprint, note_origin
 
@@ -68,12 +69,38 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.recipe_file = self.path / "recipe.toml"
-        self.weights = self.path / "model.safetensors"
-        self.averaged = self.path / "model-ema.safetensors"
-        self.checkpoints = self.path / "checkpoints"
-        self.samples = self.path / "samples"
-        self.report = self.path / "report"
+        self.lock: FolderLock | None = None
+        """Held while training; its path can change if the folder is moved meanwhile."""
+
+    @property
+    def recipe_file(self) -> Path:
+        """The recipe as run."""
+        return self.path / "recipe.toml"
+
+    @property
+    def weights(self) -> Path:
+        """The last weights."""
+        return self.path / "model.safetensors"
+
+    @property
+    def averaged(self) -> Path:
+        """The averaged weights."""
+        return self.path / "model-ema.safetensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """The folder of the pictures of samples."""
+        return self.path / "samples"
+
+    @property
+    def report(self) -> Path:
+        """The folder of what `genzoo evaluate` measured."""
+        return self.path / "report"
 
     def refuse(self, resume: bool, overwrite: bool) -> None:
         """Refuse to write where something is, unless told what to do with it.
@@ -85,7 +112,7 @@ class RunFolder:
             raise RunError(f"{self.path}: resume goes on with what is there and overwrite removes it; ask for one of them.")
         if self.path.is_file():
             raise RunError(f"{self.path} is a file; a run needs a folder.")
-        if not self.path.exists() or all(_leftover(path) for path in self.path.iterdir()):
+        if self._is_empty():
             return
         if not self.is_run():
             raise RunError(f"{self.path} exists and is not a run folder (no recipe.toml that a run wrote); choose another --out.")
@@ -93,26 +120,86 @@ class RunFolder:
             raise RunError(
                 f"{self.path} already holds a run; go on with --resume (genzoo resume), or start again with --overwrite."
             )
+        if overwrite:
+            self._refuse_links()
+        self._refuse_kinds()
+
+    def _is_empty(self) -> bool:
+        """Return whether the folder holds nothing, apart from what killed runs leave behind."""
+        return not self.path.exists() or all(_leftover(path) for path in self.path.iterdir())
+
+    def _refuse_links(self) -> None:
+        """Refuse to remove files from a folder outside that a symbolic link leads to."""
+        for folder in (self.checkpoints, self.samples, self.report):
+            if folder.is_symlink():
+                raise RunError(
+                    f"{folder} is a symbolic link to {os.readlink(folder)}, and --overwrite removes "  # noqa: PTH115
+                    "nothing outside the run folder; remove the link, or choose another --out."
+                )
+
+    def _refuse_kinds(self) -> None:
+        """Refuse a folder where a run writes a file, and the reverse."""
+        for file in (self.recipe_file, self.weights, self.averaged, self.path / "metrics.jsonl"):
+            if file.is_dir():
+                raise RunError(f"{file} is a folder, and a run writes a file there; move it away.")
+        for folder in (self.checkpoints, self.samples):
+            if folder.exists() and not folder.is_dir():
+                raise RunError(f"{folder} is a file, and a run needs a folder there; move it away.")
+
+    def is_remainder(self, recipe: str) -> bool:
+        """Return whether the folder holds nothing but what is left of the run with this recipe."""
+        try:
+            if self.recipe_file.exists():
+                return self.recipe_file.read_text(encoding="utf-8") == recipe
+            names = {path.name for path in self.path.iterdir() if not _leftover(path)}
+        except (OSError, ValueError):
+            return False
+        return names <= {"checkpoints", "samples", "metrics.jsonl", "curves.png"}
 
     def is_run(self) -> bool:
         """Whether a run wrote the folder's recipe; one that a person put there does not count."""
         try:
-            return "run" in tomllib.loads(self.recipe_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            return "run" in self._table()
+        except (OSError, ValueError):
             return False
 
+    def intact(self) -> bool:
+        """Return whether the folder that is held is still there, with its recipe."""
+        return self.lock is None or (self.lock.intact() and self.recipe_file.exists())
+
     def clear(self) -> None:
-        """Remove the files that a run wrote, and nothing else; the recipe last, so that it can be done again after a kill."""
+        """Remove the files that a run wrote, and nothing else; the recipe last, so that it can be done again after a kill.
+
+        Of a symbolic link the link is removed; what is behind one that leads to a folder stays.
+
+        Raises:
+            RunError: a file cannot be removed.
+        """
+        self._refuse_links()
         for pattern in _WRITTEN:
             for path in self.path.glob(pattern):
-                path.unlink()
+                if path.is_symlink() or not path.is_dir():
+                    _remove(path)
 
     def sweep(self) -> None:
-        """Remove what killed writes left behind."""
-        for folder in (self.path, self.checkpoints, self.samples):
-            for path in folder.glob(".*"):
+        """Remove what killed writes left behind, except in folders outside that links lead to."""
+        for folder in (self.path, self.checkpoints, self.samples, self.report):
+            if folder != self.path and folder.is_symlink():
+                continue
+            for path in folder.glob(f"{TEMPORARY}*"):
                 if _leftover(path):
-                    path.unlink(missing_ok=True)
+                    _remove(path)
+
+    def _table(self) -> dict[str, Any]:
+        """Return the recipe file as it stands.
+
+        Raises:
+            OSError: there is none, or it cannot be read.
+            ValueError: it is damaged.
+        """
+        if self.recipe_file.exists() and not self.recipe_file.is_file():  # a pipe might never end
+            raise ValueError("it is not a file")
+        return parse(self.recipe_file.read_bytes(), "its content")
 
     def recipe(self) -> Recipe:
         """The recipe as run.
@@ -121,10 +208,12 @@ class RunFolder:
             RunError: there is none, or it is damaged.
         """
         try:
-            table = tomllib.loads(self.recipe_file.read_text(encoding="utf-8"))
-        except OSError:
+            table = self._table()
+        except FileNotFoundError:
             raise RunError(f"{self.path} is not a run folder: it has no recipe.toml.") from None
-        except (ValueError, RecursionError) as error:
+        except OSError as error:
+            raise RunError(f"{self.recipe_file} cannot be read: {error.strerror}.") from None
+        except ValueError as error:
             raise RunError(f"{self.recipe_file} is damaged: {error}") from None
         table.pop("run", None)
         return checked(table, str(self.recipe_file), required=("model",))
@@ -132,12 +221,17 @@ class RunFolder:
     def facts(self) -> dict[str, Any]:
         """What the run says of itself beside its recipe; empty where there is none."""
         try:
-            found = tomllib.loads(self.recipe_file.read_text(encoding="utf-8")).get("run", {})
-        except (OSError, ValueError, RecursionError):
+            found = self._table().get("run", {})
+        except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
 
-    def agree(self, recipe: Mapping[str, Any]) -> None:
+    def fingerprint(self) -> dict[str, Any] | None:
+        """Return the fingerprint of the data that the run was trained on, or None if it keeps none."""
+        kept = self.facts().get("data")
+        return kept if isinstance(kept, dict) else None
+
+    def agree(self, recipe: Mapping[str, Any], allow_other_data: bool = False) -> None:
         """Make sure that a resume goes on with the same run.
 
         Raises:
@@ -149,6 +243,8 @@ class RunFolder:
                 "begin a new run with its weights by --from, or init_from in Python."
             )
         old = self.recipe()
+        if allow_other_data:
+            old = {**old, "data": dict(recipe["data"])}
         kept = {**old, "train": {k: v for k, v in old["train"].items() if k not in FREE}}
         new = {**recipe, "train": {k: v for k, v in recipe["train"].items() if k not in FREE}}
         changed = differences(kept, new)
@@ -166,8 +262,9 @@ class RunFolder:
         needs: Sequence[str] = (),
         weights: str | Mapping[str, Any] = FRESH,
         time: str = "started",
+        fingerprint: Mapping[str, Any] | None = None,
     ) -> str:
-        """The recipe with what it runs on, what it `needs` beside genzoo, and where its `weights` began, as TOML.
+        """Return the recipe as TOML, with what it runs on and `needs`, where its `weights` began, and its data's fingerprint.
 
         Raises:
             SettingError: a setting that TOML cannot hold.
@@ -182,8 +279,9 @@ class RunFolder:
             "processes": size,
             "needs": list(needs),
             "git": revision(),
-            time: datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            time: datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),  # tells runs apart
             "weights": weights,
+            "data": fingerprint,
         }
         return dumps({**{k: v for k, v in recipe.items() if v}, "run": found})
 
@@ -231,13 +329,14 @@ class RunFolder:
             return build(table, kind)
         except (SettingError, PluginError) as error:
             advice, end = self._advice(), "" if str(error).endswith((".", "?")) else "."
-            raise type(error)(f"{error}{end} {advice}" if advice else str(error)) from error.__cause__
+            family = PluginError if isinstance(error, PluginError) else SettingError
+            raise family(f"{error}{end} {advice}" if advice else str(error)) from error.__cause__
 
     def _advice(self) -> str:
         """What the run says it needs, and how to get it: words for a person to judge, which nothing here acts on."""
         try:
-            said = tomllib.loads(self.recipe_file.read_text(encoding="utf-8")).get("run", {}).get("needs", [])
-        except (OSError, ValueError, RecursionError, AttributeError):
+            said = self._table().get("run", {}).get("needs", [])
+        except (OSError, ValueError, AttributeError):
             return ""
         needs = [text for text in said if isinstance(text, str) and text.isprintable()][:20] if isinstance(said, list) else []
         packages = [found.expand(r"\1==\2") for text in needs if (found := _PACKAGE.fullmatch(text))]
@@ -309,5 +408,13 @@ def load(name: str | Path, /, **settings: Any) -> Model:
 
 
 def _leftover(path: Path) -> bool:
-    """Whether a file is the temporary one of a write that was killed."""
-    return path.name.startswith(TEMPORARY) and path.is_file()
+    """Return whether a file is the temporary one of a write that was killed, or a lock file."""
+    named = path.name.startswith(TEMPORARY) or path.name == LOCK
+    return named and (path.is_symlink() or not path.is_dir())
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"{path} cannot be removed: {error.strerror}.") from error

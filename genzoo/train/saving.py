@@ -9,8 +9,10 @@ from uuid import uuid4
 
 from genzoo.contract import Model
 from genzoo.data.arrays import as_dataset
+from genzoo.data.fingerprint import fingerprint
 from genzoo.errors import RunError, SettingError
 from genzoo.train.checkpoint import TEMPORARY, write_atomic, write_weights
+from genzoo.train.lock import FolderLock
 from genzoo.train.record import record
 from genzoo.train.run import RunFolder, data_table, needs
 from genzoo.train.weights import beginning, origin
@@ -47,12 +49,23 @@ def save(model: Model, folder: str | Path, data: Any = None, *, overwrite: bool 
     if not isinstance(model, Model):
         raise SettingError(f"genzoo.save takes a genzoo.Model, not a {type(model).__name__}; torch.save keeps other modules.")
     run = RunFolder(folder)
-    run.refuse(resume=False, overwrite=overwrite)
+    lock = FolderLock(run.path) if run.path.is_dir() else None  # a new folder appears whole, in one step
+    try:
+        run.refuse(resume=False, overwrite=overwrite)
+        return _save(model, run, data)
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def _save(model: Model, run: RunFolder, data: Any) -> Path:
     dataset = None if data is None else as_dataset(data)
     table = origin(model).get("data") if dataset is None else data_table(dataset)
     recipe = {"model": record(model), **({"data": table} if table else {})}
     wanted = needs(model, dataset)
-    text = run.recipe_text(recipe, model.like.device, 1, wanted, beginning(model, fresh=False), time="saved")
+    prints = None if dataset is None else fingerprint(dataset)
+    began = beginning(model, fresh=False)
+    text = run.recipe_text(recipe, model.like.device, 1, wanted, began, time="saved", fingerprint=prints)
     stage = RunFolder(run.path.absolute().parent / f"{TEMPORARY}{uuid4().hex[:12]}")
     try:  # both files are whole before anything that is there is touched
         write_atomic(stage.recipe_file, lambda path: path.write_text(_HEAD + text, encoding="utf-8"))

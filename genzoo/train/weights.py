@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from genzoo.contract import Model
+from genzoo.digest import add_tensor
 from genzoo.errors import RunError
 from genzoo.train.checkpoint import exported, load_weights
 from genzoo.train.record import untouched_noise
@@ -34,8 +34,7 @@ def fingerprint(weights: Mapping[str, Tensor]) -> str:
     for name, tensor in sorted(weights.items()):
         dtype = str(tensor.dtype).removeprefix("torch.")
         digest.update(f"{name}\n{dtype}\n{tuple(tensor.shape)}\n".encode())
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).numpy().data)
+        add_tensor(digest, tensor)
     return digest.hexdigest()
 
 

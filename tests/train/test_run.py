@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -47,7 +48,7 @@ def test_the_last_few_checkpoints_are_kept(tmp_path):
 
 def test_a_run_is_not_overwritten_unasked(run):
     before = content(run)
-    with pytest.raises(RunError, match="--resume, or start again with --overwrite"):
+    with pytest.raises(RunError, match=r"--resume \(genzoo resume\), or start again with --overwrite"):
         genzoo.fit("test-mean", DATA, run, steps=6, **FAST)
     with pytest.raises(RunError, match="ask for one of them"):
         genzoo.fit("test-mean", DATA, run, steps=6, resume=True, overwrite=True, **FAST)
@@ -319,4 +320,121 @@ def test_weights_whose_header_is_damaged_are_refused_by_name(run, written):
 def test_a_recipe_without_end_is_damaged(run):
     (run / "recipe.toml").write_text("x = " + "[" * 5000)
     with pytest.raises(RunError, match="is damaged"):
+        genzoo.load(run)
+
+
+@pytest.mark.parametrize("section", ["[model]\n", "[run]\n"])
+@pytest.mark.parametrize("depth", [300, 5000])
+def test_a_deep_recipe_is_damaged_wherever_it_is_read(run, section, depth):
+    file = run / "recipe.toml"
+    file.write_text(file.read_text().replace(section, f"{section}deep = {'[' * depth}{']' * depth}\n"))
+    with pytest.raises(RunError, match=r"recipe\.toml is damaged: .*(deep|levels)"):
+        genzoo.load(run)
+    with pytest.raises(RunError, match="not a run folder"):
+        genzoo.fit("test-mean", DATA, run, steps=8, resume=True, **FAST)
+    assert RunFolder(run)._advice() == ""
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "samples", "report"])
+def test_overwrite_does_not_remove_through_links(run, tmp_path, name):
+    big = tmp_path / "big"
+    if (run / name).exists():
+        (run / name).rename(big)
+    else:
+        big.mkdir()
+    for file in ("step-000099.ckpt", "step-000099.png", "evaluation.json", ".genzoo-x.step-000099.ckpt"):
+        (big / file).write_text("mine")
+    (run / name).symlink_to(big)
+    before, recipe = content(big), (run / "recipe.toml").read_bytes()
+    with pytest.raises(RunError, match=rf"{name} is a symbolic link to .*big, and --overwrite removes nothing outside"):
+        genzoo.fit("test-mean", DATA, run, steps=2, overwrite=True, **FAST)
+    assert content(big) == before
+    assert (run / "recipe.toml").read_bytes() == recipe
+
+
+def test_a_run_trains_and_resumes_into_linked_checkpoints(tmp_path):
+    (tmp_path / "big").mkdir()
+    straight = genzoo.fit("test-mean", DATA, tmp_path / "straight", steps=4, **FAST).folder
+    run = genzoo.fit("test-mean", DATA, tmp_path / "run", steps=2, **FAST).folder
+    (run / "checkpoints" / "step-000002.ckpt").rename(tmp_path / "big" / "step-000002.ckpt")
+    (run / "checkpoints").rmdir()
+    (run / "checkpoints").symlink_to(tmp_path / "big")
+    (tmp_path / "big" / ".genzoo-half").write_text("somebody's")
+    genzoo.fit("test-mean", DATA, run, steps=4, resume=True, **FAST)
+    assert (run / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
+    assert (tmp_path / "big" / "step-000004.ckpt").exists()
+    assert (tmp_path / "big" / ".genzoo-half").exists()
+
+
+def test_of_a_linked_file_overwrite_removes_the_link(run, tmp_path):
+    for name in ("model.safetensors", "metrics.jsonl", "checkpoints/step-000006.ckpt", ".genzoo-half"):
+        target = tmp_path / f"kept-{name.replace('/', '-')}"
+        target.write_text("mine")
+        (run / name).unlink(missing_ok=True)
+        (run / name).symlink_to(target)
+    (run / "checkpoints" / "step-000077.ckpt").mkdir()
+    genzoo.fit("test-mean", DATA, run, steps=2, overwrite=True, **FAST)
+    assert [p.read_text() for p in tmp_path.glob("kept-*")] == ["mine"] * 4
+    assert not [p for p in run.rglob("*") if p.is_symlink()]
+
+
+def test_a_run_folder_that_is_itself_a_link_is_a_run_folder(run, tmp_path):
+    (tmp_path / "link").symlink_to(run)
+    genzoo.fit("test-mean", DATA, tmp_path / "link", steps=2, overwrite=True, **FAST)
+    assert [p.name for p in (run / "checkpoints").iterdir()] == ["step-000002.ckpt"]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "metrics.jsonl"])
+def test_a_folder_where_a_file_belongs_is_named_before_training(run, name):
+    (run / name).unlink()
+    (run / name).mkdir()
+    for flags in ({"resume": True}, {"overwrite": True}):
+        with pytest.raises(RunError, match=rf"{name} is a folder, and a run writes a file there; move it away"):
+            genzoo.fit("test-mean", DATA, run, steps=8, **FAST, **flags)
+
+
+def other(**settings):
+    return genzoo.Dataset({"x": DATA, "y": torch.arange(40)}, {"x": DATA[:5], "y": torch.arange(5)}, **settings)
+
+
+def test_a_resume_on_other_data_is_refused_by_name_or_allowed_on_request(tmp_path):
+    folder = genzoo.fit("test-mean", other(), tmp_path / "run", steps=2, **FAST).folder
+    before = content(folder)
+    for data, words in (
+        (other(binarize="threshold"), "binarize was None, now 'threshold'"),
+        (genzoo.Dataset({"x": DATA.flip(0)}), "the train column 'x' holds other values"),
+        (DATA.double().clamp(0, 0.5), r"the train column 'x' was float32 \(40, 2\), now float64 \(40, 2\)"),
+    ):
+        with pytest.raises(RunError, match=rf"run was trained on other data: {words}.*allow_other_data"):
+            genzoo.fit("test-mean", data, folder, steps=4, resume=True, **FAST)
+    assert content(folder) == before
+    genzoo.fit("test-mean", DATA, folder, steps=4, resume=True, **FAST)  # the model reads x alone, whatever holds it
+    genzoo.fit("test-mean", DATA / 2, folder, steps=6, resume=True, allow_other_data=True, **FAST)
+    genzoo.fit("test-mean", DATA / 2, folder, steps=8, resume=True, **FAST)  # those are the run's data now
+    with pytest.raises(RunError, match="holds other values"):
+        genzoo.fit("test-mean", DATA, folder, steps=10, resume=True, **FAST)
+
+
+def test_a_run_without_a_fingerprint_goes_on_and_says_so(run):
+    text = (run / "recipe.toml").read_text()
+    (run / "recipe.toml").write_text(text[: text.index("[run.data")])
+    with pytest.warns(UserWarning, match="keeps no fingerprint of its data, so they cannot be compared"):
+        genzoo.fit("test-mean", DATA / 2, run, steps=8, resume=True, **FAST)
+
+
+def test_a_dataset_that_is_never_the_same_is_said_to_be_so(tmp_path):
+    @genzoo.datasets.register("test-random")
+    def unsteady(rows: int = 40):
+        return genzoo.Dataset({"x": torch.rand(rows, 2, generator=torch.Generator().manual_seed(time.perf_counter_ns()))})
+
+    genzoo.fit("test-mean", "test-random", tmp_path / "run", steps=2, **FAST)
+    with pytest.raises(RunError, match=r"differs each time it is built; give it a fixed seed.*--allow-other-data"):
+        genzoo.fit("test-mean", "test-random", tmp_path / "run", steps=4, resume=True, **FAST)
+    genzoo.fit("test-mean", "test-random", tmp_path / "run", steps=4, resume=True, allow_other_data=True, **FAST)
+
+
+def test_a_run_with_a_setting_that_its_model_lacks_is_refused_by_name(run):
+    file = run / "recipe.toml"
+    file.write_text(file.read_text().replace("[model]\n", "[model]\nrate = 3\n"))
+    with pytest.raises(SettingError, match="'rate'"):
         genzoo.load(run)

@@ -99,3 +99,15 @@ def test_a_saved_model_is_no_training_to_resume_but_a_beginning(tmp_path):
         genzoo.fit(TABLE, "digits", tmp_path / "kept", resume=True, **quick)
     genzoo.fit(TABLE, "digits", tmp_path / "run", init_from=tmp_path / "kept", **quick)
     assert tomllib.loads((tmp_path / "run" / "recipe.toml").read_text())["run"]["weights"]["run"] == "kept"
+
+
+def test_a_folder_that_a_run_holds_is_refused(tmp_path):
+    from genzoo.train.lock import FolderLock
+
+    genzoo.save(genzoo.load("independent", shape=(4,)).fit(torch.eye(4)), tmp_path / "floor")
+    lock = FolderLock(tmp_path / "floor")
+    with pytest.raises(RunError, match="floor is in use by another run of this process"):
+        genzoo.save(genzoo.load("independent", shape=(4,)), tmp_path / "floor", overwrite=True)
+    lock.release()
+    genzoo.save(genzoo.load("independent", shape=(4,)), tmp_path / "floor", torch.eye(4), overwrite=True)
+    assert "[run.data.train]" in (tmp_path / "floor" / "recipe.toml").read_text()

@@ -1,0 +1,191 @@
+"""The lock of a run folder: one run at a time writes to it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import socket
+import threading
+import warnings
+from pathlib import Path
+
+from genzoo.errors import RunError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = ".genzoo.lock"
+"""The file in a run folder that is locked; it says who holds it and is removed at the end."""
+
+_ATTEMPTS = 100
+"""How often a lock is tried anew after another run removed the file or the folder under it."""
+
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_held: set[tuple[int, int]] = set()  # POSIX locks do not exclude threads of one process
+_guard = threading.Lock()
+
+
+def _after_fork() -> None:
+    """Forget the parent's locks, which a child does not inherit."""
+    global _guard
+    _guard = threading.Lock()
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+class FolderLock:
+    """An exclusive, advisory lock on a folder, held from construction until `release`.
+
+    It is a POSIX lock (`fcntl.lockf`) on a file in the folder, so the system drops it when the
+    process dies, also if data workers that it forked live on. Within the process a set of the
+    folders that are held does the same for threads. The folder is identified by its inode, so
+    neither symbolic links nor a rename make a second name for it.
+
+    Arguments:
+        folder: the folder; it is created if it does not exist, and removed again by `release` if
+            nothing was written to it.
+
+    Raises:
+        RunError: another run holds the folder, or it cannot be created.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._created: list[Path] = []
+        self._identity: tuple[int, int] | None = None
+        self._directory = self._file = -1
+        try:
+            self._acquire()
+        except OSError as error:
+            self.release()
+            if isinstance(error, FileExistsError | NotADirectoryError):
+                raise RunError(f"{folder} is a file; a run needs a folder.") from None
+            reason = f"{error.strerror or error}"
+            raise RunError(f"{folder} cannot be locked for a run: {reason}.") from error
+        except BaseException:
+            self.release()
+            raise
+
+    def intact(self) -> bool:
+        """Return whether the path still leads to the folder that is held, with its lock file."""
+        try:
+            if _identity(os.stat(self.folder)) != self._identity:  # noqa: PTH116
+                return False
+            return self._file < 0 or self._is_current()
+        except OSError:
+            return False
+
+    def holds(self, folder: Path) -> bool:
+        """Return whether a path leads to the folder that is held."""
+        try:
+            return _identity(folder.stat()) == self._identity
+        except OSError:
+            return False
+
+    def release(self) -> None:
+        """Give the folder up; remove the lock file, and the folder if this created it in vain."""
+        if self._file >= 0:
+            with contextlib.suppress(OSError):
+                if self._is_current():
+                    os.unlink(LOCK, dir_fd=self._directory)
+        self._close()
+        for path in reversed(self._created):
+            with contextlib.suppress(OSError):  # it holds a run now
+                path.rmdir()
+        self._created = []
+
+    def _acquire(self) -> None:
+        for _ in range(_ATTEMPTS):
+            try:
+                self._create()
+                if self._enter():
+                    return
+            except FileNotFoundError:  # another run gave the folder up and removed it
+                pass
+            self._close()
+        raise FileNotFoundError(errno.ENOENT, "it is removed again and again")
+
+    def _create(self) -> None:
+        missing = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._created += [path for path in reversed(missing) if path not in self._created]
+
+    def _enter(self) -> bool:
+        """Open and lock; False if the folder or the file was replaced meanwhile."""
+        if fcntl is None:
+            self._claim(_identity(self.folder.stat()))
+            _warn(self.folder, "this platform has no POSIX locks")
+            return True
+        self._directory = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        self._claim(_identity(os.fstat(self._directory)))
+        flags = os.O_RDWR | os.O_CREAT | _NO_FOLLOW
+        file = os.open(LOCK, flags, 0o666, dir_fd=self._directory)
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                holder = _holder(file)
+                os.close(file)  # this process holds no lock that closing could drop
+                raise _in_use(self.folder, holder) from None
+            _warn(self.folder, f"its file system cannot lock files ({error.strerror})")
+        self._file = file
+        if not self.intact():
+            return False
+        with contextlib.suppress(OSError):  # a full disk: nobody learns who holds it
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
+        return True
+
+    def _claim(self, identity: tuple[int, int]) -> None:
+        with _guard:
+            if identity in _held:  # before the file is opened: closing it would drop that lock
+                raise _in_use(self.folder, "another run of this process")
+            _held.add(identity)
+            self._identity = identity
+
+    def _is_current(self) -> bool:
+        """Return whether the file in the folder is the one that is locked."""
+        there = os.stat(LOCK, dir_fd=self._directory, follow_symlinks=False)
+        return _identity(there) == _identity(os.fstat(self._file))
+
+    def _close(self) -> None:
+        for handle in (self._file, self._directory):
+            if handle >= 0:
+                os.close(handle)
+        self._file = self._directory = -1
+        with _guard:  # after the file was closed, which would drop the next thread's lock
+            _held.discard(self._identity)  # type: ignore[arg-type]
+        self._identity = None
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _holder(file: int) -> str:
+    """Return who holds the lock, as the lock file says it."""
+    with contextlib.suppress(OSError):
+        text = os.pread(file, 400, 0).decode("ascii", "replace")
+        if match := re.fullmatch(r"(\d{1,10}) ([\w.-]{1,255})\n", text, re.ASCII):
+            return f"process {match[1]} on {match[2]}"
+    return "another process"
+
+
+def _in_use(folder: Path, holder: str) -> RunError:
+    return RunError(
+        f"{folder} is in use by {holder}, which trains into it; wait until it ends, stop it, or choose another --out."
+    )
+
+
+def _warn(folder: Path, reason: str) -> None:
+    warnings.warn(
+        f"{folder} cannot be locked: {reason}. Make sure that no other run writes to it.",
+        stacklevel=2,
+    )

@@ -1,0 +1,178 @@
+"""The log on resume, after every kind of damage; and what is written is strict JSON."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import genzoo
+from genzoo.errors import RunError
+from genzoo.train.history import History
+from tests.train.games import Mean  # noqa: F401
+
+DATA = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
+FAST = {"batch_size": 8, "checkpoint": 2, "log": 2}
+GOOD = b'{"step": 2, "loss": 0.5}\n{"step": 4, "loss": 0.25}\n'
+
+FOREIGN = {
+    "not UTF-8": b'{"step": 3, "loss": "\xff\xfe"}',
+    "binary": bytes(byte for byte in range(256) if byte != 10),
+    "list": b"[1, 2]",
+    "number": b"7",
+    "null": b"null",
+    "string": b'"text"',
+    "nested": b'{"step": 3, "loss": {"a": 1}}',
+    "list value": b'{"step": 3, "loss": [1]}',
+    "null value": b'{"step": 3, "loss": null}',
+    "boolean": b'{"step": 3, "loss": true}',
+    "no step": b'{"loss": 1.0}',
+    "text step": b'{"step": "3", "loss": 1.0}',
+    "float step": b'{"step": 3.0, "loss": 1.0}',
+    "boolean step": b'{"step": true, "loss": 1.0}',
+    "negative step": b'{"step": -3, "loss": 1.0}',
+    "huge integer": b'{"step": 3, "loss": ' + b"9" * 5000 + b"}",
+    "large integer": b'{"step": 3, "loss": ' + b"9" * 4000 + b"}",
+    "huge step": b'{"step": ' + b"9" * 4000 + b"}",
+    "deep": b"[" * 100_000,
+    "deep value": b'{"step": 3, "loss": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+    "NaN": b'{"step": 3, "loss": NaN}',
+    "text": b'{"step": 3, "loss": "fine"}',
+    "duplicate": b'{"step": 2, "loss": 0.5}',
+}
+
+
+def resumed(folder, step=4):
+    history = History(folder)
+    history.resume(step)
+    return history
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("position", ["first", "middle", "last"])
+def test_a_line_that_no_run_wrote_is_dropped_with_a_warning_and_kept_elsewhere(tmp_path, kind, position):
+    first, second = GOOD.splitlines()
+    lines = {
+        "first": [FOREIGN[kind], first, second],
+        "middle": [first, FOREIGN[kind], second],
+        "last": [first, second, FOREIGN[kind]],
+    }
+    damaged = b"\n".join([*lines[position], b""])
+    (tmp_path / "metrics.jsonl").write_bytes(damaged)
+    with pytest.warns(UserWarning, match=r"metrics\.jsonl: 1 line could not be read and was dropped; .*damaged"):
+        history = resumed(tmp_path)
+    assert history.lines == [{"step": 2, "loss": 0.5}, {"step": 4, "loss": 0.25}]
+    assert (tmp_path / "metrics.jsonl").read_bytes() == GOOD
+    assert (tmp_path / "metrics-damaged.jsonl").read_bytes() == damaged
+
+
+def test_a_file_of_junk_is_kept_and_the_next_one_too(tmp_path):
+    for name, junk in (("metrics-damaged.jsonl", b"\x00\xff" * 500), ("metrics-damaged-2.jsonl", b"PK\x03\x04\n\n\x01")):
+        (tmp_path / "metrics.jsonl").write_bytes(junk)
+        with pytest.warns(UserWarning, match="could not be read"):
+            assert resumed(tmp_path).lines == []
+        assert (tmp_path / name).read_bytes() == junk
+
+
+@pytest.mark.parametrize("tail", [b"", b"{", b'{"step', b'{"step": 5, "lo', b'{"step": 9, "loss": 1.0}\n'])
+def test_what_a_kill_leaves_is_dropped_in_silence(tmp_path, tail, recwarn):
+    (tmp_path / "metrics.jsonl").write_bytes(GOOD + tail)
+    assert len(resumed(tmp_path).lines) == 2
+    assert not recwarn
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_unordered_lines_are_sorted_and_none_is_lost(tmp_path, recwarn):
+    (tmp_path / "metrics.jsonl").write_bytes(b"".join(reversed(GOOD.splitlines(keepends=True))))
+    assert [line["step"] for line in resumed(tmp_path).lines] == [2, 4]
+    assert not recwarn
+
+
+def test_values_that_are_not_finite_come_back_and_are_strict_json(tmp_path):
+    history = History(tmp_path)
+    history.add({"step": 1, "loss": math.nan, "error": math.inf, "gap": -math.inf})
+    history.close()
+    text = (tmp_path / "metrics.jsonl").read_text()
+    json.loads(text, parse_constant=pytest.fail)
+    line = resumed(tmp_path).lines[0]
+    assert math.isnan(line["loss"])
+    assert (line["error"], line["gap"]) == (math.inf, -math.inf)
+
+
+def test_an_empty_or_absent_file_is_no_damage(tmp_path, recwarn):
+    assert resumed(tmp_path).lines == []
+    (tmp_path / "metrics.jsonl").touch()
+    assert resumed(tmp_path).lines == []
+    assert not recwarn
+
+
+def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "elsewhere").write_bytes(GOOD)
+    link = tmp_path / "run" / "metrics.jsonl"
+    link.symlink_to(tmp_path / "elsewhere")
+    assert len(resumed(tmp_path / "run", step=2).lines) == 1
+    assert not link.is_symlink()
+    assert (tmp_path / "elsewhere").read_bytes() == GOOD
+    link.unlink()
+    link.symlink_to(tmp_path / "nowhere")
+    resumed(tmp_path / "run").add({"step": 5, "loss": 1.0})
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "loop"])
+def test_what_is_no_file_is_named_before_anything_is_written(tmp_path, kind):
+    run = genzoo.fit("test-mean", DATA, tmp_path / "run", steps=2, **FAST).folder
+    file = run / "metrics.jsonl"
+    file.unlink()
+    {"folder": file.mkdir, "pipe": lambda: os.mkfifo(file), "loop": lambda: file.symlink_to(file)}[kind]()
+    if kind == "loop":
+        assert genzoo.fit("test-mean", DATA, run, steps=4, resume=True, **FAST).steps == 4
+        return
+    with pytest.raises(RunError, match=r"metrics\.jsonl is (a folder|not a regular file).*move it away"):
+        genzoo.fit("test-mean", DATA, run, steps=4, resume=True, **FAST)
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-000002.ckpt"]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "metrics.jsonl").write_bytes(GOOD)
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    with pytest.raises(RunError, match=r"metrics\.jsonl cannot be read: Permission denied; make it readable"):
+        resumed(tmp_path)
+
+
+def test_a_full_disk_stops_the_log_with_one_line(tmp_path):
+    """A file size limit stands in for the full disk; the process is a real one."""
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from genzoo.train.history import History\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (60, 60))\n"
+        "history = History(Path(sys.argv[1]))\n"
+        "for step in range(1, 9): history.add({'step': step, 'loss': 0.5})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert "RunError" in done.stderr
+    assert "metrics.jsonl could not be written: File too large. The run can be resumed" in done.stderr
+    assert resumed(tmp_path).lines[0] == {"step": 1, "loss": 0.5}
+
+
+def test_training_goes_on_without_tensorboard_where_it_cannot_write(tmp_path, monkeypatch, recwarn):
+    pytest.importorskip("tensorboard")
+
+    class Writer:
+        def __init__(self, *_, **__):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", Writer)
+    history = History(tmp_path)
+    with pytest.warns(UserWarning, match="events could not be written .*No space left.*metrics.jsonl goes on"):
+        history.add({"step": 1, "loss": 0.5})
+    history.add({"step": 2, "loss": 0.5})
+    assert len(recwarn) == 0  # it says so once
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2

@@ -1,0 +1,119 @@
+"""A run folder that is removed, moved or replaced while it is trained into."""
+
+import shutil
+
+import pytest
+import torch
+
+import genzoo
+from genzoo.errors import RunError
+from genzoo.train.checkpoint import Checkpoints
+from genzoo.train.lock import FolderLock
+from tests.train.games import Mean
+
+DATA = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
+FAST = {"batch_size": 8, "checkpoint": 2, "log": 2, "ema": 0.5}
+
+
+@pytest.fixture(autouse=True)
+def _without_pictures(monkeypatch):
+    monkeypatch.setattr("genzoo.train.loop.can_plot", lambda: False)  # figures take longer than the games
+    monkeypatch.setattr("genzoo.train.loop.picture", lambda *_: None)
+    monkeypatch.setattr("genzoo.train.history.find_spec", lambda _: None)
+
+
+@pytest.fixture
+def meanwhile(monkeypatch):
+    """Run a function in the middle of a step."""
+
+    def at(step, change):
+        real, calls = Mean.loss, []
+
+        def loss(self, batch):
+            calls.append(1)
+            if len(calls) == step:
+                change()
+            return real(self, batch)
+
+        monkeypatch.setattr(Mean, "loss", loss)
+
+    return at
+
+
+def weights(folder):
+    return (folder / "model.safetensors").read_bytes(), (folder / "model-ema.safetensors").read_bytes()
+
+
+def steps(folder):
+    return [line.split(",")[0] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def straight(tmp_path):
+    return genzoo.fit("test-mean", DATA, tmp_path / "straight", steps=8, **FAST).folder
+
+
+@pytest.mark.parametrize("what", ["removed", "moved", "emptied", "recipe", "log", "checkpoints"])
+def test_what_somebody_removes_is_written_again(tmp_path, meanwhile, straight, what):
+    run = tmp_path / "run"
+    changes = {
+        "removed": lambda: shutil.rmtree(run),
+        "moved": lambda: run.rename(tmp_path / "away"),
+        "emptied": lambda: [p.unlink() for p in run.rglob("*") if p.is_file()],
+        "recipe": lambda: (run / "recipe.toml").unlink(),
+        "log": lambda: (run / "metrics.jsonl").unlink(),
+        "checkpoints": lambda: shutil.rmtree(run / "checkpoints"),
+    }
+    meanwhile(5, changes[what])
+    if what in ("log", "checkpoints"):
+        genzoo.fit("test-mean", DATA, run, steps=8, **FAST)
+    else:
+        with pytest.warns(UserWarning, match=r"step 6: .*run was removed or moved; the run was written there again"):
+            genzoo.fit("test-mean", DATA, run, steps=8, **FAST)
+    assert weights(run) == weights(straight)
+    assert steps(run) == steps(straight)
+    genzoo.load(run)
+    assert genzoo.fit("test-mean", DATA, run, steps=10, resume=True, **FAST).steps == 10
+
+
+def test_a_run_that_is_stopped_after_it_was_removed_can_be_resumed(tmp_path, meanwhile, straight):
+    run = tmp_path / "run"
+    meanwhile(5, lambda: shutil.rmtree(run))
+    settings = {**FAST, "checkpoint": 100}
+    with pytest.warns(UserWarning, match="written there again"):
+        genzoo.fit("test-mean", DATA, run, steps=6, **settings)
+    genzoo.fit("test-mean", DATA, run, steps=8, resume=True, **settings)
+    assert weights(run) == weights(straight)
+
+
+@pytest.mark.parametrize("other", ["run", "live", "files"])
+def test_what_stands_there_instead_is_not_touched_and_the_run_is_kept_beside_it(tmp_path, meanwhile, straight, other):
+    run, locks = tmp_path / "run", []
+
+    def change():
+        run.rename(tmp_path / "away")
+        if other == "run":
+            shutil.copytree(straight, run)
+        elif other == "live":
+            locks.append(FolderLock(run))
+        else:
+            run.mkdir()
+            (run / "thesis.tex").write_text("years of work")
+
+    meanwhile(5, change)
+    with pytest.raises(RunError, match=r"Training stopped at step 6; \S*run-rescued holds the run"):
+        genzoo.fit("test-mean", DATA, run, steps=8, **FAST)
+    if other == "run":
+        assert weights(run) == weights(straight)
+        assert sorted(p.name for p in run.iterdir()) == sorted(p.name for p in straight.iterdir())
+    if other == "files":
+        assert [path.name for path in run.iterdir()] == ["thesis.tex"]
+    for lock in locks:
+        assert lock.intact()
+        lock.release()
+    rescued = tmp_path / "run-rescued"
+    assert [p.name for p in Checkpoints(rescued / "checkpoints").paths()] == ["step-000006.ckpt"]
+    assert [p.name for p in Checkpoints(tmp_path / "away" / "checkpoints").paths()][-1] == "step-000004.ckpt"
+    genzoo.fit("test-mean", DATA, rescued, steps=8, resume=True, **FAST)
+    assert weights(rescued) == weights(straight)
+    assert steps(rescued)[:2] == steps(straight)[:2]
