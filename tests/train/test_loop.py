@@ -237,7 +237,7 @@ def test_an_interrupt_saves_and_the_resumed_run_is_the_uninterrupted_one(tmp_pat
 
     Game.critic_loss = interrupting
     try:
-        with pytest.raises(KeyboardInterrupt, match=r"stopped at step 5 of 9; .*step-000005.*--resume"):
+        with pytest.raises(KeyboardInterrupt, match=r"stopped at step 5 of 9; .*step-000005.*resume=True"):
             genzoo.fit("test-game", DATA, tmp_path / "b", steps=9, batch_size=8, checkpoint=100)
     finally:
         Game.critic_loss = genzoo_loss
