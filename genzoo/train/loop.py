@@ -49,6 +49,7 @@ from genzoo.train.microbatches import compare_halves, split
 from genzoo.train.misplaced import explained
 from genzoo.train.modes import standard_modes
 from genzoo.train.players import Ownership, trainers
+from genzoo.train.processes import peers
 from genzoo.train.record import record
 from genzoo.train.run import IN_MEMORY, Run, RunFolder, data_table, needs
 from genzoo.train.same_data import check_same_data
@@ -114,6 +115,7 @@ def fit(
     engine = Engine(chosen.device, chosen.precision)
     folder = None if out is None else RunFolder(out)
     with (
+        peers(engine.size),
         hold(folder, engine, resume, overwrite),
         standard_modes(engine.device),
         as_rank(engine.rank, engine.size),

@@ -7,15 +7,18 @@ alone, or wait for the others for ever.
 from __future__ import annotations
 
 import os
+import re
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from torch.distributed import distributed_c10d
 
-from genzoo.errors import SettingError, on_one_line, show
+from genzoo.errors import SettingError, TrainingError, on_one_line, show
 
 _TORCHRUN = ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _STEPS = 0xFFFFFFF0
@@ -25,6 +28,10 @@ _WAIT = timedelta(minutes=5)
 """How long a process waits for the others at the start; a cluster may start them one after the other."""
 _PATIENCE = 15.0
 """Seconds after which it says so."""
+
+
+_COLLECTIVE = re.compile(r"gloo|nccl|c10d|TCPStore|ProcessGroup|connection (closed|reset)", re.IGNORECASE)
+"""Words of the errors that collectives raise, which have no common type."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +154,25 @@ def launch(fabric: Any, group: Processes) -> None:
         note.cancel()
     # what follows may take longer: one rank writes while the others wait
     distributed_c10d._set_pg_timeout(distributed_c10d.default_pg_timeout)
+
+
+@contextmanager
+def peers(size: int) -> Iterator[None]:
+    """Within: a collective that fails, because another of `size` processes ended, is one error.
+
+    Raises:
+        TrainingError: a collective failed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if size == 1 or not (type(error).__name__.startswith("Dist") or _COLLECTIVE.search(str(error))):
+            raise
+        reason = re.sub(r"^(\[[^]]*\]\s*)+", "", on_one_line(str(error))).split(". ")[0].rstrip(".")
+        raise TrainingError(
+            f"another of the {size} processes ended or cannot be reached ({reason}); its message says why. "
+            "The last checkpoint is whole: resume when all processes can run."
+        ) from error
 
 
 def _torchrun(numbers: dict[str, int]) -> Processes:

@@ -1,6 +1,7 @@
 """What the environment says of processes that train together: launchers, halves of launchers, and none."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -8,8 +9,8 @@ import warnings
 
 import pytest
 
-from genzoo.errors import SettingError
-from genzoo.train.processes import Processes, announced
+from genzoo.errors import SettingError, TrainingError
+from genzoo.train.processes import Processes, announced, peers
 
 TORCHRUN = {
     "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "RANK": "3", "LOCAL_RANK": "1", "MASTER_ADDR": "host", "MASTER_PORT": "29500",
@@ -143,3 +144,73 @@ def test_a_device_is_a_word(device):
 
     with pytest.raises(SettingError, match=r'^device = ".*": expected "auto", "cpu"'):
         check_device(device)
+
+
+DEADLY = """
+import os, signal, sys
+import genzoo
+from genzoo.models.wae import WAEMMD
+
+calls, real = 0, WAEMMD.loss
+
+def deadly(self, batch):
+    global calls
+    calls += 1
+    if calls == 3 and os.environ["RANK"] == sys.argv[1]:
+        if sys.argv[2] == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise genzoo.GenzooError("this process has bad data")
+    return real(self, batch)
+
+WAEMMD.loss = deadly
+_, rank, how, out = sys.argv
+sys.argv = ["genzoo", "train", "digits", "--model", "wae-mmd", "train.steps=6", "train.batch_size=8", "--out", out]
+from genzoo.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("rank", "how"), [(0, "kill"), (1, "error")])
+def test_a_process_that_ends_is_one_line_for_the_others(tmp_path, rank, how):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-P", "-c", DEADLY, str(rank), how, str(tmp_path / "run")],
+            env={**os.environ, **shared, "RANK": number, "LOCAL_RANK": number, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for number in ("0", "1")
+    ]  # fmt: skip
+    messages = [child.communicate()[1] for child in children]
+    other = 1 - rank
+    assert children[other].returncode == 2
+    assert len(messages[other].splitlines()) == 1, messages[other]
+    for words in ("rank 1: " if other else "error: ", "another of the 2 processes ended", "The last checkpoint is whole"):
+        assert words in messages[other]
+    assert children[rank].returncode == (-signal.SIGKILL if how == "kill" else 2)
+    assert messages[rank] == ("" if how == "kill" else "rank 1: error: this process has bad data\n")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:9. GLHF!",
+        "NCCL communicator was aborted on rank 0.",
+        "failed to recv, got 0 bytes (TCPStore)",
+    ],
+)
+def test_a_collective_that_fails_names_the_cause(message):
+    with pytest.raises(TrainingError, match="another of the 2 processes ended or cannot be reached") as caught, peers(2):
+        raise RuntimeError(message)
+    assert str(caught.value.__cause__) == message
+    assert "third_party" not in str(caught.value)
+
+
+def test_other_errors_are_what_they_are():
+    with pytest.raises(RuntimeError, match="shapes"), peers(2):
+        raise RuntimeError("shapes do not fit")
+    with pytest.raises(RuntimeError, match="gloo"), peers(1):
+        raise RuntimeError("gloo")
