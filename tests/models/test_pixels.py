@@ -1,6 +1,7 @@
 """The two closed-form laws: their parameters, their fits by counting, and their samples."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -141,3 +142,14 @@ def test_settings_of_gradient_steps_have_no_effect_on_a_closed_form_and_that_is_
 def test_a_smoothing_given_to_fit_is_kept(tmp_path):
     model = genzoo.load("independent", shape=(8,)).fit(torch.eye(8), smoothing=0)
     assert genzoo.load(genzoo.save(model, tmp_path / "kept")).smoothing == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_rare_bits_are_as_rare_in_half_precision(dtype):
+    torch.manual_seed(0)
+    model = Independent(shape=(1, 10, 10))
+    with torch.no_grad():
+        model.logit.fill_(-8.0)  # p = 3.4e-4
+    x = model.to(dtype).sample(5000)
+    assert x.dtype == dtype
+    assert x.float().mean().item() == pytest.approx(1 / (1 + math.exp(8)), rel=0.4)  # 168 bits, give or take 13

@@ -225,3 +225,12 @@ def test_rebuilds_from_its_config():
 def test_samples_follow_the_modules_dtype():
     assert MixtureOfGaussians(1, 2).double().sample(1).dtype == torch.float64
     assert MixtureOfGaussians(2).double().log_prob(torch.zeros(1, 2).double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_rare_components_are_as_rare_in_half_precision(dtype):
+    torch.manual_seed(0)
+    prior = MixtureOfGaussians(2, components=3)
+    prior.logits.copy_(torch.tensor([0.499, 0.001, 0.5]).log())
+    k = prior.to(dtype)._draw_components(100_000)
+    assert (k == 1).float().mean().item() == pytest.approx(1e-3, rel=0.4)  # 100 draws, give or take 10
