@@ -62,7 +62,7 @@ def build(
         >>> build({"name": "mog", "components": 20}, "priors", dim=2).dim
         2
     """
-    place = (*_place.get(), at or kind[:-1])
+    place = (*_place.get(), at or registry(kind).kind[:-1])
     if not isinstance(spec, str | Mapping):
         _check_instance(spec, context, ".".join(place))
         mark = _mark(spec) or Made(kind, "", _UNKNOWN)
@@ -325,6 +325,7 @@ def _words(message: str) -> str:
         ("dictionary", "table"),
         ("Tuple should", "a tuple that should"),
         (" after validation, not 0", ""),
+        ("Field required", "more items"),
     ):
         message = message.replace(old, new)
     return message.split(", unable")[0]

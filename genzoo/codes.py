@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from genzoo.errors import SettingError, did_you_mean
+from genzoo.errors import SettingError, did_you_mean, show
+from genzoo.inputs import fits, unfit, whole
 from genzoo.ranks import uniform
 
 _PATHS = ("auto", "slerp", "linear")
@@ -90,10 +92,10 @@ def interpolate(
     decoder = _decoding(model, start=start, end=end)
     if len(start) != len(end):
         raise SettingError(f"start holds {len(start)} codes and end {len(end)}; a path needs one of each.")
-    if steps < 2:
-        raise SettingError(f"steps = {steps}; a path has its two ends, so take 2 or more.")
+    steps = whole(steps, f"steps = {show(steps)}: a path has its two ends, and points between them", 2)
+    fits(len(start) * steps * start.shape[1], start, f"steps = {steps}: a path")
     if path not in _PATHS:
-        raise SettingError(f"No path named {path!r}.{did_you_mean(path, _PATHS)}")
+        raise SettingError(f"No path named {path!r}.{did_you_mean(str(path), _PATHS)}")
     if path == "auto":
         path = "slerp" if getattr(getattr(model, "prior", None), "spherical", False) else "linear"
     weight = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)
@@ -137,8 +139,10 @@ def arithmetic(model: nn.Module, a: Tensor, b: Tensor, c: Tensor, neighbours: in
         torch.Size([9, 1, 8, 8])
     """
     decoder = _decoding(model, a=a, b=b, c=c)
-    if neighbours < 0 or not spread >= 0:
-        raise SettingError(f"neighbours = {neighbours} and spread = {spread:g}; both are 0 or more.")
+    neighbours = whole(neighbours, f"neighbours = {show(neighbours)}", 0)
+    if not isinstance(spread, int | float) or not 0 <= spread < math.inf:
+        raise SettingError(f"spread = {show(spread)}: expected a finite number from 0 on.")
+    fits(neighbours * a.shape[1], a, f"neighbours = {neighbours}: the sum")
     y = a.mean(dim=0, keepdim=True) - b.mean(dim=0, keepdim=True) + c.mean(dim=0, keepdim=True)
     noise = 2 * uniform(neighbours, y.shape[1], like=y) - 1
     images: Tensor = decoder.decode(torch.cat([y, (y + spread * noise).to(y.dtype)]))
@@ -149,6 +153,9 @@ def _decoding(model: nn.Module, **codes: Tensor) -> Any:
     """The model, once it is known that it can decode such codes."""
     if not hasattr(model, "decode"):
         raise SettingError(f"{type(model).__name__} has no decode(z), so nothing can be done with its codes.")
+    for name, z in codes.items():
+        if wrong := unfit(model, z, "tensor", name):
+            raise SettingError(wrong)
     shapes = ", ".join(f"{name} {tuple(z.shape)}" for name, z in codes.items())
     if any(z.dim() != 2 or len(z) == 0 for z in codes.values()):
         raise SettingError(f"codes are (k, dim) with k >= 1; these are {shapes}.")

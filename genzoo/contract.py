@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from genzoo.build import Made, check, config, filled, note, settings_of
 from genzoo.dataset import Dataset, Shape, is_image
 from genzoo.errors import SettingError
+from genzoo.inputs import check_methods
 from genzoo.registry import CONTRACT as VERSION
 from genzoo.signatures import bind, parameters
 
@@ -146,6 +147,18 @@ class Player:
         return list(found.values())
 
 
+_TAKES: Mapping[str, str] = MappingProxyType(
+    {
+        "sample": "n",
+        **dict.fromkeys(("encode", "posterior", "reconstruct", "log_prob", "elbo", "log_prob_bound"), "shape"),
+        **dict.fromkeys(("bits_per_dim", "score_samples", "conditionals", "complete", "score"), "shape"),
+        "decode": "latent_dim",
+        "translate": "tensor",
+    }
+)
+"""The methods of models whose first argument is checked, and what it is (see `genzoo.inputs.check_methods`)."""
+
+
 class Model(Configurable):
     """What can be trained and sampled: a constructor that takes `shape`, a `loss(batch)` and a `sample(n)`.
 
@@ -153,7 +166,8 @@ class Model(Configurable):
     and `log_prob_bound(x, samples)` (a bound is called so), `encode(x)`, `posterior(x)`, `decode(z)`, `reconstruct(x)`,
     `complete(x, mask)`, `conditionals(x)` (a law for each number of an example), `bits_per_dim(x)`, `score_samples(x)`,
     `score(x)` (a critic's, `(batch,)`), `translate(x)` (data of one domain to data of another) and `text(x)` (samples as lines of
-    text). A conditional model takes what it is given as the argument after `x`.
+    text). A conditional model takes what it is given as the argument after `x`. Calls of these methods are checked (see
+    `genzoo.inputs`): a subclass need not refuse other shapes, dtypes and devices, or a number of samples that is none.
 
     A model whose best parameters have a closed form has `solve(batches)`: the trainer then calls it once, on one pass over the
     training data, in place of the players' rounds, and logs the mean loss. Every process reads all rows.
@@ -172,6 +186,10 @@ class Model(Configurable):
     example_shapes: ClassVar[tuple[Shape, ...]] = ((1, 8, 8), (3, 9, 12))
     """The shapes for which the conformance suite builds it."""
     shape: Shape
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_methods(cls, _TAKES)
 
     def loss(self, batch: Any) -> Mapping[str, Tensor]:
         """The objective of the default player: `{"loss": scalar, ...}`."""
@@ -297,6 +315,10 @@ class Prior(Configurable):
     dim: int
     spherical: ClassVar[bool] = False
     """Whether the law looks the same in every direction from the origin; paths between codes then turn (`genzoo.codes.slerp`)."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_methods(cls, {"sample": "n", "truncated": "n", "strata": "n", "log_prob": "dim", "component": "dim"})
 
     def sample(self, n: int) -> Tensor:
         """`n` draws, `(n, dim)`; differentiable in the prior's parameters where it is learned and that is possible."""

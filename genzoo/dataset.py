@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ from annotated_types import Gt, MinLen
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from genzoo.errors import DataError
+from genzoo.errors import DataError, show
 from genzoo.ranks import uniform
 
 Shape = Annotated[tuple[Annotated[int, Gt(0)], ...], MinLen(1)]
@@ -63,6 +63,19 @@ class Dataset:
     name: str = "data"
 
     def __post_init__(self) -> None:
+        for split, columns in (("train", self.train), ("test", self.test)):
+            if not isinstance(columns, Mapping):
+                raise DataError(f"{self.name}, {split} = {show(columns)}: expected columns, as in {{'x': ...}}.")
+            for name, column in columns.items():
+                _check_column(f"{self.name}, {split}, column {name!r}", column)
+        if isinstance(self.groups, str) or not isinstance(self.groups, Iterable):
+            raise DataError(
+                f"{self.name}: groups = {show(self.groups)}: expected tuples of columns' names, as in (('x',), ('y',))."
+            )
+        for setting in ("levels", "symbols"):
+            value = getattr(self, setting)
+            if not isinstance(value, int | None) or (value is None and setting == "levels"):
+                raise DataError(f"{self.name}: {setting} = {show(value)}; expected a whole number up to 256.")
         if not self.groups:
             object.__setattr__(self, "groups", (tuple(self.train),))
         if self.binarize and self.dequantize:
@@ -147,6 +160,29 @@ class Dataset:
         if self.binarize == "stochastic":
             return (uniform(len(stored), *stored.shape[1:], like=stored) < stored).to(stored.dtype)
         return stored
+
+
+def check_dense(column: Tensor, place: str) -> None:
+    """Refuse a tensor whose rows cannot be read one by one.
+
+    Raises:
+        DataError: it is sparse, nested or quantized, or on the meta device, where it has no values.
+    """
+    if column.is_nested or column.layout is not torch.strided or column.is_quantized:
+        which = "nested" if column.is_nested else "quantized" if column.is_quantized else str(column.layout)
+        raise DataError(f"{place} is a {which.removeprefix('torch.')} tensor; hand in a dense one, as by x.to_dense().")
+    if column.is_meta:
+        raise DataError(f"{place} is on the meta device, where tensors have no values; hand in one that has.")
+
+
+def _check_column(place: str, column: Any) -> None:
+    """Refuse what is no array with an axis of rows."""
+    if isinstance(column, Tensor):
+        check_dense(column, place)
+    if not all(hasattr(column, name) for name in ("shape", "dtype", "__len__", "__getitem__")):
+        raise DataError(f"{place} is a {type(column).__name__}; hand in a torch tensor or a numpy array.")
+    if not column.shape:
+        raise DataError(f"{place} is a single number; the first axis is that of the examples.")
 
 
 def _check_group(place: str, columns: Mapping[str, Any], group: tuple[str, ...], levels: int) -> None:

@@ -132,9 +132,12 @@ def allocations() -> Iterator[None]:
             yield
     except TooLargeError:
         raise
-    except (MemoryError, OverflowError) as error:
-        raise TooLargeError("more memory than there is") from error
-    except (RuntimeError, ValueError, TypeError) as error:
-        if _FAILURES.search(str(error)):
+    except (MemoryError, OverflowError, RuntimeError, ValueError, TypeError) as error:
+        if is_failure(error):
             raise TooLargeError("more memory than there is") from error
         raise
+
+
+def is_failure(error: Exception) -> bool:
+    """Return whether torch or numpy raised an error because memory was lacking."""
+    return isinstance(error, MemoryError | OverflowError) or _FAILURES.search(str(error)) is not None

@@ -192,6 +192,8 @@ class Registry(catalogue.Registry):
             SettingError: the name is taken by somebody else, or holds a colon. Registering the same definition again (a notebook
                 cell run twice) replaces it.
         """
+        if not isinstance(name, str):
+            raise SettingError(f'{self.kind}: {name!r} is no name; give one, as in @genzoo.{self.kind}.register("mine").')
 
         def add(thing: Any) -> Any:
             if wrong := plugins.misnamed(name):
@@ -240,8 +242,8 @@ def registry(kind: str) -> Registry:
     Raises:
         SettingError: there is no such kind.
     """
-    if kind not in registries:
-        raise SettingError(f"No kind of thing named {kind!r}.{did_you_mean(kind, KINDS)}")
+    if not isinstance(kind, str) or kind not in registries:
+        raise SettingError(f"No kind of thing named {kind!r}.{did_you_mean(str(kind), KINDS)}")
     return registries[kind]
 
 
@@ -257,4 +259,6 @@ def available(kind: str = "models", pattern: str = "*") -> list[str]:
         >>> available("models", "wae-*")
         ['wae-gan', 'wae-mmd']
     """
+    if not isinstance(pattern, str):
+        raise SettingError(f'pattern = {pattern!r}: expected a glob, as in "wae-*".')
     return registry(kind).available(pattern)

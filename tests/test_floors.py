@@ -14,7 +14,7 @@ import genzoo
 ROOT = Path(genzoo.__file__).parent
 FLOORS = {
     "errors": 0, "plugins": 0, "registry": 0, "build": 0, "recipe": 0, "signatures": 0, "memory": 0, "paths": 0,
-    "ranks": 1, "digest": 1, "terminal": 1, "progress": 1, "dataset": 1, "contract": 1, "codes": 1, "trial": 1,
+    "ranks": 1, "digest": 1, "terminal": 1, "progress": 1, "dataset": 1, "contract": 1, "codes": 1, "inputs": 1, "trial": 1,
     "blocks": 2, "priors": 2, "divergences": 2, "data": 2, "metrics": 2, "pictures": 2,
     "models": 3,
     "train": 4,

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from genzoo.build import build
-from genzoo.dataset import Dataset
-from genzoo.errors import DataError
+from genzoo.dataset import Dataset, check_dense
+from genzoo.errors import DataError, show
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8)
@@ -58,6 +58,7 @@ def as_tensor(column: Any, place: str) -> Tensor:
         DataError: it is no array, or torch cannot hold its type.
     """
     if isinstance(column, Tensor):
+        check_dense(column, place)
         return column.detach()
     if not isinstance(column, np.ndarray):
         raise DataError(f"{place} is a {type(column).__name__}; hand in a torch tensor or a numpy array.")
@@ -71,6 +72,8 @@ def as_tensor(column: Any, place: str) -> Tensor:
 
 def _columns(data: Any, split: str) -> dict[str, Tensor]:
     columns = data if isinstance(data, Mapping) else {"x": data}
+    if unnamed := [name for name in columns if not isinstance(name, str)]:
+        raise DataError(f"data, {split}: {show(unnamed[0])} names a column; names are text, as in {{'x': ..., 'y': ...}}.")
     return {name: _column(array, f"data, {split}, column {name!r}") for name, array in columns.items()}
 
 

@@ -13,7 +13,8 @@ from torch.distributions import Bernoulli, Independent, Normal
 from genzoo.blocks.precision import at_least_single
 from genzoo.build import build
 from genzoo.contract import NonNegativeFloat, Part, Penalty, Positive, PositiveFloat, Shape
-from genzoo.errors import SettingError
+from genzoo.errors import SettingError, show
+from genzoo.inputs import whole
 from genzoo.models.autoencoder import Autoencoder, compares_laws, diagonal_normal, reparameterized
 from genzoo.models.latent import positive_everywhere
 from genzoo.models.pyro_laws import pyro_law, pyro_prior
@@ -186,8 +187,7 @@ class VAE(Autoencoder):
         References:
             Importance Weighted Autoencoders, Burda, Grosse and Salakhutdinov, 2015, https://arxiv.org/abs/1509.00519
         """
-        if samples < 1:
-            raise SettingError(f"log_prob_bound: samples = {samples}; take 1 or more.")
+        samples = whole(samples, f"log_prob_bound: samples = {show(samples)}", 1)
         total = at_least_single(x.new_full((x.shape[0],), -math.inf))
         if x.shape[0] == 0:
             return total

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genzoo import ranks
 from genzoo.contract import Positive, PositiveFloat, Prior
-from genzoo.errors import SettingError
+from genzoo.errors import SettingError, show
 
 
 def truncated_noise(n: int, dim: int, threshold: float, like: Tensor) -> Tensor:
@@ -25,8 +25,9 @@ def truncated_noise(n: int, dim: int, threshold: float, like: Tensor) -> Tensor:
         >>> bool(truncated_noise(100, 2, 0.5, like=torch.zeros(())).abs().max() <= 0.5)
         True
     """
-    if not 0 < threshold < math.inf:
-        raise SettingError(f"truncation at {threshold:g} standard deviations; take a number above 0.")
+    if not isinstance(threshold, int | float) or not 0 < threshold < math.inf:
+        amount = f"{threshold:g}" if isinstance(threshold, float) else show(threshold)
+        raise SettingError(f"truncation at {amount} standard deviations; take a number above 0.")
     # on the CPU, as not every device has double precision, without which the tails are coarse
     tail = torch.special.ndtr(torch.tensor(-threshold, dtype=torch.float64))
     u = ranks.uniform(n, dim, like=tail)

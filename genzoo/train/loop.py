@@ -23,7 +23,7 @@ from genzoo.contract import Batch, Dataset, Model, Player
 from genzoo.data.arrays import as_dataset
 from genzoo.data.fingerprint import fingerprint
 from genzoo.data.stream import Stream, once
-from genzoo.errors import RunError, SettingError, TrainingError
+from genzoo.errors import RunError, SettingError, TrainingError, show
 from genzoo.pictures import can_plot, curves, save
 from genzoo.ranks import as_rank, draws, exclusive, reseed
 from genzoo.recipe import Recipe
@@ -110,6 +110,10 @@ def fit(
         >>> run.steps, run.model.sample(3).shape
         (2, torch.Size([3, 1, 8, 8]))
     """
+    if not isinstance(players, Mapping | None):
+        raise SettingError(
+            f'players = {show(players)}: expected a table of players, as in players={{"critic": {{"lr": 1e-4}}}}.'
+        )
     with explained(model, data):
         chosen = Settings.of(settings)
     engine = Engine(chosen.device, chosen.precision)

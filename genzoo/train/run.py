@@ -28,6 +28,7 @@ import torch
 from genzoo.build import build, config, made
 from genzoo.contract import Dataset, Model
 from genzoo.errors import GenzooError, PluginError, RunError, SettingError
+from genzoo.paths import local_path
 from genzoo.recipe import Recipe, checked, differences, dumps, parse
 from genzoo.registry import registry
 from genzoo.train.checkpoint import TEMPORARY, Checkpoints, load_weights, newest_whole, read_weights, step_of
@@ -68,7 +69,7 @@ class RunFolder:
     """A folder that holds one run."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = local_path(path, "run folder", RunError)
         self.lock: FolderLock | None = None
         """Held while training; its path can change if the folder is moved meanwhile."""
 
@@ -397,7 +398,7 @@ def load(name: str | Path, /, **settings: Any) -> Model:
             raise SettingError(f"name = {settings['name']!r}: the first argument, {name!r}, is the model's name.")
         with explained(name, call="load"):
             return build({"name": name, **settings})
-    path = Path(name)
+    path = local_path(name, "name of a model or run folder")
     if path.is_dir():
         if settings:
             raise SettingError(f"{path} is a run, which has its own settings; leave out {', '.join(settings)}.")

@@ -324,7 +324,7 @@ def test_two_ranks_see_the_noise_of_one(vae, x):
 
 
 def test_a_bound_needs_samples_but_no_examples(vae, x):
-    with pytest.raises(SettingError, match="samples = 0; take 1"):
+    with pytest.raises(SettingError, match="samples = 0: expected a whole number from 1 on"):
         vae.log_prob_bound(x, 0)
     assert vae.log_prob_bound(x[:0]).shape == (0,)
 
