@@ -90,7 +90,8 @@ def train(
             )
         if overwrite:
             raise SettingError(f"{what}: --resume goes on with the run and --overwrite removes it; give one of them")
-        return train_into(run, recipe_of_run(run, texts, allow_other_data), resume=True, allow_other_data=allow_other_data)
+        recipe = recipe_of_run(run, texts, allow_other_data)
+        return train_into(run, recipe, resume=True, init_from=init_from, allow_other_data=allow_other_data)
     recipe, name = named_recipe(what, model, texts)
     return train_into(out or Path("runs") / name, recipe, resume, overwrite, init_from, allow_other_data)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.file_proxy import FileProxy
 
 from genzoo.errors import RunError, SettingError, did_you_mean, on_one_line
 from genzoo.terminal import Console, end_quietly, is_terminal
@@ -32,7 +33,11 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")]
 def say(text: str) -> None:
     """Print a line on standard error, with this process's rank unless it is the first one."""
     rank = os.environ.get("RANK", "0")
-    errors.print(on_one_line(text if rank == "0" else f"rank {rank}: {text}"), markup=False)
+    line = on_one_line(text if rank == "0" else f"rank {rank}: {text}")
+    if isinstance(sys.stderr, FileProxy) and is_terminal(sys.stderr):  # a bar moves on it: the line goes above
+        print(line, file=sys.stderr)
+    else:
+        errors.print(line, markup=False)
 
 
 def interrupted(error: BaseException) -> KeyboardInterrupt | None:

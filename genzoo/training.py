@@ -41,7 +41,8 @@ def named_recipe(what: str, model: str | None, overrides: Sequence[str]) -> tupl
             return recipes.checked(recipes.override(table, overrides)), name
     if what in shipped or is_file:
         with explained():
-            return recipes.read(shipped.get(what, what), overrides), Path(what).stem
+            recipe = recipes.read(shipped.get(what, what), overrides)
+        return _with_one_length(recipe, overrides), Path(what).stem
     if what in registry("datasets"):
         raise SettingError(f"{what!r} is a data set; to train on it, add --model NAME")
     raise SettingError(
@@ -72,9 +73,7 @@ def recipe_of_run(folder: Path, overrides: Sequence[str], allow_other_data: bool
     run = RunFolder(folder)
     recipe = run.recipe()
     new = recipes.checked(recipes.override(recipe, overrides))
-    for given, other in (("steps", "epochs"), ("epochs", "steps")):  # the one that is given replaces the other
-        if any(text.partition("=")[0].strip() == f"train.{given}" for text in overrides):
-            new["train"].pop(other, None)
+    new = _with_one_length(new, overrides)
     run.agree(new, allow_other_data)
     if recipe["data"]["name"] == IN_MEMORY:
         raise RunError(
@@ -89,7 +88,17 @@ def recipe_to_begin_from(folder: Path, overrides: Sequence[str]) -> Recipe:
     from genzoo.train.misplaced import explained
 
     with explained():
-        return recipes.read(folder / "recipe.toml", overrides)
+        return _with_one_length(recipes.read(folder / "recipe.toml", overrides), overrides)
+
+
+def _with_one_length(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """Return a recipe where `train.steps` from an override replaces `train.epochs`, and the other way round."""
+    overridden = {text.partition("=")[0].strip() for text in overrides}
+    train = dict(recipe["train"])
+    for new, old in (("steps", "epochs"), ("epochs", "steps")):
+        if f"train.{new}" in overridden and f"train.{old}" not in overridden:
+            train.pop(old, None)
+    return {**recipe, "train": train}
 
 
 def train_into(
@@ -123,7 +132,9 @@ def train_into(
         return
     last = run.history[-1] if run.history else {}
     already = " already" if run.was_complete else ""
-    summary = f"step {run.steps:,}, {last.get('seconds', 0):,.0f} s. {words(last)}"
+    summary = f"step {run.steps:,}"
+    if last:  # a run may stop, or be resumed, before its first line of the log
+        summary += f", {last['seconds']:,.0f} s. {words(last)}"
     console.print(f"{folder} is complete{already}: {summary}", markup=False, soft_wrap=True)
     path = shlex.quote(str(folder))
     if run.was_complete:

@@ -171,3 +171,28 @@ def test_arrays_from_python_go_on_in_python(genzoo_):
     genzoo.fit({"name": "vae", "latent_dim": 2}, torch.rand(16, 1, 8, 8), "run", steps=1, batch_size=8, progress=False)
     code, text = genzoo_("resume", "run", "train.steps=2")
     assert (code, "genzoo.fit(model, data, 'run', resume=True, ...)" in text) == (2, True), text
+
+
+@pytest.mark.parametrize("command", [("train", "vae-digits"), ("train", "--from", "runs/vae-digits")])
+def test_epochs_replace_the_steps_of_a_recipe(genzoo_, run_folder, command):
+    overrides = ["train.epochs=1", "train.batch_size=750", "--out", "runs/epochs"]
+    code, text = genzoo_(*command, *SMALL, *overrides)
+    assert (code, "runs/epochs is complete: step 2" in text) == (0, True), text
+    table = tomllib.loads(Path("runs/epochs/recipe.toml").read_text())["train"]
+    assert (table["epochs"], "steps" in table) == (1, False)
+
+
+def test_steps_and_epochs_together_are_refused_when_a_run_is_resumed(genzoo_, run_folder):
+    code, text = genzoo_("resume", run_folder, "train.steps=3", "train.epochs=1")
+    assert (code, "give one of them" in text) == (2, True), text
+
+
+def test_a_run_that_ends_before_its_first_line_of_the_log_has_no_clock_to_show(genzoo_, run_folder):
+    (run_folder / "metrics.jsonl").unlink()
+    assert genzoo_("resume", run_folder)[1].splitlines()[0] == f"{run_folder} is complete already: step 2"
+
+
+def test_a_run_resumed_from_other_weights_is_refused(genzoo_, run_folder):
+    assert genzoo_("train", "--from", run_folder, "--out", "runs/second")[0] == 0
+    code, text = genzoo_("train", run_folder, "--resume", "--from", "runs/second", "train.steps=3")
+    assert (code, "did not begin with" in text) == (2, True), text

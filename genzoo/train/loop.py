@@ -57,7 +57,7 @@ from genzoo.train.scales import unscaled
 from genzoo.train.settings import Settings, in_words
 from genzoo.train.show import picture
 from genzoo.train.stopping import Stopped, stop_signals
-from genzoo.train.weights import FRESH, begin_from, beginning, kept_beginning, model_fingerprint, note_origin
+from genzoo.train.weights import FRESH, begin_from, beginning, check_beginning, kept_beginning, model_fingerprint, note_origin
 
 _SETTLING = 20
 """Batches from which averaged weights get their batch statistics."""
@@ -233,6 +233,8 @@ class Session:
             if found:
                 self.restore(read_checkpoint(found[-1], self.engine.device), found[-1])
                 begun = kept_beginning(folder, begun)
+            else:
+                check_beginning(folder, begun)
         needed = needs(self.model, self.dataset)
         self.text = folder.recipe_text(recipe, self.engine.device, self.engine.size, needed, begun, fingerprint=prints)
         self.engine.barrier()  # all have looked before one writes

@@ -105,3 +105,21 @@ def kept_beginning(folder: RunFolder, begun: Mapping[str, Any] | str) -> Any:
                 f"{begun['sha256'][:12]}...), but with {str(first)[:12]!r}; resume it without them, or choose another --out."
             )
     return kept
+
+
+def check_beginning(folder: RunFolder, begun: Mapping[str, Any] | str) -> None:
+    """Check that a run without a checkpoint, which starts over, begins with the weights that it began with.
+
+    Raises:
+        RunError: the run began with trained weights, and they were not handed in again.
+    """
+    kept = folder.facts().get("weights", FRESH)
+    if not isinstance(kept, Mapping) or (isinstance(begun, Mapping) and "run" not in kept):
+        return
+    if not isinstance(begun, Mapping) or begun["sha256"] != kept.get("sha256"):
+        source = f"the weights of run {kept['run']!r}" if "run" in kept else "weights that were handed in from Python"
+        raise RunError(
+            f"{folder.path} began with {source} (sha256 {str(kept.get('sha256'))[:12]}...) and has no checkpoint yet, so "
+            "they are needed again: resume it with --from that run (init_from or the model in Python), or start again "
+            "with --overwrite."
+        )

@@ -54,7 +54,7 @@ def test_what_fits_is_shown_the_step_first():
     assert frame(200)[1].endswith("critic/spread 12.25")
 
 
-def on_a_terminal(columns: int, script: str) -> str:
+def on_a_terminal(columns: int, script: str, messages_too: bool = False) -> str:
     """Run a script with a pseudo-terminal as standard output, and return what the terminal received."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -62,7 +62,7 @@ def on_a_terminal(columns: int, script: str) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in fixed} | {"TERM": "xterm"}
     child = subprocess.Popen(
         [sys.executable, "-c", f"import genzoo; from tests.train import games, test_kill; {script}"],
-        stdin=subprocess.DEVNULL, stdout=slave, stderr=subprocess.PIPE, text=True, env=environment,
+        stdin=subprocess.DEVNULL, stdout=slave, stderr=slave if messages_too else subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
     os.close(slave)
     received = []
@@ -70,7 +70,7 @@ def on_a_terminal(columns: int, script: str) -> str:
         while piece := os.read(master, 1 << 16):
             received.append(piece)
     os.close(master)
-    assert child.communicate() == (None, "")
+    assert child.communicate() == (None, None if messages_too else "")
     assert child.returncode == 0
     return b"".join(received).decode()
 
@@ -85,6 +85,15 @@ def test_a_game_on_a_terminal_is_two_lines_that_move(columns):
     assert "━" in last[0]
     assert last[1].startswith("critic/loss ")
     assert last[1].endswith("…") == (columns == 40)
+
+
+def test_a_message_stands_above_the_lines_that_move():
+    script = "from genzoo.shell import say; from genzoo.train.display import Display\n"
+    script += "with Display(9, 0, True) as display: display.move(3, 8); say('note: look'); display.move(4, 8)"
+    received = on_a_terminal(80, script, messages_too=True)
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received).replace("\r", "\n").splitlines()
+    assert "note: look" in lines
+    assert "4/9" in [line for line in lines if line][-1]
 
 
 def test_without_a_terminal_each_log_interval_is_a_line(capsys):

@@ -89,6 +89,19 @@ def test_a_resume_from_other_weights_is_refused(tmp_path):
         genzoo.fit(TABLE, "digits", tmp_path / "run", init_from=tmp_path / "base", resume=True, **{**QUICK, "steps": 3})
 
 
+def test_a_run_without_a_checkpoint_starts_over_with_its_weights_only(tmp_path):
+    genzoo.fit(TABLE, "digits", tmp_path / "base", **QUICK)
+    genzoo.fit(TABLE, "digits", tmp_path / "run", init_from=tmp_path / "base", **QUICK)
+    begun = facts(tmp_path / "run")["weights"]
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        path.unlink()
+    with pytest.raises(RunError, match=r"began with the weights of run 'base'.*resume it with --from"):
+        genzoo.fit(TABLE, "digits", tmp_path / "run", resume=True, **QUICK)
+    assert facts(tmp_path / "run")["weights"] == begun
+    genzoo.fit(TABLE, "digits", tmp_path / "run", init_from=tmp_path / "base", resume=True, **QUICK)
+    assert facts(tmp_path / "run")["weights"] == begun
+
+
 def test_on_the_command_line_the_recipe_of_the_run_is_the_base(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     genzoo.fit(TABLE, "digits", tmp_path / "base", **QUICK)
