@@ -442,7 +442,10 @@ class Session:
         player, dataset, settings = self.players[0], self.dataset, self.settings
         read = partial(once, dataset, self.model.inputs, settings.batch_size, device=self.engine.device, split="train")
         with as_rank(0, 1), torch.no_grad():  # every rank reads all rows and comes to the same parameters
+            frozen = [(p, p.clone()) for p in self.model.parameters() if not p.requires_grad]
             self.model.solve(map(self._cast, read()))  # type: ignore[operator]
+            for parameter, value in frozen:
+                parameter.copy_(value)
             totals: dict[str, torch.Tensor] = {}
             rows = 0
             for batch in map(self._cast, read()):
@@ -465,7 +468,12 @@ class Session:
             )
 
     def _rates(self) -> dict[str, float]:
-        """Return each player's last learning rate; parameter groups with rates apart have a number."""
+        """Return each player's last learning rate; parameter groups with rates apart have a number.
+
+        A closed form has none.
+        """
+        if self.solves:
+            return {}
         return {
             "/".join(filter(None, ("" if self.reports.alone else name, "lr", str(number or "")))): float(group["lr"])
             for name, trainer in self.by_name.items()
@@ -542,7 +550,9 @@ class Session:
         model, folder = self._final().eval(), None if self.folder is None else self.folder.path
         self.model.eval()
         run = {} if folder is None else {"run": folder.resolve().name, "sha256": model_fingerprint(model)}
-        note_origin(model, data=data_table(self.dataset), **run)
+        table = data_table(self.dataset)
+        note_origin(self.model, data=table)  # beside an average, the last weights are not those that a run is known by
+        note_origin(model, data=table, **run)
         return Run(model, self.history.lines, self.round, folder)
 
     def _exported(self) -> bool:

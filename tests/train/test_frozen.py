@@ -177,3 +177,10 @@ def test_a_resume_with_other_frozen_parameters_of_an_instance_is_refused(tmp_pat
     model.first[0].bias.requires_grad_(True)
     with pytest.raises(RunError, match=r"player 'model' .*'first.0.bias' was frozen"):
         genzoo.fit(model, DATA, tmp_path / "run", steps=4, resume=True, **FAST)
+
+
+def test_a_closed_form_leaves_frozen_parameters_as_they_are():
+    bits = torch.tensor([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    run = genzoo.fit({"name": "markov", "smoothing": 0}, bits, batch_size=2, freeze=["after_one"])
+    assert torch.equal(run.model.after_one, torch.zeros(1))
+    torch.testing.assert_close(run.model.after_zero[0].sigmoid(), torch.tensor(0.75))

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import genzoo
 from genzoo.cli import app
 from genzoo.errors import RunError, SettingError
-from genzoo.train.weights import fingerprint
+from genzoo.train.weights import fingerprint, origin
 
 TABLE = {"name": "vae", "latent_dim": 2, "encoder": {"name": "mlp", "hidden": (4,)}, "decoder": {"name": "mlp", "hidden": (4,)}}
 QUICK = {"steps": 2, "batch_size": 8, "progress": False}
@@ -112,3 +112,10 @@ def test_on_the_command_line_the_recipe_of_the_run_is_the_base(tmp_path, monkeyp
     assert (table["model"]["latent_dim"], table["run"]["weights"]["run"]) == (2, "base")
     failed = CliRunner().invoke(app, ["train"])
     assert isinstance(failed.exception, SettingError)
+
+
+def test_the_last_weights_beside_an_average_know_the_data_that_they_saw(tmp_path):
+    genzoo.fit(TABLE, "digits", tmp_path / "a", steps=1, batch_size=8)
+    model = genzoo.load(tmp_path / "a")
+    run = genzoo.fit(model, torch.rand(16, 1, 8, 8), steps=1, batch_size=8, ema=0.9)
+    assert origin(model) == origin(run.model) == {"data": {"name": "in-memory", "shape": (1, 8, 8), "rows": 16}}
