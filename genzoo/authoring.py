@@ -17,6 +17,7 @@ import typer
 from rich.markup import escape
 
 from genzoo.errors import GenzooError, SettingError
+from genzoo.paths import local_path
 from genzoo.registry import CONTRACT, registry
 from genzoo.shell import console, kinds_named
 
@@ -144,7 +145,7 @@ def write_plugin(name: str, out: Path) -> Path:
         ['.github', '.gitignore', 'README.md', 'genzoo_my_model', 'pyproject.toml', 'tests']
     """
     words = _words(name)
-    folder = out / name
+    folder = local_path(out, "out") / name
     if folder.exists():
         raise SettingError(f"{folder} exists; give another name, or another folder with -o")
     for template, place in FILES.items():

@@ -16,7 +16,7 @@ import typer
 from rich.table import Table
 
 from genzoo import authoring, drawing, listing
-from genzoo.errors import GenzooError, SettingError, printable
+from genzoo.errors import GenzooError, SettingError, printable, shorten
 from genzoo.plugins import reason
 from genzoo.registry import registry
 from genzoo.shell import console, errors, interrupted, load, say, with_plugins
@@ -209,6 +209,9 @@ def main() -> None:
         if interrupted(error) or type(error).__name__ == "Abort":
             say("stopped")
             sys.exit(130)
+        if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
+            say(f"error: this does not fit into memory: {shorten(str(error))}")
+            sys.exit(2)
         if not hasattr(error, "format_message"):  # a fault of genzoo, or of somebody's model
             errors.print("".join(traceback.format_exception(error)).rstrip(), markup=False)
             sys.exit(1)

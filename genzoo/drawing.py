@@ -96,7 +96,7 @@ def complete(
     run: RunName,
     n: Count = 8,
     rows: Annotated[int | None, typer.Option(min=0, help="Rows of pixels that are kept, from the top; half by default.")] = None,
-    times: Annotated[int, typer.Option(min=1, help="How many completions of each.")] = 6,
+    times: Annotated[int, typer.Option(min=1, max=10_000, help="How many completions of each.")] = 6,
     out: Annotated[Path, typer.Option("-o", "--out", help="A .png picture or a .npy array of the completions.")] = Path(
         "completions.png"
     ),

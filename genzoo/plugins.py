@@ -26,6 +26,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from genzoo.errors import PluginError, printable
+from genzoo.paths import local_path
 
 CONTRACT = (1, 0)
 """The version of `genzoo.contract`: the first number changes when a plugin must change, the second when it gains something."""
@@ -282,9 +283,11 @@ def load_file(file: str | Path) -> ModuleType:
         ('ring', True)
         >>> genzoo.datasets.unregister("ring")
     """
-    where = Path(file).resolve()
+    where = local_path(file, "plugin", PluginError).resolve()
     if where.suffix != ".py":
         raise PluginError(f"{file}: expected a Python file, with a name that ends in .py")
+    if where.exists() and not where.is_file():  # reading a pipe might never end
+        raise PluginError(f"{file} is not a file")
     try:
         code = where.read_bytes()
     except OSError as error:

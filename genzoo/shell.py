@@ -14,6 +14,7 @@ import typer
 from rich.file_proxy import FileProxy
 
 from genzoo.errors import RunError, SettingError, did_you_mean, on_one_line
+from genzoo.paths import local_path
 from genzoo.terminal import Console, end_quietly, is_terminal
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def interrupted(error: BaseException) -> KeyboardInterrupt | None:
 def with_plugins(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the option `--plugin FILE`, and let Ctrl-C end it in one line, with exit code 130.
 
-    The option may be repeated; each file is executed first, for the names that it registers.
+    The option may be repeated; each file is executed first, for the names that it registers. In options that are paths, ~ is
+    the home folder.
     """
 
     @functools.wraps(command)
@@ -65,7 +67,8 @@ def with_plugins(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             for file in plugin or ():
                 load_file(file)
-            return command(*arguments, **options)
+            paths = {key: local_path(path, key) for key, path in options.items() if isinstance(path, Path)}
+            return command(*arguments, **options | paths)
         except BaseException as error:
             stop = interrupted(error)
             if stop is None:

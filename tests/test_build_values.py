@@ -1,4 +1,4 @@
-"""Every setting of every registered thing, with values that nobody should give: built, or refused in one short line."""
+"""Every setting of everything built in, with values that nobody should give: built, or refused in one short line."""
 
 import math
 
@@ -16,11 +16,13 @@ SIZES = {
     "critics": {"shape": (1, 8, 8)},
     "translators": {"given_shape": (1, 8, 8), "shape": (1, 8, 8)},
 }
-VALUES = (
-    -1, 0, 10**11, 10**5000, math.inf, math.nan, 1e300, "", "a\0b", "~nosuchuser/x", [], [[]], {"name": 5}, None,
-    (-1,), (1, 0, 3), (10**9, 10**9), [1, "a"], (math.inf,), b"x",
-)  # fmt: skip
-NAMED = [(kind, name) for kind in KINDS for name in registry(kind).available()]
+VALUES = (-1, 10**11, 10**5000, math.inf, "a\0b", [], {"name": 5}, None, (1, 0, 3), (math.nan,), b"x")
+NAMED = [
+    (kind, name)
+    for kind in KINDS
+    for name in registry(kind).available()
+    if registry(kind).find_source(name).origin == "genzoo"
+]
 
 
 @pytest.mark.parametrize(("kind", "name"), NAMED, ids=[f"{kind}/{name}" for kind, name in NAMED])
