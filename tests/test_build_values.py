@@ -5,7 +5,8 @@ import math
 import pytest
 
 from genzoo.build import build, parameters
-from genzoo.errors import GenzooError
+from genzoo.data import idx
+from genzoo.errors import DataError, GenzooError
 from genzoo.registry import KINDS, registry
 
 SIZES = {
@@ -25,8 +26,14 @@ NAMED = [
 ]
 
 
+def _offline(url, sha256, path):
+    raise DataError(f"{url}: no connection in a test")
+
+
 @pytest.mark.parametrize(("kind", "name"), NAMED, ids=[f"{kind}/{name}" for kind, name in NAMED])
-def test_a_value_is_taken_or_refused_in_one_line(kind, name):
+def test_a_value_is_taken_or_refused_in_one_line(kind, name, monkeypatch, tmp_path):
+    monkeypatch.setenv("GENZOO_DATA", str(tmp_path))
+    monkeypatch.setattr(idx, "fetch", _offline)
     for key in parameters(registry(kind).get(name)):
         for value in VALUES:
             said = ""
