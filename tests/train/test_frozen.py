@@ -135,7 +135,8 @@ def test_patterns_freeze_for_the_run_and_thaw_afterwards(tmp_path, ema):
         assert torch.equal(net.second[0].bias, bias)
         assert [name for name, p in net.named_parameters() if not p.requires_grad] == ["second.0.bias"]
     assert model.modes == {(False,) * 4 + (True,) * 4}
-    assert 'freeze = ["first.*"]' in (run.folder / "recipe.toml").read_text()
+    # what the caller froze stands in the recipe too, so that the recipe repeats the run
+    assert 'freeze = ["first.*", "second.0.bias"]' in (run.folder / "recipe.toml").read_text()
 
 
 def test_an_error_thaws_too():
@@ -175,7 +176,7 @@ def test_a_resume_with_other_frozen_parameters_of_an_instance_is_refused(tmp_pat
     model.first[0].bias.requires_grad_(False)
     genzoo.fit(model, DATA, tmp_path / "run", steps=2, **FAST)
     model.first[0].bias.requires_grad_(True)
-    with pytest.raises(RunError, match=r"player 'model' .*'first.0.bias' was frozen"):
+    with pytest.raises(RunError, match=r"train.freeze was \['first.0.bias'\], now \(\)"):
         genzoo.fit(model, DATA, tmp_path / "run", steps=4, resume=True, **FAST)
 
 
