@@ -21,6 +21,7 @@ from genzoo.build import Made, check, config, filled, note, settings_of
 from genzoo.dataset import Dataset, Shape, is_image
 from genzoo.errors import SettingError
 from genzoo.inputs import check_methods
+from genzoo.ranks import alone
 from genzoo.registry import CONTRACT as VERSION
 from genzoo.signatures import bind, parameters
 
@@ -83,7 +84,8 @@ def _checked(init: Callable[..., None]) -> Callable[..., None]:
     def checked(self: Any, *args: Any, **kwargs: Any) -> None:
         if type(self).__init__ is checked:  # not one that a subclass's constructor calls
             args, kwargs = _arguments(self, args, kwargs)
-        init(self, *args, **kwargs)
+        with alone():  # weights are drawn from the caller's random state, not from that of a run in another thread
+            init(self, *args, **kwargs)
 
     checked.checked = checked  # type: ignore[attr-defined]
     return checked

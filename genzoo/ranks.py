@@ -35,6 +35,7 @@ class _Here:
         self.count = 0  # keyed draws so far
         self.seen: dict[int, int] = {}  # their numbers, by where torch's default generator was
         self.depth = 0  # of `exclusive`
+        self.helps = False  # a thread that was not started from Python, such as autograd's
         self.generators: dict[torch.device, torch.Generator] = {}
 
     def number(self) -> tuple[int | None, int]:
@@ -44,9 +45,8 @@ class _Here:
 
 class _Local(threading.local):
     def __init__(self) -> None:
-        # in an object of its own, which a compiler can follow; a thread of autograd's works for the one that waits for it
-        autograds = isinstance(threading.current_thread(), threading._DummyThread)
-        self.here = _holders[-1] if autograds and _holders else _Here()
+        self.here = _Here()  # an object of its own, which a compiler can follow
+        self.here.helps = isinstance(threading.current_thread(), threading._DummyThread)
 
 
 _holders: list[_Here] = []
@@ -54,9 +54,18 @@ _holders: list[_Here] = []
 _local = _Local()
 
 
+def _current() -> _Here:
+    """Return what this thread is at.
+
+    A thread of autograd's works for the thread that waits for it, which differs from one backward pass to the next.
+    """
+    here = _local.here
+    return _holders[-1] if here.helps and _holders else here
+
+
 @contextmanager
 def _at(**changes: Any) -> Iterator[None]:
-    here = _local.here
+    here = _current()
     before = {name: getattr(here, name) for name in changes}
     for name, value in changes.items():
         setattr(here, name, value)
@@ -113,12 +122,12 @@ def draws(
 
 def place() -> tuple[int, int]:
     """This process's rank, and how many there are."""
-    return _local.here.rank, _local.here.size
+    return _current().rank, _current().size
 
 
 def share() -> tuple[int, int]:
     """Which share of the whole batch a loss is computed on, and how many shares there are: microbatches times ranks."""
-    here = _local.here
+    here = _current()
     part, piece = here.number()
     if part is None:
         return here.rank, here.size
@@ -192,9 +201,9 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Within: no other thread of this process draws."""
-    here = _local.here
+def alone() -> Iterator[None]:
+    """Within: no other thread of this process draws. Random states are not given back: this is for draws of the caller's."""
+    here = _current()
     with nullcontext() if here.depth else _turns:
         here.depth += 1
         outermost = here.depth == 1
@@ -219,21 +228,23 @@ def exclusive(*devices: torch.device) -> Iterator[None]:
         devices: whose generators are kept too, besides the CPU's and those that `reseed` seeds.
     """
     global _kept
-    with _alone():
+    with alone():
         outer, _kept = _kept, {}
         for device in (_CPU, *devices):
             _keep(device)
         try:
             yield
         finally:
-            for kept in _kept.values():
+            for device, kept in _kept.items():
                 kept.give_back()
+                if device in outer and kept.foreign is not None:  # which may be the seed that the outer section began with
+                    outer[device].foreign = kept.foreign
             _kept = outer
 
 
 def reseed(device: torch.device, *key: object) -> None:
     """Seed torch's default generators, the CPU's and the device's, from a key; whoever does it does it in `exclusive`."""
-    if not _local.here.depth:
+    if not _current().depth:
         raise RuntimeError("reseed outside of exclusive: the caller's random state would be lost.")
     for each in dict.fromkeys((_CPU, device)):
         _keep(each).reseed(seed_for(*key))
@@ -279,7 +290,7 @@ def uniform(n: int, *shape: int, like: Tensor) -> Tensor:
 
 
 def _draw(normal: bool, n: int, shape: tuple[int, ...], like: Tensor) -> Tensor:
-    here = _local.here
+    here = _current()
     dtype, compiling = torch.promote_types(like.dtype, torch.float32), torch.compiler.is_compiling()
     if here.keyed:
         k = here.count if compiling else _number(here)
@@ -288,7 +299,7 @@ def _draw(normal: bool, n: int, shape: tuple[int, ...], like: Tensor) -> Tensor:
         return draw(normal, k, n, shape, (here.rank, here.size, here.parts, here.pieces), dtype, like.device)
     if compiling:
         return _unkeyed_rows(normal, n, shape, dtype, like.device)
-    with _alone():
+    with alone():
         return _unkeyed_rows(normal, n, shape, dtype, like.device)
 
 
@@ -303,7 +314,7 @@ def _number(here: _Here) -> int:
 
 def _unkeyed_rows(normal: bool, n: int, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """This rank's rows of a draw from the default generator."""
-    here, make = _local.here, torch.randn if normal else torch.rand
+    here, make = _current(), torch.randn if normal else torch.rand
     if here.size == 1:
         return make(n, *shape, dtype=dtype, device=device)
     return make(n * here.size, *shape, dtype=dtype, device=device)[here.rank * n : (here.rank + 1) * n]
@@ -313,7 +324,7 @@ def _keyed_rows(
     normal: bool, k: int, n: int, shape: Sequence[int], layout: Sequence[int], dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     """This share's rows of the k-th draw for the whole batch, which leaves the default generators alone."""
-    here, make = _local.here, torch.randn if normal else torch.rand
+    here, make = _current(), torch.randn if normal else torch.rand
     if device not in here.generators:
         here.generators[device] = torch.Generator(device)
     generator = here.generators[device].manual_seed(seed_for(*here.key, "noise", k))

@@ -1,6 +1,8 @@
 """Noise is one draw for the whole batch, whatever cuts it; other noise is each microbatch's; threads leave each other alone."""
 
+import _thread
 import os
+import queue
 import threading
 
 import pytest
@@ -246,3 +248,29 @@ def test_a_process_forked_from_another_threads_round_can_draw():
 
     at_once(run, fork)
     assert code == [7]
+
+
+def test_a_thread_from_outside_of_python_draws_for_whoever_waits_for_it_now():
+    tasks, samples = queue.SimpleQueue(), queue.SimpleQueue()
+
+    def helper():  # as a thread of autograd's, which outlives the backward pass that it was started for
+        while tasks.get():
+            samples.put(noise(3, like=LIKE))
+
+    def drawn_by_helper():
+        tasks.put(True)
+        return samples.get(timeout=60)
+
+    _thread.start_new_thread(helper, ())
+    drawn = {}
+
+    def wait_for(key):
+        with draws(CPU, key):
+            drawn[key] = drawn_by_helper()
+
+    for key in ("first", "second"):
+        at_once(lambda key=key: wait_for(key))
+    tasks.put(False)
+    for key, sample in drawn.items():
+        with draws(CPU, key):
+            assert torch.equal(noise(3, like=LIKE), sample)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -106,19 +108,38 @@ def _first_rows(batch: Batch, n: int) -> Batch:
 
 @contextmanager
 def _unchanged(model: nn.Module) -> Iterator[None]:
-    """Within: a loss may count and average in the model; afterwards its buffers and attributes are as they were."""
-    modules = list(model.modules())
-    attributes = [dict(vars(module)) for module in modules]
-    buffers = [dict(module._buffers) for module in modules]
-    content = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    """Give a model's tensors, attributes, and the containers among them back at the end, whatever a loss does to them."""
+    containers: list[Any] = [*_containers([vars(module) for module in model.modules()])]
+    copies = [copy.copy(container) for container in containers]
+    tensors = {id(value): value for kept in copies for value in _items(kept) if _is_writable(value)}
+    content = [(tensor, tensor.detach().clone()) for tensor in tensors.values()]
     try:
         yield
     finally:
-        for module, kept, tensors in zip(modules, attributes, buffers, strict=True):
-            vars(module).clear()
-            vars(module).update(kept)
-            module._buffers.clear()
-            module._buffers.update(tensors)
+        for container, kept in zip(containers, copies, strict=True):
+            container.clear()
+            (container.extend if isinstance(container, list | deque) else container.update)(kept)
         with torch.no_grad():
-            for buffer, kept_content in content:
-                buffer.copy_(kept_content)
+            for tensor, value in content:
+                if not torch.equal(tensor, value):
+                    tensor.copy_(value)
+
+
+_CONTAINERS = (list, deque, dict, OrderedDict, defaultdict, set)
+"""Those that can be changed in place. A subclass may refuse to be."""
+
+
+def _containers(values: Iterable[Any], depth: int = 4) -> Iterator[Any]:
+    """Yield the containers among values, and those within them."""
+    for value in values:
+        if depth and type(value) in _CONTAINERS:
+            yield value
+            yield from _containers(_items(value), depth - 1)
+
+
+def _is_writable(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_meta or value.is_inference())
+
+
+def _items(container: Any) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container

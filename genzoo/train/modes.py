@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -15,7 +16,7 @@ def standard_modes(device: torch.device) -> Iterator[None]:
     Gradients are recorded and autocast is off; tensors are made in float32 on the CPU unless the
     code says otherwise.
     """
-    dtype, default = torch.get_default_dtype(), torch.get_default_device()
+    default = torch.get_default_device()
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
@@ -23,6 +24,28 @@ def standard_modes(device: torch.device) -> Iterator[None]:
             stack.enter_context(torch.autocast(kind, enabled=False))
         if default.type != "cpu":
             stack.enter_context(torch.device("cpu"))
-        torch.set_default_dtype(torch.float32)
-        stack.callback(torch.set_default_dtype, dtype)
+        stack.enter_context(_single_precision())
         yield
+
+
+_lock = threading.Lock()
+_inside = 0
+_callers = torch.float32
+
+
+@contextmanager
+def _single_precision() -> Iterator[None]:
+    """Make float32 the default dtype, which all threads share, until the last of those that want it leaves."""
+    global _inside, _callers
+    with _lock:
+        if not _inside:
+            _callers = torch.get_default_dtype()
+        _inside += 1
+        torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                torch.set_default_dtype(_callers)

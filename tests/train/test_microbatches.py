@@ -75,13 +75,18 @@ class Counting(Model):
         self.net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 1))
         self.watch = nn.BatchNorm1d(64)  # its statistics are kept, and not used
         self.register_buffer("seen", torch.zeros(()))
-        self.calls = 0
+        self.scale = nn.Parameter(torch.ones(64))  # set from the first batch, not trained
+        self.calls, self.pools, self.total = 0, {"sums": []}, torch.zeros(())
 
     def loss(self, batch):
         self.watch(batch.flatten(1))
         self.seen += batch.sum()
         self.seen = self.seen.clone()
         self.calls += 1
+        self.pools["sums"].append(float(batch.sum()))
+        self.total += batch.sum()
+        with torch.no_grad():
+            self.scale *= 1 + batch.mean()
         return {"loss": (self.net(batch) - 1 - torch.randn(len(batch), 1)).square().mean()}
 
     def sample(self, n, given=None):
@@ -97,6 +102,7 @@ def test_looking_at_halves_changes_nothing(monkeypatch):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             model = genzoo.fit(Counting(), "digits", steps=2, batch_size=16, accumulate=2).model
-        states.append((model.state_dict(), model.calls))
-    assert states[0][1] == states[1][1] == 4
+        states.append((model.state_dict(), model.calls, model.pools, float(model.total)))
+    assert states[0][1:] == states[1][1:]
+    assert states[0][1] == len(states[0][2]["sums"]) == 4
     assert all(torch.equal(value, states[1][0][name]) for name, value in states[0][0].items())

@@ -7,6 +7,7 @@ import torch
 
 import genzoo
 from genzoo.errors import SettingError
+from genzoo.train.modes import standard_modes
 from tests.train.games import Mean
 
 DATA = torch.rand(32, 3, generator=torch.Generator().manual_seed(0))
@@ -81,3 +82,15 @@ def test_weights_from_inference_mode_are_refused_in_words():
     with pytest.raises(SettingError, match=r"the model \(Mean\) was made under torch.inference_mode.*outside"):
         genzoo.fit(model, data, steps=1, batch_size=8)
     genzoo.fit(VAE, data, steps=1, batch_size=8)
+
+
+def test_the_default_dtype_comes_back_when_the_last_run_of_several_ends():
+    cpu = torch.device("cpu")
+    with default_dtype():
+        first, second = standard_modes(cpu), standard_modes(cpu)
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert torch.get_default_dtype() == torch.float32
+        second.__exit__(None, None, None)
+        assert torch.get_default_dtype() == torch.float64

@@ -65,3 +65,26 @@ def test_a_thread_seeds_in_the_middle_of_a_loss_and_samples_between_rounds():
     at_once(lambda: beside.append(fit(between)), sample)
     assert torch.equal(beside[0], alone)
     assert torch.equal(samples[0], expected)
+
+
+def test_weights_are_drawn_between_rounds_from_the_seed_of_their_thread():
+    go, seeded, built = threading.Event(), threading.Event(), []
+
+    def make():
+        torch.manual_seed(7)
+        seeded.set()
+        return genzoo.build(VAE, shape=(1, 8, 8)).state_dict()
+
+    def between():
+        go.set()
+        seeded.wait()
+
+    expected = make()
+    seeded.clear()
+
+    def build():
+        go.wait()
+        built.append(make())
+
+    at_once(lambda: genzoo.fit(Interrupted(between), "digits", steps=4, batch_size=8), build)
+    assert all(torch.equal(value, built[0][name]) for name, value in expected.items())
