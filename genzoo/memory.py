@@ -64,8 +64,12 @@ def kept(loss: Callable[[], Tensor]) -> int:
         return tensor
 
     hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-    with torch.enable_grad(), hooks, FakeTensorMode(allow_non_fake_inputs=True):
-        loss()
+    torch.clear_autocast_cache()  # which keeps the weights that it casts: real ones from before, fake ones from here
+    try:
+        with torch.enable_grad(), hooks, FakeTensorMode(allow_non_fake_inputs=True):
+            loss()
+    finally:
+        torch.clear_autocast_cache()
     return sum(storage.nbytes() for key, storage in storages.items() if key not in weights)
 
 

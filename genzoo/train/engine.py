@@ -11,7 +11,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -76,9 +76,19 @@ class Engine:
         """A gradient scaler, which does nothing but for half precision."""
         return torch.amp.GradScaler(self.device.type, enabled=self.precision == "16-mixed")
 
-    def autocast(self) -> AbstractContextManager[Any]:
-        """The context in which a loss is computed."""
-        return self.fabric.autocast()
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Compute a loss in the run's precision.
+
+        Autocast keeps the weights that it casts until the outermost context ends. A caller may hold
+        one open around many steps, so what it kept is forgotten here.
+        """
+        torch.clear_autocast_cache()
+        try:
+            with self.fabric.autocast():
+                yield
+        finally:
+            torch.clear_autocast_cache()
 
     def adopt(self, model: nn.Module) -> None:
         """Move a model here, in the run's dtype, with rank 0's weights."""

@@ -94,3 +94,26 @@ def test_the_default_dtype_comes_back_when_the_last_run_of_several_ends():
         assert torch.get_default_dtype() == torch.float32
         second.__exit__(None, None, None)
         assert torch.get_default_dtype() == torch.float64
+
+
+class Slope(genzoo.Model):
+    """A weight that moves by one at each step, and what a loss makes of it."""
+
+    def __init__(self, shape: tuple[int, ...] = (3,)) -> None:
+        super().__init__()
+        self.shape = shape
+        self.weight = torch.nn.Parameter(torch.zeros(1, 3))
+
+    def loss(self, batch):
+        return {"loss": torch.nn.functional.linear(torch.ones(1, 3), self.weight).sum() / 3}
+
+    def sample(self, n, given=None):
+        return self.weight.detach().expand(n, 3)
+
+
+@pytest.mark.parametrize("around", [torch.enable_grad, lambda: torch.autocast("cpu", torch.bfloat16)])
+def test_mixed_precision_reads_the_weights_of_each_step(around):
+    slope = {"model": {"name": "SGD", "lr": 3.0}}
+    with around():
+        run = genzoo.fit(Slope(), DATA, steps=4, batch_size=8, log=1, precision="bf16-mixed", players=slope, progress=False)
+    assert [line["loss"] for line in run.history] == [0.0, -1.0, -2.0, -3.0]
