@@ -92,9 +92,15 @@ def by_fit(
     kind: type[genzoo.Dataset] = genzoo.Dataset,
     layout: torch.memory_format = torch.preserve_format,
     **settings: Any,
-) -> Speed:
-    """The speed of `fit`; the first interval of the log, in which a compiler works, is left out."""
+) -> Speed | None:
+    """Measure the speed of `fit`, without the first interval of the log, in which a compiler works.
+
+    Returns:
+        None for a model that is fitted in closed form, which makes no steps.
+    """
     model = build(name, shape).to(memory_format=layout)
+    if hasattr(model, "solve"):
+        return None
     data = kind(columns(model), levels=levels(model))
     run = genzoo.fit(model, data, device=device, batch_size=batch, steps=INTERVALS * steps, log=steps, progress=False, **settings)
     marks = [line["seconds"] for line in run.history]

@@ -179,7 +179,7 @@ def test_what_fails_is_reported_by_its_first_line(script):
     assert "| nade | 1,500 (2.00 ms) | - |" in text
 
 
-EXPLICIT = ["eonade", "independent", "markov", "nade", "pixel-rnn", "rnade"]
+EXPLICIT = ["eonade", "nade", "pixel-rnn", "rnade"]
 
 
 @pytest.mark.parametrize("name", EXPLICIT)
@@ -188,6 +188,11 @@ def test_explicit_models_train_on_levels_that_they_have(script, monkeypatch, nam
     monkeypatch.setattr(gpu, "ROWS", 32)
     monkeypatch.setattr(gpu, "SETTINGS", _FEW)
     assert 0 < gpu.by_fit(name, (1, 8, 8), "cpu", 16, 2)["images_per_second"] < math.inf
+
+
+@pytest.mark.parametrize("name", ["independent", "markov"])
+def test_a_closed_form_has_no_speed_of_steps(script, name):
+    assert script("gpu").by_fit(name, (1, 8, 8), "cpu", 16, 2) is None
 
 
 @pytest.mark.parametrize("count", [2, 5, 256])
@@ -206,7 +211,7 @@ def test_samples_of_every_explicit_model_are_timed(script, monkeypatch):
     monkeypatch.setattr(gpu, "DRAWS", 3)
     cases = gpu.explicit(gpu.built_in())
     layers = [f"pixel-rnn, {layer}" for layer in ("diagonal-bilstm", "row-lstm", "conv")]
-    assert sorted(cases) == sorted([*set(EXPLICIT) - {"pixel-rnn"}, *layers])
+    assert sorted(cases) == sorted([*{*EXPLICIT, "independent", "markov"} - {"pixel-rnn"}, *layers])
     for name, settings in cases.values():
         found = gpu.samples(name, (1, 4, 4), "cpu", **settings)
         assert all(0 < value < math.inf for value in found.values())
