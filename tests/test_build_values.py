@@ -19,10 +19,7 @@ SIZES = {
 }
 VALUES = (-1, 10**11, 10**5000, math.inf, "a\0b", [], {"name": 5}, None, (1, 0, 3), (math.nan,), b"x")
 NAMED = [
-    (kind, name)
-    for kind in KINDS
-    for name in registry(kind).available()
-    if registry(kind).find_source(name).origin == "genzoo"
+    (kind, name) for kind in KINDS for name in registry(kind).available() if registry(kind).find_source(name).origin == "genzoo"
 ]
 
 

@@ -111,9 +111,7 @@ def fit(
         (2, torch.Size([3, 1, 8, 8]))
     """
     if not isinstance(players, Mapping | None):
-        raise SettingError(
-            f'players = {show(players)}: expected a table of players, as in players={{"critic": {{"lr": 1e-4}}}}.'
-        )
+        raise SettingError(f'players = {show(players)}: expected a table of players, as in players={{"critic": {{"lr": 1e-4}}}}.')
     with explained(model, data):
         chosen = Settings.of(settings)
     engine = Engine(chosen.device, chosen.precision)
