@@ -107,7 +107,7 @@ def allocations() -> Iterator[None]:
         >>> with allocations():
         ...     torch.empty(10**15)
         Traceback (most recent call last):
-        genzoo.memory.TooLargeError: more than 3,637.9 TiB, ...
+        genzoo.memory.TooLargeError: more than 3,638.0 TiB, ...
     """
     import torch
     from torch.overrides import TorchFunctionMode

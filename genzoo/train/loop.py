@@ -408,8 +408,9 @@ class Session:
                     "seconds": round(self.clock.seconds(), 3),
                     "images_per_second": round(self.clock.rate(), 1),
                 }
+                rates = self._rates()  # of those who played since the last line
                 losses = {k: v for k, v in self.reports.means(engine).items() if k not in line}
-                line = {**line, **losses, **self._rates(), **self._norms()}
+                line = {**line, **losses, **rates, **self._norms()}
                 self.history.add(line)
                 if logs:
                     display.log(line)
@@ -466,15 +467,16 @@ class Session:
             )
 
     def _rates(self) -> dict[str, float]:
-        """Return each player's last learning rate; parameter groups with rates apart have a number.
+        """Return the last learning rate of each player that reported since the last line of the log.
 
-        A closed form has none.
+        Parameter groups with rates of their own have a number. A closed form has no learning rate.
         """
         if self.solves:
             return {}
         return {
             "/".join(filter(None, ("" if self.reports.alone else name, "lr", str(number or "")))): float(group["lr"])
             for name, trainer in self.by_name.items()
+            if name in self.reports.rounds
             for number, group in enumerate(trainer.optimizer.param_groups)
             if number == 0 or trainer.rates[number] != trainer.rates[0]
         }

@@ -197,6 +197,9 @@ def test_columns_that_nobody_reads_are_not_touched():
         def __len__(self):
             return 12
 
+        def __getitem__(self, rows):
+            raise AssertionError("nobody reads this column")
+
     data = Dataset({"x": torch.arange(12.0)[:, None], "y": Untouchable()})
     assert sorted(rows_in(take(3, data))) == list(range(12))
     with pytest.raises(DataError, match="'y' is a Untouchable"):
