@@ -57,7 +57,7 @@ def train(clip: float | None, data: Tensor, depth: int, width: int, steps: int) 
         {**own, "latent_dim": 2, "critic": critic, "prior": Noisy(2, data), "generator": nn.Identity()}, shape=(2,)
     )
     player = model.players()[0]
-    optimizer = make_optimizer(player.parameters(), player.optimizer, player.name)
+    optimizer = make_optimizer(dict(model.named_parameters()), player.optimizer, player.name)
     for _ in range(steps):
         optimizer.zero_grad()
         report = player.loss(data[torch.randint(len(data), (256,))])
