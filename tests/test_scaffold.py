@@ -96,7 +96,7 @@ from genzoo.data.digits import digits
 data = digits()
 x = data.prepare(torch.from_numpy(data.train["x"]))
 mean = (x - x.mean(0)).square().flatten(1).sum(1).mean().item() / (2 * 0.1**2)
-run = genzoo.fit("my-model", data, steps=400)
+run = genzoo.fit("my-model", data, steps=400, progress=False)
 print(run.history[-1]["error"] < 0.5 * mean)
 """
     assert here("-c", script).strip() == "True"
