@@ -101,6 +101,6 @@ def test_twenty_five_gaussians_are_found():
     modes = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(25, 2)
     distances = np.linalg.norm(made[:, None] - modes, axis=2)
     good = distances.min(1) < 3 * 0.05 / 2.828
-    assert good.mean() >= 0.3
+    assert good.mean() >= 0.25
     # a mode is found where samples lie within three of its standard deviations, as in VEEGAN and PacGAN
     assert np.bincount(distances.argmin(1)[good], minlength=25).min() >= 1
