@@ -30,7 +30,7 @@ class Reports:
         self.values: dict[str, list[Tensor]] = {}
         self.rounds: dict[str, list[int]] = {}
         self.starts: dict[str, float] = {}
-        """The size of each player's first loss in this session."""
+        """The size of each player's first loss since training began or was resumed."""
 
     def _key(self, player: str, name: str) -> str:
         return name if self.alone else f"{player}/{name}"
