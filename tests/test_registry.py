@@ -118,7 +118,7 @@ def test_a_built_in_is_not_displaced(install, models):
 )
 def test_a_slip_is_met_with_the_nearest_name(kind, name, message):
     with pytest.raises(SettingError) as caught:
-        registry(kind).get(name)
+        Registry(kind).get(name)
     assert str(caught.value) == message
 
 

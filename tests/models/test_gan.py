@@ -41,7 +41,7 @@ BEST = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "best"), BEST, ids=str)
+@pytest.mark.parametrize(("settings", "best"), BEST, ids=[str(settings) for settings, _ in BEST])
 def test_the_best_critic_of_a_table(settings, best):
     p, q = P.double() / 20, Q.double() / 20
     scores = best(p, q).requires_grad_()
