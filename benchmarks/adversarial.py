@@ -97,7 +97,10 @@ def by_hand(table: Mapping[str, Any], data: Tensor, rounds: int) -> Callable[[],
         torch.manual_seed(0)
         model = genzoo.build(table, shape=tuple(data.shape[1:])).to(data.device)
         settings = {k: v for k, v in model.optimizer.items() if k != "name"}
-        adams = [torch.optim.Adam(net.parameters(), fused=True, **settings) for net in (model.critic, model.generator)]
+        adams = [
+            torch.optim.Adam(net.parameters(), fused=True, **settings)
+            for net in (model.critic, model.generator)
+        ]
 
         def step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
             optimizer.zero_grad()
@@ -123,7 +126,11 @@ def by_torchgan(table: Mapping[str, Any], data: Tensor, rounds: int) -> Callable
     """
     try:
         with _stand_in():
-            from torchgan.losses import WassersteinDiscriminatorLoss, WassersteinGeneratorLoss, WassersteinGradientPenalty
+            from torchgan.losses import (
+                WassersteinDiscriminatorLoss,
+                WassersteinGeneratorLoss,
+                WassersteinGradientPenalty,
+            )
             from torchgan.models import Discriminator, Generator
             from torchgan.trainer import Trainer
     except ModuleNotFoundError as error:
@@ -159,7 +166,11 @@ def by_torchgan(table: Mapping[str, Any], data: Tensor, rounds: int) -> Callable
             "generator": {"name": lambda: G(model.generator, model.latent_dim), "optimizer": adam},
             "discriminator": {"name": lambda: D(model.critic), "optimizer": adam},
         }
-        losses = [WassersteinGeneratorLoss(), WassersteinDiscriminatorLoss(), WassersteinGradientPenalty()]
+        losses = [
+            WassersteinGeneratorLoss(),
+            WassersteinDiscriminatorLoss(),
+            WassersteinGradientPenalty(),
+        ]
         with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
             trainer = Trainer(
                 nets,
@@ -196,16 +207,24 @@ def _stand_in() -> Iterator[None]:
 
 
 def speed(
-    data: Tensor, rounds: int, cases: Mapping[str, tuple[dict[str, Any], int]] = CASES, peer: str | None = "WGAN-GP"
+    data: Tensor,
+    rounds: int,
+    cases: Mapping[str, tuple[dict[str, Any], int]] = CASES,
+    peer: str | None = "WGAN-GP",
 ) -> list[Numbers]:
     """A row for each case against the loop by hand, and one against torchgan for the case `peer`."""
     rows = []
     for case, (table, steps) in cases.items():
-        segments = {"genzoo": by_fit(table, data, steps, BATCH), "by hand": by_hand(table, data, steps)}
+        segments = {
+            "genzoo": by_fit(table, data, steps, BATCH),
+            "by hand": by_hand(table, data, steps),
+        }
         if case == peer and (theirs := by_torchgan(table, data, steps)):
             segments["torchgan"] = theirs
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # after so few rounds samples are all alike
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # after so few rounds samples are all alike
             found = race(segments, rounds)
         read = steps * genzoo.build(table, shape=tuple(data.shape[1:])).critic_steps * BATCH
         rows += [row(case, other, found, read) for other in segments if other != "genzoo"]
@@ -216,7 +235,12 @@ def speed(
 
 
 def quality(
-    names: Iterable[str], seeds: Iterable[int], steps: Mapping[str, int], threads: int, folder: Path, dataset: genzoo.Dataset
+    names: Iterable[str],
+    seeds: Iterable[int],
+    steps: Mapping[str, int],
+    threads: int,
+    folder: Path,
+    dataset: genzoo.Dataset,
 ) -> list[Numbers]:
     """Train and measure each model with each seed, or take the numbers that are in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -234,7 +258,12 @@ def quality(
 
 
 def planned(
-    names: Iterable[str], seconds: float, threads: int, folder: Path, dataset: genzoo.Dataset, trial: int = 200
+    names: Iterable[str],
+    seconds: float,
+    threads: int,
+    folder: Path,
+    dataset: genzoo.Dataset,
+    trial: int = 200,
 ) -> dict[str, int]:
     """The steps that each model makes in so many CPU seconds, from interleaved trials; those found before are kept.
 
@@ -250,7 +279,11 @@ def planned(
     file, key = folder / "steps.json", f"{seconds:g} s, {threads} threads"
     plans = json.loads(file.read_text()) if file.exists() else {}
     plan = plans.setdefault(key, {})
-    new = {name: lambda name=name: fitted(name, 0, trial, dataset) for name in names if name not in plan}
+    new = {
+        name: lambda name=name: fitted(name, 0, trial, dataset)
+        for name in names
+        if name not in plan
+    }
     for name, times in race(new, 3).items():
         plan[name] = max(1, round(seconds * trial / statistics.median(times["cpu"])))
     file.write_text(json.dumps(plans, indent=2) + "\n")
@@ -258,7 +291,15 @@ def planned(
 
 
 def fitted(name: str, seed: int, steps: int, dataset: genzoo.Dataset) -> Any:
-    return genzoo.fit(MODELS[name], dataset, seed=seed, steps=steps, schedule="cosine", device="cpu", progress=False).model
+    return genzoo.fit(
+        MODELS[name],
+        dataset,
+        seed=seed,
+        steps=steps,
+        schedule="cosine",
+        device="cpu",
+        progress=False,
+    ).model
 
 
 def trained(name: str, seed: int, steps: int, dataset: genzoo.Dataset) -> Numbers:
@@ -280,8 +321,12 @@ def measured(model: Any, dataset: genzoo.Dataset, seed: int = 0) -> Numbers:
 
     test = list(some(dataset, "test"))
     real = statistics_of(test)
-    codes = torch.cat([model.encode(x) for x in once(dataset, ("x",), 1000, device=_CPU, split="train")])
-    mixture = GaussianMixture(10, covariance_type="full", random_state=seed).fit(codes.double().numpy())
+    codes = torch.cat(
+        [model.encode(x) for x in once(dataset, ("x",), 1000, device=_CPU, split="train")]
+    )
+    mixture = GaussianMixture(10, covariance_type="full", random_state=seed).fit(
+        codes.double().numpy()
+    )
     z = torch.as_tensor(mixture.sample(real.n)[0], dtype=codes.dtype)
     made = {
         "reconstruction": map(model.reconstruct, test),
@@ -294,7 +339,9 @@ def measured(model: Any, dataset: genzoo.Dataset, seed: int = 0) -> Numbers:
 
 def some(dataset: genzoo.Dataset, split: str) -> Iterator[Tensor]:
     """The first images of a split, as many as a distance sees, in batches."""
-    return once(dataset, ("x",), 1000, device=_CPU, split=split, limit=min(SIZE, dataset.rows("test")))
+    return once(
+        dataset, ("x",), 1000, device=_CPU, split=split, limit=min(SIZE, dataset.rows("test"))
+    )
 
 
 def statistics_of(pictures: Iterable[Tensor]) -> FeatureStatistics:
@@ -369,19 +416,29 @@ def quality_section(part: Numbers) -> list[str]:
     ]
     for name in dict.fromkeys(run["model"] for run in part["runs"]):
         runs = [run for run in part["runs"] if run["model"] == name]
-        cells = [_range([run[key] for run in runs], ".5f" if key == "squared_error" else ".1f") for key in MEASURES]
+        cells = [
+            _range([run[key] for run in runs], ".5f" if key == "squared_error" else ".1f")
+            for key in MEASURES
+        ]
         lines.append(f"| {name} | {runs[0]['steps']:,} | " + " | ".join(cells) + " |")
     return [*lines, "", "```", part["command"], "```", ""]
 
 
 def _range(values: Sequence[float], form: str) -> str:
-    low, mean, high = (format(value, form) for value in (min(values), statistics.mean(values), max(values)))
+    low, mean, high = (
+        format(value, form) for value in (min(values), statistics.mean(values), max(values))
+    )
     return mean if len(values) == 1 else f"{mean} ({low} to {high})"
 
 
 def page(result: Mapping[str, Numbers]) -> str:
     sections = {"speed": speed_section, "quality": quality_section}
-    lines = [line for name, section in sections.items() if name in result for line in section(result[name])]
+    lines = [
+        line
+        for name, section in sections.items()
+        if name in result
+        for line in section(result[name])
+    ]
     return "\n".join(["# Adversarial training", "", *lines])
 
 
@@ -389,10 +446,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", choices=("speed", "quality", "all"), default="speed")
     parser.add_argument("--rounds", type=int, default=10, help="of the speed part, on one thread")
-    parser.add_argument("--seconds", type=float, default=300, help="of CPU time for each model and seed, all threads together")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=300,
+        help="of CPU time for each model and seed, all threads together",
+    )
     parser.add_argument("--threads", type=int, default=2, help="of the quality part")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--models", choices=MODELS, nargs="+", default=["vae", "wae-mmd", "wae-gan"])
+    parser.add_argument(
+        "--models", choices=MODELS, nargs="+", default=["vae", "wae-mmd", "wae-gan"]
+    )
     parser.add_argument("--cache", type=Path, default=Path("build/adversarial"))
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/adversarial"))
     options = parser.parse_args()
@@ -414,7 +478,9 @@ def main() -> None:
         torch.set_num_threads(options.threads)
         dataset = genzoo.build("fashion-mnist", "datasets")
         steps = planned(options.models, options.seconds, options.threads, options.cache, dataset)
-        runs = quality(options.models, options.seeds, steps, options.threads, options.cache, dataset)
+        runs = quality(
+            options.models, options.seeds, steps, options.threads, options.cache, dataset
+        )
         train, test = (statistics_of(some(dataset, split)) for split in ("train", "test"))
         seeds, models = " ".join(map(str, options.seeds)), " ".join(options.models)
         flags = f"--seconds {options.seconds:g} --threads {options.threads} --seeds {seeds} --models {models}"

@@ -1,9 +1,9 @@
-"""Autoregressive models: what a likelihood, its gradient and a sample cost, against the same laws written in plain torch.
+"""Autoregressive models: what a likelihood, its gradient and a sample cost, against the same distributions written in plain torch.
 
 What genzoo is compared with is written here, from the equations: NADE's recursion as a loop under autograd and as one cumulative
 sum; the Diagonal BiLSTM as a loop over diagonals under autograd; sampling by one forward pass a dimension; and, after the papers
 and after a reading of its source at d1f0a5c, the NADE and the PixelCNN of pytorch-generative, which could not be installed from
-the package index. What is the same law as ours is checked, in double precision, to give our values, gradients and draws, and the
+the package index. What is the same distribution as ours is checked, in double precision, to give our values, gradients and draws, and the
 page says by how much they differ; the peer's PixelCNN is another network of like size.
 
 Run it as `python benchmarks/autoregressive.py`; some minutes, on one thread.
@@ -69,7 +69,18 @@ class Size:
 
 FULL = Size()
 QUICK = Size(
-    (1, 6, 6), hidden=8, batch=4, draws=3, features=4, depth=2, images=2, rounds=1, forwards=1, steps=3, units=4, processes=1
+    (1, 6, 6),
+    hidden=8,
+    batch=4,
+    draws=3,
+    features=4,
+    depth=2,
+    images=2,
+    rounds=1,
+    forwards=1,
+    steps=3,
+    units=4,
+    processes=1,
 )
 
 
@@ -88,7 +99,12 @@ def by_indexed_loop(model: NADE, x: Tensor) -> Tensor:
 def by_loop(model: NADE, x: Tensor) -> Tensor:
     """The same, as fast as it gets in plain torch: matrices are taken apart once, and sums are part of products."""
     a, logits = model.bias.expand(len(x), -1), []
-    parts = (x.split(1, 1), model.weight.split(1), model.out_weight.unbind(), model.out_bias.unbind())
+    parts = (
+        x.split(1, 1),
+        model.weight.split(1),
+        model.out_weight.unbind(),
+        model.out_bias.unbind(),
+    )
     for x_d, weight_d, out_weight_d, out_bias_d in zip(*parts, strict=True):
         logits.append(torch.addmm(out_bias_d, torch.sigmoid(a), out_weight_d.T))
         a = torch.addmm(a, x_d, weight_d)
@@ -131,7 +147,7 @@ def naive(model: Autoregressive, u: Tensor, first: int | None = None) -> Tensor:
     """Draws by a forward pass for each dimension in raster order, of zeros and ones; or for the `first` few of them."""
     x = torch.zeros_like(u)
     for d in range(x[0].numel() if first is None else first):
-        probabilities = model.law(x).probs.flatten(1)[:, d]
+        probabilities = model.distribution(x).probs.flatten(1)[:, d]
         x.flatten(1)[:, d] = u.flatten(1)[:, d] < probabilities
     return x
 
@@ -178,23 +194,34 @@ def by_diagonals(layer: DiagonalBiLSTM, f: Tensor) -> Tensor:
     h0, c0 = (start[:, None, None].expand(-1, 1, f.shape[2], -1) for start in (layer.h0, layer.c0))
     states, h, c = [], h0[:, :0], c0[:, :0]
     for t, front in enumerate(z.index_select(1, order).split(torch.bincount(number).tolist(), 1)):
-        first, size = int(t >= width), front.shape[1]  # from where the first row is left behind, the one above it counts
+        first, size = (
+            int(t >= width),
+            front.shape[1],
+        )  # from where the first row is left behind, the one above it counts
         around = torch.cat([h0, h, h0], 1)
         told = torch.cat([around.narrow(1, first, size), around.narrow(1, first + 1, size)], -1)
         carried = torch.cat([c0, c, c0], 1).narrow(1, first + 1, size)
-        gates = torch.baddbmm(front.flatten(1, 2), told.flatten(1, 2), state_weight).unflatten(1, front.shape[1:3])
+        gates = torch.baddbmm(front.flatten(1, 2), told.flatten(1, 2), state_weight).unflatten(
+            1, front.shape[1:3]
+        )
         h, c = lstm(gates, carried)
         states.append(h)
-    return moved(layer, *torch.cat(states, 1).index_select(1, order.argsort()).unflatten(1, (height, width)))
+    return moved(
+        layer, *torch.cat(states, 1).index_select(1, order.argsort()).unflatten(1, (height, width))
+    )
 
 
 def by_skewing(layer: DiagonalBiLSTM, f: Tensor) -> Tensor:
     """As the paper describes it: each direction skews its map, row r by r columns, and scans the columns, whole."""
     (height, width), span = f.shape[:2], sum(f.shape[:2]) - 1
     found = []
-    inside = (torch.arange(span) - torch.arange(height)[:, None]).mT  # (columns, rows): which column of the image it is
+    inside = (
+        torch.arange(span) - torch.arange(height)[:, None]
+    ).mT  # (columns, rows): which column of the image it is
     inside = ((inside >= 0) & (inside < width))[..., None, None]
-    for d, (image, weight, state_weight, bias) in enumerate(zip((f, f.flip(1)), *plain_weights(layer), strict=True)):
+    for d, (image, weight, state_weight, bias) in enumerate(
+        zip((f, f.flip(1)), *plain_weights(layer), strict=True)
+    ):
         z = (image @ weight + bias).transpose(0, 1)  # (W, H, batch, 4h)
         wide = pad(z.transpose(0, 1), (0, 0, 0, 0, 0, height)).flatten(0, 1)[: height * span]
         columns = wide.unflatten(0, (height, span)).unbind(1)
@@ -210,7 +237,9 @@ def by_skewing(layer: DiagonalBiLSTM, f: Tensor) -> Tensor:
     return moved(layer, *found)
 
 
-def pixel_rnn_by(layer_by: Callable[[DiagonalBiLSTM, Tensor], Tensor], model: PixelRNN, x: Tensor) -> Tensor:
+def pixel_rnn_by(
+    layer_by: Callable[[DiagonalBiLSTM, Tensor], Tensor], model: PixelRNN, x: Tensor
+) -> Tensor:
     """The loss of our model, its layers in plain torch."""
     f = model.first(2 * x - 1).permute(2, 3, 0, 1)
     for layer in model.layers:
@@ -225,7 +254,9 @@ DIAGONALS: Mapping[str, Callable[[PixelRNN, Tensor], Tensor]] = {
     "diagonals": partial(pixel_rnn_by, by_diagonals),
 }
 LOSSES: Mapping[str, Callable[[Any, Tensor], Tensor]] = {
-    f"{model}, {name}": loss for model, ways in (("NADE", NADES), ("Diagonal BiLSTM", DIAGONALS)) for name, loss in ways.items()
+    f"{model}, {name}": loss
+    for model, ways in (("NADE", NADES), ("Diagonal BiLSTM", DIAGONALS))
+    for name, loss in ways.items()
 }
 
 
@@ -238,14 +269,21 @@ class PeerNADE(nn.Module):
     def __init__(self, like: NADE) -> None:
         super().__init__()
         start = like.weight, like.bias, like.out_weight[:, 0], like.out_bias[:, 0]
-        self.weight, self.bias, self.out_weight, self.out_bias = (nn.Parameter(part.detach().clone()) for part in start)
+        self.weight, self.bias, self.out_weight, self.out_bias = (
+            nn.Parameter(part.detach().clone()) for part in start
+        )
 
     def forward(self, x: Tensor | None, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Probabilities of ones, and examples: `(batch, D)` each."""
         given = u if x is None else x
         assert given is not None
         a, probabilities, values = self.bias.expand(len(given), -1), [], []
-        parts = (self.weight.split(1), self.out_weight.split(1), self.out_bias.split(1), given.split(1, 1))
+        parts = (
+            self.weight.split(1),
+            self.out_weight.split(1),
+            self.out_bias.split(1),
+            given.split(1, 1),
+        )
         for weight_d, out_weight_d, out_bias_d, given_d in zip(*parts, strict=True):
             p = torch.sigmoid(torch.addmm(out_bias_d, torch.sigmoid(a), out_weight_d.T))
             value = (given_d < p).to(p.dtype) if x is None else given_d
@@ -332,11 +370,18 @@ def wide(model: Any, scale: float = 0.3) -> Any:
     return model
 
 
-def apart(ours: Callable[[], Tensor], theirs: Callable[[], Tensor], parameters: Iterable[Tensor]) -> float:
+def apart(
+    ours: Callable[[], Tensor], theirs: Callable[[], Tensor], parameters: Iterable[Tensor]
+) -> float:
     """The largest difference of two values and of their gradients by all parameters."""
     parameters = list(parameters)
-    (value, *slopes), (other, *others) = ((loss := each(), *torch.autograd.grad(loss, parameters)) for each in (ours, theirs))
-    return max(float((a - b).detach().abs().max()) for a, b in zip((value, *slopes), (other, *others), strict=True))
+    (value, *slopes), (other, *others) = (
+        (loss := each(), *torch.autograd.grad(loss, parameters)) for each in (ours, theirs)
+    )
+    return max(
+        float((a - b).detach().abs().max())
+        for a, b in zip((value, *slopes), (other, *others), strict=True)
+    )
 
 
 def bits(model: Autoregressive, n: int = 5) -> Tensor:
@@ -362,7 +407,10 @@ def check_diagonal() -> float:
 def check_draws() -> int:
     """How many numbers differ of draws from the same uniform ones, ours and the slow ones."""
     nade = wide(NADE(hidden=7, shape=(1, 4, 5)))
-    models = [nade, *(wide(PixelRNN(layer, hidden=4, depth=2, shape=(1, 4, 9))) for layer in LAYERS)]
+    models = [
+        nade,
+        *(wide(PixelRNN(layer, hidden=4, depth=2, shape=(1, 4, 9))) for layer in LAYERS),
+    ]
     count = 0
     for model in models:
         u = torch.rand(8, *model.shape, dtype=torch.float64)
@@ -388,7 +436,13 @@ def step(loss: Callable[[], Tensor], module: nn.Module) -> Work:
     return run
 
 
-def rows(case: str, works: Mapping[str, Work], rounds: int, targets: Mapping[str, float], **factors: float) -> list[Row]:
+def rows(
+    case: str,
+    works: Mapping[str, Work],
+    rounds: int,
+    targets: Mapping[str, float],
+    **factors: float,
+) -> list[Row]:
     """A race, as a row for each that ours, which stands first, is compared with.
 
     A factor is what a time is multiplied by, where only a part of the work was done.
@@ -417,12 +471,17 @@ def nade(size: Size) -> dict[str, Any]:
     model, x = nade_and_data(size)
     works = {name: step(partial(loss, model, x), model) for name, loss in NADES.items()}
     targets = {"indexed loop": 2.0, "loop": 2.0, "cumsum": 12.0}
-    return {"apart": check_nade(), "rows": rows(f"NADE, D = {size.dims}, H = {size.hidden}", works, size.rounds, targets)}
+    return {
+        "apart": check_nade(),
+        "rows": rows(f"NADE, D = {size.dims}, H = {size.hidden}", works, size.rounds, targets),
+    }
 
 
 def nade_and_data(size: Size) -> tuple[NADE, Tensor]:
     torch.manual_seed(0)
-    return NADE(hidden=size.hidden, shape=size.shape), (torch.rand(size.batch, size.dims) < 0.3).float()
+    return NADE(hidden=size.hidden, shape=size.shape), (
+        torch.rand(size.batch, size.dims) < 0.3
+    ).float()
 
 
 def memory(size: Size) -> dict[str, Any]:
@@ -431,8 +490,17 @@ def memory(size: Size) -> dict[str, Any]:
     found = []
     for case in LOSSES:
         command = [sys.executable, __file__, "--memory", case, *quick]
-        runs = [float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) for _ in range(size.processes)]
-        found.append({"case": case, "megabytes": sorted(runs), "target": 90 if case == "NADE, genzoo" else None})
+        runs = [
+            float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            for _ in range(size.processes)
+        ]
+        found.append(
+            {
+                "case": case,
+                "megabytes": sorted(runs),
+                "target": 90 if case == "NADE, genzoo" else None,
+            }
+        )
     return {"rows": found}
 
 
@@ -463,7 +531,9 @@ def sampling(size: Size) -> dict[str, Any]:
     }
     factors = {"one pass per dimension": size.dims / size.forwards}
     case = f"NADE, D = {size.dims}, H = {size.hidden}"
-    found = rows(case, works, size.rounds, {"recomputed": 10.0, "one pass per dimension": 500.0}, **factors)
+    found = rows(
+        case, works, size.rounds, {"recomputed": 10.0, "one pass per dimension": 500.0}, **factors
+    )
     return {"differ": check_draws(), "rows": found}
 
 
@@ -477,7 +547,10 @@ def diagonal(size: Size) -> dict[str, Any]:
     model = pixel_rnn(size, "diagonal-bilstm")
     x = model.example(size.images)
     works = {name: step(partial(loss, model, x), model) for name, loss in DIAGONALS.items()}
-    return {"apart": check_diagonal(), "rows": rows("PixelRNN, diagonal-bilstm", works, size.rounds, {"skewed scan": 2.2})}
+    return {
+        "apart": check_diagonal(),
+        "rows": rows("PixelRNN, diagonal-bilstm", works, size.rounds, {"skewed scan": 2.2}),
+    }
 
 
 def pixels(size: Size) -> dict[str, Any]:
@@ -501,16 +574,25 @@ def peers(size: Size) -> dict[str, Any]:
     model, x = nade_and_data(size)
     theirs, u = PeerNADE(model), torch.rand(size.draws, size.dims)
     case, rounds = f"NADE, D = {size.dims}, H = {size.hidden}", size.rounds
-    score = {"genzoo": step(partial(NADES["genzoo"], model, x), model), "peer": step(partial(theirs.loss, x), theirs)}
+    score = {
+        "genzoo": step(partial(NADES["genzoo"], model, x), model),
+        "peer": step(partial(theirs.loss, x), theirs),
+    }
     found = rows(f"{case}, likelihood and gradient", score, rounds, {})
     draw = {"genzoo": partial(model.sample, size.draws), "peer": partial(theirs.draw, u)}
     found += rows(f"{case}, samples", draw, rounds, {})
     ours, their = pixel_rnn(size, "conv"), PeerPixelCNN(size.features, size.depth)
     x, u = ours.example(size.images), torch.rand(size.draws, *size.shape)
     case = f"PixelCNN, h = {size.features}, {size.depth} layers"
-    score = {"genzoo": step(lambda: ours.loss(x)["loss"], ours), "peer": step(partial(their.loss, x), their)}
+    score = {
+        "genzoo": step(lambda: ours.loss(x)["loss"], ours),
+        "peer": step(partial(their.loss, x), their),
+    }
     found += rows(f"{case}, likelihood and gradient", score, rounds, {})
-    draw = {"genzoo": partial(ours.sample, size.draws), "peer": partial(their.draw, u, size.forwards)}
+    draw = {
+        "genzoo": partial(ours.sample, size.draws),
+        "peer": partial(their.draw, u, size.forwards),
+    }
     found += rows(f"{case}, samples", draw, max(1, rounds // 2), {}, peer=size.dims / size.forwards)
     return {"rows": found, "scores": scores(size)}
 
@@ -518,14 +600,20 @@ def peers(size: Size) -> dict[str, Any]:
 def scores(size: Size) -> list[Row]:
     """Theirs and ours, trained alike on small digits and scored on those held out."""
     data = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")
-    train, test = (data.prepare(torch.as_tensor(data.split(name)["x"])) for name in ("train", "test"))
+    train, test = (
+        data.prepare(torch.as_tensor(data.split(name)["x"])) for name in ("train", "test")
+    )
     torch.manual_seed(0)
     start = NADE(hidden=size.units, shape=data.shape)
     torch.manual_seed(0)
     ours = PixelRNN("conv", hidden=size.features, depth=size.depth, shape=data.shape)
     torch.manual_seed(0)
     peer = PeerPixelCNN(size.features, size.depth)
-    same, published, plain = PeerNADE(start), PeerNADE(start), lambda model: lambda x: model.loss(x)["loss"]
+    same, published, plain = (
+        PeerNADE(start),
+        PeerNADE(start),
+        lambda model: lambda x: model.loss(x)["loss"],
+    )
     cases: dict[str, tuple[nn.Module, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
         "NADE, genzoo": (start, plain(start), plain(start)),
         "NADE, peer, corrected loss": (same, same.loss, same.loss),
@@ -539,13 +627,26 @@ def scores(size: Size) -> list[Row]:
         with torch.no_grad():
             reported, true = loss(test).item(), truth(test).item()
         count = sum(p.numel() for p in module.parameters())
-        found.append({"case": name, "parameters": count, "reported": reported, "nats": true, "seconds": seconds})
+        found.append(
+            {
+                "case": name,
+                "parameters": count,
+                "reported": reported,
+                "nats": true,
+                "seconds": seconds,
+            }
+        )
     return found
 
 
-def fit(module: nn.Module, loss: Callable[[Tensor], Tensor], train: Tensor, steps: int, batch: int = 100) -> float:
+def fit(
+    module: nn.Module, loss: Callable[[Tensor], Tensor], train: Tensor, steps: int, batch: int = 100
+) -> float:
     """So many steps of Adam on batches that are the same for all; returns CPU seconds."""
-    optimizer, generator = torch.optim.Adam(module.parameters(), lr=1e-3), torch.Generator().manual_seed(0)
+    optimizer, generator = (
+        torch.optim.Adam(module.parameters(), lr=1e-3),
+        torch.Generator().manual_seed(0),
+    )
     begin = time.process_time()
     for _ in range(steps):
         chosen = torch.randint(len(train), (batch,), generator=generator)
@@ -633,7 +734,10 @@ def memory_section(part: Mapping[str, Any], size: Size) -> list[str]:
         f"are medians over {size.processes} processes, with the range in parentheses. They vary",
         "because the allocator keeps a varying amount of freed memory.",
     )
-    lines = (f"| {row['case']} | {ranged(row['megabytes'])} | {target(row, '<=')} |" for row in part["rows"])
+    lines = (
+        f"| {row['case']} | {ranged(row['megabytes'])} | {target(row, '<=')} |"
+        for row in part["rows"]
+    )
     return ["## Memory", *text, *columns("| case | added, MB | target |", *lines)]
 
 
@@ -700,11 +804,21 @@ def peers_section(part: Mapping[str, Any], size: Size) -> list[str]:
         f"| {row['case']} | {row['parameters']:,} | {row['reported']:.2f} | {row['nats']:.2f} | {row['seconds']:.1f} |"
         for row in part["scores"]
     )
-    scored = columns("| model | parameters | reported, test | nats, test | CPU seconds of training |", *lines)
-    return ["## Comparison with pytorch-generative's designs", *speed, *times(part["rows"]), *quality, *scored]
+    scored = columns(
+        "| model | parameters | reported, test | nats, test | CPU seconds of training |", *lines
+    )
+    return [
+        "## Comparison with pytorch-generative's designs",
+        *speed,
+        *times(part["rows"]),
+        *quality,
+        *scored,
+    ]
 
 
-PARTS: Mapping[str, tuple[Callable[[Size], dict[str, Any]], Callable[[Mapping[str, Any], Size], list[str]]]] = {
+PARTS: Mapping[
+    str, tuple[Callable[[Size], dict[str, Any]], Callable[[Mapping[str, Any], Size], list[str]]]
+] = {
     "nade": (nade, nade_section),
     "sampling": (sampling, sampling_section),
     "diagonal": (diagonal, diagonal_section),
@@ -733,9 +847,13 @@ def page(result: Mapping[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", choices=PARTS, nargs="+", default=list(PARTS))
-    parser.add_argument("--quick", action="store_true", help="at a size that measures nothing, to see that it runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="at a size that measures nothing, to see that it runs"
+    )
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/autoregressive"))
-    parser.add_argument("--memory", choices=LOSSES, help="print the memory that one way adds, in MB, and stop")
+    parser.add_argument(
+        "--memory", choices=LOSSES, help="print the memory that one way adds, in MB, and stop"
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     size = QUICK if options.quick else FULL
@@ -747,7 +865,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         begin = time.process_time()
         parts[name] = PARTS[name][0](size)
         print(f"{name}: {time.process_time() - begin:.0f} CPU seconds", file=sys.stderr)
-    given = [*(["--parts", *options.parts] if options.parts != list(PARTS) else []), *(["--quick"] if options.quick else [])]
+    given = [
+        *(["--parts", *options.parts] if options.parts != list(PARTS) else []),
+        *(["--quick"] if options.quick else []),
+    ]
     command = " ".join(["python benchmarks/autoregressive.py", *given])
     result = {**machine(), "command": command, "size": vars(size), "parts": parts}
     write(options.out, result, page(result))

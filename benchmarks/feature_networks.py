@@ -17,7 +17,10 @@ from torch import Tensor, nn
 import genzoo
 from genzoo.metrics.features import FOLDER, NETWORKS, FeatureNetwork, Name
 
-DATA: dict[Name, tuple[str, int]] = {"fmnist-cnn": ("fashion-mnist", 7), "digits-cnn": ("digits", 100)}
+DATA: dict[Name, tuple[str, int]] = {
+    "fmnist-cnn": ("fashion-mnist", 7),
+    "digits-cnn": ("digits", 100),
+}
 """Data set and epochs."""
 BATCH, RATE = 100, 2e-3
 
@@ -40,7 +43,9 @@ def train(name: Name) -> tuple[FeatureNetwork, float]:
     for _ in range(epochs):
         for rows in torch.randperm(len(x)).split(BATCH):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(network.classify(x[rows]), y[rows], label_smoothing=0.05).backward()
+            nn.functional.cross_entropy(
+                network.classify(x[rows]), y[rows], label_smoothing=0.05
+            ).backward()
             optimizer.step()
             schedule.step()
     x, y = split("test")
@@ -62,7 +67,9 @@ def main() -> None:
         path = arguments.out / NETWORKS[name].path.name
         path.write_bytes(content)
         parameters = sum(p.numel() for p in network.parameters())
-        print(f"{path}: {parameters:,} parameters, {len(content):,} bytes, test accuracy {accuracy:.4f}")
+        print(
+            f"{path}: {parameters:,} parameters, {len(content):,} bytes, test accuracy {accuracy:.4f}"
+        )
         print(f"SHA-256 {hashlib.sha256(content).hexdigest()}")
 
 

@@ -31,9 +31,9 @@ from train_overhead import device_name
 
 import genzoo
 from genzoo.contract import Batch, Model, Player
-from genzoo.dataset import is_image
-from genzoo.ranks import uniform
-from genzoo.registry import registry
+from genzoo.contract.dataset import is_image
+from genzoo.distributed import uniform
+from genzoo.registry.lookup import registry
 from genzoo.train.optimizers import make_optimizer
 
 _CONV = {"name": "conv", "channels": (64, 128)}
@@ -63,7 +63,11 @@ class ChannelsLast(genzoo.Dataset):
 
 def built_in() -> list[str]:
     """The models that come with genzoo."""
-    return [name for name, claims in sorted(registry("models").sources().items()) if claims[0].origin == "genzoo"]
+    return [
+        name
+        for name, claims in sorted(registry("models").sources().items())
+        if claims[0].origin == "genzoo"
+    ]
 
 
 def build(name: str, shape: tuple[int, ...], **settings: Any) -> Model:
@@ -75,7 +79,10 @@ def columns(model: Model) -> dict[str, Tensor]:
     """Made-up rows of what a model reads; images as levels, as data sets keep them."""
     batch, top = model.example(ROWS), levels(model) - 1
     found = {model.inputs[0]: batch} if isinstance(batch, Tensor) else dict(batch)
-    return {name: (x * top).round().byte() if x.is_floating_point() and is_image(x.shape[1:]) else x for name, x in found.items()}
+    return {
+        name: (x * top).round().byte() if x.is_floating_point() and is_image(x.shape[1:]) else x
+        for name, x in found.items()
+    }
 
 
 def levels(model: Model) -> int:
@@ -102,19 +109,32 @@ def by_fit(
     if hasattr(model, "solve"):
         return None
     data = kind(columns(model), levels=levels(model))
-    run = genzoo.fit(model, data, device=device, batch_size=batch, steps=INTERVALS * steps, log=steps, progress=False, **settings)
+    run = genzoo.fit(
+        model,
+        data,
+        device=device,
+        batch_size=batch,
+        steps=INTERVALS * steps,
+        log_every=steps,
+        progress=False,
+        **settings,
+    )
     marks = [line["seconds"] for line in run.history]
     rates = [line["images_per_second"] for line in run.history[1:]]
     step = statistics.median(after - before for before, after in pairwise(marks)) / steps
     return {"images_per_second": statistics.median(rates), "step_ms": 1e3 * step}
 
 
-def by_graph(name: str, shape: tuple[int, ...], device: str, batch: int, steps: int) -> Speed | None:
+def by_graph(
+    name: str, shape: tuple[int, ...], device: str, batch: int, steps: int
+) -> Speed | None:
     """The speed of a whole round as one CUDA graph; None where there is no CUDA."""
     if not device.startswith("cuda"):
         return None
     model = build(name, shape)
-    data = genzoo.Dataset({key: x.to(device) for key, x in columns(model).items()}, levels=levels(model))
+    data = genzoo.Dataset(
+        {key: x.to(device) for key, x in columns(model).items()}, levels=levels(model)
+    )
     play, buffers = game(model.to(device).train(), data, batch)
     graph = captured(play)
     times = []
@@ -144,23 +164,33 @@ def captured(play: Callable[[], object]) -> torch.cuda.CUDAGraph:
     return graph
 
 
-def game(model: Model, data: genzoo.Dataset, batch: int) -> tuple[Callable[[], None], list[dict[str, Tensor]]]:
+def game(
+    model: Model, data: genzoo.Dataset, batch: int
+) -> tuple[Callable[[], None], list[dict[str, Tensor]]]:
     """A round by hand: the function that plays it, and the static buffers, column -> tensor, of the batches that it reads.
 
     It launches the same work at each call and reads no number back, so a CUDA graph can hold it.
     """
     late = 10**6  # past any warm-up
-    plan = [(player, player.steps(late) if callable(player.steps) else player.steps) for player in model.players()]
+    plan = [
+        (player, player.steps(late) if callable(player.steps) else player.steps)
+        for player in model.players()
+    ]
     plan = [(player, steps) for player, steps in plan if steps]
     owned = {player.name: player.parameters() for player, _ in plan}
-    graphs = {"capturable": True} if model.like.is_cuda else {}
+    graphs = {"capturable": True} if model.reference_tensor.is_cuda else {}
     names = {parameter: name for name, parameter in model.named_parameters()}
     optimizers = {
-        player.name: make_optimizer({names[p]: p for p in owned[player.name]}, {**player.optimizer, **graphs}, player.name)
+        player.name: make_optimizer(
+            {names[p]: p for p in owned[player.name]}, {**player.optimizer, **graphs}, player.name
+        )
         for player, _ in plan
     }
     first = {name: data.prepare(x[:batch]) for name, x in data.train.items()}
-    buffers = [{name: x.clone() for name, x in first.items()} for _ in range(max(steps for _, steps in plan))]
+    buffers = [
+        {name: x.clone() for name, x in first.items()}
+        for _ in range(max(steps for _, steps in plan))
+    ]
     batches = [buffer if len(buffer) > 1 else next(iter(buffer.values())) for buffer in buffers]
 
     def update(player: Player, given: Batch) -> None:
@@ -202,7 +232,9 @@ def samples(name: str, shape: tuple[int, ...], device: str, **settings: Any) -> 
     return drawing_speed(lambda: model.sample(DRAWS), device)
 
 
-def samples_by_graph(name: str, shape: tuple[int, ...], device: str, **settings: Any) -> Speed | None:
+def samples_by_graph(
+    name: str, shape: tuple[int, ...], device: str, **settings: Any
+) -> Speed | None:
     """The speed of a whole draw as one CUDA graph; None where there is no CUDA."""
     if not device.startswith("cuda"):
         return None
@@ -218,7 +250,7 @@ def samples_by_graph(name: str, shape: tuple[int, ...], device: str, **settings:
 
 def drawing(model: Any) -> tuple[Callable[[], Tensor], Tensor]:
     """A draw from a static buffer of uniform numbers, and the buffer."""
-    u = uniform(DRAWS, *model.shape, *model.uniforms, like=model.like)
+    u = uniform(DRAWS, *model.shape, *model.uniforms, like=model.reference_tensor)
 
     @torch.no_grad()
     def draw() -> Tensor:
@@ -240,7 +272,10 @@ def drawing_speed(play: Callable[[], object], device: str) -> Speed:
     return {"samples_per_second": DRAWS / seconds, "draw_ms": 1e3 * seconds}
 
 
-DRAWINGS: Mapping[str, Callable[..., Speed | None]] = {"eager": samples, "CUDA graph": samples_by_graph}
+DRAWINGS: Mapping[str, Callable[..., Speed | None]] = {
+    "eager": samples,
+    "CUDA graph": samples_by_graph,
+}
 VARIANTS: Mapping[str, Callable[..., Speed | None]] = {
     "eager": by_fit,
     "bf16-mixed": partial(by_fit, precision="bf16-mixed"),
@@ -284,7 +319,10 @@ def page(result: Mapping[str, Any]) -> str:
         "",
         "| model | " + " | ".join(VARIANTS) + " |",
         "|---|" + "--:|" * len(VARIANTS),
-        *(f"| {name} | " + " | ".join(map(cell, found.values())) + " |" for name, found in result["models"].items()),
+        *(
+            f"| {name} | " + " | ".join(map(cell, found.values())) + " |"
+            for name, found in result["models"].items()
+        ),
     ]
     if result["samples"]:
         lines += [
@@ -295,9 +333,16 @@ def page(result: Mapping[str, Any]) -> str:
             "",
             "| model | " + " | ".join(DRAWINGS) + " |",
             "|---|" + "--:|" * len(DRAWINGS),
-            *(f"| {label} | " + " | ".join(map(cell, found.values())) + " |" for label, found in result["samples"].items()),
+            *(
+                f"| {label} | " + " | ".join(map(cell, found.values())) + " |"
+                for label, found in result["samples"].items()
+            ),
         ]
-    changed = [f"- {name}: `{json.dumps(dict(SETTINGS[name]))}`" for name in result["models"] if name in SETTINGS]
+    changed = [
+        f"- {name}: `{json.dumps(dict(SETTINGS[name]))}`"
+        for name in result["models"]
+        if name in SETTINGS
+    ]
     if changed:
         lines += ["", "Networks that are not the defaults:", "", *changed]
     return "\n".join([*lines, "", "```", result["command"], "```", ""])
@@ -313,13 +358,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/gpu"))
     options = parser.parse_args()
     if options.device.startswith("cuda") and not torch.cuda.is_available():
-        raise SystemExit("There is no CUDA device here; --device cpu --steps 5 goes through the rest.")
+        raise SystemExit(
+            "There is no CUDA device here; --device cpu --steps 5 goes through the rest."
+        )
     shape = tuple(options.shape)
     models: dict[str, dict[str, Speed | None]] = {}
     for name in options.models:
         models[name] = {}
         for label, variant in VARIANTS.items():
-            models[name][label] = attempt(variant, name, shape, options.device, options.batch, options.steps)
+            models[name][label] = attempt(
+                variant, name, shape, options.device, options.batch, options.steps
+            )
             print(name, label, models[name][label], flush=True)
     drawn: dict[str, dict[str, Speed | None]] = {}
     for label, (name, settings) in explicit(options.models).items():

@@ -35,7 +35,11 @@ def machine() -> dict[str, Any]:
 
 def words(found: Mapping[str, Any], *peers: str) -> str:
     """The machine in a sentence, with what genzoo was compared with: pythae, if nothing else is said."""
-    versions = (f"Python {found['python']}", f"torch {found['torch']}", *(peers or ("pythae 0.1.2",)))
+    versions = (
+        f"Python {found['python']}",
+        f"torch {found['torch']}",
+        *(peers or ("pythae 0.1.2",)),
+    )
     return f"{found['cpu']}, {found['system']}, {', '.join(versions)}."
 
 

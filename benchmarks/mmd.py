@@ -41,7 +41,9 @@ def pythae() -> Loss:
         from pythae.models import WAE_MMD, WAE_MMD_Config
     except ModuleNotFoundError as error:
         raise SystemExit(f"{error}. To compare with pythae: {INSTALL}") from None
-    model = WAE_MMD(WAE_MMD_Config(input_dim=(1,), latent_dim=DIM, kernel_bandwidth=1.0, scales=list(SCALES)))
+    model = WAE_MMD(
+        WAE_MMD_Config(input_dim=(1,), latent_dim=DIM, kernel_bandwidth=1.0, scales=list(SCALES))
+    )
 
     def loss(z: Tensor, prior: Tensor) -> Tensor:
         nothing = torch.zeros(len(z), 1)  # a reconstruction that costs no time
@@ -60,7 +62,9 @@ def affordable(name: str, n: int) -> bool:
 def samples(n: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     z = 1.1 * torch.randn(n, DIM, generator=generator, dtype=torch.float64) + 0.2
-    return z.to(dtype).requires_grad_(), torch.randn(n, DIM, generator=generator, dtype=torch.float64).to(dtype)
+    return z.to(dtype).requires_grad_(), torch.randn(
+        n, DIM, generator=generator, dtype=torch.float64
+    ).to(dtype)
 
 
 def value_and_gradient(loss: Loss, z: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,8 +92,12 @@ def disagreement(n: int, dtype: torch.dtype) -> tuple[float, float] | None:
     """How far values are apart, and gradients relative to the largest entry; `None` where pythae does not fit."""
     if not affordable("pythae", n):
         return None
-    (ours, slope), (theirs, reference) = (value_and_gradient(LOSSES[k](), *samples(n, dtype)) for k in ("genzoo", "pythae"))
-    return float((ours - theirs).abs()), float((slope - reference).abs().max() / reference.abs().max())
+    (ours, slope), (theirs, reference) = (
+        value_and_gradient(LOSSES[k](), *samples(n, dtype)) for k in ("genzoo", "pythae")
+    )
+    return float((ours - theirs).abs()), float(
+        (slope - reference).abs().max() / reference.abs().max()
+    )
 
 
 def added_memory(name: str, n: int) -> float | None:
@@ -103,7 +111,9 @@ def added_memory(name: str, n: int) -> float | None:
 def measure_memory(name: str, n: int) -> float:
     loss = LOSSES[name]()
     value_and_gradient(loss, *samples(2))
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins anew; getrusage's is inherited from the parent
+    Path("/proc/self/clear_refs").write_text(
+        "5"
+    )  # Linux: the peak begins anew; getrusage's is inherited from the parent
     before = peak()
     value_and_gradient(loss, *samples(n))
     return peak() - before
@@ -138,7 +148,9 @@ def page(result: dict) -> str:
         ms, mib = row["ms"], row["mib"]
         ratio = ms["pythae"] / ms["genzoo"] if "pythae" in ms else None
         cells = (
-            [show(ms.get(name), ".2f") for name in LOSSES] + [show(ratio, ".1f")] + [show(mib[name], ".0f") for name in LOSSES]
+            [show(ms.get(name), ".2f") for name in LOSSES]
+            + [show(ratio, ".1f")]
+            + [show(mib[name], ".0f") for name in LOSSES]
         )
         lines.append(f"| {row['n']} | " + " | ".join(cells) + " |")
     lines += [
@@ -152,7 +164,11 @@ def page(result: dict) -> str:
     ]
     for row in result["rows"]:
         if row["float64"] is not None:
-            lines.append(f"| {row['n']} | " + " | ".join(f"{v:.1e}" for v in (*row["float64"], *row["float32"])) + " |")
+            lines.append(
+                f"| {row['n']} | "
+                + " | ".join(f"{v:.1e}" for v in (*row["float64"], *row["float32"]))
+                + " |"
+            )
     return "\n".join([*lines, "", "```", result["command"], "```", ""])
 
 
@@ -160,7 +176,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/mmd"))
-    parser.add_argument("--memory", choices=LOSSES, help="print the memory that one loss adds, in MiB, and stop")
+    parser.add_argument(
+        "--memory", choices=LOSSES, help="print the memory that one loss adds, in MiB, and stop"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.memory:

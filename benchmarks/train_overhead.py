@@ -38,7 +38,9 @@ def images(rows: int = 12800) -> Tensor:
     try:
         return torch.as_tensor(genzoo.build("fashion-mnist", "datasets").train["x"])[:rows]
     except genzoo.GenzooError:
-        return torch.randint(0, 256, (rows, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        return torch.randint(
+            0, 256, (rows, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+        )
 
 
 def batches(data: Tensor, size: int) -> Iterator[Tensor]:
@@ -63,8 +65,12 @@ def by_hand(table: Mapping[str, Any], data: Tensor, steps: int) -> Callable[[], 
     return train
 
 
-def by_fit(table: Mapping[str, Any], data: Tensor, steps: int, batch: int = BATCH) -> Callable[[], object]:
-    return lambda: genzoo.fit(table, data, steps=steps, batch_size=batch, device=str(data.device), progress=False)
+def by_fit(
+    table: Mapping[str, Any], data: Tensor, steps: int, batch: int = BATCH
+) -> Callable[[], object]:
+    return lambda: genzoo.fit(
+        table, data, steps=steps, batch_size=batch, device=str(data.device), progress=False
+    )
 
 
 def by_pythae(data: Tensor, steps: int) -> Callable[[], object]:
@@ -97,7 +103,9 @@ def by_pythae(data: Tensor, steps: int) -> Callable[[], object]:
     return train
 
 
-def race(names: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, list[float]]]:
+def race(
+    names: Mapping[str, Callable[[], object]], rounds: int
+) -> dict[str, dict[str, list[float]]]:
     """CPU and wall seconds of each segment; the first round warms up and is dropped."""
     found: dict[str, dict[str, list[float]]] = {name: {"cpu": [], "wall": []} for name in names}
     for turn in range(rounds + 1):
@@ -113,29 +121,51 @@ def race(names: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, di
     return found
 
 
-def ratio(found: Mapping[str, Mapping[str, list[float]]], ours: str, theirs: str, clock: str) -> float:
+def ratio(
+    found: Mapping[str, Mapping[str, list[float]]], ours: str, theirs: str, clock: str
+) -> float:
     """Median over rounds of our images a second over theirs."""
-    return statistics.median(b / a for a, b in zip(found[ours][clock], found[theirs][clock], strict=True))
+    return statistics.median(
+        b / a for a, b in zip(found[ours][clock], found[theirs][clock], strict=True)
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda; on a GPU the wall ratio is the one that counts")
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="cpu or cuda; on a GPU the wall ratio is the one that counts",
+    )
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/train-overhead"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     data = images().to(options.device)
     rows = []
     for case, (table, steps) in CASES.items():
-        found = race({"genzoo": by_fit(table, data, steps), "by hand": by_hand(table, data, steps)}, options.rounds)
+        found = race(
+            {"genzoo": by_fit(table, data, steps), "by hand": by_hand(table, data, steps)},
+            options.rounds,
+        )
         rows.append(row(case, "by hand", found, steps * BATCH))
     steps = 100
     net = {"name": "mlp", "hidden": [512], "activation": "relu"}
-    sampled = {"name": "mmd", "estimator": "sampled"}  # as pythae does; our default, the closed form, does less work
-    same = {"name": "wae-mmd", "latent_dim": 16, "encoder": net, "decoder": net, "divergence": sampled}
-    found = race({"genzoo": by_fit(same, data, steps), "pythae": by_pythae(data, steps)}, options.rounds)
+    sampled = {
+        "name": "mmd",
+        "estimator": "sampled",
+    }  # as pythae does; our default, the closed form, does less work
+    same = {
+        "name": "wae-mmd",
+        "latent_dim": 16,
+        "encoder": net,
+        "decoder": net,
+        "divergence": sampled,
+    }
+    found = race(
+        {"genzoo": by_fit(same, data, steps), "pythae": by_pythae(data, steps)}, options.rounds
+    )
     rows.append(row("WAE-MMD, pythae's default nets", "pythae", found, steps * BATCH))
     command = f"python benchmarks/train_overhead.py --device {options.device}"
     result = {
@@ -149,7 +179,9 @@ def main() -> None:
     write(options.out, result, page(result))
 
 
-def row(case: str, other: str, found: Mapping[str, Mapping[str, list[float]]], images: int) -> dict[str, Any]:
+def row(
+    case: str, other: str, found: Mapping[str, Mapping[str, list[float]]], images: int
+) -> dict[str, Any]:
     """A line of a table of segments that read so many images each."""
     cpu = {name: statistics.median(times["cpu"]) for name, times in found.items()}
     rates = {name: images / seconds for name, seconds in cpu.items()}

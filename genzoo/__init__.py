@@ -11,54 +11,77 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
-from genzoo.build import build  # light, and before anything else: a function that has its module's name
-from genzoo.registry import available
+from genzoo import divergences, metrics, models, priors
+from genzoo.__about__ import __version__
+from genzoo.registry.build import build
+from genzoo.registry.lookup import available, registries
 
 if TYPE_CHECKING:
-    from genzoo.codes import arithmetic as arithmetic
-    from genzoo.codes import interpolate as interpolate
-    from genzoo.contract import Dataset as Dataset
-    from genzoo.contract import Model as Model
-    from genzoo.contract import Player as Player
-    from genzoo.errors import GenzooError as GenzooError
-    from genzoo.train.loop import fit as fit
-    from genzoo.train.run import load as load
-    from genzoo.train.saving import save as save
+    from genzoo import contract, data, distributed, testing
+    from genzoo.contract import Dataset, Model, Player
+    from genzoo.errors import GenzooError
+    from genzoo.loading import load
+    from genzoo.models.latents import interpolate, latent_arithmetic
+    from genzoo.runs.saving import save
+    from genzoo.train.loop import fit
 
-_HOME = {
-    "fit": "train.loop",
-    "load": "train.run",
-    "save": "train.saving",
-    "interpolate": "codes",
-    "arithmetic": "codes",
-    "Model": "contract",
-    "Player": "contract",
-    "Dataset": "contract",
-    "GenzooError": "errors",
-}
-_REGISTRIES = ("encoders", "decoders", "critics", "translators", "datasets")
-_PACKAGES = ("models", "priors", "divergences", "metrics", "codes")
+encoders = registries["encoders"]
+decoders = registries["decoders"]
+critics = registries["critics"]
+translators = registries["translators"]
+datasets = registries["datasets"]
 
 __all__ = [
-    "Dataset", "GenzooError", "Model", "Player", "__version__", "arithmetic", "available", "build", "fit", "interpolate", "load",
+    "Dataset",
+    "GenzooError",
+    "Model",
+    "Player",
+    "__version__",
+    "available",
+    "build",
+    "contract",
+    "critics",
+    "data",
+    "datasets",
+    "decoders",
+    "distributed",
+    "divergences",
+    "encoders",
+    "fit",
+    "interpolate",
+    "latent_arithmetic",
+    "load",
+    "metrics",
+    "models",
+    "priors",
     "save",
-]  # fmt: skip
+    "testing",
+    "translators",
+]
 
+if not TYPE_CHECKING:
+    _MODULE_OF = {
+        "Dataset": "contract",
+        "GenzooError": "errors",
+        "Model": "contract",
+        "Player": "contract",
+        "fit": "train.loop",
+        "interpolate": "models.latents",
+        "latent_arithmetic": "models.latents",
+        "load": "loading",
+        "save": "runs.saving",
+    }
+    _LAZY_PACKAGES = ("contract", "data", "distributed", "testing")
 
-def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for: `import genzoo` alone costs next to nothing."""
-    if name in _HOME:
-        value = getattr(importlib.import_module(f"genzoo.{_HOME[name]}"), name)
-        globals()[name] = value
-        return value
-    if name in _REGISTRIES:
-        return importlib.import_module("genzoo.registry").registries[name]
-    if name in _PACKAGES:
-        return importlib.import_module(f"genzoo.{name}")
-    raise AttributeError(f"module 'genzoo' has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        """Import a function or package on first use, so that `import genzoo` alone stays fast."""
+        if name in _MODULE_OF:
+            value = getattr(importlib.import_module(f"genzoo.{_MODULE_OF[name]}"), name)
+            globals()[name] = value
+            return value
+        if name in _LAZY_PACKAGES:
+            return importlib.import_module(f"genzoo.{name}")
+        raise AttributeError(f"module 'genzoo' has no attribute {name!r}")
 
-
-def __dir__() -> list[str]:
-    return sorted({*__all__, *_REGISTRIES, *_PACKAGES})
+    def __dir__() -> list[str]:
+        return sorted(__all__)

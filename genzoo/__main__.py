@@ -11,7 +11,7 @@ import sys
 def main() -> None:
     """Run the command; Ctrl-C while it is still imported is one line, too."""
     try:
-        from genzoo.cli import main
+        from genzoo.cli.app import main
 
         main()
     except KeyboardInterrupt:

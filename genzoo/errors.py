@@ -10,7 +10,9 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_BIDIRECTIONAL = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
 _CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
@@ -33,7 +35,9 @@ class UnknownSettingError(SettingError):
         recipe: the recipe in which it stands, if it stands in none of its sections.
     """
 
-    def __init__(self, message: str, key: str, value: Any, hint: str, recipe: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, message: str, key: str, value: Any, hint: str, recipe: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(f"{message}{hint}")
         self.message, self.key, self.value, self.recipe = message, key, value, recipe or {}
 
@@ -88,11 +92,17 @@ def on_one_line(text: str) -> str:
 
 
 def _acts(letter: str) -> bool:
-    return letter not in "\n\t" and (letter in _BIDIRECTIONAL or unicodedata.category(letter) in _CONTROLS)
+    return letter not in "\n\t" and (
+        letter in _BIDIRECTIONAL or unicodedata.category(letter) in _CONTROLS
+    )
 
 
 def _escaped(letter: str) -> str:
-    return letter.encode("ascii", "backslashreplace").decode() if ord(letter) > 127 else repr(letter)[1:-1]
+    return (
+        letter.encode("ascii", "backslashreplace").decode()
+        if ord(letter) > 127
+        else repr(letter)[1:-1]
+    )
 
 
 class _Short(reprlib.Repr):
@@ -105,7 +115,9 @@ class _Short(reprlib.Repr):
 
     def repr_int(self, x: int, level: int) -> str:
         digits = x.bit_length() * 0.30103
-        return super().repr_int(x, level) if digits < 1000 else f"<an integer of {digits:,.0f} digits>"
+        return (
+            super().repr_int(x, level) if digits < 1000 else f"<an integer of {digits:,.0f} digits>"
+        )
 
 
 def shorten(text: str) -> str:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 _MEMINFO = Path("/proc/meminfo")
 
 
-def free(device: torch.device) -> int | None:
+def free_memory(device: torch.device) -> int | None:
     """Bytes that are free on a device; None where nobody says.
 
     Example:
         >>> import torch
-        >>> left = free(torch.device("cpu"))
+        >>> left = free_memory(torch.device("cpu"))
         >>> left is None or left > 0
         True
     """
@@ -73,11 +73,11 @@ def kept(loss: Callable[[], Tensor]) -> int:
     return sum(storage.nbytes() for key, storage in storages.items() if key not in weights)
 
 
-def words(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Bytes in words.
 
     Example:
-        >>> words(3 * 2**30)
+        >>> format_bytes(3 * 2**30)
         '3.0 GiB'
     """
     if count >= 2**40:
@@ -89,7 +89,10 @@ class TooLargeError(MemoryError):
     """More memory was asked for than is free; the message says how much, as what follows "it needs"."""
 
 
-_FAILURES = re.compile("allocate memory|out of memory|bad_alloc|overflow|too big|maximum allowed dimension", re.IGNORECASE)
+_FAILURES = re.compile(
+    "allocate memory|out of memory|bad_alloc|overflow|too big|maximum allowed dimension",
+    re.IGNORECASE,
+)
 """What torch and numpy say of sizes that no memory holds, in errors that are not of type `MemoryError`."""
 
 
@@ -114,21 +117,41 @@ def allocations() -> Iterator[None]:
 
     factories = {
         getattr(torch, name)
-        for name in ("arange", "empty", "eye", "full", "linspace", "ones", "rand", "randint", "randn", "randperm", "zeros")
+        for name in (
+            "arange",
+            "empty",
+            "eye",
+            "full",
+            "linspace",
+            "ones",
+            "rand",
+            "randint",
+            "randn",
+            "randperm",
+            "zeros",
+        )
     }
     device = torch.get_default_device()
-    left = None if device.type == "meta" else free(device)
+    left = None if device.type == "meta" else free_memory(device)
     asked = 0
 
     class Counted(TorchFunctionMode):
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
             nonlocal asked
             kwargs = kwargs or {}
             if left is not None and func in factories and "out" not in kwargs:
-                plain = {key: value for key, value in kwargs.items() if key not in ("generator", "pin_memory")}
+                plain = {
+                    key: value
+                    for key, value in kwargs.items()
+                    if key not in ("generator", "pin_memory")
+                }
                 asked += func(*args, **{**plain, "device": "meta"}).nbytes
                 if asked > left:
-                    raise TooLargeError(f"more than {words(asked)}, and {words(left)} are free")
+                    raise TooLargeError(
+                        f"more than {format_bytes(asked)}, and {format_bytes(left)} are free"
+                    )
             return func(*args, **kwargs)
 
     try:
@@ -144,4 +167,6 @@ def allocations() -> Iterator[None]:
 
 def is_failure(error: Exception) -> bool:
     """Return whether torch or numpy raised an error because memory was lacking."""
-    return isinstance(error, MemoryError | OverflowError) or _FAILURES.search(str(error)) is not None
+    return (
+        isinstance(error, MemoryError | OverflowError) or _FAILURES.search(str(error)) is not None
+    )

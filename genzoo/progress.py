@@ -40,4 +40,6 @@ def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
     from genzoo.terminal import Console
 
     console = Console(stderr=True)
-    yield from bar(items, what, total=total, console=console, transient=True, disable=not console.is_terminal)
+    yield from bar(
+        items, what, total=total, console=console, transient=True, disable=not console.is_terminal
+    )

@@ -45,7 +45,9 @@ class Console(RichConsole):
         """Clean a text before it is measured."""
         return super().render_str(visible(text), **settings)
 
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
         """Clean what anything renders to, but for the console's own control codes."""
         for segment in super().render(renderable, options):
             text = segment.text if segment.control else visible(segment.text)

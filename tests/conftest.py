@@ -28,15 +28,33 @@ def install(tmp_path, monkeypatch):
     installed, names_ = [], []
     monkeypatch.setenv("GENZOO_PLUGINS", "off")
 
-    def install(distribution, version, names, kind="models", *, contract=(), requires=(), entries="", metadata=None, **modules):
-        site = tmp_path / f"site-{len(names_)}"  # a folder of its own: metadata are cached by a folder's time, which is coarse
+    def install(
+        distribution,
+        version,
+        names,
+        kind="models",
+        *,
+        contract=(),
+        requires=(),
+        entries="",
+        metadata=None,
+        **modules,
+    ):
+        site = (
+            tmp_path / f"site-{len(names_)}"
+        )  # a folder of its own: metadata are cached by a folder's time, which is coarse
         info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir(parents=True)
         lines = [f"Requires-Dist: {need}" for need in requires]
-        stated = "\n".join(["Metadata-Version: 2.1", f"Name: {distribution}", f"Version: {version}", *lines, ""])
+        stated = "\n".join(
+            ["Metadata-Version: 2.1", f"Name: {distribution}", f"Version: {version}", *lines, ""]
+        )
         (info / "METADATA").write_text(stated if metadata is None else metadata)
         points = [f"[genzoo_{kind}]", *(f"{name} = {value}" for name, value in names.items())]
-        points += ["[genzoo_contract]", *(f"{version} = {next(iter(modules), 'nowhere')}" for version in contract)]
+        points += [
+            "[genzoo_contract]",
+            *(f"{version} = {next(iter(modules), 'nowhere')}" for version in contract),
+        ]
         (info / "entry_points.txt").write_text("\n".join([*points, entries, ""]))
         for module, source in modules.items():
             (site / f"{module}.py").write_text(source)

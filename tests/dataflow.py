@@ -34,7 +34,9 @@ def _square(kernel: int) -> list[tuple[int, int]]:
 def _everything(states: np.ndarray, r: int, c: int) -> np.ndarray:
     """All that any group at a pixel depends on; nothing outside the image."""
     height, width, _, inputs = states.shape
-    return states[r, c].any(axis=0) if 0 <= r < height and 0 <= c < width else np.zeros(inputs, bool)
+    return (
+        states[r, c].any(axis=0) if 0 <= r < height and 0 <= c < width else np.zeros(inputs, bool)
+    )
 
 
 def _row_lstm(below: np.ndarray) -> np.ndarray:
@@ -53,7 +55,9 @@ def _diagonal(below: np.ndarray) -> np.ndarray:
     gates = _masked_conv(below, [(0, 0)], strict=False)
     states = np.zeros_like(below)
     for r, c, group in np.ndindex(below.shape[:3]):
-        states[r, c, group] = gates[r, c, group] | _everything(states, r - 1, c) | _everything(states, r, c - 1)
+        states[r, c, group] = (
+            gates[r, c, group] | _everything(states, r - 1, c) | _everything(states, r, c - 1)
+        )
     return states
 
 
@@ -80,7 +84,9 @@ def support(layer: str, depth: int, shape: tuple[int, int, int], kernel: int = 7
         inputs[r, c, group, (group * height + r) * width + c] = True
     features = _masked_conv(inputs, _square(kernel), strict=True)
     for _ in range(depth):
-        added = _masked_conv(LAYERS[layer](features), [(0, 0)], strict=False)  # the 1x1 convolution after the layer
+        added = _masked_conv(
+            LAYERS[layer](features), [(0, 0)], strict=False
+        )  # the 1x1 convolution after the layer
         features = features | added  # the residual
     out = _masked_conv(features, [(0, 0)], strict=False)  # the head, twice or once alike
     return out.transpose(2, 0, 1, 3).reshape(colours * height * width, -1)
@@ -89,5 +95,10 @@ def support(layer: str, depth: int, shape: tuple[int, int, int], kernel: int = 7
 def past(shape: tuple[int, int, int]) -> np.ndarray:
     """Every pair of an output and an input that comes before it: by pixel in raster order, then by colour."""
     colours, height, width = shape
-    number = np.arange(height * width * colours).reshape(height, width, colours).transpose(2, 0, 1).ravel()
+    number = (
+        np.arange(height * width * colours)
+        .reshape(height, width, colours)
+        .transpose(2, 0, 1)
+        .ravel()
+    )
     return number[:, None] > number[None, :]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import genzoo
-from genzoo.registry import registry
+from genzoo.registry.lookup import registry
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 PEERS = FOLDER.parent / "build" / "peers"
@@ -25,7 +25,11 @@ _FEW = {
 }
 TABLES = {
     "dcgan": {"name": "dcgan", "width": 4},
-    "wgan-gp": {"name": "wgan-gp", "generator": {**_SMALL, "norm": "batch"}, "critic": {**_SMALL, "norm": "layer"}},
+    "wgan-gp": {
+        "name": "wgan-gp",
+        "generator": {**_SMALL, "norm": "batch"},
+        "critic": {**_SMALL, "norm": "layer"},
+    },
 }
 
 
@@ -48,7 +52,9 @@ def test_a_ratio_is_the_median_of_theirs_over_ours(script):
 
 def test_segments_take_turns(script):
     order = []
-    found = script("train_overhead").race({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2)
+    found = script("train_overhead").race(
+        {"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2
+    )
     assert order == ["b", "a", "a", "b", "b", "a"]
     assert [len(times["cpu"]) for times in found.values()] == [2, 2]
 
@@ -63,9 +69,14 @@ def test_batches_by_hand_visit_each_image_once_a_pass(script):
 def test_the_trainers_rows_are_numbers(script):
     overhead = script("train_overhead")
     table, data = {"name": "vae", "encoder": {"name": "mlp", "hidden": (4,)}}, levels(256, 8)
-    found = overhead.race({"genzoo": overhead.by_fit(table, data, 2), "by hand": overhead.by_hand(table, data, 2)}, 1)
+    found = overhead.race(
+        {"genzoo": overhead.by_fit(table, data, 2), "by hand": overhead.by_hand(table, data, 2)}, 1
+    )
     row = overhead.row("VAE", "by hand", found, 2 * overhead.BATCH)
-    assert all(0 < value < math.inf for value in (*row["ratio"].values(), *row["images_per_cpu_second"].values()))
+    assert all(
+        0 < value < math.inf
+        for value in (*row["ratio"].values(), *row["images_per_cpu_second"].values())
+    )
     assert any("| VAE | by hand |" in line for line in overhead.markdown([row]))
 
 
@@ -94,7 +105,9 @@ def test_torchgan_makes_as_many_steps(script, monkeypatch):
     monkeypatch.syspath_prepend(PEERS)
     trainer = script("adversarial").by_torchgan(TABLES["wgan-gp"], levels(640, 16), 2)()
     assert trainer.loss_information["generator_iters"] == 2
-    assert trainer.loss_information["discriminator_iters"] == 2 * 10  # its penalty is a step of its own
+    assert (
+        trainer.loss_information["discriminator_iters"] == 2 * 10
+    )  # its penalty is a step of its own
     assert all(0 < p.abs().sum() < math.inf for p in trainer.discriminator.parameters())
 
 
@@ -105,12 +118,22 @@ def test_quality_is_numbers_and_goes_on_where_it_was(script, tmp_path, monkeypat
     steps = adversarial.planned(names, 0.01, 1, tmp_path, dataset, trial=1)
     assert min(steps.values()) >= 1
     runs = adversarial.quality(names, [0, 1], dict.fromkeys(names, 2), 1, tmp_path, dataset)
-    assert [(run["model"], run["seed"]) for run in runs] == [("vae", 0), ("wae-gan", 0), ("vae", 1), ("wae-gan", 1)]
+    assert [(run["model"], run["seed"]) for run in runs] == [
+        ("vae", 0),
+        ("wae-gan", 0),
+        ("vae", 1),
+        ("wae-gan", 1),
+    ]
     assert all(0 < run[key] < math.inf for run in runs for key in adversarial.MEASURES)
     (tmp_path / "wae-gan-1.json").unlink()
     trained = []
-    monkeypatch.setattr(adversarial, "trained", lambda *arguments: trained.append(arguments[:3]) or {})
-    assert adversarial.quality(names, [0, 1], dict.fromkeys(names, 2), 1, tmp_path, dataset)[:3] == runs[:3]
+    monkeypatch.setattr(
+        adversarial, "trained", lambda *arguments: trained.append(arguments[:3]) or {}
+    )
+    assert (
+        adversarial.quality(names, [0, 1], dict.fromkeys(names, 2), 1, tmp_path, dataset)[:3]
+        == runs[:3]
+    )
     assert trained == [("wae-gan", 1, 2)]  # the one that was missing
     assert adversarial.planned(names, 0.01, 1, tmp_path, dataset) == steps
 
@@ -126,7 +149,9 @@ def test_a_model_that_repeats_the_test_images_has_no_distance(script):
         sample = staticmethod(lambda n: torch.zeros(n, 1, 28, 28))
         batch_size = staticmethod(len)
 
-    found = adversarial.measured(Echo(), genzoo.Dataset({"x": levels(64, 28)}, {"x": levels(40, 28)}))
+    found = adversarial.measured(
+        Echo(), genzoo.Dataset({"x": levels(64, 28)}, {"x": levels(40, 28)})
+    )
     assert found["squared_error"] == 0
     assert abs(found["reconstruction"]) < 1e-3
     assert found["prior"] == pytest.approx(found["mixture"])
@@ -139,7 +164,15 @@ def test_the_page_says_mean_and_range(script):
         {"model": "vae", "seed": seed, "steps": 9, **dict.fromkeys(adversarial.MEASURES, value)}
         for seed, value in ((0, 1.0), (1, 4.0))
     ]
-    part = {**script("machine").machine(), "command": "x", "seconds": 1, "threads": 1, "seeds": [0, 1], "n": 5, "floor": 0.1}
+    part = {
+        **script("machine").machine(),
+        "command": "x",
+        "seconds": 1,
+        "threads": 1,
+        "seeds": [0, 1],
+        "n": 5,
+        "floor": 0.1,
+    }
     text = adversarial.page({"quality": {**part, "runs": runs}})
     assert "| vae | 9 | 2.50000 (1.00000 to 4.00000) | 2.5 (1.0 to 4.0) |" in text
     assert "## Speed" not in text
@@ -160,7 +193,11 @@ def test_channels_last_reach_the_model(script):
 
 
 def test_every_built_in_model_is_measured(script):
-    own = [name for name in genzoo.available() if registry("models").find_source(name).origin == "genzoo"]
+    own = [
+        name
+        for name in genzoo.available()
+        if registry("models").find_source(name).origin == "genzoo"
+    ]
     assert script("gpu").built_in() == own
 
 
@@ -173,7 +210,14 @@ def test_what_fails_is_reported_by_its_first_line(script):
     found = {"vae": dict.fromkeys(gpu.VARIANTS, gpu.attempt(fails))}
     assert found["vae"]["eager"] == {"error": "no | memory"}
     drawn = {"nade": {"eager": {"samples_per_second": 1500.0, "draw_ms": 2.0}, "CUDA graph": None}}
-    result = {**script("machine").machine(), "command": "x", "device": "cpu", "shape": (1, 8, 8), "batch": 4, "steps": 1}
+    result = {
+        **script("machine").machine(),
+        "command": "x",
+        "device": "cpu",
+        "shape": (1, 8, 8),
+        "batch": 4,
+        "steps": 1,
+    }
     text = gpu.page({**result, "models": found, "samples": drawn})
     assert "| vae | fails: no \\| memory |" in text
     assert "| nade | 1,500 (2.00 ms) | - |" in text
@@ -199,7 +243,9 @@ def test_a_closed_form_has_no_speed_of_steps(script, name):
 def test_levels_survive_being_stored(script, monkeypatch, count):
     gpu = script("gpu")
     monkeypatch.setattr(gpu, "ROWS", 32)
-    model = genzoo.build({"name": "pixel-rnn", "hidden": 4, "depth": 1, "levels": count}, shape=(1, 4, 4))
+    model = genzoo.build(
+        {"name": "pixel-rnn", "hidden": 4, "depth": 1, "levels": count}, shape=(1, 4, 4)
+    )
     data = genzoo.Dataset(gpu.columns(model), levels=gpu.levels(model))
     assert 0 < int(data.train["x"].max()) < count
     model.check_batch(data.prepare(data.train["x"]))
@@ -250,7 +296,10 @@ def test_what_autoregressive_models_are_compared_with_is_the_same(autoregressive
 def test_a_difference_would_be_seen(autoregressive):
     model = autoregressive.wide(genzoo.build({"name": "nade", "hidden": 3}, shape=(4,)))
     x = autoregressive.bits(model)
-    ours, wrong = (lambda: model.loss(x)["loss"]), (lambda: autoregressive.nats(autoregressive.by_loop(model, x.flip(1)), x))
+    ours, wrong = (
+        (lambda: model.loss(x)["loss"]),
+        (lambda: autoregressive.nats(autoregressive.by_loop(model, x.flip(1)), x)),
+    )
     assert autoregressive.apart(ours, ours, model.parameters()) == 0
     assert autoregressive.apart(ours, wrong, model.parameters()) > 1e-3
 
@@ -262,7 +311,10 @@ def test_the_peers_pixelcnn_sees_only_the_past(autoregressive):
     support = torch.zeros(size, size, dtype=torch.bool)
     for _ in range(4):
         x = torch.rand(1, 1, 5, 6, dtype=torch.float64)
-        support |= torch.autograd.functional.jacobian(lambda x: peer.net(x).flatten(), x).view(size, size) != 0
+        support |= (
+            torch.autograd.functional.jacobian(lambda x: peer.net(x).flatten(), x).view(size, size)
+            != 0
+        )
     assert not support.triu().any()
     assert support.sum() > 0.8 * size * (size - 1) / 2
 
@@ -271,8 +323,8 @@ def test_the_peers_published_loss_squashes_twice(autoregressive):
     nade = autoregressive.wide(genzoo.build({"name": "nade", "hidden": 3}, shape=(4,)))
     peer, x = autoregressive.PeerNADE(nade).double(), torch.randint(2, (5, 4)).double()
     p = nade.conditionals(x).probs
-    for loss, law in ((peer.loss, p), (peer.published_loss, p.sigmoid())):
-        expected = -torch.where(x > 0, law, 1 - law).log().sum(1).mean()
+    for loss, distribution in ((peer.loss, p), (peer.published_loss, p.sigmoid())):
+        expected = -torch.where(x > 0, distribution, 1 - distribution).log().sum(1).mean()
         torch.testing.assert_close(loss(x), expected)
 
 
@@ -282,13 +334,20 @@ def test_what_is_extrapolated_is_multiplied(autoregressive, monkeypatch):
     (row,) = autoregressive.rows("x", dict.fromkeys(found), 2, {"naive": 5.0}, naive=10.0)
     assert (row["ours_ms"], row["other_ms"], row["ratio"]) == (1500, 55000, 35)
     assert row["extrapolated"]
-    assert "| x, compared with naive | 1,500.0 | about 55,000.0 | 35.0 | >= 5 |" in autoregressive.times([row])
+    assert (
+        "| x, compared with naive | 1,500.0 | about 55,000.0 | 35.0 | >= 5 |"
+        in autoregressive.times([row])
+    )
 
 
 def test_the_page_of_autoregressive_models(autoregressive, tmp_path, monkeypatch):
     case = "NADE, genzoo"  # a process each; one is enough
     monkeypatch.setattr(autoregressive, "LOSSES", {case: autoregressive.LOSSES[case]})
-    parts = [part for part in autoregressive.PARTS if part != "memory" or Path("/proc/self/clear_refs").exists()]
+    parts = [
+        part
+        for part in autoregressive.PARTS
+        if part != "memory" or Path("/proc/self/clear_refs").exists()
+    ]
     autoregressive.main(["--quick", "--parts", *parts, "--out", str(tmp_path / "page")])
     found = json.loads((tmp_path / "page.json").read_text())["parts"]
     assert list(found) == parts
@@ -318,5 +377,7 @@ def test_a_round_by_hand_moves_each_player_on_static_buffers(script, monkeypatch
     play()
     assert [buffer["x"].data_ptr() for buffer in buffers] == places
     still = [key for key, p in model.named_parameters() if torch.equal(p, before[key])]
-    assert all(before[key].shape == (1,) for key in still)  # the constant of a Wasserstein critic has no gradient
+    assert all(
+        before[key].shape == (1,) for key in still
+    )  # the constant of a Wasserstein critic has no gradient
     assert all(p.isfinite().all() for p in model.parameters())

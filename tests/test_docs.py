@@ -15,14 +15,18 @@ from types import ModuleType
 import pytest
 import torch
 
-from genzoo.build import build
-from genzoo.cli import main
-from genzoo.recipe import checked
-from genzoo.registry import registries
+from genzoo.cli.app import main
+from genzoo.registry.build import build
+from genzoo.registry.lookup import registries
+from genzoo.runs.recipe import checked
 from genzoo.train.settings import Settings
 
 ROOT = Path(__file__).parent.parent
-PAGES = [path for pattern in ("*.md", "plugins/*.md", "docs/**/*.md") for path in sorted(ROOT.glob(pattern))]
+PAGES = [
+    path
+    for pattern in ("*.md", "plugins/*.md", "docs/**/*.md")
+    for path in sorted(ROOT.glob(pattern))
+]
 PRINTS = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 PROGRESS = re.compile(r"^step [\d,]+/[\d,]+  .*\n", re.MULTILINE)
 """The lines that a run prints while it trains, of which pages show none."""
@@ -49,16 +53,25 @@ def workplace(tmp_path, monkeypatch):
 def test_page_runs(page, workplace, monkeypatch, capsys):
     text = page.read_text(encoding="utf-8")
     module = ModuleType(f"page_{page.stem}".replace("-", "_"))
-    monkeypatch.setitem(sys.modules, module.__name__, module)  # where torch.compile looks for what a class on the page refers to
+    monkeypatch.setitem(
+        sys.modules, module.__name__, module
+    )  # where torch.compile looks for what a class on the page refers to
     namespace = vars(module)
     for block in FENCE.finditer(text):
         language, code = block.groups()
         if language == "python":
-            lines_above = "\n" * text[: block.start(2)].count("\n")  # a traceback then names the page's line
+            lines_above = "\n" * text[: block.start(2)].count(
+                "\n"
+            )  # a traceback then names the page's line
             capsys.readouterr()
             exec(compile(lines_above + code, str(page), "exec"), namespace)
-            said, printed = "\n".join(PRINTS.findall(code)), PROGRESS.sub("", capsys.readouterr().out)
-            assert doctest.OutputChecker().check_output(said, printed, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE), printed
+            said, printed = (
+                "\n".join(PRINTS.findall(code)),
+                PROGRESS.sub("", capsys.readouterr().out),
+            )
+            assert doctest.OutputChecker().check_output(
+                said, printed, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+            ), printed
         elif language == "console":
             for command in re.findall(r"^\$ (genzoo .*)$", code, re.MULTILINE):
                 run(command, monkeypatch)
@@ -85,8 +98,14 @@ def builds(recipe):
 
 def test_every_registered_name_is_documented():
     text = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
-    own = [(name, owner) for registry in registries.values() for name, (owner, *_) in registry.sources().items()]
-    assert [name for name, owner in own if owner.distribution == "genzoo" and f"`{name}`" not in text] == []
+    own = [
+        (name, owner)
+        for registry in registries.values()
+        for name, (owner, *_) in registry.sources().items()
+    ]
+    assert [
+        name for name, owner in own if owner.distribution == "genzoo" and f"`{name}`" not in text
+    ] == []
 
 
 def test_every_training_setting_is_documented():

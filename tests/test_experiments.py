@@ -11,16 +11,38 @@ import pytest
 import torch
 
 from genzoo.blocks.mlp import MLPEncoder
-from genzoo.dataset import Dataset
-from genzoo.registry import registries
+from genzoo.contract.dataset import Dataset
+from genzoo.registry.lookup import registries
 
 FOLDER = Path(__file__).parents[1] / "recipes" / "experiments"
 RUNS = {
     "toy": ["toy", "--steps", "2", "--samples", "50"],
     "clip-vs-penalty": ["clip_vs_penalty", "--steps", "2", "--depth", "3", "--width", "8"],
-    "overfit": ["overfit", "--data", "digits", "--steps", "2", "--rows", "80", "--width", "16", "--looks", "2"],
+    "overfit": [
+        "overfit",
+        "--data",
+        "digits",
+        "--steps",
+        "2",
+        "--rows",
+        "80",
+        "--width",
+        "16",
+        "--looks",
+        "2",
+    ],
     "random-architectures": ["random_architectures", "--part", "table", "--n", "1", "--steps", "1"],
-    "curves": ["random_architectures", "--part", "curves", "--data", "digits", "--steps", "2", "--width", "4"],
+    "curves": [
+        "random_architectures",
+        "--part",
+        "curves",
+        "--data",
+        "digits",
+        "--steps",
+        "2",
+        "--width",
+        "4",
+    ],
     "variants": ["random_architectures", "--part", "variants", "--steps", "1", "--width", "4"],
 }
 
@@ -38,7 +60,11 @@ def experiment(monkeypatch):
 
 def numbers(value):
     if isinstance(value, dict | list):
-        return [x for item in (value.values() if isinstance(value, dict) else value) for x in numbers(item)]
+        return [
+            x
+            for item in (value.values() if isinstance(value, dict) else value)
+            for x in numbers(item)
+        ]
     return [value] if isinstance(value, int | float) else []
 
 
@@ -72,7 +98,9 @@ def test_a_cell_of_other_settings_is_computed_again(experiment, tmp_path):
         computed.append(torch.initial_seed())
         return {"value": len(computed)}
 
-    assert [figure.Cells(options, "x", {"steps": steps})("a b", compute)["value"] for steps in (1, 1, 2)] == [1, 1, 2]
+    assert [
+        figure.Cells(options, "x", {"steps": steps})("a b", compute)["value"] for steps in (1, 1, 2)
+    ] == [1, 1, 2]
     assert computed == [0, 0]
 
 
@@ -83,7 +111,10 @@ def test_a_table_goes_between_its_marks_on_the_page_and_nowhere_else(experiment,
     for name in ("one", "two", "two", "three"):
         figure.write(options, name, {}, {}, figure.table(["x", "y"], [[name, 1.5]]))
     one, two = (f"\n| x | y |\n| --- | --: |\n| {name} | 1.5 |\n\n" for name in ("one", "two"))
-    assert page.read_text() == f"a\n<!-- one -->\n{one}<!-- end -->\nb\n<!-- two -->\n{two}<!-- end -->\nc\n"
+    assert (
+        page.read_text()
+        == f"a\n<!-- one -->\n{one}<!-- end -->\nb\n<!-- two -->\n{two}<!-- end -->\nc\n"
+    )
 
 
 def test_architectures_are_those_of_the_papers_space(experiment):
@@ -91,7 +122,12 @@ def test_architectures_are_those_of_the_papers_space(experiment):
     drawn = [net for number in range(200) for net in architecture(0, number)]
     assert {len(net["hidden"]) for net in drawn} == {4, 8, 12, 20}
     assert {width for net in drawn for width in net["hidden"]} == {32, 64, 128}
-    assert {net["activation"] for net in drawn} == {"relu", "leaky-relu", "shifted-softplus", "tanh"}
+    assert {net["activation"] for net in drawn} == {
+        "relu",
+        "leaky-relu",
+        "shifted-softplus",
+        "tanh",
+    }
     assert {net["norm"] for net in drawn} == {"batch", "none"}
     assert architecture(0, 3) == architecture(0, 3) != architecture(0, 4)
 
@@ -102,7 +138,9 @@ def test_the_shifted_softplus_is_the_papers():
     for p in net.parameters():
         p.data.fill_(float(p.dim() == 2))
     x = np.linspace(-8, 8, 33)[:, None]
-    np.testing.assert_allclose(net(torch.from_numpy(x)).detach().numpy(), np.log1p(np.exp(2 * x + 2)) / 2 - 1, rtol=1e-12)
+    np.testing.assert_allclose(
+        net(torch.from_numpy(x)).detach().numpy(), np.log1p(np.exp(2 * x + 2)) / 2 - 1, rtol=1e-12
+    )
 
 
 def test_a_fixed_critics_gradients_by_layer_are_products_of_its_weights(experiment):
@@ -116,7 +154,9 @@ def test_a_fixed_critics_gradients_by_layer_are_products_of_its_weights(experime
     for p in model.critic.parameters():
         p.data.abs_()
     expected = [(last @ second @ first).norm(), (last @ second).norm(), last.norm()]
-    assert module.gradient_by_layer(model, data) == pytest.approx([float(x) for x in expected], rel=1e-5)
+    assert module.gradient_by_layer(model, data) == pytest.approx(
+        [float(x) for x in expected], rel=1e-5
+    )
 
 
 def test_noisy_data_have_the_data_plus_unit_variance(experiment):
@@ -141,12 +181,21 @@ def test_a_look_happens_between_rounds_and_changes_nothing(experiment):
     def trained(every):
         torch.manual_seed(0)
         model = genzoo.build("gan", latent_dim=2, shape=(2,))
-        looks = experiment("figure").watch(model, every, lambda: {"training": model.training, "noise": float(torch.rand(()))})
-        genzoo.fit(model, torch.randn(64, 2, generator=torch.Generator().manual_seed(1)), steps=5, batch_size=16)
+        looks = experiment("figure").watch(
+            model, every, lambda: {"training": model.training, "noise": float(torch.rand(()))}
+        )
+        genzoo.fit(
+            model,
+            torch.randn(64, 2, generator=torch.Generator().manual_seed(1)),
+            steps=5,
+            batch_size=16,
+        )
         return looks, model
 
     looks, model = trained(2)
     assert [(line["step"], line["training"]) for line in looks] == [(2, False), (4, False)]
     none, plain = trained(9)
     assert none == []
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters(), strict=True)
+    )

@@ -10,16 +10,16 @@ from genzoo import memory
 def test_the_cpus_is_what_the_system_says(tmp_path, monkeypatch):
     table = tmp_path / "meminfo"
     monkeypatch.setattr(memory, "_MEMINFO", table)
-    assert memory.free(torch.device("cpu")) is None
+    assert memory.free_memory(torch.device("cpu")) is None
     table.write_text("MemTotal:       100 kB\nMemAvailable:    42 kB\n")
-    assert memory.free(torch.device("cpu")) == 42 * 1024
+    assert memory.free_memory(torch.device("cpu")) == 42 * 1024
     table.write_text("MemTotal:       100 kB\n")
-    assert memory.free(torch.device("cpu")) is None
+    assert memory.free_memory(torch.device("cpu")) is None
 
 
 def test_words():
-    assert memory.words(5 * 2**30) == "5.0 GiB"
-    assert memory.words(3 * 2**20) == "3 MiB"
+    assert memory.format_bytes(5 * 2**30) == "5.0 GiB"
+    assert memory.format_bytes(3 * 2**20) == "3 MiB"
 
 
 def test_what_does_not_fit_is_refused_before_it_is_allocated(monkeypatch):
@@ -27,7 +27,10 @@ def test_what_does_not_fit_is_refused_before_it_is_allocated(monkeypatch):
     with memory.allocations():
         kept = [torch.zeros(2**16), torch.randn(100, generator=torch.Generator().manual_seed(0))]
     assert kept[0].device.type == "cpu"
-    with pytest.raises(memory.TooLargeError, match=r"^more than 2 MiB, and 1 MiB are free"), memory.allocations():
+    with (
+        pytest.raises(memory.TooLargeError, match=r"^more than 2 MiB, and 1 MiB are free"),
+        memory.allocations(),
+    ):
         torch.nn.Linear(2**10, 2**9)
     with pytest.raises(memory.TooLargeError), memory.allocations():  # together
         kept = [torch.empty(2**17) for _ in range(3)]

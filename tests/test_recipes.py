@@ -8,12 +8,23 @@ import pytest
 import torch
 
 import genzoo
-from genzoo.recipe import read
+from genzoo.runs.recipe import read
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 GREY, COLOUR, TEXT = (1, 28, 28), (3, 32, 32), (16, 20)
-SHAPES = {"fashion-mnist": GREY, "digits": (1, 8, 8), "toy": (2,), "emoji": COLOUR, "words": TEXT, "python-help": TEXT}
-TRANSLATED = {"edges": lambda shape: (1, *shape[1:]), "mapped": lambda shape: shape, "classes": lambda shape: shape}
+SHAPES = {
+    "fashion-mnist": GREY,
+    "digits": (1, 8, 8),
+    "toy": (2,),
+    "emoji": COLOUR,
+    "words": TEXT,
+    "python-help": TEXT,
+}
+TRANSLATED = {
+    "edges": lambda shape: (1, *shape[1:]),
+    "mapped": lambda shape: shape,
+    "classes": lambda shape: shape,
+}
 """Data sets of two columns that are made from another: the shape of y -> that of x."""
 
 
@@ -32,23 +43,32 @@ def stand_in(table):
         rows = torch.randint(TEXT[1], (64, TEXT[0]), generator=noise, dtype=torch.uint8)
         return genzoo.Dataset({"x": rows}, symbols=TEXT[1])
     rows = {column: torch.rand(64, *shape, generator=noise) for column, shape in columns.items()}
-    groups = tuple((column,) for column in columns) if name in ("mapped", "classes", "icons") else ()
+    groups = (
+        tuple((column,) for column in columns) if name in ("mapped", "classes", "icons") else ()
+    )
     return genzoo.Dataset(rows, groups=groups, binarize=table.get("binarize"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_trains(path, tmp_path):
-    recipe = read(path, ["train.steps=2", "train.batch_size=16", "train.samples=2"])
+    recipe = read(path, ["train.steps=2", "train.batch_size=16", "train.sample_every=2"])
     recipe["train"].pop("epochs", None)
     if recipe["model"]["name"] not in genzoo.available():
         pytest.skip(f"{recipe['model']['name']} comes with a plugin that is not installed")
     data = stand_in(recipe["data"])
-    run = genzoo.fit(recipe["model"], data, tmp_path / "run", players=recipe["players"], **recipe["train"])
+    run = genzoo.fit(
+        recipe["model"], data, tmp_path / "run", players=recipe["players"], **recipe["train"]
+    )
     assert run.steps == 2
-    losses = [value for line in run.history for name, value in line.items() if name.split("/")[-1] == "loss"]
+    losses = [
+        value
+        for line in run.history
+        for name, value in line.items()
+        if name.split("/")[-1] == "loss"
+    ]
     assert losses
     assert all(map(math.isfinite, losses))
-    assert torch.equal(genzoo.load(run.folder).like, run.model.like)
+    assert torch.equal(genzoo.load(run.folder).like, run.model.reference_tensor)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

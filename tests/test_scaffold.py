@@ -20,17 +20,24 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import genzoo
-from genzoo.authoring import write_plugin
-from genzoo.cli import main
+from genzoo.cli.app import main
+from genzoo.cli.author import write_plugin
 from genzoo.errors import SettingError
-from genzoo.registry import CONTRACT
+from genzoo.registry.plugins import CONTRACT_VERSION
 
 ROOT = Path(__file__).parents[1]
 
 
 def run(*command, cwd=None, **environment):
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", **environment}
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=cwd, env=variables, check=False)
+    variables = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        **environment,
+    }
+    done = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, cwd=cwd, env=variables, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -39,9 +46,26 @@ def run(*command, cwd=None, **environment):
 def home(tmp_path_factory):
     """A folder with the package of `genzoo new plugin genzoo-my-model`, its wheel, and a site that it is installed in."""
     home = tmp_path_factory.mktemp("scaffold")
-    run(sys.executable, "-m", "genzoo", "new", "plugin", "genzoo-my-model", "-o", home / "build", GENZOO_PLUGINS="off")
+    run(
+        sys.executable,
+        "-m",
+        "genzoo",
+        "new",
+        "plugin",
+        "genzoo-my-model",
+        "-o",
+        home / "build",
+        GENZOO_PLUGINS="off",
+    )
     pip = (sys.executable, "-m", "pip", "--quiet")
-    run(*pip, "wheel", "--no-deps", "--wheel-dir", home / "wheels", home / "build" / "genzoo-my-model")
+    run(
+        *pip,
+        "wheel",
+        "--no-deps",
+        "--wheel-dir",
+        home / "wheels",
+        home / "build" / "genzoo-my-model",
+    )
     (wheel,) = (home / "wheels").glob("*.whl")
     run(*pip, "install", "--no-deps", "--no-index", "--target", home / "site", wheel)
     return home
@@ -51,7 +75,11 @@ def home(tmp_path_factory):
 def here(home):
     """Run Python where the package is installed."""
     return lambda *arguments: run(
-        sys.executable, *arguments, cwd=home, PYTHONPATH=str(home / "site"), GENZOO_PLUGINS="genzoo-my-model"
+        sys.executable,
+        *arguments,
+        cwd=home,
+        PYTHONPATH=str(home / "site"),
+        GENZOO_PLUGINS="genzoo-my-model",
     )
 
 
@@ -65,7 +93,10 @@ def test_its_wheel_has_the_module_and_the_marker_of_types(home):
 def test_the_wheel_of_genzoo_has_the_templates(tmp_path):
     run(sys.executable, "-m", "pip", "--quiet", "wheel", "--no-deps", "--wheel-dir", tmp_path, ROOT)
     (wheel,) = tmp_path.glob("*.whl")
-    own = {f"genzoo/templates/plugin/{path.name}" for path in (ROOT / "genzoo" / "templates" / "plugin").iterdir()}
+    own = {
+        f"genzoo/templates/plugin/{path.name}"
+        for path in (ROOT / "genzoo" / "templates" / "plugin").iterdir()
+    }
     assert len(own) == 6
     assert own <= set(zipfile.ZipFile(wheel).namelist())
 
@@ -79,12 +110,14 @@ def test_its_tests_pass_from_anywhere(home, here):
 
 
 def test_it_trains_samples_and_is_loaded(home, here):
-    printed = here("-m", "genzoo", "train", "digits", "--model", "my-model", "--steps", "20", "--out", "run")
-    assert "run is complete: step 20" in printed
-    assert "16 of shape (1, 8, 8)" in here("-m", "genzoo", "sample", "run", "-n", "16", "-o", "samples.npy")
-    script = (
-        "import genzoo; model = genzoo.load('run'); print(type(model).__name__, model.config['name'], *model.sample(2).shape)"
+    printed = here(
+        "-m", "genzoo", "train", "digits", "--model", "my-model", "--steps", "20", "--out", "run"
     )
+    assert "run is complete: step 20" in printed
+    assert "16 of shape (1, 8, 8)" in here(
+        "-m", "genzoo", "sample", "run", "-n", "16", "-o", "samples.npy"
+    )
+    script = "import genzoo; model = genzoo.load('run'); print(type(model).__name__, model.config['name'], *model.sample(2).shape)"
     assert here("-c", script).split() == ["MyModel", "my-model", "2", "1", "8", "8"]
 
 
@@ -116,7 +149,14 @@ def test_the_model_has_forty_lines_and_is_clean(home):
 
 @pytest.mark.slow
 def test_its_types_are_sound(home):
-    run(sys.executable, "-m", "mypy", "--cache-dir", home / "mypy", cwd=home / "build" / "genzoo-my-model")
+    run(
+        sys.executable,
+        "-m",
+        "mypy",
+        "--cache-dir",
+        home / "mypy",
+        cwd=home / "build" / "genzoo-my-model",
+    )
 
 
 def test_what_it_says_next_is_what_a_person_can_do(tmp_path, monkeypatch, capsys):
@@ -134,7 +174,10 @@ def test_what_it_says_next_is_what_a_person_can_do(tmp_path, monkeypatch, capsys
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("genzoo-vae", r"model 'vae' is taken by genzoo .*genzoo\.models\.vae:VAE.*; choose another name"),
+        (
+            "genzoo-vae",
+            r"model 'vae' is taken by genzoo .*genzoo\.models\.vae:VAE.*; choose another name",
+        ),
         ("genzoo", "there is a module genzoo already"),
         ("json", "there is a module json already"),
         ("torch", "there is a module torch already"),
@@ -157,13 +200,20 @@ def test_a_name_that_does_not_serve_is_refused(name, reason, tmp_path):
 
 def test_an_existing_folder_is_left_alone(tmp_path):
     (tmp_path / "genzoo-mine").mkdir()
-    with pytest.raises(SettingError, match=r"genzoo-mine exists; give another name, or another folder with -o"):
+    with pytest.raises(
+        SettingError, match=r"genzoo-mine exists; give another name, or another folder with -o"
+    ):
         write_plugin("genzoo-mine", tmp_path)
     assert list((tmp_path / "genzoo-mine").iterdir()) == []
 
 
 def test_a_model_of_another_plugin_is_refused(install, tmp_path):
-    install("genzoo-other", "0.3", {"mine": "genzoo_other:Mine"}, genzoo_other="raise RuntimeError('imported')")
+    install(
+        "genzoo-other",
+        "0.3",
+        {"mine": "genzoo_other:Mine"},
+        genzoo_other="raise RuntimeError('imported')",
+    )
     with pytest.raises(SettingError, match=r"model 'mine' is taken by genzoo-other 0\.3"):
         write_plugin("genzoo-mine", tmp_path / "out")
 
@@ -172,7 +222,9 @@ WORDS = st.text(st.sampled_from("abz019"), min_size=1, max_size=6)
 NAMES = st.one_of(
     st.lists(WORDS, min_size=1, max_size=4).map("-".join),
     st.lists(WORDS, min_size=1, max_size=3).map(lambda words: "-".join(["genzoo", *words])),
-    st.sampled_from([*keyword.kwlist, *sorted(sys.stdlib_module_names)[:40], *genzoo.available()]).map(lambda w: f"genzoo-{w}"),
+    st.sampled_from(
+        [*keyword.kwlist, *sorted(sys.stdlib_module_names)[:40], *genzoo.available()]
+    ).map(lambda w: f"genzoo-{w}"),
     st.text(max_size=12),
 )
 
@@ -205,7 +257,7 @@ def is_valid(package, name):
     ((model, value),) = points["genzoo_models"].items()
     assert name in (model, f"genzoo-{model}")
     point = EntryPoint(model, value, "genzoo_models")
-    assert (points["genzoo_contract"], CONTRACT) == ({"1.0": point.module}, (1, 0))
+    assert (points["genzoo_contract"], CONTRACT_VERSION) == ({"1.0": point.module}, (1, 0))
     assert point.module.isidentifier()
     assert importlib.util.find_spec(point.module) is None
     tree = ast.parse((package / point.module / "__init__.py").read_text())
@@ -213,13 +265,20 @@ def is_valid(package, name):
     (test,) = (package / "tests").iterdir()
     assert f'checks("{model}", "models")' in test.read_text()
     ast.parse(test.read_text())
-    left = "".join(path.read_text().replace("${{ matrix.python }}", "") for path in package.rglob("*") if path.is_file())
+    left = "".join(
+        path.read_text().replace("${{ matrix.python }}", "")
+        for path in package.rglob("*")
+        if path.is_file()
+    )
     assert "$" not in left
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-@pytest.mark.skipif(os.environ.get("GENZOO_SLOW") != "1", reason="installs torch anew, in minutes; GENZOO_SLOW=1 asks for it")
+@pytest.mark.skipif(
+    os.environ.get("GENZOO_SLOW") != "1",
+    reason="installs torch anew, in minutes; GENZOO_SLOW=1 asks for it",
+)
 def test_in_a_fresh_environment(tmp_path):
     """As a stranger does it: genzoo from its wheel, the package, its tests, a run."""
     run(sys.executable, "-m", "venv", tmp_path / "venv")
@@ -230,6 +289,16 @@ def test_in_a_fresh_environment(tmp_path):
     run(binary / "genzoo", "new", "plugin", "genzoo-mymodel", "-o", "build", cwd=tmp_path)
     run(*pip, "-e", "build/genzoo-mymodel", cwd=tmp_path)
     assert " passed" in run(binary / "pytest", "build/genzoo-mymodel", cwd=tmp_path)
-    train = (binary / "genzoo", "train", "digits", "--model", "mymodel", "--steps", "50", "--out", "runs/mine")
+    train = (
+        binary / "genzoo",
+        "train",
+        "digits",
+        "--model",
+        "mymodel",
+        "--steps",
+        "50",
+        "--out",
+        "runs/mine",
+    )
     assert "is complete: step 50" in run(*train, cwd=tmp_path)
     assert "mymodel: passed" in run(binary / "genzoo", "check", "mymodel", cwd=tmp_path)

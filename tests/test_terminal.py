@@ -17,7 +17,11 @@ from genzoo.errors import on_one_line, printable, visible
 from genzoo.terminal import READER_GONE, Console, is_terminal, repair_streams
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\x08\u202egnp.exe\udcff\u2028\x7f"
-ACTS = {chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) in ("Cc", "Cs", "Zl", "Zp")} - {"\n", "\t"}
+ACTS = {
+    chr(code)
+    for code in range(0x110000)
+    if unicodedata.category(chr(code)) in ("Cc", "Cs", "Zl", "Zp")
+} - {"\n", "\t"}
 ACTS |= set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
 GENZOO = [sys.executable, "-P", "-m", "genzoo"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "GENZOO_PLUGINS": "off"}
@@ -42,7 +46,9 @@ def test_cleaning_twice_is_cleaning_once(text):
 def printed(*things, **settings):
     """What a terminal receives, without what rich itself sends for a plain text."""
     file = io.StringIO()
-    console = Console(file=file, force_terminal=True, color_system="truecolor", width=80, **settings)
+    console = Console(
+        file=file, force_terminal=True, color_system="truecolor", width=80, **settings
+    )
     for thing in things:
         console.print(thing)
     return file.getvalue()
@@ -55,7 +61,10 @@ def test_styles_survive_and_nothing_else_does():
     assert "\x1b[1m" in out
     assert "\x1b[1;31m" in out
     sequences = out.split("\x1b")[1:]
-    assert all(part.startswith("[") and part[1:].lstrip("0123456789;").startswith("m") for part in sequences)
+    assert all(
+        part.startswith("[") and part[1:].lstrip("0123456789;").startswith("m")
+        for part in sequences
+    )
     assert not (ACTS - {"\x1b"}) & set(out)
     assert r"\x1b]0;owned" in out
 
@@ -64,7 +73,14 @@ def test_a_cleaned_cell_fits_its_column():
     table = Table("name", "value")
     table.add_row("\x1b[31m" * 30, "1")
     assert (
-        max(len(line) for line in printed(table, no_color=True).replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines()) <= 80
+        max(
+            len(line)
+            for line in printed(table, no_color=True)
+            .replace("\x1b[1m", "")
+            .replace("\x1b[0m", "")
+            .splitlines()
+        )
+        <= 80
     )
 
 
@@ -91,7 +107,10 @@ def test_streams_that_python_left_out_are_opened(monkeypatch):
     assert sys.stdout.write("x") == 1
 
 
-@pytest.mark.parametrize(("stderr", "outlives", "ends"), [(False, False, True), (False, True, False), (True, False, False)])
+@pytest.mark.parametrize(
+    ("stderr", "outlives", "ends"),
+    [(False, False, True), (False, True, False), (True, False, False)],
+)
 def test_only_a_command_that_prints_ends_with_its_reader(monkeypatch, stderr, outlives, ends):
     class Broken(io.StringIO):
         def flush(self):
@@ -127,7 +146,14 @@ def test_a_terminal_that_hung_up_ends_no_training(monkeypatch):
 def shell(line, **settings):
     """Run a line in bash; `$genzoo` is the command."""
     environment = {**ENVIRONMENT, "genzoo": " ".join(GENZOO)}
-    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment, check=False, **settings)
+    return subprocess.run(
+        ["bash", "-c", line],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        **settings,
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,10 +176,14 @@ def test_a_full_disk_is_one_line():
     assert (done.returncode, done.stderr) == (2, "error: [Errno 28] No space left on device\n")
 
 
-TRAIN = "$genzoo train digits --model vae train.steps=4 train.log=1 train.batch_size=8 --out run"
+TRAIN = (
+    "$genzoo train digits --model vae train.steps=4 train.log_every=1 train.batch_size=8 --out run"
+)
 
 
-@pytest.mark.parametrize("line", [f"set -o pipefail; {TRAIN} | :", f"{TRAIN} >&- 2>&-", f"{TRAIN} > /dev/full"])
+@pytest.mark.parametrize(
+    "line", [f"set -o pipefail; {TRAIN} | :", f"{TRAIN} >&- 2>&-", f"{TRAIN} > /dev/full"]
+)
 def test_a_run_goes_on_without_a_reader(tmp_path, line):
     done = shell(line, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -170,14 +200,21 @@ def test_a_stream_of_another_encoding_takes_any_character():
 def test_errors_notes_and_usage_are_one_clean_line(tmp_path):
     recipe = tmp_path / "evil.toml"
     recipe.write_text('model = "vae\\u001B[31m\\nerror: forged\\u202E"\ndata = "digits"\n')
-    (tmp_path / "plugin.py").write_text('import genzoo\n\n\nraise ValueError("\\x1b[2J\\nerror: forged")\n')
+    (tmp_path / "plugin.py").write_text(
+        'import genzoo\n\n\nraise ValueError("\\x1b[2J\\nerror: forged")\n'
+    )
     for words in (
         ["train", recipe], ["train", "\x1b]0;x\x07.toml"], ["frob\x1b[31m"], ["list", "--\x1b[31m"],
         ["list", "models\x1b[31m"], ["info", "\x1b[31m\nx"], ["train", "digits", "--model", "vae", "a\x1b.b=1"],
         ["sample", "./\x1b[31m"], ["list", "--plugin", tmp_path / "plugin.py"],
     ):  # fmt: skip
         done = subprocess.run(
-            [*GENZOO, *map(str, words)], capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path, check=False
+            [*GENZOO, *map(str, words)],
+            capture_output=True,
+            text=True,
+            env=ENVIRONMENT,
+            cwd=tmp_path,
+            check=False,
         )
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
         assert "x1b" in done.stderr
@@ -203,20 +240,25 @@ sys.meta_path.insert(0, Finder)
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
-        ("genzoo.cli", ["list"]),
+        ("genzoo.cli.app", ["list"]),
         ("typer", ["--help"]),
-        ("genzoo.trial", ["list"]),
+        ("genzoo.registry.diagnose", ["list"]),
         ("torch", ["train", "digits", "--model", "vae"]),
         ("genzoo.models.vae", ["sample", "vae"]),
         ("genzoo.data.digits", ["train", "digits", "--model", "vae", "--out", "run"]),
         ("genzoo.testing", ["check", "vae"]),
-        ("genzoo.pictures", ["sample", "vae"]),
+        ("genzoo.plots", ["sample", "vae"]),
     ],
 )
 def test_an_early_ctrl_c_is_one_line(tmp_path, module, arguments):
     script = INTERRUPTED.format(before=AT_IMPORT.format(module=module), arguments=arguments)
     done = subprocess.run(
-        [sys.executable, "-P", "-c", script], capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path, check=False
+        [sys.executable, "-P", "-c", script],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=tmp_path,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (130, "stopped\n")
 
@@ -225,7 +267,12 @@ def test_a_plugin_that_is_interrupted_is_one_line(tmp_path):
     (tmp_path / "plugin.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
     script = INTERRUPTED.format(before="", arguments=["list", "--plugin", "plugin.py"])
     done = subprocess.run(
-        [sys.executable, "-P", "-c", script], capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path, check=False
+        [sys.executable, "-P", "-c", script],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=tmp_path,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (130, "stopped\n")
 

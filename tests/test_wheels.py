@@ -18,7 +18,7 @@ PIXELS = """
     from torch import nn
 
     from genzoo import Model
-    from genzoo.build import build
+    from genzoo.registry.build import build
     from genzoo.contract import Part
 
 
@@ -68,7 +68,12 @@ PACKAGES = {
     "genzoo-shadow": (PIXELS.replace("Pixels", "VAE"), {"vae": "VAE"}, [], []),
     "genzoo-slow": ("import time; time.sleep(1e6)", {"slow": "X"}, [], []),
     "genzoo-future": ("import sys; sys.exit(5)", {"future": "X"}, ["2.0"], []),
-    "genzoo-mistyped": ("import sys; sys.exit(5)", {"mistyped": "X"}, [], []),  # its metadata are mangled once it is installed
+    "genzoo-mistyped": (
+        "import sys; sys.exit(5)",
+        {"mistyped": "X"},
+        [],
+        [],
+    ),  # its metadata are mangled once it is installed
     "genzoo-garbled": ("import sys; sys.exit(5)", {"garbled": "X"}, [], []),  # likewise
     "genzoo-ancient": ("import sys; sys.exit(5)", {"ancient": "X"}, ["0.9"], []),
 }
@@ -109,7 +114,11 @@ include = ["{module}.py"]
 
 
 def pip(*arguments: str | Path, path: Path | None = None) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(path or ""), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(path or ""),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
     command = [sys.executable, "-m", "pip", *map(str, arguments), "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
@@ -124,7 +133,15 @@ def site(tmp_path_factory):
         backend = home / "backend"
         pip("install", "--target", backend, "-c", CONSTRAINTS, "hatchling")
     projects = [project(home, distribution) for distribution in PACKAGES]
-    pip("wheel", "--no-build-isolation", "--no-deps", "--wheel-dir", home / "wheels", *projects, path=backend)
+    pip(
+        "wheel",
+        "--no-build-isolation",
+        "--no-deps",
+        "--wheel-dir",
+        home / "wheels",
+        *projects,
+        path=backend,
+    )
     wheels = sorted((home / "wheels").glob("*.whl"))
     assert len(wheels) == len(PACKAGES)
     pip("install", "--no-deps", "--no-index", "--no-compile", "--target", home / "site", *wheels)
@@ -151,7 +168,9 @@ def genzoo_(site, tmp_path):
             "OMP_NUM_THREADS": "1",
             **environment,
         }
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=variables, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, env=variables, check=False
+        )
         return done.returncode, done.stdout + done.stderr
 
     return run
@@ -166,13 +185,22 @@ def table(text: str) -> dict[tuple[str, str], str]:
 
 SEEN = {
     # what metadata alone show
-    ("future", "genzoo-future"): "refused: needs contract 2.0 of genzoo, and this one has 1.0: upgrade genzoo",
-    ("ancient", "genzoo-ancient"): "refused: needs contract 0.9 of genzoo, and this one has 1.0: upgrade genzoo-ancient",
+    (
+        "future",
+        "genzoo-future",
+    ): "refused: needs contract 2.0 of genzoo, and this one has 1.0: upgrade genzoo",
+    (
+        "ancient",
+        "genzoo-ancient",
+    ): "refused: needs contract 0.9 of genzoo, and this one has 1.0: upgrade genzoo-ancient",
     ("needy", "genzoo-needy"): "broken: it requires nosuchlib>=2, which is not installed",
     ("twin", "genzoo-twin-a"): "clash with genzoo-twin-b: ask for genzoo-twin-a:twin",
     ("twin", "genzoo-twin-b"): "clash with genzoo-twin-a: ask for genzoo-twin-b:twin",
     ("vae", "genzoo-shadow"): "the name is genzoo's: ask for genzoo-shadow:vae",
-    ("mistyped", "genzoo-mistyped"): "refused: has a malformed entry point: expected module:attribute",
+    (
+        "mistyped",
+        "genzoo-mistyped",
+    ): "refused: has a malformed entry point: expected module:attribute",
 }
 TRIED = {
     # what importing them shows
@@ -189,10 +217,14 @@ def test_a_list_of_everything_imports_nothing(genzoo_):
     code, text = genzoo_("list")
     assert code == 0, text
     states = table(text)
-    assert states == {key: SEEN.get(key, "") for key in states} | {("garbled", "an"): states["garbled", "an"]}
+    assert states == {key: SEEN.get(key, "") for key in states} | {
+        ("garbled", "an"): states["garbled", "an"]
+    }
     assert set(SEEN) < set(states)
     assert "states no valid name in its metadata: reinstall it" in states["garbled", "an"]
-    assert {name for name, _ in states} >= {name for _, names, *_ in PACKAGES.values() for name in names}
+    assert {name for name, _ in states} >= {
+        name for _, names, *_ in PACKAGES.values() for name in names
+    }
     assert states["vae", "genzoo"] == states["pixels", "genzoo-pixels"] == ""
 
 
@@ -203,7 +235,9 @@ def test_a_trial_says_what_is_broken(genzoo_):
     assert code == 0, text
     states = {key: state for key, state in table(text).items() if key[1] != "genzoo-slow"}
     expected = {**SEEN, **TRIED}
-    assert states == {key: expected.get(key, "") for key in states} | {("garbled", "an"): states["garbled", "an"]}
+    assert states == {key: expected.get(key, "") for key in states} | {
+        ("garbled", "an"): states["garbled", "an"]
+    }
     assert states["pixels", "genzoo-pixels"] == ""
 
 
@@ -228,8 +262,13 @@ def test_a_good_plugin_trains_amid_broken_ones(genzoo_, tmp_path):
     code, text = genzoo_("sample", "run", PYTHONPATH="")
     assert (code, len(text.strip().splitlines())) == (2, 1), text
     assert text.startswith("error: No model named 'pixels'.")
-    assert "The run says that it needs models 'pixels' from genzoo-pixels 0.3; priors 'hush' from genzoo-hush 0.3." in text
-    assert text.strip().endswith("If you trust where it comes from: pip install genzoo-pixels==0.3 genzoo-hush==0.3.")
+    assert (
+        "The run says that it needs models 'pixels' from genzoo-pixels 0.3; priors 'hush' from genzoo-hush 0.3."
+        in text
+    )
+    assert text.strip().endswith(
+        "If you trust where it comes from: pip install genzoo-pixels==0.3 genzoo-hush==0.3."
+    )
 
 
 def test_a_built_ins_name_is_anothers_only_in_full(genzoo_, tmp_path):
@@ -265,7 +304,12 @@ def test_what_is_broken_is_named_when_it_is_asked_for(genzoo_, tmp_path, name, w
 
 OWN = {
     "genzoo-sliced": ("genzoo_sliced.py", "swae", "digits", []),
-    "genzoo-translation": ("genzoo_translation/py.typed", "discogan", "mapped", ["data.of=digits", "train.batch_size=8"]),
+    "genzoo-translation": (
+        "genzoo_translation/py.typed",
+        "discogan",
+        "mapped",
+        ["data.of=digits", "train.batch_size=8"],
+    ),
     "genzoo-text": (
         "genzoo_text/py.typed",
         "char-wgan-gp",
@@ -285,8 +329,24 @@ def own(tmp_path_factory):
         backend = home / "backend"
         pip("install", "--target", backend, "-c", CONSTRAINTS, "hatchling")
     folders = [ROOT / "plugins" / name for name in OWN]
-    pip("wheel", "--no-build-isolation", "--no-deps", "--wheel-dir", home / "wheels", *folders, path=backend)
-    pip("install", "--no-deps", "--no-index", "--no-compile", "--target", home / "site", *(home / "wheels").glob("*.whl"))
+    pip(
+        "wheel",
+        "--no-build-isolation",
+        "--no-deps",
+        "--wheel-dir",
+        home / "wheels",
+        *folders,
+        path=backend,
+    )
+    pip(
+        "install",
+        "--no-deps",
+        "--no-index",
+        "--no-compile",
+        "--target",
+        home / "site",
+        *(home / "wheels").glob("*.whl"),
+    )
     return home / "site"
 
 
@@ -305,7 +365,9 @@ def test_a_package_of_ours_works_from_its_wheel(own, site, tmp_path, name):
 
     def run(*words: str) -> str:
         command = [sys.executable, "-m", "genzoo", *words]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=variables, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, env=variables, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -9,7 +9,7 @@ from torch.nn.functional import one_hot, softplus
 
 from genzoo import Model, Player, build
 from genzoo.contract import Part, PositiveFloat
-from genzoo.ranks import uniform
+from genzoo.distributed import uniform
 
 
 class Translator(Model):
@@ -18,12 +18,20 @@ class Translator(Model):
     inputs = ("x", "y")
     given = ("x",)
 
-    def __init__(self, critic: Part = "conv", weight: PositiveFloat = 10.0, shape: tuple[int, ...] = (1, 28, 28)) -> None:
+    def __init__(
+        self,
+        critic: Part = "conv",
+        weight: PositiveFloat = 10.0,
+        shape: tuple[int, ...] = (1, 28, 28),
+    ) -> None:
         super().__init__()
         self.shape, self.weight = shape, weight
         channels, height, width = shape
         self.generator = nn.Sequential(
-            nn.Conv2d(channels, 8, 3, padding=1), nn.SiLU(), nn.Conv2d(8, channels, 3, padding=1), nn.Sigmoid()
+            nn.Conv2d(channels, 8, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(8, channels, 3, padding=1),
+            nn.Sigmoid(),
         )
         self.critic = build(critic, "critics", shape=(2 * channels, height, width))
 
@@ -33,10 +41,16 @@ class Translator(Model):
     def generator_loss(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         made = self.generator(batch["x"])
         error = (made - batch["y"]).abs().mean()
-        return {"loss": softplus(-self.score(batch["x"], made)).mean() + self.weight * error, "error": error}
+        return {
+            "loss": softplus(-self.score(batch["x"], made)).mean() + self.weight * error,
+            "error": error,
+        }
 
     def critic_loss(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        real, fake = self.score(batch["x"], batch["y"]), self.score(batch["x"], self.generator(batch["x"]).detach())
+        real, fake = (
+            self.score(batch["x"], batch["y"]),
+            self.score(batch["x"], self.generator(batch["x"]).detach()),
+        )
         return {"loss": softplus(-real).mean() + softplus(fake).mean()}
 
     def players(self) -> tuple[Player, ...]:
@@ -50,7 +64,7 @@ class Translator(Model):
         return self.generator(given[:n])
 
     def example(self, n: int) -> Mapping[str, Tensor]:
-        x = uniform(n, *self.shape, like=self.like)
+        x = uniform(n, *self.shape, like=self.reference_tensor)
         return {"x": x, "y": 1 - x}
 
 
@@ -85,4 +99,6 @@ class Bigrams(Model):
         return torch.stack(text, dim=1)
 
     def example(self, n: int) -> Tensor:
-        return one_hot(uniform(n, *self.shape, like=self.like).argmax(-1), self.shape[1]).to(self.like.dtype)
+        return one_hot(
+            uniform(n, *self.shape, like=self.reference_tensor).argmax(-1), self.shape[1]
+        ).to(self.reference_tensor.dtype)

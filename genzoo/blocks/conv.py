@@ -53,8 +53,13 @@ class ConvEncoder(Encoder):
         layers: list[nn.Module] = []
         for level, (inputs, outputs) in enumerate(pairwise((shape[0], *channels))):
             here = norm if level else edge
-            layers += [weights(nn.Conv2d, inputs, outputs, here, **_HALVE), *finish(outputs, here, activation, image=True)]
-        self.net = nn.Sequential(*layers, nn.Flatten(), weights(nn.Linear, channels[-1] * height * width, dim, edge))
+            layers += [
+                weights(nn.Conv2d, inputs, outputs, here, **_HALVE),
+                *finish(outputs, here, activation, image=True),
+            ]
+        self.net = nn.Sequential(
+            *layers, nn.Flatten(), weights(nn.Linear, channels[-1] * height * width, dim, edge)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Images `(batch, *shape)` -> features `(batch, dim)`."""
@@ -92,13 +97,18 @@ class ConvDecoder(Decoder):
         self.dim, self.shape = dim, shape
         *sizes, (height, width) = _sizes(shape, channels, norm)
         edge = at_the_edge(norm)
-        layers = [weights(nn.Linear, dim, channels[-1] * height * width, norm), nn.Unflatten(1, (channels[-1], height, width))]
+        layers = [
+            weights(nn.Linear, dim, channels[-1] * height * width, norm),
+            nn.Unflatten(1, (channels[-1], height, width)),
+        ]
         levels = enumerate(zip(sizes, pairwise((shape[0], *channels)), strict=True))
         for level, ((height, width), (outputs, inputs)) in reversed(list(levels)):
             here = norm if level else edge
             odd = (height % 2, width % 2)
             layers += finish(inputs, norm, activation, image=True)
-            layers += [weights(nn.ConvTranspose2d, inputs, outputs, here, **_HALVE, output_padding=odd)]
+            layers += [
+                weights(nn.ConvTranspose2d, inputs, outputs, here, **_HALVE, output_padding=odd)
+            ]
         self.net = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -144,12 +154,16 @@ class ConvCritic(Critic):
 def _sizes(shape: Shape, channels: tuple[int, ...], norm: Norm) -> list[tuple[int, int]]:
     """Height and width at the data and after each level."""
     if not is_image(shape):
-        raise SettingError(f"shape = {shape!r}: convolutions need images (C, H, W); take 'mlp' for data of other shapes.")
+        raise SettingError(
+            f"shape = {shape!r}: convolutions need images (C, H, W); take 'mlp' for data of other shapes."
+        )
     _, height, width = shape
     most = min(height, width).bit_length() - 1
     if not 1 <= len(channels) <= most:
         way_out = f"give 1 to {most} levels, or take 'mlp'." if most else "take 'mlp'."
-        raise SettingError(f"channels = {channels!r}: each level halves images of {height} x {width}; {way_out}")
+        raise SettingError(
+            f"channels = {channels!r}: each level halves images of {height} x {width}; {way_out}"
+        )
     sizes = [(height >> level, width >> level) for level in range(len(channels) + 1)]
     if norm == "instance" and sizes[-1] == (1, 1):
         raise SettingError(

@@ -91,20 +91,28 @@ class CausalConv(nn.Module):
         mask[:, :, -1, self.reach] = sees(outputs, inputs, strict)
         self.weight = nn.Parameter(torch.empty_like(mask))
         self.bias = nn.Parameter(torch.zeros(len(outputs)))
-        bound = 1 / math.sqrt(max(1.0, mask[0].sum().item()))  # as nn.Conv2d's, of the inputs that count
+        bound = 1 / math.sqrt(
+            max(1.0, mask[0].sum().item())
+        )  # as nn.Conv2d's, of the inputs that count
         nn.init.uniform_(self.weight, -bound, bound)
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(batch, inputs, H, W)` -> `(batch, outputs, H, W)`."""
-        return conv2d(pad(x, (self.reach, self.reach, self.reach, 0)), self.weight * self.mask, self.bias)
+        return conv2d(
+            pad(x, (self.reach, self.reach, self.reach, 0)), self.weight * self.mask, self.bias
+        )
 
     def taps(self, height: int, width: int) -> Tensor:
         """The pixels that each pixel of an image sees, `(taps, H * W)`, its own last; `H * W` stands for outside."""
         offsets = [
-            (down - self.reach, right - self.reach) for down in range(self.reach + 1) for right in range(2 * self.reach + 1)
+            (down - self.reach, right - self.reach)
+            for down in range(self.reach + 1)
+            for right in range(2 * self.reach + 1)
         ]
-        return torch.stack([neighbour(height, width, *offset) for offset in offsets if offset <= (0, 0)])
+        return torch.stack(
+            [neighbour(height, width, *offset) for offset in offsets if offset <= (0, 0)]
+        )
 
     def fixed(self) -> Callable[[Tensor], Tensor]:
         """The same at a few pixels, with the weights as they are now.

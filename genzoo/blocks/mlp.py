@@ -37,7 +37,9 @@ class MLPEncoder(Encoder):
     ) -> None:
         super().__init__()
         self.shape, self.dim = shape, dim
-        self.net = nn.Sequential(nn.Flatten(), *_layers((math.prod(shape), *hidden, dim), activation, norm))
+        self.net = nn.Sequential(
+            nn.Flatten(), *_layers((math.prod(shape), *hidden, dim), activation, norm)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Data `(batch, *shape)` -> features `(batch, dim)`."""
@@ -114,5 +116,8 @@ def _layers(widths: tuple[int, ...], activation: Activation, norm: VectorNorm) -
     *hidden, (last, outputs) = pairwise(widths)
     layers: list[nn.Module] = []
     for inputs, width in hidden:
-        layers += [weights(nn.Linear, inputs, width, norm), *finish(width, norm, activation, image=False)]
+        layers += [
+            weights(nn.Linear, inputs, width, norm),
+            *finish(width, norm, activation, image=False),
+        ]
     return [*layers, weights(nn.Linear, last, outputs, at_the_edge(norm))]

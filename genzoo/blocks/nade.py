@@ -25,7 +25,13 @@ Units = Literal["sigmoid", "relu"]
 
 
 def recursion(
-    x: Tensor, weight: Tensor, bias: Tensor, out_weight: Tensor, out_bias: Tensor, scale: Tensor | None, units: Units
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    out_weight: Tensor,
+    out_bias: Tensor,
+    scale: Tensor | None,
+    units: Units,
 ) -> Tensor:
     r"""What each dimension is told by those before it, \( o_d \).
 
@@ -78,7 +84,7 @@ def _forward(
     bias: Tensor,
     out_weight: Tensor,
     out_bias: Tensor,
-    scale: Optional[Tensor],  # noqa: UP045, the schema's own spelling
+    scale: Optional[Tensor],  # noqa: UP045
     units: str,
 ) -> tuple[Tensor, Tensor]:
     """`(D, batch, K)` outputs, and each block's first activations, `(blocks, batch, H)`."""
@@ -106,19 +112,35 @@ def _forward(
 
 
 def _in_place(
-    a: Tensor, x: Tensor, weight: Tensor, out_weight: Tensor, out_bias: Tensor, scale: Tensor | None, units: str, out: Tensor
+    a: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    out_weight: Tensor,
+    out_bias: Tensor,
+    scale: Tensor | None,
+    units: str,
+    out: Tensor,
 ) -> None:
     """Fills a block's outputs `(C, batch, K)` and moves `a` past it: a step for each dimension, in a processor's cache."""
     h = torch.empty_like(a)
     columns = (x, weight, out_weight.mT, out_bias, out)
-    for d, (x_d, weight_d, out_weight_d, out_bias_d, out_d) in enumerate(zip(*(t.unbind() for t in columns), strict=True)):
+    for d, (x_d, weight_d, out_weight_d, out_bias_d, out_d) in enumerate(
+        zip(*(t.unbind() for t in columns), strict=True)
+    ):
         act(a if scale is None else torch.mul(a, scale[d], out=h), units, out=h)
         torch.addmm(out_bias_d, h, out_weight_d, out=out_d)
         a.addr_(x_d, weight_d)
 
 
 def _at_once(
-    a: Tensor, x: Tensor, weight: Tensor, out_weight: Tensor, out_bias: Tensor, scale: Tensor | None, units: str, out: Tensor
+    a: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    out_weight: Tensor,
+    out_bias: Tensor,
+    scale: Tensor | None,
+    units: str,
+    out: Tensor,
 ) -> None:
     """As `_in_place`, in a few large operations."""
     before = _activations(a, x, weight)
@@ -148,12 +170,23 @@ def _backward(
     block = _back_in_place if x.device.type == "cpu" else _back_at_once
     dims, length = len(weight), block_length(len(weight))
     rows = x.t().contiguous()
-    d_x, d_weight, d_out = rows.new_empty(dims * by_x, x.shape[0]), torch.empty_like(weight), torch.empty_like(out_weight)
+    d_x, d_weight, d_out = (
+        rows.new_empty(dims * by_x, x.shape[0]),
+        torch.empty_like(weight),
+        torch.empty_like(out_weight),
+    )
     d_scale = x.new_empty(0 if scale is None else dims)
     d_a = torch.zeros_like(starts[0])  # by the activations after the block at hand
     for start, first in reversed(list(zip(starts, range(0, dims, length), strict=True))):
         part = slice(first, first + length)
-        given = (start, rows[part], weight[part], out_weight[part], None if scale is None else scale[part], units)
+        given = (
+            start,
+            rows[part],
+            weight[part],
+            out_weight[part],
+            None if scale is None else scale[part],
+            units,
+        )
         block(d_a, grad[part], *given, d_x[part], d_weight[part], d_out[part], d_scale[part])
     return d_x.t().contiguous(), d_weight, d_a.sum(0), d_out, d_scale
 
@@ -175,13 +208,17 @@ def _back_in_place(
     """Fills a block's gradients, and moves `d_a` before it; what lies between dimensions stays in a processor's cache."""
     a, h, buffer = start.clone(), start.new_empty(x.shape[0], *start.shape), torch.empty_like(start)
     before = None if scale is None else torch.empty_like(h)
-    for d, (h_d, x_d, weight_d) in enumerate(zip(h.unbind(), x.unbind(), weight.unbind(), strict=True)):
+    for d, (h_d, x_d, weight_d) in enumerate(
+        zip(h.unbind(), x.unbind(), weight.unbind(), strict=True)
+    ):
         if before is not None and scale is not None:
             torch.mul(before[d].copy_(a), scale[d], out=h_d)
         act(a if scale is None else h_d, units, out=h_d)
         a.addr_(x_d, weight_d)
     columns = zip(*(t.unbind() for t in (h, x, grad, out_weight, d_weight, d_out)), strict=True)
-    for d, (h_d, x_d, grad_d, out_weight_d, d_weight_d, d_out_d) in reversed(list(enumerate(columns))):
+    for d, (h_d, x_d, grad_d, out_weight_d, d_weight_d, d_out_d) in reversed(
+        list(enumerate(columns))
+    ):
         torch.mv(d_a.t(), x_d, out=d_weight_d)
         if d_x.shape[0]:
             torch.mv(d_a, weight[d], out=d_x[d])
@@ -215,7 +252,9 @@ def _back_at_once(
     if scale is not None:
         torch.sum(d_h * before, (1, 2), out=d_scale)
         d_h *= scale[:, None, None]
-    sums = torch.cat([d_a[None], d_h.flip(0)]).cumsum(0).flip(0)  # by the activations before each dimension, and after the last
+    sums = (
+        torch.cat([d_a[None], d_h.flip(0)]).cumsum(0).flip(0)
+    )  # by the activations before each dimension, and after the last
     torch.bmm(x[:, None], sums[1:], out=d_weight[:, None])
     if d_x.shape[0]:
         torch.bmm(sums[1:], weight[:, :, None], out=d_x[:, :, None])
@@ -223,15 +262,26 @@ def _back_at_once(
 
 
 @_forward.register_fake
-def _(x: Tensor, weight: Tensor, _bias: Tensor, out_weight: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
+def _(
+    x: Tensor, weight: Tensor, _bias: Tensor, out_weight: Tensor, *_: Any
+) -> tuple[Tensor, Tensor]:
     dims, hidden = weight.shape
     blocks = -(-dims // block_length(dims))
-    return x.new_empty(dims, x.shape[0], out_weight.shape[1]), x.new_empty(blocks, x.shape[0], hidden)
+    return x.new_empty(dims, x.shape[0], out_weight.shape[1]), x.new_empty(
+        blocks, x.shape[0], hidden
+    )
 
 
 @_backward.register_fake
 def _(
-    _grad: Tensor, starts: Tensor, x: Tensor, weight: Tensor, out_weight: Tensor, scale: Tensor | None, _: str, by_x: bool
+    _grad: Tensor,
+    starts: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    out_weight: Tensor,
+    scale: Tensor | None,
+    _: str,
+    by_x: bool,
 ) -> tuple[Tensor, ...]:
     like = (weight, starts[0, 0], out_weight, x.new_empty(0) if scale is None else scale)
     return (x.new_empty(x.shape[0], x.shape[1] * by_x), *(torch.empty_like(t) for t in like))
@@ -248,10 +298,23 @@ def _differentiate(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
     scale = rest[0] if rest else None
     grad = grad.contiguous()
     by_x = bool(ctx.needs_input_grad[0])
-    d_x, d_weight, d_bias, d_out, d_scale = _backward(grad, starts, x, weight, out_weight, scale, ctx.units, by_x)
-    return d_x if by_x else None, d_weight, d_bias, d_out, grad.sum(1), d_scale if rest else None, None
+    d_x, d_weight, d_bias, d_out, d_scale = _backward(
+        grad, starts, x, weight, out_weight, scale, ctx.units, by_x
+    )
+    return (
+        d_x if by_x else None,
+        d_weight,
+        d_bias,
+        d_out,
+        grad.sum(1),
+        d_scale if rest else None,
+        None,
+    )
 
 
 _forward.register_autograd(_differentiate, setup_context=_setup)
-for _device in ("cpu", "cuda"):  # sums over many steps keep single precision where a run is in mixed
+for _device in (
+    "cpu",
+    "cuda",
+):  # sums over many steps keep single precision where a run is in mixed
     _forward.register_autocast(_device, torch.float32)

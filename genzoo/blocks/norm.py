@@ -46,7 +46,9 @@ _VECTOR_NORMS: dict[str, Callable[[int], nn.Module]] = {
 }
 _IMAGE_NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": nn.BatchNorm2d,
-    "layer": lambda channels: nn.GroupNorm(1, channels),  # a layer norm with a gain per channel, as in WGAN-GP's critic
+    "layer": lambda channels: nn.GroupNorm(
+        1, channels
+    ),  # a layer norm with a gain per channel, as in WGAN-GP's critic
     "instance": lambda channels: nn.InstanceNorm2d(channels, affine=True),
 }
 _CENTRES = ("batch", "instance")
@@ -54,7 +56,11 @@ _CENTRES = ("batch", "instance")
 
 
 def weights(
-    layer: Callable[..., nn.Module], inputs: int, outputs: int, norm: Norm, **geometry: int | tuple[int, int]
+    layer: Callable[..., nn.Module],
+    inputs: int,
+    outputs: int,
+    norm: Norm,
+    **geometry: int | tuple[int, int],
 ) -> nn.Module:
     """A layer's weights, normalised if the norm is a norm of weights, without a bias that the norm would cancel."""
     made = layer(inputs, outputs, bias=norm not in _CENTRES, **geometry)

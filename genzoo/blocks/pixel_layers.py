@@ -47,7 +47,9 @@ class PixelLayer(nn.Module):
     reach = _KERNEL // 2
     """How many columns to the right a layer sees in the row above."""
 
-    def __init__(self, hidden: int, colours: int, height: int, width: int, classes: int = 0, gates: int = 0) -> None:
+    def __init__(
+        self, hidden: int, colours: int, height: int, width: int, classes: int = 0, gates: int = 0
+    ) -> None:
         super().__init__()
         self.hidden, self.width, self.pixels = hidden, width, height * width
         self.inner, self.outer = colour_groups(hidden, colours), colour_groups(2 * hidden, colours)
@@ -91,7 +93,15 @@ class _LSTM(PixelLayer):
     mask: Tensor
 
     def __init__(
-        self, hidden: int, colours: int, height: int, width: int, classes: int, fronts: Fronts, directions: int, own: Tensor
+        self,
+        hidden: int,
+        colours: int,
+        height: int,
+        width: int,
+        classes: int,
+        fronts: Fronts,
+        directions: int,
+        own: Tensor,
     ) -> None:
         super().__init__(hidden, colours, height, width, classes, directions * 4 * hidden)
         self.fronts, self.directions = fronts, directions
@@ -105,13 +115,17 @@ class _LSTM(PixelLayer):
                 parameter[..., 2 * hidden : 3 * hidden] *= 2
         self.h0 = nn.Parameter(torch.zeros(directions, hidden))
         self.c0 = nn.Parameter(torch.zeros(directions, hidden))
-        self.register_buffer("mask", sees(self.inner.repeat(4), own).T, persistent=False)  # the same groups in each gate
+        self.register_buffer(
+            "mask", sees(self.inner.repeat(4), own).T, persistent=False
+        )  # the same groups in each gate
 
     def enter(self, f: Tensor) -> Tensor:
         return rearrange(f, "b k r c -> (r c) b k").index_select(0, self.fronts.order)
 
     def leave(self, f: Tensor) -> Tensor:
-        return rearrange(f.index_select(0, self.fronts.place[:-1]), "(r c) b k -> b r c k", c=self.width)
+        return rearrange(
+            f.index_select(0, self.fronts.place[:-1]), "(r c) b k -> b r c k", c=self.width
+        )
 
     def inputs(self, f: Tensor) -> Tensor:
         """What each direction reads at each pixel: `(P, batch, 2h)` -> `(directions, P, batch, inputs)`."""
@@ -122,7 +136,11 @@ class _LSTM(PixelLayer):
         raise NotImplementedError
 
     def forward(self, f: Tensor, y: Tensor | None = None) -> Tensor:
-        return self.up(self.join(scan(self.inputs(f), self.weights(), self.told(y), self.h0, self.c0, self.fronts)))
+        return self.up(
+            self.join(
+                scan(self.inputs(f), self.weights(), self.told(y), self.h0, self.c0, self.fronts)
+            )
+        )
 
     def weights(self) -> Tensor:
         """Those of inputs and states as one, `(directions, inputs + K * h, 4h)`."""
@@ -130,12 +148,22 @@ class _LSTM(PixelLayer):
 
     def told(self, y: Tensor | None) -> Tensor:
         """The gates' bias, with what labels add to it: `(directions, 1 or batch, 4h)`."""
-        return self.bias if y is None else self.bias + rearrange(self.label(y), "b (d k) -> d b k", d=self.directions)
+        return (
+            self.bias
+            if y is None
+            else self.bias + rearrange(self.label(y), "b (d k) -> d b k", d=self.directions)
+        )
 
     def cache(self, batch: int, y: Tensor | None = None) -> Cache:
         """The weights, and what is outside."""
         h0, c0 = (start[:, None].repeat(1, batch, 1) for start in (self.h0, self.c0))
-        return {"weight": self.weights(), "bias": self.told(y), "up": self.up.fixed(), "h0": h0, "c0": c0}
+        return {
+            "weight": self.weights(),
+            "bias": self.told(y),
+            "up": self.up.fixed(),
+            "h0": h0,
+            "c0": c0,
+        }
 
 
 class RowLSTM(_LSTM):
@@ -146,10 +174,21 @@ class RowLSTM(_LSTM):
 
     left: Tensor
 
-    def __init__(self, hidden: int, colours: int, height: int, width: int, classes: int = 0) -> None:
+    def __init__(
+        self, hidden: int, colours: int, height: int, width: int, classes: int = 0
+    ) -> None:
         own = colour_groups(2 * hidden, colours)
         left = torch.full_like(own, PAST)
-        super().__init__(hidden, colours, height, width, classes, rows(height, width, _KERNEL), 1, torch.cat([left, own]))
+        super().__init__(
+            hidden,
+            colours,
+            height,
+            width,
+            classes,
+            rows(height, width, _KERNEL),
+            1,
+            torch.cat([left, own]),
+        )
         self.register_buffer("left", neighbour(height, width, 0, -1), persistent=False)
 
     def inputs(self, f: Tensor) -> Tensor:
@@ -162,18 +201,27 @@ class RowLSTM(_LSTM):
 
     def cache(self, batch: int, y: Tensor | None = None) -> Cache:
         cache = super().cache(batch, y)
-        h, c = (cache[f"{name}0"][0].repeat(self.pixels + 1, 1, 1) for name in ("h", "c"))  # the last is what lies outside
+        h, c = (
+            cache[f"{name}0"][0].repeat(self.pixels + 1, 1, 1) for name in ("h", "c")
+        )  # the last is what lies outside
         return {**cache, "h": h, "c": c, "f": h.new_zeros(self.pixels + 1, batch, 2 * self.hidden)}
 
     def spots(self, fronts: Sequence[Tensor]) -> list[Spot]:
-        return [(front, self.left[front], self.fronts.before[:, front].unbind()) for front in fronts]
+        return [
+            (front, self.left[front], self.fronts.before[:, front].unbind()) for front in fronts
+        ]
 
     def at(self, f: Tensor, spot: Spot, cache: Cache) -> Tensor:
         here, left, above = spot
         h, c = cache["h"], cache["c"]
         cache["f"].index_copy_(0, here, f)
-        x = torch.cat([cache["f"].index_select(0, left), f, *(h.index_select(0, each) for each in above)], -1)
-        new_h, new_c = cell((x @ cache["weight"][0]).add_(cache["bias"][0]), c.index_select(0, above[self.fronts.carry]))
+        x = torch.cat(
+            [cache["f"].index_select(0, left), f, *(h.index_select(0, each) for each in above)], -1
+        )
+        new_h, new_c = cell(
+            (x @ cache["weight"][0]).add_(cache["bias"][0]),
+            c.index_select(0, above[self.fronts.carry]),
+        )
         h.index_copy_(0, here, new_h)
         c.index_copy_(0, here, new_c)
         return cache["up"](new_h)
@@ -190,12 +238,18 @@ class DiagonalBiLSTM(_LSTM):
     mirror: Tensor
     above: Tensor
 
-    def __init__(self, hidden: int, colours: int, height: int, width: int, classes: int = 0) -> None:
+    def __init__(
+        self, hidden: int, colours: int, height: int, width: int, classes: int = 0
+    ) -> None:
         fronts = diagonals(height, width)
-        super().__init__(hidden, colours, height, width, classes, fronts, 2, colour_groups(2 * hidden, colours))
+        super().__init__(
+            hidden, colours, height, width, classes, fronts, 2, colour_groups(2 * hidden, colours)
+        )
         self.reach = width - 1
         mirrored = torch.arange(height * width).view(height, width).flip(1).flatten()
-        above = torch.cat([torch.full((width,), height * width), mirrored[:-width]])  # in the mirrored image
+        above = torch.cat(
+            [torch.full((width,), height * width), mirrored[:-width]]
+        )  # in the mirrored image
         self.register_buffer("mirror", fronts.place[mirrored[fronts.order]], persistent=False)
         self.register_buffer("above", fronts.place[above[fronts.order]], persistent=False)
 
@@ -228,8 +282,13 @@ class DiagonalBiLSTM(_LSTM):
     def finish_row(caches: Sequence[Cache]) -> None:
         """The direction from the right, along a row whose pixels are all known: every layer's input is, so all go at once."""
         # (layers, W, batch, ...), and one of each a layer
-        f, right = (torch.stack([torch.stack(cache[name]) for cache in caches]) for name in ("f", "right"))
-        each = (torch.stack([cache[name][1] for cache in caches]) for name in ("weight", "bias", "h0", "c0"))
+        f, right = (
+            torch.stack([torch.stack(cache[name]) for cache in caches]) for name in ("f", "right")
+        )
+        each = (
+            torch.stack([cache[name][1] for cache in caches])
+            for name in ("weight", "bias", "h0", "c0")
+        )
         weight, bias, beside, carried = each
         own, states = (part.contiguous() for part in weight.tensor_split([f.shape[-1]], 1))
         z = (f.flatten(1, 2) @ own).unflatten(1, f.shape[1:3]).add_(bias[:, None])
@@ -247,7 +306,9 @@ class ConvLayer(PixelLayer):
 
     seen: Tensor
 
-    def __init__(self, hidden: int, colours: int, height: int, width: int, classes: int = 0) -> None:
+    def __init__(
+        self, hidden: int, colours: int, height: int, width: int, classes: int = 0
+    ) -> None:
         super().__init__(hidden, colours, height, width, classes, hidden)
         self.down = MaskedLinear(self.outer, self.inner)
         self.conv = CausalConv(self.inner, self.inner, _KERNEL, strict=False)
@@ -280,7 +341,10 @@ class ConvLayer(PixelLayer):
     def at(self, f: Tensor, spot: Spot, cache: Cache) -> Tensor:
         here, seen = spot
         cache["h"].index_copy_(0, here, cache["down"](f.relu()).relu_())
-        h = cache["conv"](cache["h"].index_select(0, seen.flatten()).unflatten(0, seen.shape)) + cache["told"]
+        h = (
+            cache["conv"](cache["h"].index_select(0, seen.flatten()).unflatten(0, seen.shape))
+            + cache["told"]
+        )
         return cache["up"](h.relu_())
 
 

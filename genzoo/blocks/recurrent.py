@@ -53,16 +53,29 @@ class Fronts(nn.Module):
     before: Tensor
     after: Tensor
 
-    def __init__(self, height: int, width: int, number: Tensor, offsets: Sequence[tuple[int, int]], carry: int) -> None:
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        number: Tensor,
+        offsets: Sequence[tuple[int, int]],
+        carry: int,
+    ) -> None:
         super().__init__()
         self.height, self.width, self.carry = height, width, carry
         order = number.argsort(stable=True)
         place = torch.cat([order.argsort(), torch.tensor([len(order)])])
         self.sizes = torch.bincount(number).tolist()
-        raster = [torch.stack([neighbour(height, width, s * r, s * c) for r, c in offsets]) for s in (1, -1)]
+        raster = [
+            torch.stack([neighbour(height, width, s * r, s * c) for r, c in offsets])
+            for s in (1, -1)
+        ]
         for name, value in (
             ("order", order),  # raster position of each stored pixel
-            ("place", place),  # stored position of each raster pixel; one past the last stands for outside
+            (
+                "place",
+                place,
+            ),  # stored position of each raster pixel; one past the last stands for outside
             ("before", place[raster[0][:, order]]),  # (K, P), stored positions of the neighbours
             ("after", place[raster[1][:, order]]),  # of the pixels that it is a neighbour of
         ):
@@ -115,7 +128,9 @@ def scan(x: Tensor, weight: Tensor, bias: Tensor, h0: Tensor, c0: Tensor, fronts
         SettingError: a forward-mode derivative is asked for.
     """
     refuse_forward_mode("an LSTM's scan")
-    return _forward(x, weight, bias, h0, c0, fronts.before, fronts.after, fronts.sizes, fronts.carry)[0]
+    return _forward(
+        x, weight, bias, h0, c0, fronts.before, fronts.after, fronts.sizes, fronts.carry
+    )[0]
 
 
 def _told(x: Tensor, h: Tensor, before: Tensor) -> Tensor:
@@ -131,7 +146,7 @@ def _forward(
     h0: Tensor,
     c0: Tensor,
     before: Tensor,
-    after: Tensor,  # noqa: ARG001, for the backward pass
+    after: Tensor,  # noqa: ARG001
     sizes: Sequence[int],
     carry: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -144,11 +159,18 @@ def _forward(
     first = 0
     for size in sizes:
         here = slice(first, first + size)
-        front = (_told(x[:, here], h, before[:, here]) @ weight).unflatten(1, (size, batch)).add_(bias[:, None]).sigmoid_()
+        front = (
+            (_told(x[:, here], h, before[:, here]) @ weight)
+            .unflatten(1, (size, batch))
+            .add_(bias[:, None])
+            .sigmoid_()
+        )
         gates[:, here] = front
         i, f, g, o = front.chunk(4, -1)
         new_c, new_tanh = c[:, here], tanh[:, here]
-        torch.mul(f, c.index_select(1, before[carry, here]), out=new_c).addcmul_(i, g, value=2).sub_(i)
+        torch.mul(f, c.index_select(1, before[carry, here]), out=new_c).addcmul_(
+            i, g, value=2
+        ).sub_(i)
         torch.mul(o, _tanh_(new_tanh.copy_(new_c)), out=h[:, here])
         first += size
     return h, c, tanh, gates
@@ -193,10 +215,16 @@ def _backward(
         d_gates = torch.cat([by_i, by_f, (d_c * i).mul_(2), d_h.mul_(t)], -1)
         d_z = torch.ops.aten.sigmoid_backward(d_gates, front).flatten(1, 2)
         d_weight.baddbmm_(_told(x[:, here], h, before[:, here]).mT, d_z)
-        d_bias += d_z.sum(1, keepdim=True) if bias.shape[1] == 1 else d_z.unflatten(1, (size, batch)).sum(1)
+        d_bias += (
+            d_z.sum(1, keepdim=True)
+            if bias.shape[1] == 1
+            else d_z.unflatten(1, (size, batch)).sum(1)
+        )
         d_told = torch.bmm(d_z, weight.mT).unflatten(1, (size, batch))
         d_x[:, here] = d_told[..., :inputs]
-        d_states[:, :, here] = d_told[..., inputs:].unflatten(-1, (taps, hidden)).permute(3, 0, 1, 2, 4)
+        d_states[:, :, here] = (
+            d_told[..., inputs:].unflatten(-1, (taps, hidden)).permute(3, 0, 1, 2, 4)
+        )
         end -= size
     d_h0 = grad[:, -1].sum(1)
     for sent, row in zip(d_states, before.unbind(), strict=True):
@@ -206,17 +234,26 @@ def _backward(
 
 
 @_forward.register_fake
-def _(x: Tensor, weight: Tensor, _: Tensor, h0: Tensor, *__: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _(
+    x: Tensor, weight: Tensor, _: Tensor, h0: Tensor, *__: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     directions, pixels, batch = x.shape[:3]
     h = x.new_empty(directions, pixels + 1, batch, h0.shape[-1])
-    tanh, gates = (x.new_empty(directions, pixels, batch, size) for size in (h0.shape[-1], weight.shape[-1]))
+    tanh, gates = (
+        x.new_empty(directions, pixels, batch, size) for size in (h0.shape[-1], weight.shape[-1])
+    )
     return h, torch.empty_like(h), tanh, gates
 
 
 @_backward.register_fake
-def _(_: Tensor, x: Tensor, weight: Tensor, bias: Tensor, h: Tensor, *__: Any) -> tuple[Tensor, ...]:
+def _(
+    _: Tensor, x: Tensor, weight: Tensor, bias: Tensor, h: Tensor, *__: Any
+) -> tuple[Tensor, ...]:
     start = h.new_empty(h.shape[0], h.shape[-1])
-    return (x.new_empty(x.shape), *(torch.empty_like(like) for like in (weight, bias, start, start)))
+    return (
+        x.new_empty(x.shape),
+        *(torch.empty_like(like) for like in (weight, bias, start, start)),
+    )
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -224,7 +261,9 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> Non
     ctx.fronts = sizes, carry
     ctx.save_for_backward(x, weight, bias, *output, before, after)
     ctx.mark_non_differentiable(*output[1:])
-    ctx.set_materialize_grads(False)  # or those of what is not differentiable would be made, as zeros
+    ctx.set_materialize_grads(
+        False
+    )  # or those of what is not differentiable would be made, as zeros
 
 
 def _differentiate(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
@@ -234,5 +273,8 @@ def _differentiate(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | Non
 
 
 _forward.register_autograd(_differentiate, setup_context=_setup)
-for _device in ("cpu", "cuda"):  # sums over many steps keep single precision where a run is in mixed
+for _device in (
+    "cpu",
+    "cuda",
+):  # sums over many steps keep single precision where a run is in mixed
     _forward.register_autocast(_device, torch.float32)

@@ -19,4 +19,6 @@ def refuse_forward_mode(what: str) -> None:
         genzoo.errors.SettingError: the layer has no forward-mode derivative; use torch.autograd.grad or backward().
     """
     if not torch.compiler.is_compiling() and torch.autograd.forward_ad._current_level >= 0:
-        raise SettingError(f"{what} has no forward-mode derivative; use torch.autograd.grad or backward().")
+        raise SettingError(
+            f"{what} has no forward-mode derivative; use torch.autograd.grad or backward()."
+        )

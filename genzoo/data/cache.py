@@ -13,8 +13,8 @@ from typing import BinaryIO, cast
 import torch
 
 from genzoo.errors import DataError
-from genzoo.memory import free, words
-from genzoo.paths import local_path
+from genzoo.files import local_path
+from genzoo.memory import format_bytes, free_memory
 
 _PIECE = 1 << 20
 
@@ -37,7 +37,10 @@ def fetch(url: str, sha256: str, path: Path) -> None:
 
     try:
         pooch.retrieve(url, f"sha256:{sha256}", fname=path.name, path=path.parent)
-    except (OSError, ValueError) as error:  # every error of `requests` is an OSError; another hash is a ValueError
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # every error of `requests` is an OSError; another hash is a ValueError
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise DataError(f"{url} cannot be downloaded to {path.parent}: {reason}") from error
 
@@ -57,7 +60,9 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())  # the content reaches the disk before the name does
         temporary.replace(path)
     except OSError as error:
-        raise DataError(f"{path} cannot be written ({error}); set GENZOO_DATA to a folder that can hold it.") from error
+        raise DataError(
+            f"{path} cannot be written ({error}); set GENZOO_DATA to a folder that can hold it."
+        ) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -87,13 +92,13 @@ def read_at_most(file: BinaryIO, count: int, name: Path) -> bytearray:
     Raises:
         DataError: the content takes more memory than is free.
     """
-    room = free(torch.device("cpu"))
+    room = free_memory(torch.device("cpu"))
     content = bytearray()
     while len(content) < count and (piece := file.read(min(_PIECE, count - len(content)))):
         content += piece
         if room is not None and len(content) > room // 2:  # what is made of it needs memory, too
             raise DataError(
-                f"{name} holds more than {words(len(content))}, and {words(room)} of memory are free; "
+                f"{name} holds more than {format_bytes(len(content))}, and {format_bytes(room)} of memory are free_memory; "
                 "unpack it and use a part of it."
             )
     return content

@@ -6,10 +6,12 @@ from typing import Literal
 
 import numpy as np
 
-from genzoo.dataset import Dataset
+from genzoo.contract.dataset import Dataset
 
 
-def digits(binarize: Literal["threshold", "stochastic"] | None = None, dequantize: bool = False) -> Dataset:
+def digits(
+    binarize: Literal["threshold", "stochastic"] | None = None, dequantize: bool = False
+) -> Dataset:
     """1,797 handwritten digits, 8x8 pixels in 17 grey levels: 1,500 to train on, 297 held out.
 
     The rows are shuffled once with a fixed seed, then cut; the source has no split of its own, and its order follows the writers.
@@ -31,7 +33,9 @@ def digits(binarize: Literal["threshold", "stochastic"] | None = None, dequantiz
     from sklearn.datasets import load_digits
 
     source = load_digits()
-    order = np.random.RandomState(0).permutation(len(source.target))  # numpy freezes RandomState's streams, not default_rng's
+    order = np.random.RandomState(0).permutation(
+        len(source.target)
+    )  # numpy freezes RandomState's streams, not default_rng's
     x = source.images.astype(np.uint8)[order, None]
     y = source.target.astype(np.int64)[order]
     train, test = slice(1500), slice(1500, None)

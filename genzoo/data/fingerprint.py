@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from genzoo.contract.dataset import Dataset
 from genzoo.data.arrays import as_tensor
-from genzoo.dataset import Dataset
-from genzoo.digest import add_tensor, describe
+from genzoo.data.digest import add_tensor, describe
 
 _WHOLE = 256 << 20
 """Bytes up to which every row of a column counts."""
@@ -43,11 +43,16 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
     table: dict[str, Any] = {"settings": {k: v for k, v in settings.items() if v is not None}}
     table["settings"]["groups"] = [list(group) for group in dataset.groups]
     for split, columns in (("train", dataset.train), ("test", dataset.test)):
-        table[split] = {name: _digest(as_tensor(x, f"{dataset.name}, {split}, column {name!r}")) for name, x in columns.items()}
+        table[split] = {
+            name: _digest(as_tensor(x, f"{dataset.name}, {split}, column {name!r}"))
+            for name, x in columns.items()
+        }
     return table
 
 
-def changes(old: Mapping[str, Any], new: Mapping[str, Any], split: str, columns: Sequence[str]) -> list[str]:
+def changes(
+    old: Mapping[str, Any], new: Mapping[str, Any], split: str, columns: Sequence[str]
+) -> list[str]:
     """Return in words where two fingerprints differ, in what is read of a split.
 
     Arguments:
@@ -110,7 +115,9 @@ def _blocks(rows: int, row_size: int) -> Iterator[tuple[int, int]]:
 def _grouped(groups: Any, columns: Sequence[str]) -> list[list[str]]:
     """Return how the columns that are read are grouped."""
     listed = groups if isinstance(groups, list) else []
-    kept = ([name for name in columns if name in group] for group in listed if isinstance(group, list))
+    kept = (
+        [name for name in columns if name in group] for group in listed if isinstance(group, list)
+    )
     return sorted(group for group in kept if group)
 
 

@@ -11,13 +11,25 @@ import numpy as np
 from annotated_types import Ge, Lt
 
 from genzoo.contract import Count
+from genzoo.contract.dataset import Dataset
 from genzoo.data.cache import home, replacing
-from genzoo.dataset import Dataset
 from genzoo.errors import DataError
-from genzoo.paths import local_path
+from genzoo.files import local_path
 
 Portion = Literal["whole", "left", "right"]
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    ".bmp",
+    ".gif",
+    ".jpeg",
+    ".jpg",
+    ".pbm",
+    ".pgm",
+    ".png",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
 
 
 def folder(
@@ -55,7 +67,9 @@ def folder(
     """
     root = local_path(path, "folder: path", DataError)
     files = find_images(root)
-    order = np.random.RandomState(seed).permutation(len(files))  # numpy freezes its streams: the same split for ever
+    order = np.random.RandomState(seed).permutation(
+        len(files)
+    )  # numpy freezes its streams: the same split for ever
     files = [files[i] for i in order]
     shape = (channels, *((size, size) if isinstance(size, int) else size))
     x = stored(files, shape, root.resolve().name)
@@ -64,7 +78,9 @@ def folder(
     return Dataset({"x": x[:rows]}, test, binarize=binarize, dequantize=dequantize, name=str(path))
 
 
-def stored(files: Sequence[Path], shape: tuple[int, int, int], name: str, part: Portion = "whole") -> Any:
+def stored(
+    files: Sequence[Path], shape: tuple[int, int, int], name: str, part: Portion = "whole"
+) -> Any:
     """Images of files, in their order, uint8 `(N, *shape)`: made once, kept in the cache and memory-mapped from there.
 
     Arguments:
@@ -79,7 +95,9 @@ def stored(files: Sequence[Path], shape: tuple[int, int, int], name: str, part: 
     cached = home() / "folder" / f"{name}-{_key(files, shape, part)}.npy"
     if not cached.exists():
         with replacing(cached) as temporary:
-            images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(files), *shape))
+            images = np.lib.format.open_memmap(
+                temporary, mode="w+", dtype=np.uint8, shape=(len(files), *shape)
+            )
             for row, file in zip(images, files, strict=True):
                 row[...] = read_image(file, *shape, part)
             images.flush()
@@ -94,7 +112,11 @@ def find_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"folder: {folder} is not a folder.")
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES and not f.name.startswith(".") and f.is_file())
+    files = sorted(
+        f
+        for f in folder.rglob("*")
+        if f.suffix.lower() in SUFFIXES and not f.name.startswith(".") and f.is_file()
+    )
     if not files:
         raise DataError(f"folder: {folder} has no images; they end in {', '.join(SUFFIXES)}.")
     return files
@@ -104,7 +126,11 @@ def _key(files: Sequence[Path], shape: Sequence[int], part: Portion) -> str:
     """A name for the content: the files in their order, as they are now, the shape and the part."""
     stats = [(str(file.resolve()), file.stat()) for file in files]
     text = repr(
-        [tuple(shape), *(() if part == "whole" else (part,)), [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]]
+        [
+            tuple(shape),
+            *(() if part == "whole" else (part,)),
+            [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
+        ]
     )
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -123,13 +149,27 @@ def read_image(file: Path, channels: int, height: int, width: int, part: Portion
             if part != "whole":  # before it is resized, which would mix the halves
                 half = image.width // 2
                 image = image.crop(
-                    (0, 0, half, image.height) if part == "left" else (image.width - half, 0, image.width, image.height)
+                    (0, 0, half, image.height)
+                    if part == "left"
+                    else (image.width - half, 0, image.width, image.height)
                 )
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            image = ImageOps.fit(image.convert("L" if channels == 1 else "RGB"), (width, height), Image.Resampling.LANCZOS)
-    except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:  # Pillow's, by format
-        raise DataError(f"folder: {file} cannot be read as an image ({error}); repair or remove it.") from error
+            image = ImageOps.fit(
+                image.convert("L" if channels == 1 else "RGB"),
+                (width, height),
+                Image.Resampling.LANCZOS,
+            )
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        MemoryError,
+        Image.DecompressionBombError,
+    ) as error:  # Pillow's, by format
+        raise DataError(
+            f"folder: {file} cannot be read as an image ({error}); repair or remove it."
+        ) from error
     pixels = np.asarray(image).reshape(height, width, channels)
     return pixels.transpose(2, 0, 1)

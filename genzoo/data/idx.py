@@ -12,10 +12,10 @@ from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
+from genzoo.contract.dataset import Dataset
 from genzoo.data.cache import fetch, home, read_at_most, replacing, unpacked
-from genzoo.dataset import Dataset
 from genzoo.errors import DataError
-from genzoo.paths import local_path
+from genzoo.files import local_path
 
 Binarize = Literal["threshold", "stochastic"] | None
 
@@ -23,7 +23,12 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 _MOST_AXES = 64
 """Axes that numpy allows."""
 _DEBIAN = Path("/usr/share/datasets")
-_STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+_STEMS = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 _DOWNLOADS = {  # base address; file -> SHA-256
     "fashion-mnist": (
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
@@ -95,7 +100,9 @@ def read_idx(path: str | Path) -> Any:
         with unpacked(path) as file:
             return _array(file, path)
     except (OSError, EOFError, zlib.error) as error:  # a bad gzip file is an OSError
-        raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise DataError(
+            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
+        ) from error
 
 
 def _array(file: BinaryIO, path: Path) -> Any:
@@ -123,12 +130,18 @@ def _array(file: BinaryIO, path: Path) -> Any:
         )
     try:
         values = np.frombuffer(content, kind).reshape(axes)
-    except ValueError as error:  # with an axis of length 0 no value is promised, whatever the others are
-        raise DataError(f"{path}: numpy cannot hold the axes {axes} that its header promises ({error}).") from None
+    except (
+        ValueError
+    ) as error:  # with an axis of length 0 no value is promised, whatever the others are
+        raise DataError(
+            f"{path}: numpy cannot hold the axes {axes} that its header promises ({error})."
+        ) from None
     return values.astype(kind.newbyteorder("="), copy=False)
 
 
-def fashion_mnist(folder: str | None = None, binarize: Binarize = None, dequantize: bool = False) -> Dataset:
+def fashion_mnist(
+    folder: str | None = None, binarize: Binarize = None, dequantize: bool = False
+) -> Dataset:
     """Fashion-MNIST: 28x28 grey pictures of clothes in ten classes, 60,000 to train on and 10,000 held out.
 
     Columns: `x`, uint8 `(N, 1, 28, 28)`, and the label `y`, int64 `(N,)`.
@@ -154,7 +167,9 @@ def fashion_mnist(folder: str | None = None, binarize: Binarize = None, dequanti
     return _read("fashion-mnist", _STEMS, folder, binarize, dequantize)
 
 
-def mnist(folder: str | None = None, binarize: Binarize = None, dequantize: bool = False) -> Dataset:
+def mnist(
+    folder: str | None = None, binarize: Binarize = None, dequantize: bool = False
+) -> Dataset:
     """MNIST: 28x28 grey handwritten digits, 60,000 to train on and 10,000 held out; everything else as in `fashion_mnist`.
 
     Arguments:
@@ -177,7 +192,9 @@ def mnist(folder: str | None = None, binarize: Binarize = None, dequantize: bool
     return _read("mnist", _STEMS, folder, binarize, dequantize)
 
 
-def kmnist(folder: str | None = None, binarize: Binarize = None, dequantize: bool = False) -> Dataset:
+def kmnist(
+    folder: str | None = None, binarize: Binarize = None, dequantize: bool = False
+) -> Dataset:
     """Kuzushiji-MNIST: 28x28 grey cursive Japanese characters in ten classes; everything else as in `fashion_mnist`.
 
     Arguments:
@@ -231,32 +248,59 @@ def emnist(
 
 
 def _read(
-    name: str, stems: Sequence[str], folder: str | None, binarize: Binarize, dequantize: bool, transposed: bool = False
+    name: str,
+    stems: Sequence[str],
+    folder: str | None,
+    binarize: Binarize,
+    dequantize: bool,
+    transposed: bool = False,
 ) -> Dataset:
     arrays = []
     for path, axes in zip(_locate(name, stems, folder), (3, 1, 3, 1), strict=True):
         array = read_idx(path)
         if array.ndim != axes or array.dtype != np.uint8:
-            raise DataError(f"{path} holds {array.dtype} values of shape {array.shape}; {name} needs uint8 with {axes} axes.")
-        arrays.append((array.swapaxes(1, 2) if transposed else array)[:, None] if axes == 3 else array.astype(np.int64))
+            raise DataError(
+                f"{path} holds {array.dtype} values of shape {array.shape}; {name} needs uint8 with {axes} axes."
+            )
+        arrays.append(
+            (array.swapaxes(1, 2) if transposed else array)[:, None]
+            if axes == 3
+            else array.astype(np.int64)
+        )
     x, y, test_x, test_y = arrays
-    return Dataset({"x": x, "y": y}, {"x": test_x, "y": test_y}, binarize=binarize, dequantize=dequantize, name=name)
+    return Dataset(
+        {"x": x, "y": y},
+        {"x": test_x, "y": test_y},
+        binarize=binarize,
+        dequantize=dequantize,
+        name=name,
+    )
 
 
 def _locate(name: str, stems: Sequence[str], folder: str | None) -> list[Path]:
     """The four files: in the folder that was named; else at home, where Debian puts them, or downloaded."""
-    places = (home() / name, _DEBIAN / name) if folder is None else (local_path(folder, f"{name}: folder", DataError),)
+    places = (
+        (home() / name, _DEBIAN / name)
+        if folder is None
+        else (local_path(folder, f"{name}: folder", DataError),)
+    )
     for place in places:
         found = [path for stem in stems if (path := _file(place, stem))]
         if len(found) == len(stems):
             return found
     if folder is not None:
         missing = next(stem for stem in stems if not _file(places[0], stem))
-        raise DataError(f"{name}: {folder} has no {missing}.gz (nor {missing}); the four files are {', '.join(stems)}.")
+        raise DataError(
+            f"{name}: {folder} has no {missing}.gz (nor {missing}); the four files are {', '.join(stems)}."
+        )
     try:
-        return [_file(places[0], stem) or _download(name, places[0] / f"{stem}.gz") for stem in stems]
+        return [
+            _file(places[0], stem) or _download(name, places[0] / f"{stem}.gz") for stem in stems
+        ]
     except DataError as error:
-        debian = ", install the Debian package dataset-fashion-mnist" if name == "fashion-mnist" else ""
+        debian = (
+            ", install the Debian package dataset-fashion-mnist" if name == "fashion-mnist" else ""
+        )
         ways = f"Put its files into $GENZOO_DATA/{name}{debian}, or name their folder = ..."
         raise DataError(f"{name}: {error}. {ways}") from error
 

@@ -16,10 +16,10 @@ from torch.utils import data as loading
 
 from genzoo import memory
 from genzoo.contract import Batch
+from genzoo.contract.dataset import Dataset
 from genzoo.data.arrays import as_tensor
-from genzoo.dataset import Dataset
+from genzoo.distributed import draws, emulate_rank, exclusive, seed_for
 from genzoo.errors import DataError, SettingError
-from genzoo.ranks import as_rank, draws, exclusive, seed_for
 
 Rows = Mapping[str, Tensor]
 
@@ -71,12 +71,18 @@ class Stream:
     ) -> None:
         if batch_size < 1 or batch_size % (size * microbatches):
             among = f"{size} ranks" + f" times {microbatches} microbatches" * (microbatches > 1)
-            raise SettingError(f"batch_size = {batch_size} cannot be divided among {among}; make it a positive multiple.")
+            raise SettingError(
+                f"batch_size = {batch_size} cannot be divided among {among}; make it a positive multiple."
+            )
         self.dataset, self.batch_size, self.seed, self.device = dataset, batch_size, seed, device
         self.rank, self.size, self.dtype, self.workers = rank, size, dtype, workers
         self.microbatches = microbatches
         self.columns = _columns(dataset, inputs, "train")
-        read = [(number, group) for number, group in enumerate(dataset.groups) if set(group) & set(inputs)]
+        read = [
+            (number, group)
+            for number, group in enumerate(dataset.groups)
+            if set(group) & set(inputs)
+        ]
         self.group_of = {name: place for place, (_, group) in enumerate(read) for name in group}
         self.groups = [(number, len(dataset.train[group[0]])) for number, group in read]
         for (_, group), (_, rows) in zip(read, self.groups, strict=True):
@@ -98,7 +104,9 @@ class Stream:
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """This rank's rows of batch `start`, `start + 1`, and so on for ever: a tensor for one input, a mapping for several."""
         for i, rows in enumerate(self._stored(start), start):
-            yield _batch(self.dataset, rows, self.device, self.dtype, self.microbatches, self.seed, "data", i)
+            yield _batch(
+                self.dataset, rows, self.device, self.dtype, self.microbatches, self.seed, "data", i
+            )
 
     def _stored(self, start: int) -> Iterator[Rows]:
         source = _Rows(self.columns, self.group_of)
@@ -116,14 +124,18 @@ class Stream:
 
     def _indices(self, start: int, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
         """For each batch from `start` on, the row numbers in each group."""
-        return zip(*(self._order(number, rows, start, device) for number, rows in self.groups), strict=True)
+        return zip(
+            *(self._order(number, rows, start, device) for number, rows in self.groups), strict=True
+        )
 
     def _order(self, group: int, rows: int, start: int, device: torch.device) -> Iterator[Tensor]:
         per_epoch = rows // self.batch_size
         now, first = divmod(start, per_epoch)
         for epoch in count(now):
             generator = torch.Generator().manual_seed(seed_for(self.seed, "order", group, epoch))
-            order = torch.randperm(rows, generator=generator).to(device)  # drawn on the CPU: the same order on every device
+            order = torch.randperm(rows, generator=generator).to(
+                device
+            )  # drawn on the CPU: the same order on every device
             for k in range(first, per_epoch):
                 batch = order[k * self.batch_size : (k + 1) * self.batch_size]
                 yield batch.view(self.microbatches, self.size, -1)[:, self.rank].flatten()
@@ -164,8 +176,10 @@ def once(
     rows = min(len(column) for column in columns.values())
     rows = rows if limit is None else min(rows, limit)
     for i, begin in enumerate(range(0, rows, batch_size)):
-        stored = {name: column[begin : min(begin + batch_size, rows)] for name, column in columns.items()}
-        with as_rank(0, 1), exclusive():
+        stored = {
+            name: column[begin : min(begin + batch_size, rows)] for name, column in columns.items()
+        }
+        with emulate_rank(0, 1), exclusive():
             batch = _batch(dataset, stored, device, None, 1, "once", split, i)
         yield batch
 
@@ -177,16 +191,27 @@ class _Rows(loading.Dataset[Rows]):
         self.columns, self.group_of = columns, group_of
 
     def __getitem__(self, indices: tuple[Tensor, ...]) -> Rows:
-        return {name: column.index_select(0, indices[self.group_of[name]]) for name, column in self.columns.items()}
+        return {
+            name: column.index_select(0, indices[self.group_of[name]])
+            for name, column in self.columns.items()
+        }
 
 
 def _batch(
-    dataset: Dataset, stored: Rows, device: torch.device, dtype: torch.dtype | None, microbatches: int, *key: object
+    dataset: Dataset,
+    stored: Rows,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    microbatches: int,
+    *key: object,
 ) -> Batch:
     """Stored rows -> what a model sees; `key` seeds the noise, where there is any."""
     noisy = dataset.dequantize or dataset.binarize == "stochastic"
     with draws(device, *key, part=None, parts=microbatches) if noisy else nullcontext():
-        batch = {name: dataset.prepare(rows.to(device, non_blocking=True), dtype) for name, rows in stored.items()}
+        batch = {
+            name: dataset.prepare(rows.to(device, non_blocking=True), dtype)
+            for name, rows in stored.items()
+        }
     return batch if len(batch) > 1 else next(iter(batch.values()))
 
 
@@ -198,12 +223,20 @@ def _columns(dataset: Dataset, inputs: Sequence[str], split: str) -> dict[str, T
                 f"{dataset.name}, {split} has no column {name!r}, one of {tuple(inputs)} that are to be read; "
                 f"it has {', '.join(columns)}."
             )
-    return {name: as_tensor(columns[name], f"{dataset.name}, {split}, column {name!r}") for name in inputs}
+    return {
+        name: as_tensor(columns[name], f"{dataset.name}, {split}, column {name!r}")
+        for name in inputs
+    }
 
 
 def _fits(columns: Rows, device: torch.device) -> bool:
     """Whether columns fit into half of the device's free memory."""
-    if device.type == "cpu":  # there they are in memory already, or mapped, and then the system pages them in and out
+    if (
+        device.type == "cpu"
+    ):  # there they are in memory already, or mapped, and then the system pages them in and out
         return True
-    left = memory.free(device)
-    return left is None or sum(column.numel() * column.element_size() for column in columns.values()) <= left / 2
+    left = memory.free_memory(device)
+    return (
+        left is None
+        or sum(column.numel() * column.element_size() for column in columns.values()) <= left / 2
+    )

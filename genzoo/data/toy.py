@@ -1,4 +1,4 @@
-"""Laws on the plane whose shape and modes are known exactly: what a two-dimensional picture of a model is made with."""
+"""Distributions on the plane whose shape and modes are known exactly: what a two-dimensional picture of a model is made with."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
-from genzoo.dataset import Dataset
+from genzoo.contract.dataset import Dataset
 
 Draw = Callable[[int, np.random.RandomState], Any]
 
 
 def toy(
-    law: Literal["8-gaussians", "25-gaussians", "swiss-roll", "moons"],
+    distribution: Literal["8-gaussians", "25-gaussians", "swiss-roll", "moons"],
     rows: Annotated[int, Gt(0), Le(10_000_000)] = 50_000,
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
 ) -> Dataset:
@@ -29,7 +29,7 @@ def toy(
     - `"moons"`: scikit-learn's two moons with noise 0.1, as they are.
 
     Arguments:
-        law: which of them.
+        distribution: which of them.
         rows: training rows.
         seed: of the draw.
 
@@ -43,8 +43,8 @@ def toy(
         ((2,), 1000, 1000)
     """
     random = np.random.RandomState(seed)  # numpy freezes its streams: the same rows for ever
-    x = LAWS[law](2 * rows, random).astype(np.float32)
-    return Dataset({"x": x[:rows]}, {"x": x[rows:]}, name=law)
+    x = DISTRIBUTIONS[distribution](2 * rows, random).astype(np.float32)
+    return Dataset({"x": x[:rows]}, {"x": x[rows:]}, name=distribution)
 
 
 def _ring(mode: Any) -> Any:
@@ -61,7 +61,7 @@ def _grid(mode: Any) -> Any:
 
 
 def _twenty_five_gaussians(n: int, random: np.random.RandomState) -> Any:
-    # The authors shuffle exactly 4,000 points of each mode; independent draws are what a law is.
+    # The authors shuffle exactly 4,000 points of each mode; independent draws are what a distribution is.
     return (_grid(random.randint(5, size=(n, 2))) + 0.05 * random.standard_normal((n, 2))) / 2.828
 
 
@@ -77,7 +77,7 @@ def _moons(n: int, random: np.random.RandomState) -> Any:
     return make_moons(n, noise=0.1, random_state=random)[0]
 
 
-LAWS: Mapping[str, Draw] = MappingProxyType(
+DISTRIBUTIONS: Mapping[str, Draw] = MappingProxyType(
     {
         "8-gaussians": _eight_gaussians,
         "25-gaussians": _twenty_five_gaussians,
@@ -92,4 +92,4 @@ MODES: Mapping[str, tuple[Any, float]] = MappingProxyType(
         "25-gaussians": (_grid(np.indices((5, 5)).reshape(2, 25).T) / 2.828, 0.05 / 2.828),
     }
 )
-"""The centres `(modes, 2)` of the laws that have modes, all equally likely, and their standard deviation per coordinate."""
+"""The centres `(modes, 2)` of the distributions that have modes, all equally likely, and their standard deviation per coordinate."""

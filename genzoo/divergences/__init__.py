@@ -1,10 +1,12 @@
-"""The divergences and penalties; `register` gives a name to one of your own."""
+"""The divergences between distributions, and the penalties on critics. `register` adds one of your own, `available` lists the names, `get` imports one."""
 
 from typing import Any
 
-from genzoo.registry import registries
+from genzoo.registry.lookup import registries
 
 register = registries["divergences"].register
+available = registries["divergences"].available
+get = registries["divergences"].get
 
 
 def __getattr__(name: str) -> Any:

@@ -49,7 +49,9 @@ RADIAL: dict[str, Kernel] = {"imq": imq, "rbf": rbf}
 KERNELS: dict[str, Kernel] = {**RADIAL, "linear": linear, "quadratic": quadratic}
 
 
-def energy(points: Tensor, weights: Tensor, sizes: tuple[int, ...], kernel: str, scales: tuple[float, ...]) -> Tensor:
+def energy(
+    points: Tensor, weights: Tensor, sizes: tuple[int, ...], kernel: str, scales: tuple[float, ...]
+) -> Tensor:
     r"""The energy \( \sum_{s,t} \omega_s \omega_t \bar k_{st} \) of strata of points with weights of either sign.
 
     \( \bar k_{st} \) is the mean of the kernel over the pairs with a point from each stratum; within a stratum, over the pairs of
@@ -73,9 +75,13 @@ def energy(points: Tensor, weights: Tensor, sizes: tuple[int, ...], kernel: str,
         tensor(0.2000)
     """
     stratum = torch.arange(len(sizes), device=points.device)
-    stratum = stratum.repeat_interleave(torch.tensor(sizes, device=points.device), output_size=len(points))
+    stratum = stratum.repeat_interleave(
+        torch.tensor(sizes, device=points.device), output_size=len(points)
+    )
     count = points.new_tensor(sizes)
-    return _Energy.apply(points, (weights / count)[stratum], stratum, count, KERNELS[kernel], scales)
+    return _Energy.apply(
+        points, (weights / count)[stratum], stratum, count, KERNELS[kernel], scales
+    )
 
 
 class _Energy(torch.autograd.Function):
@@ -83,18 +89,32 @@ class _Energy(torch.autograd.Function):
 
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, points: Tensor, charge: Tensor, stratum: Tensor, count: Tensor, kernel: Kernel, scales: tuple[float, ...]
+        ctx: Any,
+        points: Tensor,
+        charge: Tensor,
+        stratum: Tensor,
+        count: Tensor,
+        kernel: Kernel,
+        scales: tuple[float, ...],
     ) -> Tensor:
         radial = kernel in RADIAL.values()
         frame = _Strata(points, stratum, count) if radial else None
-        left, right, columns = (frame.left, frame.right, frame.columns) if frame else (points, points, points)
-        others, potential, force = (count - 1)[stratum], torch.zeros_like(charge), torch.zeros_like(columns)
+        left, right, columns = (
+            (frame.left, frame.right, frame.columns) if frame else (points, points, points)
+        )
+        others, potential, force = (
+            (count - 1)[stratum],
+            torch.zeros_like(charge),
+            torch.zeros_like(columns),
+        )
         rows = max(1, _PAIRS // len(points))
         for start in range(0, len(points), rows):  # the upper triangle, by blocks of rows
             own, rest = slice(start, start + rows), slice(start, None)
             pairs = left[own] @ right[rest].T
             value, slope = kernel(pairs.clamp_(min=0) if radial else pairs, scales)
-            different = 1 + (stratum[own, None] == stratum[rest]) / others[own, None]  # n^2 -> n (n - 1) within a stratum
+            different = (
+                1 + (stratum[own, None] == stratum[rest]) / others[own, None]
+            )  # n^2 -> n (n - 1) within a stratum
             different.fill_diagonal_(0)
             _multiply(potential, value * different, charge, start)
             _multiply(force, slope * different * charge[own, None] * charge[rest], columns, start)
@@ -103,8 +123,12 @@ class _Energy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        if torch.is_grad_enabled():  # `once_differentiable` would let a second derivative pass as zero
-            raise NotImplementedError("the MMD is differentiable once; leave out create_graph=True.")
+        if (
+            torch.is_grad_enabled()
+        ):  # `once_differentiable` would let a second derivative pass as zero
+            raise NotImplementedError(
+                "the MMD is differentiable once; leave out create_graph=True."
+            )
         force, potential = ctx.saved_tensors
         return grad * force, grad * potential, None, None, None, None
 
@@ -130,8 +154,13 @@ class _Strata:
     def forces(self, product: Tensor) -> Tensor:
         r"""\( \sum_j w_{ij} (x_i - x_j) \), `(N, dim)`, from the product of the weights \( w \) and `columns`."""
         pull, weight = product.tensor_split([self.local.shape[1]], dim=1)
-        elsewhere = weight * (1 - self.member)  # the centre of a point's own stratum would cancel, but not exactly
-        between = elsewhere.sum(dim=1, keepdim=True) * self.centres[self.stratum] - elsewhere @ self.centres
+        elsewhere = weight * (
+            1 - self.member
+        )  # the centre of a point's own stratum would cancel, but not exactly
+        between = (
+            elsewhere.sum(dim=1, keepdim=True) * self.centres[self.stratum]
+            - elsewhere @ self.centres
+        )
         return weight.sum(dim=1, keepdim=True) * self.local - pull + between
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
-from genzoo import ranks
+from genzoo import distributed
 from genzoo.blocks.precision import at_least_single
 from genzoo.contract import Divergence, Prior
 from genzoo.errors import SettingError
@@ -50,21 +50,30 @@ class KL(Divergence):
         Raises:
             SettingError: a closed form is asked for and there is none.
         """
-        law = _normal(q)
+        distribution = _normal(q)
         gaussian = _gaussian(prior)
-        if law is not None and gaussian is not None and self.estimator != "monte-carlo":
+        if distribution is not None and gaussian is not None and self.estimator != "monte-carlo":
             mean, std = gaussian
-            ratio = at_least_single(law.stddev) / std  # its logarithm is taken before the square, which underflows
-            return (0.5 * (ratio.square() + ((law.mean - mean) / std).square() - 1) - ratio.log()).sum(dim=1)
+            ratio = (
+                at_least_single(distribution.stddev) / std
+            )  # its logarithm is taken before the square, which underflows
+            return (
+                0.5 * (ratio.square() + ((distribution.mean - mean) / std).square() - 1)
+                - ratio.log()
+            ).sum(dim=1)
         if self.estimator == "closed-form":
             raise SettingError(
                 f"KL has no closed form between {_name(q)} and {type(prior).__name__}, only between diagonal Gaussians; "
                 'take estimator = "monte-carlo".'
             )
         if z is None:
-            if law is None:
-                raise SettingError(f"KL draws from diagonal Gaussians only; hand it a draw z from {_name(q)}.")
-            z = law.mean + law.stddev * ranks.noise(*law.mean.shape, like=law.mean)
+            if distribution is None:
+                raise SettingError(
+                    f"KL draws from diagonal Gaussians only; hand it a draw z from {_name(q)}."
+                )
+            z = distribution.mean + distribution.stddev * distributed.noise(
+                *distribution.mean.shape, like=distribution.mean
+            )
         return q.log_prob(z) - prior.log_prob(z)
 
 

@@ -9,7 +9,7 @@ import torch
 from annotated_types import MinLen
 from torch import Tensor
 
-from genzoo import ranks
+from genzoo import distributed
 from genzoo.contract import Divergence, PositiveFloat, Prior
 from genzoo.divergences.analytic import expectation, gaussian_kernels
 from genzoo.divergences.kernels import RADIAL, energy
@@ -21,7 +21,7 @@ _WIDEST = 1e12  # of the largest scale to the smallest: the closed form has node
 
 
 class MMD(Divergence):
-    r"""The squared maximum mean discrepancy, unbiased, hence negative at times where the laws are equal.
+    r"""The squared maximum mean discrepancy, unbiased, hence negative at times where the distributions are equal.
 
     \[ \frac{1}{n(n-1)} \sum_{i \ne j} k(x_i, x_j) + \frac{1}{m(m-1)} \sum_{i \ne j} k(y_i, y_j)
        - \frac{2}{nm} \sum_{i,j} k(x_i, y_j) \]
@@ -55,13 +55,26 @@ class MMD(Divergence):
     def __init__(
         self,
         kernel: Literal["imq", "rbf", "linear", "quadratic"] = "imq",
-        scales: Annotated[tuple[PositiveFloat, ...], MinLen(1)] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+        scales: Annotated[tuple[PositiveFloat, ...], MinLen(1)] = (
+            0.1,
+            0.2,
+            0.5,
+            1.0,
+            2.0,
+            5.0,
+            10.0,
+        ),
         # the paper samples; the closed form has the same expectation and gradient, with less noise
         estimator: Literal["auto", "sampled", "analytic"] = "auto",
         bandwidth: PositiveFloat | None = None,
     ) -> None:
         super().__init__()
-        self.kernel, self.scales, self.estimator, self.bandwidth = kernel, tuple(scales), estimator, bandwidth
+        self.kernel, self.scales, self.estimator, self.bandwidth = (
+            kernel,
+            tuple(scales),
+            estimator,
+            bandwidth,
+        )
         if estimator == "analytic" and kernel not in RADIAL:
             raise SettingError(
                 f'estimator = "analytic" does not know the {kernel!r} kernel; take "imq" or "rbf", or estimator = "sampled".'
@@ -72,7 +85,9 @@ class MMD(Divergence):
                 "compare; take scales nearer to 1."
             )
         if kernel in RADIAL:
-            self.rates, self.masses = gaussian_kernels(kernel, self.scales)  # as buffers they would be rounded to half precision
+            self.rates, self.masses = gaussian_kernels(
+                kernel, self.scales
+            )  # as buffers they would be rounded to half precision
 
     def forward(self, x: Tensor, y: Tensor | Prior) -> Tensor:
         """The squared discrepancy of the global batch, the same on every rank.
@@ -87,18 +102,22 @@ class MMD(Divergence):
         Raises:
             SettingError: a sample has fewer than two points or another size than the prior, or `y` has no analytic expectations.
         """
-        with torch.autocast(x.device.type, enabled=False):  # squared distances do not survive half precision
+        with torch.autocast(
+            x.device.type, enabled=False
+        ):  # squared distances do not survive half precision
             dim = y.shape[-1] if isinstance(y, Tensor) else y.dim
-            x = _sample(ranks.gather(x), dim)
+            x = _sample(distributed.gather(x), dim)
             if isinstance(y, Tensor):
-                y = _sample(ranks.gather(y), dim)
+                y = _sample(distributed.gather(y), dim)
             unit = self._unit(y, x.dtype)
             if self._in_closed_form(y):
                 return self._analytic(x / unit, y, unit)
             z, weights = (t.to(x.dtype) for t in self._strata(y, x.shape[0]))
             points = torch.cat([x, z.flatten(0, 1)]) / unit
             signed = torch.cat([weights.new_ones(1), -weights])
-            return energy(points, signed, (x.shape[0], *[z.shape[1]] * z.shape[0]), self.kernel, self.scales)
+            return energy(
+                points, signed, (x.shape[0], *[z.shape[1]] * z.shape[0]), self.kernel, self.scales
+            )
 
     def _unit(self, y: Tensor | Prior, dtype: torch.dtype) -> Tensor | float:
         """The distance, the root of C, that becomes 1."""
@@ -108,7 +127,9 @@ class MMD(Divergence):
             return self.bandwidth**0.5
         variance = y.var(dim=0) if isinstance(y, Tensor) else y.variance
         # the least is the root of the smallest number: where y are all equal, the squares of distances in this unit stay finite
-        return (2 * variance.detach().to(dtype).sum()).clamp(min=torch.finfo(dtype).tiny ** 0.5).sqrt()
+        return (
+            (2 * variance.detach().to(dtype).sum()).clamp(min=torch.finfo(dtype).tiny ** 0.5).sqrt()
+        )
 
     def _in_closed_form(self, y: Tensor | Prior) -> bool:
         if self.estimator != "auto":
@@ -123,7 +144,9 @@ class MMD(Divergence):
     def _strata(y: Tensor | Prior, n: int) -> tuple[Tensor, Tensor]:
         if isinstance(y, Tensor):
             return y[None], y.new_ones(1)
-        with ranks.as_rank(0, 1):  # every rank makes the same draws for the global batch, and keeps them all
+        with (
+            distributed.replicated()
+        ):  # every rank makes the same draws for the global batch, and keeps them all
             z, weights = y.strata(n)
         if z.shape[1] < 2:
             raise SettingError(
@@ -142,11 +165,17 @@ class MMD(Divergence):
         rates, masses = self.rates.to(means), self.masses.to(means)
         within = energy(x, x.new_ones(1), (x.shape[0],), self.kernel, self.scales)
         cross = expectation(x[:, None] - means, variances, rates, masses) @ weights
-        prior = expectation(means[:, None] - means, variances[:, None] + variances, rates, masses) @ weights @ weights
+        prior = (
+            expectation(means[:, None] - means, variances[:, None] + variances, rates, masses)
+            @ weights
+            @ weights
+        )
         return within - 2 * cross.mean() + prior
 
 
 def _sample(x: Tensor, dim: int) -> Tensor:
     if x.shape[0] < 2 or x.shape[1:] != (dim,):
-        raise SettingError(f"MMD of a sample of shape {tuple(x.shape)}: expected (n, {dim}), and n >= 2 to have pairs.")
+        raise SettingError(
+            f"MMD of a sample of shape {tuple(x.shape)}: expected (n, {dim}), and n >= 2 to have pairs."
+        )
     return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -16,8 +16,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from genzoo.blocks.precision import at_least_single
 from genzoo.contract import Penalty, PositiveFloat
+from genzoo.distributed import gather, uniform
 from genzoo.errors import SettingError
-from genzoo.ranks import gather, uniform
 
 Score = Callable[[Tensor], Tensor]
 Sides = Literal["two", "one"]
@@ -43,7 +43,10 @@ def gradient_norms(critic: Score, x: Tensor) -> Tensor:
         if name := batch_norm(critic):
             raise SettingError(f"the critic's {name} is a batch norm in train mode, {_WHY}")
         # buffers are copied: a spectral norm writes to its own at each pass
-        state = {**dict(critic.named_parameters()), **{name: buffer.clone() for name, buffer in critic.named_buffers()}}
+        state = {
+            **dict(critic.named_parameters()),
+            **{name: buffer.clone() for name, buffer in critic.named_buffers()},
+        }
 
         def score(x: Tensor) -> Tensor:
             return functional_call(critic, state, (x,))
@@ -52,7 +55,9 @@ def gradient_norms(critic: Score, x: Tensor) -> Tensor:
         gradient = torch.func.grad(lambda x: score(x).sum())(x)
     except RuntimeError as error:
         if "in-place operation" in str(error):  # in a function nobody can look for it
-            raise SettingError(f"the critic changes a buffer as it scores, as batch norm in train mode does, {_WHY}") from error
+            raise SettingError(
+                f"the critic changes a buffer as it scores, as batch norm in train mode does, {_WHY}"
+            ) from error
         raise
     return torch.linalg.vector_norm(at_least_single(gradient.flatten(1)), dim=1)
 
@@ -72,7 +77,9 @@ def batch_norm(critic: nn.Module, training: bool = True) -> str | None:
     return None
 
 
-def gradient_penalty(critic: Score, real: Tensor, fake: Tensor, sides: Sides = "two", target: float = 1.0) -> Tensor:
+def gradient_penalty(
+    critic: Score, real: Tensor, fake: Tensor, sides: Sides = "two", target: float = 1.0
+) -> Tensor:
     r"""The penalty of WGAN-GP, with which a critic's slope tends to 1 between real and generated examples.
 
     \[ \frac 1n \sum_i \big( \| \nabla D(\hat x_i) \|_2 - 1 \big)^2, \qquad

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from genzoo import ranks
+from genzoo import distributed
 from genzoo.contract import Divergence, Prior
 from genzoo.errors import SettingError
 
@@ -23,7 +23,7 @@ class Wasserstein(Divergence):
     few modes.
 
     In several dimensions the distance between samples is biased upwards, the more so the higher the dimension: samples of one
-    law are apart. Compare it with a floor, the distance of two samples of that law.
+    distribution are apart. Compare it with a floor, the distance of two samples of that distribution.
 
     Arguments:
         order: \( p \).
@@ -36,7 +36,9 @@ class Wasserstein(Divergence):
         tensor(2.5000)
     """
 
-    expected_failures: ClassVar[Mapping[str, str]] = {"compile-4": "beyond one dimension scipy solves the assignment problem"}
+    expected_failures: ClassVar[Mapping[str, str]] = {
+        "compile-4": "beyond one dimension scipy solves the assignment problem"
+    }
 
     def __init__(self, order: Literal[1, 2] = 1) -> None:
         super().__init__()
@@ -56,11 +58,13 @@ class Wasserstein(Divergence):
         Raises:
             SettingError: the samples are empty, or their sizes or dimensions differ.
         """
-        x = ranks.gather(x)
+        x = distributed.gather(x)
         if isinstance(y, Tensor):
-            y = ranks.gather(y)
+            y = distributed.gather(y)
         else:
-            with ranks.as_rank(0, 1):  # every rank makes the same draws for the global batch, and keeps them all
+            with (
+                distributed.replicated()
+            ):  # every rank makes the same draws for the global batch, and keeps them all
                 y = _weighed_alike(y).sample(x.shape[0])
         if x.ndim != 2 or x.shape != y.shape or not x.numel():
             raise SettingError(
@@ -82,10 +86,18 @@ class Wasserstein(Divergence):
         """For each row of `x`, the row of `y` that it goes to."""
         from scipy.optimize import linear_sum_assignment
 
-        cost = torch.cdist(x.cpu().double(), y.cpu().double(), compute_mode="donot_use_mm_for_euclid_dist") ** self.order
+        cost = (
+            torch.cdist(
+                x.cpu().double(), y.cpu().double(), compute_mode="donot_use_mm_for_euclid_dist"
+            )
+            ** self.order
+        )
         if not cost.isfinite().all():  # no matching is best, and the distance is not finite either
             return torch.arange(x.shape[0], device=y.device)
-        for dim in (0, 1):  # the best matching stays the best, and is found sooner: at once where all of `x` are one point
+        for dim in (
+            0,
+            1,
+        ):  # the best matching stays the best, and is found sooner: at once where all of `x` are one point
             cost -= cost.amin(dim, keepdim=True)
         return torch.from_numpy(linear_sum_assignment(cost.numpy())[1]).to(y.device)
 
@@ -97,5 +109,7 @@ def _weighed_alike(prior: Prior) -> Prior:
         SettingError: its weights are learned.
     """
     if prior.strata(2)[1].requires_grad:
-        raise SettingError(f'Wasserstein gives the weights of {type(prior).__name__} no gradient; take "mmd", or learn = false.')
+        raise SettingError(
+            f'Wasserstein gives the weights of {type(prior).__name__} no gradient; take "mmd", or learn = false.'
+        )
     return prior

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from genzoo.build import build
 from genzoo.contract import Part, Penalty, Prior
 from genzoo.errors import SettingError
 from genzoo.metrics.one_input import OneInput
+from genzoo.registry.build import build
 
 
 class Codes(OneInput):
@@ -40,7 +40,9 @@ class Codes(OneInput):
     def __init__(self, divergence: Part = "mmd") -> None:
         self.divergence = build(divergence, "divergences")
         if isinstance(self.divergence, Penalty):
-            raise SettingError(f'codes: divergence = {type(self.divergence).__name__} judges a critic, not samples; take "mmd".')
+            raise SettingError(
+                f'codes: divergence = {type(self.divergence).__name__} judges a critic, not samples; take "mmd".'
+            )
 
     @torch.no_grad()
     def __call__(self, model: Any, batches: Iterable[Tensor]) -> Mapping[str, float]:

@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 
-from genzoo.dataset import Shape
+from genzoo.contract.dataset import Shape
 from genzoo.errors import DataError, SettingError
 
 Name = Literal["fmnist-cnn", "digits-cnn"]
@@ -49,10 +49,18 @@ class Source:
 NETWORKS: Mapping[Name, Source] = MappingProxyType(
     {
         "fmnist-cnn": Source(
-            "fmnist-cnn-v1", (1, 28, 28), 64, 0.9126, "897a868159d920be3335d5d781823744c4b04376e357c441d292e3fcb9bc5c5f"
+            "fmnist-cnn-v1",
+            (1, 28, 28),
+            64,
+            0.9126,
+            "897a868159d920be3335d5d781823744c4b04376e357c441d292e3fcb9bc5c5f",
         ),
         "digits-cnn": Source(
-            "digits-cnn-v1", (1, 8, 8), 32, 0.9899, "3e2b83785fdb155a560f2f2cc2dc45e41ebaffc064b6e6e1b550679237df4cf2"
+            "digits-cnn-v1",
+            (1, 8, 8),
+            32,
+            0.9899,
+            "3e2b83785fdb155a560f2f2cc2dc45e41ebaffc064b6e6e1b550679237df4cf2",
         ),
     }
 )
@@ -78,7 +86,9 @@ class FeatureNetwork(nn.Module):
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(channels):
             layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.ReLU()]
-        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * height * width, dim), nn.ReLU())
+        self.body = nn.Sequential(
+            *layers, nn.Flatten(), nn.Linear(channels[-1] * height * width, dim), nn.ReLU()
+        )
         self.head = nn.Linear(dim, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -113,7 +123,9 @@ def feature_network(name: Name, device: str = "cpu") -> FeatureNetwork:
     content = source.path.read_bytes() if source.path.is_file() else b""
     found = hashlib.sha256(content).hexdigest()
     if found != source.sha256:
-        wrong = f"has the SHA-256 {found}, and should have {source.sha256}" if content else "is missing"
+        wrong = (
+            f"has the SHA-256 {found}, and should have {source.sha256}" if content else "is missing"
+        )
         raise DataError(f"feature network {name!r}: {source.path} {wrong}; install genzoo again.")
     with torch.device("meta"):  # no weights are drawn: that would move the caller's random numbers
         network = FeatureNetwork(source.shape, source.dim)
@@ -151,7 +163,9 @@ def features(name: Name, images: Tensor) -> Tensor:
     """
     network = feature_network(name, str(images.device))
     if tuple(images.shape[1:]) != NETWORKS[name].shape:
-        raise SettingError(f"{name} does not fit images of shape {tuple(images.shape[1:])}. {there_is()}")
+        raise SettingError(
+            f"{name} does not fit images of shape {tuple(images.shape[1:])}. {there_is()}"
+        )
     with torch.autocast(images.device.type, enabled=False):
         return torch.cat([network(part.float()) for part in images.split(1000)])
 

@@ -9,12 +9,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from genzoo.contract import Batch, Metric, made_columns
+from genzoo.contract import Batch, Metric, generated_columns
 from genzoo.errors import DataError, SettingError
 from genzoo.metrics.features import NETWORKS, FeatureStatistics, features, network_for, there_is
 
 
-def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance2: Tensor) -> float:
+def frechet_distance(
+    mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance2: Tensor
+) -> float:
     r"""The squared Fréchet (2-Wasserstein) distance between two Gaussians; covariances may be singular.
 
     \[ \| \mu_1 - \mu_2 \|^2 + \operatorname{tr} \big( C_1 + C_2 - 2 (C_1 C_2)^{1/2} \big) \]
@@ -36,12 +38,16 @@ def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covarian
         >>> frechet_distance(torch.zeros(2), torch.eye(2), torch.ones(2), 4 * torch.eye(2))  # 2 * (1 + (2 - 1)^2)
         4.0
     """
-    mean1, covariance1, mean2, covariance2 = (t.cpu().double() for t in (mean1, covariance1, mean2, covariance2))
+    mean1, covariance1, mean2, covariance2 = (
+        t.cpu().double() for t in (mean1, covariance1, mean2, covariance2)
+    )
     product = covariance1 @ covariance2
     if not product.isfinite().all():
         return math.nan
     root = torch.linalg.eigvals(product).real.clamp(min=0).sqrt().sum()
-    return ((mean1 - mean2).square().sum() + covariance1.trace() + covariance2.trace() - 2 * root).item()
+    return (
+        (mean1 - mean2).square().sum() + covariance1.trace() + covariance2.trace() - 2 * root
+    ).item()
 
 
 class Frechet(Metric):
@@ -90,13 +96,18 @@ class Frechet(Metric):
         shapes = [NETWORKS[name].shape for name in names]
         if tuple(model.shape) not in shapes:
             lacking.append(f"images of shape {' or '.join(map(str, shapes))}")
-        return [*lacking, *(["one kind of data that it samples"] if len(made_columns(model)) != 1 else [])]
+        return [
+            *lacking,
+            *(["one kind of data that it samples"] if len(generated_columns(model)) != 1 else []),
+        ]
 
     @torch.no_grad()
     def __call__(self, model: Any, batches: Iterable[Batch]) -> Mapping[str, float]:
         name = network_for(model.shape) if self.network == "auto" else self.network
         if name is None:
-            raise SettingError(f"No feature network fits images of shape {tuple(model.shape)}. {there_is()}")
+            raise SettingError(
+                f"No feature network fits images of shape {tuple(model.shape)}. {there_is()}"
+            )
         one, other, both, sampled = (FeatureStatistics(NETWORKS[name].dim) for _ in range(4))
         for batch in batches:
             x, given = model.unpack(batch)
@@ -104,11 +115,21 @@ class Frechet(Metric):
             one.update(seen[both.n % 2 :: 2])
             other.update(seen[1 - both.n % 2 :: 2])
             both.update(seen)
-            sampled.update(features(name, model.sample(len(x)) if given is None else model.sample(len(x), given)))
+            sampled.update(
+                features(
+                    name, model.sample(len(x)) if given is None else model.sample(len(x), given)
+                )
+            )
         if both.n < 4:
-            raise DataError(f"The Fréchet distance needs four held-out images at least, and there are {both.n}.")
+            raise DataError(
+                f"The Fréchet distance needs four held-out images at least, and there are {both.n}."
+            )
         version = NETWORKS[name].version
         return {
-            f"distance ({version})": frechet_distance(both.mean, both.covariance, sampled.mean, sampled.covariance),
-            f"floor ({version})": frechet_distance(one.mean, one.covariance, other.mean, other.covariance),
+            f"distance ({version})": frechet_distance(
+                both.mean, both.covariance, sampled.mean, sampled.covariance
+            ),
+            f"floor ({version})": frechet_distance(
+                one.mean, one.covariance, other.mean, other.covariance
+            ),
         }

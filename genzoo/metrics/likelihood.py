@@ -55,7 +55,9 @@ class Likelihood(OneInput):
             x, given = model.unpack(batch)
             rows += model.batch_size(batch)
             binary = binary and bool(((x == 0) | (x == 1)).all())
-            for name, nats in self._measure(model, x, exact, *(() if given is None else (given,))).items():
+            for name, nats in self._measure(
+                model, x, exact, *(() if given is None else (given,))
+            ).items():
                 totals[name] = totals.get(name, 0.0) + nats.double().sum().item()
         means = {name: total / rows for name, total in totals.items()}
         discrete = getattr(model, "discrete", False)
@@ -69,7 +71,7 @@ class Likelihood(OneInput):
         return means
 
     def lacking(self, model: Any) -> list[str]:
-        """A model of several inputs will do where all but `x` are what it is given: then the law is conditional."""
+        """A model of several inputs will do where all but `x` are what it is given: then the distribution is conditional."""
         conditional = tuple(model.inputs) == ("x", *getattr(model, "given", ()))
         return Metric.lacking(self, model) if conditional else super().lacking(model)
 

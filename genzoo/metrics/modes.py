@@ -1,4 +1,4 @@
-"""Which modes of a law in the plane a model reaches, and how far its samples are from that law."""
+"""Which modes of a distribution in the plane a model reaches, and how far its samples are from that distribution."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Modes(OneInput):
     Arguments:
         samples: how many samples are drawn, \( n \). They are compared with \( n \) held-out points, and the floors are those of
             \( n \) others; where fewer than \( 2n \) are held out, \( n \) is half of what there is.
-        law: `"8-gaussians"` or `"25-gaussians"`, as in the data set `toy`; None takes the one by which 95 % of the held-out
+        distribution: `"8-gaussians"` or `"25-gaussians"`, as in the data set `toy`; None takes the one by which 95 % of the held-out
             points are of high quality, and measures the distance only where there is none.
         least: how many samples of high quality make a mode count as reached.
 
     Returns:
         `modes`, reached, and `modes_of`, how many \( K \) there are;
         `high_quality`, a share;
-        `reverse_kl`: \( \sum_k h_k \log (K h_k) \) in nats, from the shares \( h \) of the modes to the uniform law, where every
+        `reverse_kl`: \( \sum_k h_k \log (K h_k) \) in nats, from the shares \( h \) of the modes to the uniform distribution, where every
             sample counts for the mode that is nearest, of high quality or not; log K where all have collapsed on one mode, and
             about (K - 1) / 2n for true samples;
         `w1`: the exact Wasserstein distance, of order 1, between samples and held-out points;
@@ -57,13 +57,20 @@ class Modes(OneInput):
     needs: ClassVar[tuple[str, ...]] = ("sample",)
 
     def __init__(
-        self, samples: Positive = 2500, law: Literal["8-gaussians", "25-gaussians"] | None = None, least: Positive = 10
+        self,
+        samples: Positive = 2500,
+        distribution: Literal["8-gaussians", "25-gaussians"] | None = None,
+        least: Positive = 10,
     ) -> None:
-        self.samples, self.law, self.least = samples, law, least
+        self.samples, self.distribution, self.least = samples, distribution, least
 
     def lacking(self, model: Any) -> list[str]:
         plane = [] if tuple(model.shape) == (2,) else ["points in the plane, of shape (2,)"]
-        return [*super().lacking(model), *plane, *(["samples without given"] if model.given else [])]
+        return [
+            *super().lacking(model),
+            *plane,
+            *(["samples without given"] if model.given else []),
+        ]
 
     @torch.no_grad()
     def __call__(self, model: Any, batches: Iterable[Tensor]) -> Mapping[str, float]:
@@ -79,12 +86,15 @@ class Modes(OneInput):
         reference, other = torch.cat(real)[: 2 * n].view(n, 2, 2).unbind(1)  # every other row
         sampled = model.sample(n).cpu().double()
         distance = Wasserstein()
-        values = {"w1": distance(sampled, reference).item(), "w1_floor": distance(other, reference).item()}
-        law = self.law or _law_of(reference)
-        if law is None:
+        values = {
+            "w1": distance(sampled, reference).item(),
+            "w1_floor": distance(other, reference).item(),
+        }
+        distribution = self.distribution or _distribution_of(reference)
+        if distribution is None:
             return values
-        quality, shares = _quality(sampled, law)
-        floor, floor_shares = _quality(other, law)
+        quality, shares = _quality(sampled, distribution)
+        floor, floor_shares = _quality(other, distribution)
         return {
             "modes": (quality >= self.least).sum().item(),
             "modes_of": len(quality),
@@ -96,16 +106,25 @@ class Modes(OneInput):
         }
 
 
-def _quality(x: Tensor, law: str) -> tuple[Tensor, Tensor]:
+def _quality(x: Tensor, distribution: str) -> tuple[Tensor, Tensor]:
     """How many samples of high quality each mode has, and its share of all samples."""
-    centres, deviation = MODES[law]
-    distance, nearest = torch.cdist(x, torch.from_numpy(centres), compute_mode="donot_use_mm_for_euclid_dist").min(dim=1)
+    centres, deviation = MODES[distribution]
+    distance, nearest = torch.cdist(
+        x, torch.from_numpy(centres), compute_mode="donot_use_mm_for_euclid_dist"
+    ).min(dim=1)
     good = torch.bincount(nearest[distance < 3 * deviation], minlength=len(centres))
     return good, torch.bincount(nearest, minlength=len(centres)) / len(x)
 
 
-def _law_of(x: Tensor) -> str | None:
-    return next((law for law in MODES if _quality(x, law)[0].sum() >= 0.95 * len(x)), None)
+def _distribution_of(x: Tensor) -> str | None:
+    return next(
+        (
+            distribution
+            for distribution in MODES
+            if _quality(x, distribution)[0].sum() >= 0.95 * len(x)
+        ),
+        None,
+    )
 
 
 def _to_uniform(shares: Tensor) -> float:

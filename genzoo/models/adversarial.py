@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.blocks.precision import at_least_single
-from genzoo.build import build
 from genzoo.contract import Part, Penalty, Player, Shape, is_image
 from genzoo.divergences.penalties import batch_norm
 from genzoo.errors import SettingError
 from genzoo.models.latent import LatentModel, scores
+from genzoo.registry.build import build
 
 Output = Literal["sigmoid", "tanh"]
 """How a generator's images are brought into their range, and the range in which the critic sees images: [0, 1] or [-1, 1]."""
@@ -29,7 +29,7 @@ class Adversarial(LatentModel):
         latent_dim: the number of latent coordinates.
         generator: a part of kind `"decoders"`.
         critic: a part of kind `"critics"`.
-        prior: the law of the latent vectors, a part of kind `"priors"`; a learned one is the generator's.
+        prior: the distribution of the latent vectors, a part of kind `"priors"`; a learned one is the generator's.
         output: `"sigmoid"` or `"tanh"`, for images.
         critic_steps: the critic's steps a round; the generator makes one.
         penalty: a part of kind `"divergences"` that penalises the critic, or None.
@@ -55,7 +55,9 @@ class Adversarial(LatentModel):
         super().__init__()
         self.shape, self.latent_dim, self.critic_steps = tuple(shape), latent_dim, critic_steps
         self.output = output if is_image(self.shape) else "none"
-        self.generator = build(generator, "decoders", at="generator", dim=latent_dim, shape=self.shape)
+        self.generator = build(
+            generator, "decoders", at="generator", dim=latent_dim, shape=self.shape
+        )
         self.critic = build(critic, "critics", shape=self.shape)
         self.prior = build(prior, "priors", dim=latent_dim)
         self.penalty = None if penalty is None else build(penalty, "divergences", at="penalty")
@@ -63,7 +65,7 @@ class Adversarial(LatentModel):
         self.refuse_mixing(self.generator, self.critic)
         if self.penalty is not None and not isinstance(self.penalty, Penalty):
             raise SettingError(
-                f"penalty = {type(self.penalty).__name__} compares laws, where a penalty judges a critic; "
+                f"penalty = {type(self.penalty).__name__} compares distributions, where a penalty judges a critic; "
                 'take "gradient-penalty", "dragan" or "r1".'
             )
         if self.penalty is not None and (name := batch_norm(self.critic, training=False)):
@@ -101,7 +103,12 @@ class Adversarial(LatentModel):
             made = self._generate(self.prior.sample(x.shape[0]))
         real, fake = self._judge(x), self._judge(made)
         loss = self.critic_objective(real, fake)
-        report = {"real": real.mean(), "fake": fake.mean(), "gap": real.mean() - fake.mean(), "spread": _spread(made, x)}
+        report = {
+            "real": real.mean(),
+            "fake": fake.mean(),
+            "gap": real.mean() - fake.mean(),
+            "spread": _spread(made, x),
+        }
         if self.penalty is not None:
             report["penalty"] = self.penalty(self.critic, x, made)
             loss = loss + self.penalty_weight * report["penalty"]
@@ -109,15 +116,24 @@ class Adversarial(LatentModel):
 
     def generator_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
         """The generator's loss on as many of its own examples as `batch` has."""
-        return {"loss": self.expectation(lambda z: self.generator_objective(self._judge(self._generate(z))), batch.shape[0])}
+        return {
+            "loss": self.expectation(
+                lambda z: self.generator_objective(self._judge(self._generate(z))), batch.shape[0]
+            )
+        }
 
     def players(self) -> tuple[Player, ...]:
         return (
             Player("critic", (self.critic,), self.critic_loss, self.critic_steps, self.optimizer),
-            Player("generator", (self.generator, self.prior), self.generator_loss, optimizer=self.optimizer),
+            Player(
+                "generator",
+                (self.generator, self.prior),
+                self.generator_loss,
+                optimizer=self.optimizer,
+            ),
         )
 
-    def advice(self, line: Mapping[str, float], progress: float) -> str | None:
+    def diagnose(self, line: Mapping[str, float], progress: float) -> str | None:
         begun = progress > 0.25 and line["step"] >= 200  # untrained generators vary little too
         if begun and line.get("critic/spread", 1.0) < 0.05:
             return (

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from genzoo.blocks.bounds import bounded
-from genzoo.build import build
 from genzoo.contract import Divergence, Part, Player, Shape, is_image
+from genzoo.distributed import noise
 from genzoo.models.latent import LatentModel
-from genzoo.ranks import noise
+from genzoo.registry.build import build
 
 
 class Autoencoder(LatentModel):
@@ -32,7 +32,14 @@ class Autoencoder(LatentModel):
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 1e-3}
 
     def __init__(
-        self, latent_dim: int, features: int, unit_range: bool, encoder: Part, decoder: Part, prior: Part, shape: Shape
+        self,
+        latent_dim: int,
+        features: int,
+        unit_range: bool,
+        encoder: Part,
+        decoder: Part,
+        prior: Part,
+        shape: Shape,
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
@@ -81,15 +88,17 @@ def diagonal_normal(features: Tensor) -> Independent[Normal]:
     """
     mean, log_variance = features.chunk(2, dim=-1)
     log_variance = bounded(log_variance, *LOG_VARIANCES)
-    return Independent(Normal(mean, (log_variance / 2).exp(), validate_args=False), 1, validate_args=False)
+    return Independent(
+        Normal(mean, (log_variance / 2).exp(), validate_args=False), 1, validate_args=False
+    )
 
 
 def reparameterized(q: Independent[Normal]) -> Tensor:
-    """One draw from each law of a batch, differentiable, and equal across rank counts."""
+    """One draw from each distribution of a batch, differentiable, and equal across rank counts."""
     # q.stddev would be the root of a variance, whose gradient is infinite where that underflows
     return q.mean + q.base_dist.scale * noise(*q.mean.shape, like=q.mean)
 
 
-def compares_laws(divergence: Divergence) -> bool:
-    """Whether a divergence is one of laws, `forward(q, prior, z)` with a draw from q, and not of samples, `forward(z, prior)`."""
+def compares_distributions(divergence: Divergence) -> bool:
+    """Whether a divergence is one of distributions, `forward(q, prior, z)` with a draw from q, and not of samples, `forward(z, prior)`."""
     return len(inspect.signature(divergence.forward).parameters) > 2

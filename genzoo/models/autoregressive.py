@@ -1,4 +1,4 @@
-"""What explicit models have in common: each number of an example has a law given those before it, and their product is exact."""
+"""What explicit models have in common: each number of an example has a distribution given those before it, and their product is exact."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch.distributions import Bernoulli, Categorical, Distribution
 
 from genzoo.blocks.precision import at_least_single
 from genzoo.contract import Batch, Model, Player
+from genzoo.distributed import uniform
 from genzoo.errors import DataError, SettingError
-from genzoo.ranks import uniform
 
 _AT_ONCE = 256
 """Examples that are drawn or scored in one pass, which bounds memory."""
 
 
 class Autoregressive(Model):
-    r"""An exact law on examples, one number after the other.
+    r"""An exact distribution on examples, one number after the other.
 
     \[ \log p(x) = \sum_d \log p(x_d \mid x_{<d}) \]
 
-    A subclass has `law(x)` and `draw(u, ...)`; numbers have `levels` values, evenly spaced from 0 to 1, or any value where that
+    A subclass has `distribution(x)` and `draw(u, ...)`; numbers have `levels` values, evenly spaced from 0 to 1, or any value where that
     is None.
     """
 
@@ -34,12 +34,12 @@ class Autoregressive(Model):
     levels: int | None = 2
 
     @property
-    def discrete(self) -> bool:
+    def is_discrete(self) -> bool:
         """Whether the likelihood is a probability, not a density."""
         return self.levels is not None
 
     def conditionals(self, x: Tensor, given: Any = None) -> Distribution:
-        r"""The laws \( p(x_d \mid x_{<d}) \), in one distribution of batch shape `(batch, *shape)`.
+        r"""The distributions \( p(x_d \mid x_{<d}) \), in one distribution of batch shape `(batch, *shape)`.
 
         Arguments:
             x: examples, `(batch, *shape)`.
@@ -52,11 +52,11 @@ class Autoregressive(Model):
             DataError: the examples are not of the model's shape, or their values are not among its levels.
         """
         self.check_values(x, given)
-        return self.law(x, given)
+        return self.distribution(x, given)
 
-    def law(self, x: Tensor, given: Any = None) -> Distribution:
+    def distribution(self, x: Tensor, given: Any = None) -> Distribution:
         """As `conditionals`, of examples that are known to be fit."""
-        raise NotImplementedError(f"{type(self).__name__} has no law(x)")
+        raise NotImplementedError(f"{type(self).__name__} has no distribution(x)")
 
     def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
         """Examples from uniform numbers, one number after the other.
@@ -74,7 +74,7 @@ class Autoregressive(Model):
 
     def draw_uniforms(self, n: int) -> Tensor:
         """The uniform numbers from which `n` examples are made, by default `(n, *shape, *uniforms)`; rows are examples."""
-        return uniform(n, *self.shape, *self.uniforms, like=self.like)
+        return uniform(n, *self.shape, *self.uniforms, like=self.reference_tensor)
 
     def log_prob(self, x: Tensor, given: Any = None) -> Tensor:
         r"""\( \log p(x) \), exact, in nats: `(batch, *shape)` -> `(batch,)`.
@@ -86,7 +86,12 @@ class Autoregressive(Model):
         return self._log_prob(x, given)
 
     def _log_prob(self, x: Tensor, given: Any) -> Tensor:
-        return self.law(x, given).log_prob(self._numbers(at_least_single(x))).flatten(1).sum(1)
+        return (
+            self.distribution(x, given)
+            .log_prob(self._numbers(at_least_single(x)))
+            .flatten(1)
+            .sum(1)
+        )
 
     def bits_per_dim(self, x: Tensor, given: Any = None) -> Tensor:
         r"""\( -\log_2 p(x) / D \), where D counts every number of an example, colours included: `(batch,)`.
@@ -130,8 +135,16 @@ class Autoregressive(Model):
             SettingError: the mask has another shape, or is not of booleans.
             DataError: what is kept is not fit for the model.
         """
-        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape not in (x.shape, self.shape):
-            found = f"{mask.dtype} of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+        if (
+            not isinstance(mask, Tensor)
+            or mask.dtype != torch.bool
+            or mask.shape not in (x.shape, self.shape)
+        ):
+            found = (
+                f"{mask.dtype} of shape {tuple(mask.shape)}"
+                if isinstance(mask, Tensor)
+                else type(mask).__name__
+            )
             raise SettingError(
                 f"mask is {found}: expected a bool tensor, True where x is kept, of shape {tuple(x.shape)} or {self.shape}"
             )
@@ -148,13 +161,15 @@ class Autoregressive(Model):
         with torch.inference_mode(), torch.autocast(u.device.type, enabled=False):
             found = [self.draw(*part) for part in _pieces(u, x, keep, given)]
             drawn = torch.cat(found) if found else u.new_zeros(0, *self.shape)
-        return drawn.to(self.like.dtype, copy=True)  # outside of it: an ordinary tensor again
+        return drawn.to(
+            self.reference_tensor.dtype, copy=True
+        )  # outside of it: an ordinary tensor again
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """The mean negative log-likelihood, in nats an example; where values are discrete, also in bits a number."""
         x, given = self.unpack(batch)
         nats = -self._log_prob(x, given).mean()
-        if not self.discrete:
+        if not self.is_discrete:
             return {"loss": nats}
         return {"loss": nats, "bits_per_dim": nats / (math.prod(self.shape) * math.log(2))}
 
@@ -164,9 +179,11 @@ class Autoregressive(Model):
     def example(self, n: int) -> Batch:
         if self.levels is None:
             return super().example(n)
-        return torch.randint(self.levels, (n, *self.shape), device=self.like.device).to(self.like.dtype) / (self.levels - 1)
+        return torch.randint(self.levels, (n, *self.shape), device=self.reference_tensor.device).to(
+            self.reference_tensor.dtype
+        ) / (self.levels - 1)
 
-    def check_given(self, given: Any, n: int) -> None:  # noqa: ARG002, for conditional models
+    def check_given(self, given: Any, n: int) -> None:  # noqa: ARG002
         """Refuse what a model of `n` examples cannot be given.
 
         Raises:
@@ -188,20 +205,31 @@ class Autoregressive(Model):
         """
         self.check_given(given, x.shape[0])
         if x.shape[1:] != self.shape:
-            raise DataError(f"x has shape {tuple(x.shape)}, where {type(self).__name__} takes {('batch', *self.shape)}")
-        if x.dtype != self.like.dtype:
             raise DataError(
-                f"x is {x.dtype}, where this {type(self).__name__} is {self.like.dtype}; give x.to({self.like.dtype})"
+                f"x has shape {tuple(x.shape)}, where {type(self).__name__} takes {('batch', *self.shape)}"
+            )
+        if x.dtype != self.reference_tensor.dtype:
+            raise DataError(
+                f"x is {x.dtype}, where this {type(self).__name__} is {self.reference_tensor.dtype}; give x.to({self.reference_tensor.dtype})"
             )
         if torch.compiler.is_compiling() or not x.shape[0]:
             return
         if self.levels is None:
             if not bool(x.isfinite().all()):
-                raise DataError(f"x has a value that is not finite ({int((~x.isfinite()).sum())} such); clean the data first")
+                raise DataError(
+                    f"x has a value that is not finite ({int((~x.isfinite()).sum())} such); clean the data first"
+                )
             return
         scaled = at_least_single(x) * (self.levels - 1)
-        off = 1e-3 + (self.levels - 1) * torch.finfo(x.dtype).eps / 4  # which rounding to half precision moves a level
-        bad = (scaled - scaled.round()).abs().gt(off) | (scaled < -off) | (scaled > self.levels - 1 + off) | x.isnan()
+        off = (
+            1e-3 + (self.levels - 1) * torch.finfo(x.dtype).eps / 4
+        )  # which rounding to half precision moves a level
+        bad = (
+            (scaled - scaled.round()).abs().gt(off)
+            | (scaled < -off)
+            | (scaled > self.levels - 1 + off)
+            | x.isnan()
+        )
         if bool(bad.any()):
             value = x[bad][0].item()
             if self.levels == 2:
@@ -215,12 +243,12 @@ class Autoregressive(Model):
             )
 
     def _numbers(self, x: Tensor) -> Tensor:
-        """Values as their law knows them: the numbers of levels, unless there are but 0 and 1."""
+        """Values as their distribution knows them: the numbers of levels, unless there are but 0 and 1."""
         return x if self.levels in (None, 2) else (x * (self.levels - 1)).round()
 
 
-def level_law(logits: Tensor) -> Distribution:
-    """The law of levels: from a logit each `(..., 1)` that of zeros and ones, from several that of their numbers."""
+def level_distribution(logits: Tensor) -> Distribution:
+    """The distribution of levels: from a logit each `(..., 1)` that of zeros and ones, from several that of their numbers."""
     logits = at_least_single(logits)
     if logits.shape[-1] == 1:
         return Bernoulli(logits=logits.squeeze(-1), validate_args=False)
@@ -228,7 +256,7 @@ def level_law(logits: Tensor) -> Distribution:
 
 
 def draw_level(logits: Tensor, u: Tensor) -> Tensor:
-    """Levels in [0, 1] by the inverse of their law, from logits `(..., 1)` or `(..., levels)` and a uniform number each."""
+    """Levels in [0, 1] by the inverse of their distribution, from logits `(..., 1)` or `(..., levels)` and a uniform number each."""
     logits = logits.to(u.dtype)
     if logits.shape[-1] == 1:
         return torch.lt(u, logits.squeeze(-1).sigmoid(), out=torch.empty_like(u))

@@ -40,7 +40,7 @@ class GAN(Adversarial):
         smoothing: the share by which the label 1 of real examples is lowered, for the logistic losses.
         generator: a part of kind `"decoders"`.
         critic: a part of kind `"critics"`, whose score is the logit \( D \).
-        prior: the law of the latent vectors, a part of kind `"priors"`.
+        prior: the distribution of the latent vectors, a part of kind `"priors"`.
         output: how images are brought into their range, `"sigmoid"` or `"tanh"`; the critic sees them in [0, 1] or [-1, 1].
         critic_steps: the critic's steps a round; the generator makes one.
         penalty: None, or a part of kind `"divergences"` such as `"dragan"`, `"r1"` or `"gradient-penalty"`.
@@ -68,7 +68,9 @@ class GAN(Adversarial):
         labels: tuple[float, float, float] = (0.0, 1.0, 1.0),
         smoothing: Smoothing = 0.0,
         # The paper's networks, but its critic has maxout units; its optimizer is SGD at 0.1 with a rising momentum.
-        generator: Part = MappingProxyType({"name": "mlp", "hidden": (1200, 1200), "activation": "relu"}),
+        generator: Part = MappingProxyType(
+            {"name": "mlp", "hidden": (1200, 1200), "activation": "relu"}
+        ),
         critic: Part = "mlp",
         prior: Part = "uniform",
         output: Output = "sigmoid",
@@ -77,7 +79,17 @@ class GAN(Adversarial):
         penalty_weight: PositiveFloat = 10.0,
         shape: Shape = (1, 28, 28),
     ) -> None:
-        super().__init__(latent_dim, generator, critic, prior, output, critic_steps, penalty, penalty_weight, shape)
+        super().__init__(
+            latent_dim,
+            generator,
+            critic,
+            prior,
+            output,
+            critic_steps,
+            penalty,
+            penalty_weight,
+            shape,
+        )
         if smoothing and loss == "least-squares":
             raise SettingError(
                 f"smoothing = {smoothing:g} is for the logistic losses; with least squares lower the label b, as in "
@@ -90,7 +102,9 @@ class GAN(Adversarial):
         if self.kind == "least-squares":
             a, b, _ = self.labels
             return 0.5 * ((real - b).square().mean() + (fake - a).square().mean())
-        on_real = softplus(-real) + self.smoothing * real  # cross-entropy with the label 1 - smoothing
+        on_real = (
+            softplus(-real) + self.smoothing * real
+        )  # cross-entropy with the label 1 - smoothing
         return on_real.mean() + softplus(fake).mean()
 
     def generator_objective(self, fake: Tensor) -> Tensor:
@@ -146,7 +160,9 @@ class DCGAN(GAN):
     ) -> None:
         # Kernels are 4x4; the paper does not say, its code has 5x5.
         net = {"name": "conv", "channels": levels(shape, width), "norm": "batch"}
-        super().__init__(latent_dim, loss, generator=net, critic=net, prior=prior, output="tanh", shape=shape)
+        super().__init__(
+            latent_dim, loss, generator=net, critic=net, prior=prior, output="tanh", shape=shape
+        )
         self.width = width
         initialise(self.generator)
         initialise(self.critic)

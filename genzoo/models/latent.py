@@ -1,4 +1,4 @@
-"""What models with a latent law have in common: samples are decoded draws from a prior."""
+"""What models with a latent distribution have in common: samples are decoded draws from a prior."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genzoo import ranks
+from genzoo import distributed
 from genzoo.contract import Model, Prior
 from genzoo.divergences.penalties import batch_norm
 from genzoo.errors import SettingError
 
 
 class LatentModel(Model):
-    r"""A law on vectors and a map from vectors to data, \( x = g(z), z \sim p_Z \); a subclass says how both are learned."""
+    r"""A distribution on vectors and a map from vectors to data, \( x = g(z), z \sim p_Z \); a subclass says how both are learned."""
 
     latent_dim: int
     prior: Prior
@@ -25,7 +25,7 @@ class LatentModel(Model):
         raise NotImplementedError(f"{type(self).__name__} has no decode(z)")
 
     @torch.no_grad()
-    def sample(self, n: int, given: Any = None, truncation: float | None = None) -> Tensor:  # noqa: ARG002, unconditional
+    def sample(self, n: int, given: Any = None, truncation: float | None = None) -> Tensor:  # noqa: ARG002
         """Decode `n` draws from the prior: `(n, *shape)`.
 
         Arguments:
@@ -36,7 +36,9 @@ class LatentModel(Model):
         Raises:
             SettingError: the prior cannot be truncated.
         """
-        return self.decode(self.prior.sample(n) if truncation is None else self.prior.truncated(n, truncation))
+        return self.decode(
+            self.prior.sample(n) if truncation is None else self.prior.truncated(n, truncation)
+        )
 
     def expectation(self, f: Callable[[Tensor], Tensor], n: int) -> Tensor:
         r"""\( E_{z \sim p_Z} f(z) \) from about `n` draws; for a learned prior by strata, so that its weights learn too.
@@ -49,12 +51,19 @@ class LatentModel(Model):
         """
         if not learned(self.prior):
             return f(self.prior.sample(n)).mean()
-        share, shares = ranks.share()
-        with ranks.whole_batch():
-            z, weights = self.prior.strata(n * shares)  # the same for all, of which each takes its share of every stratum
+        share, shares = distributed.share()
+        with distributed.whole_batch():
+            z, weights = self.prior.strata(
+                n * shares
+            )  # the same for all, of which each takes its share of every stratum
         draws = z.shape[1]
         z = z[:, share * draws // shares : (share + 1) * draws // shares]
-        return weights @ f(z.flatten(0, 1)).to(weights.dtype).view(z.shape[:2]).sum(dim=1) * shares / draws
+        return (
+            weights
+            @ f(z.flatten(0, 1)).to(weights.dtype).view(z.shape[:2]).sum(dim=1)
+            * shares
+            / draws
+        )
 
     def refuse_mixing(self, *parts: nn.Module) -> None:
         """Refuse batch norm in parts that see the strata of a learned prior, whose shares in a batch are not the weights.
@@ -96,5 +105,8 @@ def positive_everywhere(prior: Prior) -> bool:
     """Whether a prior has a density, and one that reaches far out."""
     if getattr(type(prior), "log_prob", Prior.log_prob) is Prior.log_prob:
         return False
-    like = next((t for t in (*prior.parameters(), *prior.buffers()) if t.is_floating_point()), torch.zeros(()))
+    like = next(
+        (t for t in (*prior.parameters(), *prior.buffers()) if t.is_floating_point()),
+        torch.zeros(()),
+    )
     return not prior.log_prob(like.new_full((1, prior.dim), 1e9)).isneginf().any()

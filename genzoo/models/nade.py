@@ -15,7 +15,7 @@ from genzoo.blocks.nade import Units, act, recursion
 from genzoo.blocks.precision import at_least_single
 from genzoo.contract import Count, Positive, PositiveFloat, Shape, is_image
 from genzoo.errors import SettingError
-from genzoo.models.autoregressive import Autoregressive, draw_level, level_law
+from genzoo.models.autoregressive import Autoregressive, draw_level, level_distribution
 from genzoo.progress import track
 
 _LOG_SIGMAS = (-15.0, 10.0)
@@ -25,7 +25,7 @@ Order = Literal["raster", "random"] | tuple[int, ...]
 
 
 class Recursion(Autoregressive):
-    r"""A law whose conditionals share one hidden layer; a subclass says what is made of the K numbers that each dimension gets.
+    r"""A distribution whose conditionals share one hidden layer; a subclass says what is made of the K numbers that each dimension gets.
 
     Arguments:
         shape: the shape of one example.
@@ -41,7 +41,14 @@ class Recursion(Autoregressive):
     rank: Tensor
 
     def __init__(
-        self, shape: Shape, outputs: int, hidden: int, order: Order, order_seed: int, units: Units, scaled: bool
+        self,
+        shape: Shape,
+        outputs: int,
+        hidden: int,
+        order: Order,
+        order_seed: int,
+        units: Units,
+        scaled: bool,
     ) -> None:
         super().__init__()
         self.shape, self.units = tuple(shape), units
@@ -60,40 +67,55 @@ class Recursion(Autoregressive):
         """What each dimension gets from those before it: `(batch, *shape)` -> `(batch, *shape, K)`, in single precision."""
         ordered = x.flatten(1).index_select(1, self.order)
         parameters = (self.weight, self.bias, self.out_weight, self.out_bias)
-        weight, bias, out_weight, out_bias = (at_least_single(p) for p in parameters)  # sums run over all dimensions
+        weight, bias, out_weight, out_bias = (
+            at_least_single(p) for p in parameters
+        )  # sums run over all dimensions
         scale = None if self.scale is None else at_least_single(self.scale)
-        found = recursion(at_least_single(ordered), weight, bias, out_weight, out_bias, scale, self.units)
+        found = recursion(
+            at_least_single(ordered), weight, bias, out_weight, out_bias, scale, self.units
+        )
         return found.index_select(1, self.rank).unflatten(1, self.shape)
 
     def choose(self, output: Tensor, u: Tensor) -> Tensor:
         """Numbers from what their dimension gets, `(n, K)`, and uniform ones, `(n, *uniforms)`."""
         raise NotImplementedError(f"{type(self).__name__} has no choose(output, u)")
 
-    def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:  # noqa: ARG002, unconditional
+    def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:  # noqa: ARG002
         n, dims = len(u), len(self.order)
         chance, known, kept = (
-            None if t is None else t.flatten(1, len(self.shape)).index_select(1, self.order).transpose(0, 1).contiguous()
+            None
+            if t is None
+            else t.flatten(1, len(self.shape))
+            .index_select(1, self.order)
+            .transpose(0, 1)
+            .contiguous()
             for t in (u, x, keep)
         )
         assert chance is not None
         drawn: list[Tensor] = []
         known = None if known is None else known.to(u.dtype)
-        weight, out_weight, a, out_bias = (t.to(u.dtype) for t in (self.weight, self.out_weight, self.bias, self.out_bias))
+        weight, out_weight, a, out_bias = (
+            t.to(u.dtype) for t in (self.weight, self.out_weight, self.bias, self.out_bias)
+        )
         scale = None if self.scale is None else self.scale.to(u.dtype)
         a = a.expand(n, -1).clone()
         h = torch.empty_like(a)
         columns = (chance, weight, out_weight.mT, out_bias)
         steps = zip(*(t.unbind() for t in columns), strict=True)
-        for d, (u_d, weight_d, out_weight_d, out_bias_d) in enumerate(track(steps, "drawing", total=dims)):
+        for d, (u_d, weight_d, out_weight_d, out_bias_d) in enumerate(
+            track(steps, "drawing", total=dims)
+        ):
             act(a if scale is None else torch.mul(a, scale[d], out=h), self.units, out=h)
             value = self.choose(torch.addmm(out_bias_d, h, out_weight_d), u_d)
-            drawn.append(value if known is None or kept is None else torch.where(kept[d], known[d], value))
+            drawn.append(
+                value if known is None or kept is None else torch.where(kept[d], known[d], value)
+            )
             a.addr_(drawn[-1], weight_d)
         return torch.stack(drawn).index_select(0, self.rank).T.unflatten(1, self.shape).contiguous()
 
 
 class NADE(Recursion):
-    r"""An exact law on binary vectors: hidden units are a running sum over the dimensions that are known.
+    r"""An exact distribution on binary vectors: hidden units are a running sum over the dimensions that are known.
 
     \[ p(x) = \prod_d p(x_{o_d} \mid x_{o_{<d}}), \qquad p(x_{o_d} = 1 \mid x_{o_{<d}}) = \sigma(V_d h_d + b_d), \qquad
        h_d = \sigma\Big(c + \sum_{k < d} W_k x_{o_k}\Big) \]
@@ -136,15 +158,15 @@ class NADE(Recursion):
     ) -> None:
         super().__init__(shape, 1, hidden, order, order_seed, units, scaled=False)
 
-    def law(self, x: Tensor, given: Any = None) -> Distribution:  # noqa: ARG002
-        return level_law(self.outputs(x))
+    def distribution(self, x: Tensor, given: Any = None) -> Distribution:  # noqa: ARG002
+        return level_distribution(self.outputs(x))
 
     def choose(self, output: Tensor, u: Tensor) -> Tensor:
         return draw_level(output, u)
 
 
 class RNADE(Recursion):
-    r"""An exact density on vectors: NADE with a mixture of normal laws for each dimension.
+    r"""An exact density on vectors: NADE with a mixture of normal distributions for each dimension.
 
     \[ p(x_d \mid x_{<d}) = \sum_k \alpha_{dk}\, N\big(x_d; \mu_{dk}, (e^{s_{dk}} + \sigma_{\min})^2\big), \qquad
        [\log \alpha_d, \mu_d, s_d] = V_d h_d + b_d, \qquad h_d = \max(0, \rho_d a_d), \qquad a_d = c + \sum_{k < d} W_k x_k \]
@@ -155,7 +177,7 @@ class RNADE(Recursion):
 
     Arguments:
         hidden: H, the number of hidden units.
-        components: laws in each mixture.
+        components: distributions in each mixture.
         sigma_min: added to each standard deviation, in the units of the data.
         order: as of `NADE`.
         order_seed: of a random order.
@@ -193,25 +215,34 @@ class RNADE(Recursion):
         self.sigma_min = sigma_min
         low, high = (0.0, 1.0) if is_image(self.shape) else (-1.0, 1.0)
         with torch.no_grad():  # the means start apart, or all components would learn the same
-            self.out_bias[:, components : 2 * components] = torch.linspace(low, high, components + 2)[1:-1]
+            self.out_bias[:, components : 2 * components] = torch.linspace(
+                low, high, components + 2
+            )[1:-1]
 
-    def law(self, x: Tensor, given: Any = None) -> Distribution:  # noqa: ARG002
+    def distribution(self, x: Tensor, given: Any = None) -> Distribution:  # noqa: ARG002
         return self.mixture(self.outputs(x))
 
     def mixture(self, output: Tensor) -> MixtureSameFamily:
-        """The law of what a dimension gets, `(..., 3 * components)`.
+        """The distribution of what a dimension gets, `(..., 3 * components)`.
 
         Log-sigmas are bounded to [-15, 10], with a gradient that passes the bounds, so that their exponential
         does not overflow on unscaled data. The means have plain gradients; the authors' code multiplies them by
         sigma, which Adam's own scaling makes unnecessary.
         """
         weights, means, sigmas = at_least_single(output).chunk(3, -1)
-        parts = Normal(means, bounded(sigmas, *_LOG_SIGMAS).exp() + self.sigma_min, validate_args=False)
-        return MixtureSameFamily(Categorical(logits=weights, validate_args=False), parts, validate_args=False)
+        parts = Normal(
+            means, bounded(sigmas, *_LOG_SIGMAS).exp() + self.sigma_min, validate_args=False
+        )
+        return MixtureSameFamily(
+            Categorical(logits=weights, validate_args=False), parts, validate_args=False
+        )
 
     def choose(self, output: Tensor, u: Tensor) -> Tensor:
-        law, tiny = self.mixture(output), torch.finfo(u.dtype).eps
-        weights, parts = law.mixture_distribution.probs, law.component_distribution
+        distribution, tiny = self.mixture(output), torch.finfo(u.dtype).eps
+        weights, parts = (
+            distribution.mixture_distribution.probs,
+            distribution.component_distribution,
+        )
         which = (weights.cumsum(1)[:, :-1] <= u[:, :1]).sum(1, keepdim=True)
         mean, sigma = (each.gather(1, which).squeeze(1) for each in (parts.mean, parts.stddev))
         value = mean + sigma * torch.special.ndtri(u[:, 1].clamp(tiny, 1 - tiny))
@@ -239,4 +270,6 @@ def permutation(order: Order, seed: int, dims: int) -> Tensor:
         what = f"names dimension {twice} twice"
     else:
         what = f"names {len(given)} dimensions"
-    raise SettingError(f'order {what}: expected "raster", "random", or each of 0 to {dims - 1} once')
+    raise SettingError(
+        f'order {what}: expected "raster", "random", or each of 0 to {dims - 1} once'
+    )

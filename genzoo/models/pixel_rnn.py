@@ -1,4 +1,4 @@
-"""Recurrent and convolutional laws on the pixels of an image."""
+"""Recurrent and convolutional distributions on the pixels of an image."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ from genzoo.blocks.masked import CausalConv, MaskedLinear, colour_groups
 from genzoo.blocks.pixel_layers import ConvLayer, DiagonalBiLSTM, PixelLayer, RowLSTM
 from genzoo.contract import Batch, Count, Positive, Shape, is_image
 from genzoo.errors import DataError, SettingError
-from genzoo.models.autoregressive import Autoregressive, draw_level, level_law
+from genzoo.models.autoregressive import Autoregressive, draw_level, level_distribution
 from genzoo.progress import track
 
-_LAYERS: Mapping[str, type[PixelLayer]] = {"diagonal-bilstm": DiagonalBiLSTM, "row-lstm": RowLSTM, "conv": ConvLayer}
+_LAYERS: Mapping[str, type[PixelLayer]] = {
+    "diagonal-bilstm": DiagonalBiLSTM,
+    "row-lstm": RowLSTM,
+    "conv": ConvLayer,
+}
 
 
 class PixelRNN(Autoregressive):
-    r"""An exact law on images, pixel by pixel in raster order, and colour by colour within a pixel.
+    r"""An exact distribution on images, pixel by pixel in raster order, and colour by colour within a pixel.
 
     \[ \log p(x) = \sum_{r, c} \log p(R_{rc} \mid x_{<rc}) + \log p(G_{rc} \mid R_{rc}, x_{<rc})
        + \log p(B_{rc} \mid R_{rc}, G_{rc}, x_{<rc}) \]
@@ -77,17 +81,29 @@ class PixelRNN(Autoregressive):
     ) -> None:
         super().__init__()
         _check(shape, hidden, head, levels, kernel, classes)
-        self.shape, self.levels, self.classes, self.residual = tuple(shape), levels, classes, residual
+        self.shape, self.levels, self.classes, self.residual = (
+            tuple(shape),
+            levels,
+            classes,
+            residual,
+        )
         if classes:
             self.inputs, self.given = ("x", "y"), ("y",)  # type: ignore[misc]
         colours, height, width = self.shape
         values, outer, inner = (colour_groups(n, colours) for n in (colours, 2 * hidden, head))
         self.first = CausalConv(values, outer, kernel, strict=True)
-        self.layers = nn.ModuleList(_LAYERS[layer](hidden, colours, height, width, classes) for _ in range(depth))
+        self.layers = nn.ModuleList(
+            _LAYERS[layer](hidden, colours, height, width, classes) for _ in range(depth)
+        )
         self.skips = nn.ModuleList(MaskedLinear(outer, outer) for _ in range(depth if skip else 0))
         logits = values.repeat_interleave(1 if levels == 2 else levels)
         self.head = nn.Sequential(
-            nn.ReLU(), MaskedLinear(outer, inner), nn.ReLU(), MaskedLinear(inner, inner), nn.ReLU(), MaskedLinear(inner, logits)
+            nn.ReLU(),
+            MaskedLinear(outer, inner),
+            nn.ReLU(),
+            MaskedLinear(inner, inner),
+            nn.ReLU(),
+            MaskedLinear(inner, logits),
         )
         slope = 1 + max(self.first.reach, self.stack[0].reach)
         number = (slope * torch.arange(height)[:, None] + torch.arange(width)).flatten()
@@ -100,12 +116,21 @@ class PixelRNN(Autoregressive):
         """The layers, from the data on."""
         return list(self.layers)  # type: ignore[arg-type]
 
-    def law(self, x: Tensor, given: Tensor | None = None) -> Distribution:
+    def distribution(self, x: Tensor, given: Tensor | None = None) -> Distribution:
         f = self.stack[0].enter(self.first(2 * x - 1))
         f = self._through(f, lambda i, f: self.stack[i](f, given), [*self.skips])
-        return level_law(rearrange(self.stack[0].leave(self.head(f)), "b r c (k l) -> b k r c l", k=self.shape[0]))
+        return level_distribution(
+            rearrange(
+                self.stack[0].leave(self.head(f)), "b r c (k l) -> b k r c l", k=self.shape[0]
+            )
+        )
 
-    def _through(self, f: Tensor, layer: Callable[[int, Tensor], Tensor], skips: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
+    def _through(
+        self,
+        f: Tensor,
+        layer: Callable[[int, Tensor], Tensor],
+        skips: Sequence[Callable[[Tensor], Tensor]],
+    ) -> Tensor:
         """Features through all layers, `layer(i, f)` being what the i-th of them adds."""
         skipped: Tensor | None = None
         for i in range(len(self.layers)):
@@ -135,16 +160,24 @@ class PixelRNN(Autoregressive):
         skips = [_fixed(part) for part in self.skips]
         chance = rearrange(u, "b k r c -> (r c) b k")
         known, kept = (t if t is None else rearrange(t, "b k r c -> (r c) b k") for t in (x, keep))
-        drawn = self.like.new_full((height * width + 1, n, colours), 0.5)  # as the zeros outside are, before scaling
+        drawn = self.reference_tensor.new_full(
+            (height * width + 1, n, colours), 0.5
+        )  # as the zeros outside are, before scaling
         fronts, done = self.fronts(), 0
-        plan = zip(fronts, layers[0].spots(fronts), [self._taps[:, front] for front in fronts], strict=True)
+        plan = zip(
+            fronts, layers[0].spots(fronts), [self._taps[:, front] for front in fronts], strict=True
+        )
         for front, spot, taps in track(plan, "drawing", total=len(fronts)):
             for colour in range(colours):  # a colour is told of those before it
                 f = first(2 * drawn.index_select(0, taps.flatten()).unflatten(0, taps.shape) - 1)
-                f = self._through(f, lambda i, f, spot=spot: layers[i].at(f, spot, caches[i]), skips)
+                f = self._through(
+                    f, lambda i, f, spot=spot: layers[i].at(f, spot, caches[i]), skips
+                )
                 for part in head:
                     f = part(f)
-                value = draw_level(f.unflatten(-1, (colours, -1))[:, :, colour], chance[front, :, colour])
+                value = draw_level(
+                    f.unflatten(-1, (colours, -1))[:, :, colour], chance[front, :, colour]
+                )
                 if known is not None and kept is not None:
                     value = torch.where(kept[front, :, colour], known[front, :, colour], value)
                 drawn[front, :, colour] = value
@@ -157,7 +190,7 @@ class PixelRNN(Autoregressive):
         x = super().example(n)
         if not self.classes:
             return x
-        return {"x": x, "y": torch.randint(self.classes, (n,), device=self.like.device)}  # type: ignore[dict-item]
+        return {"x": x, "y": torch.randint(self.classes, (n,), device=self.reference_tensor.device)}  # type: ignore[dict-item]
 
     def check_given(self, given: Any, n: int) -> None:
         """Refuse labels that are none.
@@ -168,10 +201,22 @@ class PixelRNN(Autoregressive):
         y = given
         if not self.classes:
             if y is not None:
-                raise DataError("this PixelRNN takes no labels; build it with classes = 10, say, or leave them out")
+                raise DataError(
+                    "this PixelRNN takes no labels; build it with classes = 10, say, or leave them out"
+                )
             return
-        if not isinstance(y, Tensor) or y.dtype not in (torch.int32, torch.int64) or y.shape != (n,):
-            found = f"{y.dtype} of shape {tuple(y.shape)}" if isinstance(y, Tensor) else "nothing" if y is None else repr(y)
+        if (
+            not isinstance(y, Tensor)
+            or y.dtype not in (torch.int32, torch.int64)
+            or y.shape != (n,)
+        ):
+            found = (
+                f"{y.dtype} of shape {tuple(y.shape)}"
+                if isinstance(y, Tensor)
+                else "nothing"
+                if y is None
+                else repr(y)
+            )
             raise DataError(
                 f"this PixelRNN is given {found}; it needs labels of shape ({n},), 0 to {self.classes - 1}, as y.long()"
             )
@@ -187,13 +232,16 @@ class PixelRNN(Autoregressive):
             DataError: values or labels are not fit.
         """
         super().check_batch(batch)
-        needed, left = self.memory(self.batch_size(batch)), memory.free(self.like.device)
+        needed, left = (
+            self.memory(self.batch_size(batch)),
+            memory.free_memory(self.reference_tensor.device),
+        )
         if left is not None and needed > left:
             size = "x".join(map(str, self.shape))
             warnings.warn(
-                f"training on {self.batch_size(batch)} images of {size} at a time keeps about {memory.words(needed)} for the "
-                f"backward pass, and {memory.words(left)} of memory are free. If the run stops for lack of memory, lower "
-                "train.batch_size, raise train.accumulate, or take a smaller model.",
+                f"training on {self.batch_size(batch)} images of {size} at a time keeps about {memory.format_bytes(needed)} for the "
+                f"backward pass, and {memory.format_bytes(left)} of memory are free. If the run stops for lack of memory, lower "
+                "train.batch_size, raise train.microbatches, or take a smaller model.",
                 stacklevel=2,
             )
 
@@ -201,14 +249,14 @@ class PixelRNN(Autoregressive):
         """Return the bytes that a training step keeps for its backward pass, without computing it.
 
         Arguments:
-            batch: examples at a time; a microbatch, where `train.accumulate` is on.
+            batch: examples at a time; a microbatch, where `train.microbatches` is on.
         """
-        like = self.like
+        like = self.reference_tensor
 
         def loss() -> Tensor:
             x = torch.empty(batch, *self.shape, dtype=like.dtype, device=like.device)
             y = torch.empty(batch, dtype=torch.int64, device=like.device) if self.classes else None
-            return -self.law(x, y).log_prob(x).flatten(1).sum(1).mean()
+            return -self.distribution(x, y).log_prob(x).flatten(1).sum(1).mean()
 
         return memory.kept(loss)
 
@@ -220,12 +268,18 @@ def _fixed(part: nn.Module) -> Callable[[Tensor], Tensor]:
 
 def _check(shape: Shape, hidden: int, head: int, levels: int, kernel: int, classes: int) -> None:
     if not is_image(shape) or shape[0] not in (1, 3):
-        raise SettingError(f"shape = {shape!r}: a PixelRNN takes images (C, H, W) with C = 1 or 3 colours")
+        raise SettingError(
+            f"shape = {shape!r}: a PixelRNN takes images (C, H, W) with C = 1 or 3 colours"
+        )
     if min(2 * hidden, hidden, head) < shape[0]:
-        raise SettingError(f"hidden = {hidden}, head = {head}: each needs a feature for each of the {shape[0]} colours")
+        raise SettingError(
+            f"hidden = {hidden}, head = {head}: each needs a feature for each of the {shape[0]} colours"
+        )
     if not 2 <= levels <= 256:
         raise SettingError(f"levels = {levels}: expected 2 (zeros and ones) to 256 (8-bit images)")
     if kernel % 2 == 0:
-        raise SettingError(f"kernel = {kernel}: the first convolution needs a centre, so take an odd number")
+        raise SettingError(
+            f"kernel = {kernel}: the first convolution needs a centre, so take an odd number"
+        )
     if classes < 0:
         raise SettingError(f"classes = {classes}: expected the number of labels, or 0 for none")

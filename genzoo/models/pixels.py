@@ -1,6 +1,6 @@
-"""Two laws on binary vectors with closed forms: the floors that every other likelihood should beat.
+"""Two distributions on binary vectors with closed forms: the floors that every other likelihood should beat.
 
-A law on n bits in general has 2^n - 1 parameters. With independent bits it has n; where each depends on the one before, 2n - 1.
+A distribution on n bits in general has 2^n - 1 parameters. With independent bits it has n; where each depends on the one before, 2n - 1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.distributions import Distribution
 
 from genzoo.contract import NonNegativeFloat, Shape
 from genzoo.errors import DataError, SettingError
-from genzoo.models.autoregressive import Autoregressive, draw_level, level_law
+from genzoo.models.autoregressive import Autoregressive, draw_level, level_distribution
 
 
 class _Pixels(Autoregressive):
@@ -38,10 +38,12 @@ class _Pixels(Autoregressive):
             SettingError: a smoothing below 0.
         """
         if smoothing is not None and smoothing < 0:
-            raise SettingError(f"smoothing = {smoothing}: expected 0 or more made-up examples of each kind")
+            raise SettingError(
+                f"smoothing = {smoothing}: expected 0 or more made-up examples of each kind"
+            )
         if not x.shape[0]:
             raise DataError("x has no examples to fit to")
-        x = x.to(self.like.dtype)
+        x = x.to(self.reference_tensor.dtype)
         self.check_values(x)
         self.smoothing = self.smoothing if smoothing is None else smoothing
         self.solve([x])
@@ -67,13 +69,18 @@ class _Pixels(Autoregressive):
         """Each dimension's logit, given the one before it in raster order (0 before the first): `(batch, D)` to the same."""
         raise NotImplementedError
 
-    def law(self, x: Tensor, given: Any = None) -> Distribution:  # noqa: ARG002, unconditional
-        return level_law(self.logits(_before(x.flatten(1))).unflatten(1, self.shape)[..., None])
+    def distribution(self, x: Tensor, given: Any = None) -> Distribution:  # noqa: ARG002
+        return level_distribution(
+            self.logits(_before(x.flatten(1))).unflatten(1, self.shape)[..., None]
+        )
 
     def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:  # noqa: ARG002
         """Along the chain: a bit's two possible values are drawn for all dimensions at once, then the right one is followed."""
         chance = u.flatten(1)
-        either = [draw_level(self.logits(torch.full_like(chance, bit))[..., None], chance) for bit in (0.0, 1.0)]
+        either = [
+            draw_level(self.logits(torch.full_like(chance, bit))[..., None], chance)
+            for bit in (0.0, 1.0)
+        ]
         if x is not None and keep is not None:
             either = [torch.where(keep.flatten(1), x.flatten(1), value) for value in either]
         columns = [either[0][:, 0]]
@@ -140,7 +147,9 @@ class Markov(_Pixels):
 
     def count(self, bits: Tensor) -> Tensor:
         before = _before(bits)
-        return torch.stack([torch.stack([(bits * case).sum(0), case.sum(0)]) for case in (1 - before, before)])
+        return torch.stack(
+            [torch.stack([(bits * case).sum(0), case.sum(0)]) for case in (1 - before, before)]
+        )
 
     def set_log_odds(self, log_odds: Tensor) -> None:
         self.after_zero.copy_(log_odds[0])

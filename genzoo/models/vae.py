@@ -11,14 +11,19 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Independent, Normal
 
 from genzoo.blocks.precision import at_least_single
-from genzoo.build import build
 from genzoo.contract import NonNegativeFloat, Part, Penalty, Positive, PositiveFloat, Shape
+from genzoo.contract.inputs import whole
+from genzoo.distributed import gather, noise
 from genzoo.errors import SettingError, show
-from genzoo.inputs import whole
-from genzoo.models.autoencoder import Autoencoder, compares_laws, diagonal_normal, reparameterized
+from genzoo.models.autoencoder import (
+    Autoencoder,
+    compares_distributions,
+    diagonal_normal,
+    reparameterized,
+)
 from genzoo.models.latent import positive_everywhere
-from genzoo.models.pyro_laws import pyro_law, pyro_prior
-from genzoo.ranks import gather, noise
+from genzoo.models.pyro_bridge import pyro_distribution, pyro_prior
+from genzoo.registry.build import build
 
 _AT_ONCE = 4096
 """Latent draws that `log_prob_bound` decodes in one pass, which bounds its memory."""
@@ -53,7 +58,7 @@ class VAE(Autoencoder):
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     Raises:
-        SettingError: a prior without such a density, or a divergence that is not one of laws.
+        SettingError: a prior without such a density, or a divergence that is not one of distributions.
 
     References:
         Auto-Encoding Variational Bayes, Kingma and Welling, 2013, https://arxiv.org/abs/1312.6114
@@ -81,7 +86,9 @@ class VAE(Autoencoder):
         divergence: Part = "kl",
         shape: Shape = (1, 28, 28),
     ) -> None:
-        super().__init__(latent_dim, 2 * latent_dim, likelihood == "bernoulli", encoder, decoder, prior, shape)
+        super().__init__(
+            latent_dim, 2 * latent_dim, likelihood == "bernoulli", encoder, decoder, prior, shape
+        )
         self.likelihood = likelihood
         self.sigma = sigma
         self.beta = beta
@@ -91,9 +98,9 @@ class VAE(Autoencoder):
                 f"prior = {type(self.prior).__name__}: a VAE needs a density that is positive everywhere, or its KL is infinite; "
                 'take "normal" or "mog", or the model "wae-mmd".'
             )
-        if not compares_laws(self.divergence) or isinstance(self.divergence, Penalty):
+        if not compares_distributions(self.divergence) or isinstance(self.divergence, Penalty):
             raise SettingError(
-                f"divergence = {type(self.divergence).__name__} does not compare laws, where a VAE compares each posterior with "
+                f"divergence = {type(self.divergence).__name__} does not compare distributions, where a VAE compares each posterior with "
                 'the prior; take "kl", or the model "wae-mmd".'
             )
         if likelihood == "gaussian" and sigma == "learned":
@@ -106,20 +113,22 @@ class VAE(Autoencoder):
         """Keeps the running sigma out of half precision, in which the steps of a mean over many batches round to nothing."""
         super()._apply(fn, recurse)
         if "log_sigma" in self._buffers:
-            self.log_sigma = self.log_sigma.to(torch.promote_types(self.log_sigma.dtype, torch.float32))
+            self.log_sigma = self.log_sigma.to(
+                torch.promote_types(self.log_sigma.dtype, torch.float32)
+            )
         return self
 
     @property
-    def discrete(self) -> bool:
+    def is_discrete(self) -> bool:
         """Whether the likelihood is a probability of bits, not a density."""
         return self.likelihood == "bernoulli"
 
     def posterior(self, x: Tensor) -> Independent[Normal]:
-        r"""\( q(z \mid x) \): a batch of diagonal normal laws on `(latent_dim,)`."""
+        r"""\( q(z \mid x) \): a batch of diagonal normal distributions on `(latent_dim,)`."""
         return diagonal_normal(self.encoder(x))
 
     def conditional(self, z: Tensor, fit: Tensor | None = None) -> Independent[Bernoulli | Normal]:
-        r"""\( p(x \mid z) \): a batch of laws on `shape`.
+        r"""\( p(x \mid z) \): a batch of distributions on `shape`.
 
         Arguments:
             z: latent vectors, `(batch, latent_dim)`.
@@ -128,14 +137,18 @@ class VAE(Autoencoder):
         if self.likelihood == "bernoulli":
             ones = Bernoulli(logits=at_least_single(self.decoder(z)), validate_args=False)
             return Independent(ones, len(self.shape), validate_args=False)
-        mean = at_least_single(self.decode(z))  # likelihoods are sums over all numbers of an example
+        mean = at_least_single(
+            self.decode(z)
+        )  # likelihoods are sums over all numbers of an example
         if not isinstance(self.sigma, str):
             sigma: Tensor | float = self.sigma
         elif self.sigma == "learned" or fit is None:
             sigma = self.log_sigma.exp()
         else:
             sigma = self._fitted_log_sigma(fit - mean).exp()
-        return Independent(Normal(mean, sigma, validate_args=False), len(self.shape), validate_args=False)
+        return Independent(
+            Normal(mean, sigma, validate_args=False), len(self.shape), validate_args=False
+        )
 
     @torch.no_grad()
     def _fitted_log_sigma(self, error: Tensor) -> Tensor:
@@ -195,7 +208,9 @@ class VAE(Autoencoder):
         step = max(1, _AT_ONCE // x.shape[0])
         for start in range(0, samples, step):
             k = min(step, samples - start)
-            z = q.mean[:, None] + q.base_dist.scale[:, None] * noise(x.shape[0], k, self.latent_dim, like=x)
+            z = q.mean[:, None] + q.base_dist.scale[:, None] * noise(
+                x.shape[0], k, self.latent_dim, like=x
+            )
             flat = z.flatten(0, 1)
             every = at_least_single(x).repeat_interleave(k, 0)
             log_joint = self.conditional(flat).log_prob(every) + self.prior.log_prob(flat)
@@ -226,14 +241,14 @@ class VAE(Autoencoder):
         with pyro.plate("batch", x.shape[0]):
             with self._weighted():
                 z = pyro.sample("z", pyro_prior(self.prior, self.divergence))
-            pyro.sample("x", pyro_law(self.conditional(z, fit=x)), obs=x)
+            pyro.sample("x", pyro_distribution(self.conditional(z, fit=x)), obs=x)
 
     def guide(self, x: Tensor) -> None:
         """The encoder as a pyro program, `(batch, *shape)` -> the latent site `z`."""
         import pyro
 
         with pyro.plate("batch", x.shape[0]), self._weighted():
-            pyro.sample("z", pyro_law(self.posterior(x)))
+            pyro.sample("z", pyro_distribution(self.posterior(x)))
 
     def _weighted(self) -> Any:
         """The latent site weighs beta; pyro scales by positive numbers only, so a weight of 0 is a mask."""

@@ -13,12 +13,17 @@ from torch.distributions import Independent, Normal
 from torch.nn.functional import softplus
 
 from genzoo.blocks.precision import at_least_single
-from genzoo.build import build
 from genzoo.contract import NonNegativeFloat, Part, Penalty, Player, Positive, PositiveFloat, Shape
+from genzoo.distributed import gather
 from genzoo.errors import SettingError
-from genzoo.models.autoencoder import Autoencoder, compares_laws, diagonal_normal, reparameterized
+from genzoo.models.autoencoder import (
+    Autoencoder,
+    compares_distributions,
+    diagonal_normal,
+    reparameterized,
+)
 from genzoo.models.latent import learned, positive_everywhere, scores
-from genzoo.ranks import gather
+from genzoo.registry.build import build
 
 
 class WAE(Autoencoder):
@@ -39,8 +44,18 @@ class WAE(Autoencoder):
         shape: Shape,
     ) -> None:
         if variance_penalty and not random_encoder:
-            raise SettingError(f"variance_penalty = {variance_penalty} has no variances to act on; set random_encoder = true.")
-        super().__init__(latent_dim, 2 * latent_dim if random_encoder else latent_dim, False, encoder, decoder, prior, shape)
+            raise SettingError(
+                f"variance_penalty = {variance_penalty} has no variances to act on; set random_encoder = true."
+            )
+        super().__init__(
+            latent_dim,
+            2 * latent_dim if random_encoder else latent_dim,
+            False,
+            encoder,
+            decoder,
+            prior,
+            shape,
+        )
         self.weight = weight
         self.random_encoder = random_encoder
         self.variance_penalty = variance_penalty
@@ -58,7 +73,9 @@ class WAE(Autoencoder):
         if not self.random_encoder:
             return features, 0.0
         log_variance = features[:, self.latent_dim :]
-        return reparameterized(diagonal_normal(features)), self.variance_penalty * log_variance.abs().sum(1).mean()
+        return reparameterized(
+            diagonal_normal(features)
+        ), self.variance_penalty * log_variance.abs().sum(1).mean()
 
     def squared_error(self, x: Tensor, z: Tensor) -> Tensor:
         """Of what codes decode to, summed over pixels, the mean over the batch."""
@@ -104,7 +121,9 @@ class WAEMMD(WAE):
     # The authors' learning rate for MNIST is 1e-3, halved and so on by epochs; this one is for a cosine to a fiftieth.
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 2e-3, "betas": (0.5, 0.999)}
 
-    expected_failures: ClassVar[Mapping[str, str]] = {"batch_of_one": "an MMD compares pairs within a sample"}
+    expected_failures: ClassVar[Mapping[str, str]] = {
+        "batch_of_one": "an MMD compares pairs within a sample"
+    }
 
     def __init__(
         self,
@@ -120,9 +139,11 @@ class WAEMMD(WAE):
         divergence: Part = "mmd",
         shape: Shape = (1, 28, 28),
     ) -> None:
-        super().__init__(latent_dim, weight, random_encoder, variance_penalty, encoder, decoder, prior, shape)
+        super().__init__(
+            latent_dim, weight, random_encoder, variance_penalty, encoder, decoder, prior, shape
+        )
         self.divergence = build(divergence, "divergences")
-        if compares_laws(self.divergence) or isinstance(self.divergence, Penalty):
+        if compares_distributions(self.divergence) or isinstance(self.divergence, Penalty):
             raise SettingError(
                 f"divergence = {type(self.divergence).__name__} does not compare samples, where wae-mmd compares codes with the "
                 'prior; take "mmd", or the model "vae".'
@@ -133,7 +154,11 @@ class WAEMMD(WAE):
         z, spread = self.draw_codes(batch)
         reconstruction = self.squared_error(batch, z)
         mmd = self.divergence(z, self.prior)
-        return {"loss": reconstruction + self.weight * mmd + spread, "reconstruction": reconstruction, "mmd": mmd}
+        return {
+            "loss": reconstruction + self.weight * mmd + spread,
+            "reconstruction": reconstruction,
+            "mmd": mmd,
+        }
 
 
 class WAEGAN(WAE):
@@ -177,7 +202,11 @@ class WAEGAN(WAE):
 
     # The authors' for MNIST; for CelebA 3e-4 and 1e-3.
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 1e-3, "betas": (0.5, 0.999)}
-    critic_optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 5e-4, "betas": (0.5, 0.999)}
+    critic_optimizer: ClassVar[Mapping[str, Any]] = {
+        "name": "Adam",
+        "lr": 5e-4,
+        "betas": (0.5, 0.999),
+    }
 
     def __init__(
         self,
@@ -190,11 +219,15 @@ class WAEGAN(WAE):
         variance_penalty: NonNegativeFloat = 0.0,
         encoder: Part = "mlp",
         decoder: Part = "mlp",
-        critic: Part = MappingProxyType({"name": "mlp", "hidden": (512, 512, 512, 512), "activation": "relu"}),
+        critic: Part = MappingProxyType(
+            {"name": "mlp", "hidden": (512, 512, 512, 512), "activation": "relu"}
+        ),
         prior: Part = "normal",
         shape: Shape = (1, 28, 28),
     ) -> None:
-        super().__init__(latent_dim, weight, random_encoder, variance_penalty, encoder, decoder, prior, shape)
+        super().__init__(
+            latent_dim, weight, random_encoder, variance_penalty, encoder, decoder, prior, shape
+        )
         self.critic = build(critic, "critics", shape=(latent_dim,))
         self.refuse_mixing(self.critic)
         self.log_density, self.pretrain = log_density, pretrain
@@ -223,7 +256,12 @@ class WAEGAN(WAE):
             drawn = self.prior.sample(batch.shape[0])
         real, fake = self.logit(drawn), self.logit(codes)
         loss = softplus(-real).mean() + softplus(fake).mean()
-        return {"loss": loss, "real": real.mean(), "fake": fake.mean(), "gap": real.mean() - fake.mean()}
+        return {
+            "loss": loss,
+            "real": real.mean(),
+            "fake": fake.mean(),
+            "gap": real.mean() - fake.mean(),
+        }
 
     def autoencoder_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
         """Squared error summed over pixels, the mean over `(batch, *shape)`, + weight * `match`, the cost of being told apart.

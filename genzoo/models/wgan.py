@@ -31,7 +31,7 @@ class WGAN(Adversarial):
             A round has all of its batches on the device at once.
         generator: a part of kind `"decoders"`.
         critic: a part of kind `"critics"`.
-        prior: the law of the latent vectors, a part of kind `"priors"`.
+        prior: the distribution of the latent vectors, a part of kind `"priors"`.
         output: how images are brought into their range, `"sigmoid"` or `"tanh"`; the critic sees them in [0, 1] or [-1, 1].
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
@@ -59,13 +59,18 @@ class WGAN(Adversarial):
         output: Output = "tanh",
         shape: Shape = (1, 28, 28),
     ) -> None:
-        super().__init__(latent_dim, generator, critic, prior, output, critic_steps, None, 0.0, shape)
+        super().__init__(
+            latent_dim, generator, critic, prior, output, critic_steps, None, 0.0, shape
+        )
         self.clip, self.burst = clip, burst
 
     def critic_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
         """As in every adversarial model, with `clipped`: the share of the critic's parameters that stand at c."""
         weights = torch.cat([p.detach().flatten() for p in self.critic.parameters()])
-        return {**super().critic_loss(batch), "clipped": (weights.abs() >= self.clip).to(weights.dtype).mean()}
+        return {
+            **super().critic_loss(batch),
+            "clipped": (weights.abs() >= self.clip).to(weights.dtype).mean(),
+        }
 
     @torch.no_grad()
     def clip_weights(self) -> None:

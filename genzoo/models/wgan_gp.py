@@ -27,7 +27,7 @@ class WGANGP(Adversarial):
         penalty: a part of kind `"divergences"`: `"gradient-penalty"`, one-sided by `{sides = "one"}`; or `"dragan"`, `"r1"`.
         generator: a part of kind `"decoders"`.
         critic: a part of kind `"critics"`, without batch norm: with it an example has no gradient of its own.
-        prior: the law of the latent vectors, a part of kind `"priors"`.
+        prior: the distribution of the latent vectors, a part of kind `"priors"`.
         output: how images are brought into their range, `"sigmoid"` or `"tanh"`; the critic sees them in [0, 1] or [-1, 1].
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
@@ -58,4 +58,14 @@ class WGANGP(Adversarial):
         output: Output = "tanh",
         shape: Shape = (1, 28, 28),
     ) -> None:
-        super().__init__(latent_dim, generator, critic, prior, output, critic_steps, penalty, penalty_weight, shape)
+        super().__init__(
+            latent_dim,
+            generator,
+            critic,
+            prior,
+            output,
+            critic_steps,
+            penalty,
+            penalty_weight,
+            shape,
+        )

@@ -1,5 +1,7 @@
-"""The priors; `register` gives a name to one of your own."""
+"""The priors: distributions of latent codes. `register` adds one of your own, `available` lists the names, `get` imports one."""
 
-from genzoo.registry import registries
+from genzoo.registry.lookup import registries
 
 register = registries["priors"].register
+available = registries["priors"].available
+get = registries["priors"].get

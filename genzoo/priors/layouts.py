@@ -29,7 +29,9 @@ def ring(points: int, dim: int) -> Tensor:
                 [0., 1., 0.]], dtype=torch.float64)
     """
     if dim < 2:
-        raise SettingError('means = "ring" needs two coordinates, but dim = 1; take "grid" or "spread".')
+        raise SettingError(
+            'means = "ring" needs two coordinates, but dim = 1; take "grid" or "spread".'
+        )
     angle = torch.arange(points, dtype=torch.float64) * (2 * math.pi / points)
     return _pad(torch.stack([angle.cos(), angle.sin()], dim=1), dim)
 
@@ -50,7 +52,11 @@ def grid(points: int, dim: int) -> Tensor:
         raise SettingError(
             f'means = "grid" needs a square number of components, but components = {points}; take {side**2} or {(side + 1) ** 2}.'
         )
-    ticks = torch.linspace(-1, 1, side, dtype=torch.float64) if side > 1 else torch.zeros(1, dtype=torch.float64)
+    ticks = (
+        torch.linspace(-1, 1, side, dtype=torch.float64)
+        if side > 1
+        else torch.zeros(1, dtype=torch.float64)
+    )
     return _pad(torch.cartesian_prod(*[ticks] * axes).reshape(points, axes), dim)
 
 
@@ -65,7 +71,9 @@ def simplex(points: int, dim: int) -> Tensor:
         raise SettingError(
             f'means = "simplex" has room for dim + 1 = {dim + 1} components, but components = {points}; take "spread" or fewer.'
         )
-    rows = torch.ones(points - 1, points, dtype=torch.float64).tril()  # Helmert's matrix: orthogonal rows that sum to 0
+    rows = torch.ones(
+        points - 1, points, dtype=torch.float64
+    ).tril()  # Helmert's matrix: orthogonal rows that sum to 0
     rows.diagonal(1).copy_(-torch.arange(1, points))
     return _pad(normalize(normalize(rows).T), dim)
 
@@ -84,10 +92,14 @@ def spread(points: int, dim: int) -> Tensor:
         return simplex(points, dim)
     if dim <= 2:
         return (grid if dim == 1 else ring)(points, dim)
-    z = normalize(torch.randn(points, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+    z = normalize(
+        torch.randn(points, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    )
     steps = min(200, _PAIRS // points**2)
     for step in range(steps):
-        strength = (2 - 2 * z @ z.T).fill_diagonal_(math.inf).square().reciprocal()  # |x - y|^-4, on the unit sphere
+        strength = (
+            (2 - 2 * z @ z.T).fill_diagonal_(math.inf).square().reciprocal()
+        )  # |x - y|^-4, on the unit sphere
         force = strength.sum(dim=1, keepdim=True) * z - strength @ z
         z = normalize(z + 0.5 * (1 - step / steps) * force / force.norm(dim=1).max())
     return z
@@ -97,4 +109,9 @@ def _pad(points: Tensor, dim: int) -> Tensor:
     return torch.nn.functional.pad(points, (0, dim - points.shape[1]))
 
 
-LAYOUTS: dict[str, Callable[[int, int], Tensor]] = {"spread": spread, "ring": ring, "grid": grid, "simplex": simplex}
+LAYOUTS: dict[str, Callable[[int, int], Tensor]] = {
+    "spread": spread,
+    "ring": ring,
+    "grid": grid,
+    "simplex": simplex,
+}

@@ -8,7 +8,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor, nn
 
-from genzoo import ranks
+from genzoo import distributed
 from genzoo.blocks.precision import at_least_single
 from genzoo.contract import Count, Positive, PositiveFloat, Prior
 from genzoo.errors import DataError
@@ -65,7 +65,9 @@ class MixtureOfGaussians(Prior):
         gap = nearest / _GAP
         if scale is None:
             if radius is None:
-                radius = math.sqrt(dim / (float(unit.var(dim=0, correction=0).sum()) + dim * gap**2))
+                radius = math.sqrt(
+                    dim / (float(unit.var(dim=0, correction=0).sum()) + dim * gap**2)
+                )
             scale = radius * gap
         elif radius is None:
             radius = scale / gap
@@ -83,24 +85,30 @@ class MixtureOfGaussians(Prior):
     def sample(self, n: int) -> Tensor:
         """`n` independent draws; differentiable in means and scales but not in the weights (`strata` is)."""
         k = self._draw_components(n)
-        return self.means[k] + self.log_scales[k].exp() * ranks.noise(n, self.dim, like=self.means)
+        return self.means[k] + self.log_scales[k].exp() * distributed.noise(
+            n, self.dim, like=self.means
+        )
 
     def truncated(self, n: int, threshold: float) -> Tensor:
         """`n` draws, `(n, dim)`, each coordinate within `threshold` standard deviations of the mean of the draw's component."""
         k = self._draw_components(n)
-        return self.means[k] + self.log_scales[k].exp() * truncated_noise(n, self.dim, threshold, like=self.means)
+        return self.means[k] + self.log_scales[k].exp() * truncated_noise(
+            n, self.dim, threshold, like=self.means
+        )
 
     def _draw_components(self, n: int) -> Tensor:
         """The indices of `n` components, drawn by their weights, `(n,)`."""
         edges = at_least_single(self.logits).softmax(dim=0).cumsum(dim=0)[:-1].detach()
-        return torch.searchsorted(edges, ranks.uniform(n, like=edges), right=True)
+        return torch.searchsorted(edges, distributed.uniform(n, like=edges), right=True)
 
     def strata(self, n: int) -> tuple[Tensor, Tensor]:
         """As many draws from each component, two at least, and the components' weights, through which the logits learn."""
         components = len(self.logits)
         draws = max(2, -(-n // components))
-        noise = ranks.noise(draws, components, self.dim, like=self.means)
-        return (self.means + self.log_scales.exp() * noise).transpose(0, 1), at_least_single(self.logits).softmax(dim=0)
+        noise = distributed.noise(draws, components, self.dim, like=self.means)
+        return (self.means + self.log_scales.exp() * noise).transpose(0, 1), at_least_single(
+            self.logits
+        ).softmax(dim=0)
 
     def log_prob(self, z: Tensor) -> Tensor:
         return self._joint(z).logsumexp(dim=1)
@@ -113,7 +121,11 @@ class MixtureOfGaussians(Prior):
         """`log w_k + log N(z; m_k, s_k)`, `(batch, K)`."""
         # Written out, rather than torch's MixtureSameFamily: a single pass that `component` shares and that compiles whole.
         standard = (z[:, None] - self.means) * (-self.log_scales).exp()
-        constant = self.logits.log_softmax(dim=0) - self.log_scales.sum(dim=1) - 0.5 * self.dim * math.log(2 * math.pi)
+        constant = (
+            self.logits.log_softmax(dim=0)
+            - self.log_scales.sum(dim=1)
+            - 0.5 * self.dim * math.log(2 * math.pi)
+        )
         return constant - 0.5 * standard.square().sum(dim=2)
 
     @property
@@ -146,12 +158,20 @@ class MixtureOfGaussians(Prior):
             )
         codes = codes.double().cpu()
         if bad := int((~codes.isfinite()).any(dim=1).sum()):
-            raise DataError(f"{bad} of {len(codes)} codes are not finite, so no mixture fits them; look at what was encoded.")
+            raise DataError(
+                f"{bad} of {len(codes)} codes are not finite, so no mixture fits them; look at what was encoded."
+            )
         if (codes == codes[0]).all():
-            raise DataError(f"all {len(codes)} codes are equal, so no mixture fits them; the encoder ignores its input.")
-        floor = 1e-6 * float(codes.var(dim=0, correction=0).mean())  # of a component's variances, in the codes' own units
-        law = GaussianMixture(len(self.logits), covariance_type="diag", reg_covar=floor, random_state=0)
-        found = law.fit(codes.numpy())
+            raise DataError(
+                f"all {len(codes)} codes are equal, so no mixture fits them; the encoder ignores its input."
+            )
+        floor = 1e-6 * float(
+            codes.var(dim=0, correction=0).mean()
+        )  # of a component's variances, in the codes' own units
+        distribution = GaussianMixture(
+            len(self.logits), covariance_type="diag", reg_covar=floor, random_state=0
+        )
+        found = distribution.fit(codes.numpy())
         self.logits.copy_(torch.from_numpy(found.weights_).log())
         self.means.copy_(torch.from_numpy(found.means_))
         self.log_scales.copy_(torch.from_numpy(found.covariances_).log() / 2)

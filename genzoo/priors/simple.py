@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from genzoo import ranks
+from genzoo import distributed
 from genzoo.contract import Positive, PositiveFloat, Prior
 from genzoo.errors import SettingError, show
 
@@ -30,7 +30,7 @@ def truncated_noise(n: int, dim: int, threshold: float, like: Tensor) -> Tensor:
         raise SettingError(f"truncation at {amount} standard deviations; take a number above 0.")
     # on the CPU, as not every device has double precision, without which the tails are coarse
     tail = torch.special.ndtr(torch.tensor(-threshold, dtype=torch.float64))
-    u = ranks.uniform(n, dim, like=tail)
+    u = distributed.uniform(n, dim, like=tail)
     return torch.special.ndtri(u + (1 - 2 * u) * tail).clamp(-threshold, threshold).to(like)
 
 
@@ -46,7 +46,7 @@ class _Simple(Prior):
 
 
 class Normal(_Simple):
-    r"""The isotropic normal law \( N(0, \sigma^2 I) \).
+    r"""The isotropic normal distribution \( N(0, \sigma^2 I) \).
 
     Arguments:
         dim: the number of coordinates.
@@ -64,26 +64,28 @@ class Normal(_Simple):
         self.scale = scale
 
     def sample(self, n: int) -> Tensor:
-        return self.scale * ranks.noise(n, self.dim, like=self.zero)
+        return self.scale * distributed.noise(n, self.dim, like=self.zero)
 
     def truncated(self, n: int, threshold: float) -> Tensor:
         """`n` draws, `(n, dim)`, given that each coordinate is within `threshold` standard deviations of 0."""
         return self.scale * truncated_noise(n, self.dim, threshold, like=self.zero)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return -0.5 * (z / self.scale).square().sum(dim=1) - self.dim * math.log(self.scale * math.sqrt(2 * math.pi))
+        return -0.5 * (z / self.scale).square().sum(dim=1) - self.dim * math.log(
+            self.scale * math.sqrt(2 * math.pi)
+        )
 
     @property
     def variance(self) -> Tensor:
         return self.zero + self.scale**2
 
     def gaussians(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The law as a mixture of diagonal Gaussians: weights `(K,)`, means and standard deviations `(K, dim)`; here K = 1."""
+        """The distribution as a mixture of diagonal Gaussians: weights `(K,)`, means and standard deviations `(K, dim)`; here K = 1."""
         return self.zero.new_ones(1), self.zero[None], self.zero[None] + self.scale
 
 
 class Uniform(_Simple):
-    r"""The uniform law on the cube \( [\text{low}, \text{high}]^{\text{dim}} \).
+    r"""The uniform distribution on the cube \( [\text{low}, \text{high}]^{\text{dim}} \).
 
     Arguments:
         dim: the number of coordinates.
@@ -105,11 +107,15 @@ class Uniform(_Simple):
         self.low, self.high = low, high
 
     def sample(self, n: int) -> Tensor:
-        return (self.low + (self.high - self.low) * ranks.uniform(n, self.dim, like=self.zero)).to(self.zero.dtype)
+        return (
+            self.low + (self.high - self.low) * distributed.uniform(n, self.dim, like=self.zero)
+        ).to(self.zero.dtype)
 
     def log_prob(self, z: Tensor) -> Tensor:
         inside = ((z >= self.low) & (z <= self.high)).all(dim=1)
-        return z.new_full((z.shape[0],), -self.dim * math.log(self.high - self.low)).masked_fill(~inside, -math.inf)
+        return z.new_full((z.shape[0],), -self.dim * math.log(self.high - self.low)).masked_fill(
+            ~inside, -math.inf
+        )
 
     @property
     def variance(self) -> Tensor:
@@ -117,7 +123,7 @@ class Uniform(_Simple):
 
 
 class Sphere(_Simple):
-    r"""The uniform law on the sphere \( \{z : |z| = \text{radius}\} \), which in one dimension is two points.
+    r"""The uniform distribution on the sphere \( \{z : |z| = \text{radius}\} \), which in one dimension is two points.
 
     It has no `log_prob`: the sphere has no volume, and a density on its surface compares with no density in space. Losses that
     need samples alone, such as the MMD, take it.
@@ -138,7 +144,9 @@ class Sphere(_Simple):
         self.radius = math.sqrt(dim) if radius is None else radius
 
     def sample(self, n: int) -> Tensor:
-        return self.radius * torch.nn.functional.normalize(ranks.noise(n, self.dim, like=self.zero))
+        return self.radius * torch.nn.functional.normalize(
+            distributed.noise(n, self.dim, like=self.zero)
+        )
 
     @property
     def variance(self) -> Tensor:

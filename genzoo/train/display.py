@@ -154,7 +154,9 @@ def words(line: Mapping[str, float], between: str = ", ") -> str:
     """Return the losses of a line of the log as text, without clock, learning rates and gradient norms."""
     skip = ("step", "seconds", "images_per_second")
     losses = {
-        name: value for name, value in line.items() if name not in skip and not name.startswith("gradient/") and not is_rate(name)
+        name: value
+        for name, value in line.items()
+        if name not in skip and not name.startswith("gradient/") and not is_rate(name)
     }
     return between.join(f"{name} {value:.4g}" for name, value in losses.items())
 

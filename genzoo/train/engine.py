@@ -40,7 +40,9 @@ class Engine:
         group = announced()
         _check_environment(precision, group)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*srun.*|.*AMP with fp16.*")  # the latter is refused below
+            warnings.filterwarnings(
+                "ignore", message=".*srun.*|.*AMP with fp16.*"
+            )  # the latter is refused below
             from lightning_fabric import Fabric
 
             with _quiet("lightning_fabric"):
@@ -55,15 +57,23 @@ class Engine:
                     )
                 except Exception as error:  # of several types, all about what it was asked for or found in LT_ variables
                     reason = on_one_line(str(error))
-                    raise SettingError(f"Lightning Fabric refuses this device or environment: {reason}") from error
+                    raise SettingError(
+                        f"Lightning Fabric refuses this device or environment: {reason}"
+                    ) from error
                 launch(self.fabric, group)
-        self.device, self.rank, self.size = self.fabric.device, self.fabric.global_rank, self.fabric.world_size
+        self.device, self.rank, self.size = (
+            self.fabric.device,
+            self.fabric.global_rank,
+            self.fabric.world_size,
+        )
         if self.size != group.size:
             raise SettingError(
                 f"{self.size} processes are running where the launcher announced {group.size}; start with torchrun"
             )
         if precision == "16-mixed" and self.device.type == "cpu":
-            raise SettingError('train.precision = "16-mixed": a CPU has no half precision to train in; use "bf16-mixed"')
+            raise SettingError(
+                'train.precision = "16-mixed": a CPU has no half precision to train in; use "bf16-mixed"'
+            )
         self.dtype = _DTYPES.get(precision, torch.float32)
         self.precision = precision
 
@@ -146,11 +156,17 @@ def check_device(device: str) -> tuple[str, Any]:
         SettingError: it is none, or this machine has it not.
     """
     if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,4})?", device):
-        raise SettingError(f'device = {show(device)}: expected "auto", "cpu", "cuda", "cuda:1" or "mps"')
+        raise SettingError(
+            f'device = {show(device)}: expected "auto", "cpu", "cuda", "cuda:1" or "mps"'
+        )
     kind, _, index = device.partition(":")
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}.get(kind, True)
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}.get(
+        kind, True
+    )
     if not there or (index and int(index) >= torch.cuda.device_count()):
-        raise SettingError(f'device = "{device}": this machine has no such device; use "auto" or "cpu"')
+        raise SettingError(
+            f'device = "{device}": this machine has no such device; use "auto" or "cpu"'
+        )
     return kind, [int(index)] if index else 1
 
 
@@ -168,7 +184,9 @@ def _check_environment(precision: str, group: Processes) -> None:
         )
     other = os.environ.get("LT_PRECISION", precision)
     if other != precision:
-        raise SettingError(f"LT_PRECISION = {other!r}, and train.precision = {precision!r}; unset it, or make them agree")
+        raise SettingError(
+            f"LT_PRECISION = {other!r}, and train.precision = {precision!r}; unset it, or make them agree"
+        )
     for name, number in (("LT_DEVICES", group.local), ("LT_NUM_NODES", group.nodes)):
         text = os.environ.get(name, "auto")
         asked = text.count(",") + 1 if "," in text else text

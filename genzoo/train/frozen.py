@@ -27,7 +27,9 @@ def matching(model: nn.Module, pattern: str, label: str) -> set[nn.Parameter]:
     parameters = {parameter for name, parameter in named if fnmatchcase(name, pattern)}
     if not parameters:
         near = near_patterns(pattern, [name for name, _ in named])
-        raise SettingError(f"{label}: no parameter of {type(model).__name__} matches {pattern!r}.{near}")
+        raise SettingError(
+            f"{label}: no parameter of {type(model).__name__} matches {pattern!r}.{near}"
+        )
     return parameters
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.errors import RunError
-from genzoo.train.checkpoint import write_atomic
+from genzoo.files import write_atomic
 
 Line = dict[str, float]
 
@@ -157,7 +157,11 @@ def read_line(text: bytes) -> Line | None:
         line = json.loads(text.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError):  # not UTF-8, not JSON, a number of 5,000 digits
         return None
-    if not isinstance(line, dict) or type(line.get("step")) is not int or not 0 < line["step"] < 2**53:
+    if (
+        not isinstance(line, dict)
+        or type(line.get("step")) is not int
+        or not 0 < line["step"] < 2**53
+    ):
         return None
     numbers = {name: _number(value) for name, value in line.items()}
     return None if None in numbers.values() else numbers  # type: ignore[return-value]

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from genzoo.errors import RunError
+from genzoo.runs.folder import RunFolder
+from genzoo.runs.lock import FolderLock
 from genzoo.train.engine import Engine
-from genzoo.train.lock import FolderLock
-from genzoo.train.run import RunFolder
 
 
 @contextmanager

@@ -17,9 +17,13 @@ _GROWN = 1e3
 """How many times its start, or 1, a loss has to reach before the run looks for a cause."""
 
 
-def way_back(last_good: Path | None) -> str:
+def resume_hint(last_good: Path | None) -> str:
     """Where training can be taken up again, as the tail of an error message."""
-    return f"The last good checkpoint is {last_good}." if last_good else "There is no checkpoint before it."
+    return (
+        f"The last good checkpoint is {last_good}."
+        if last_good
+        else "There is no checkpoint before it."
+    )
 
 
 class Reports:
@@ -57,12 +61,12 @@ class Reports:
             if not bool(finite.all()):
                 first = int((~finite).nonzero()[0])
                 step = rounds[first] + 1
-                advice = "Lower the learning rate, or set train.clip, and start again."
+                advice = "Lower the learning rate, or set train.clip_grad_norm, and start again."
                 if step == 1 and first == 0:
                     advice = "No step was made before: look for the cause in the data or the loss, not in the learning rate."
                 raise TrainingError(
                     f"the loss of player {player!r} was {float(losses[first])} at step {step}. "
-                    f"{way_back(last_good)} {cause() or advice}"
+                    f"{resume_hint(last_good)} {cause() or advice}"
                 )
             start = self.starts.setdefault(player, float(losses[0].abs()))
             if float(losses[-1].abs()) > _GROWN * max(1.0, start):
@@ -72,20 +76,28 @@ class Reports:
     def pool(self, engine: Engine) -> None:
         """Make every value the mean over ranks, so that one rank's checkpoint speaks for all."""
         if engine.size > 1:
-            self.values = {name: list(engine.mean(torch.stack(values).float()).unbind()) for name, values in self.values.items()}
+            self.values = {
+                name: list(engine.mean(torch.stack(values).float()).unbind())
+                for name, values in self.values.items()
+            }
 
     def means(self, engine: Engine) -> dict[str, float]:
         """The mean of each since the last call, over ranks too; then forget them."""
         if not self.values:
             return {}
         names = list(self.values)
-        flat = engine.mean(torch.stack([torch.stack(self.values[name]).float().mean() for name in names]))
+        flat = engine.mean(
+            torch.stack([torch.stack(self.values[name]).float().mean() for name in names])
+        )
         self.values, self.rounds = {}, {}
         return dict(zip(names, flat.tolist(), strict=True))
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"values": {k: torch.stack(v) for k, v in self.values.items()}, "rounds": self.rounds}
+        return {
+            "values": {k: torch.stack(v) for k, v in self.values.items()},
+            "rounds": self.rounds,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a kept state."""

@@ -23,41 +23,49 @@ from genzoo.contract import Batch, Dataset, Model, Player
 from genzoo.data.arrays import as_dataset
 from genzoo.data.fingerprint import fingerprint
 from genzoo.data.stream import Stream, once
+from genzoo.distributed import draws, emulate_rank, exclusive, reseed
 from genzoo.errors import RunError, SettingError, TrainingError, show
-from genzoo.pictures import can_plot, curves, save
-from genzoo.ranks import as_rank, draws, exclusive, reseed
-from genzoo.recipe import Recipe
-from genzoo.train.average import Average, settle
-from genzoo.train.checkpoint import (
+from genzoo.files import write_atomic
+from genzoo.plots import can_plot, curves, save
+from genzoo.runs.checkpoint import (
     Checkpoints,
     load_weights,
     nan_buffers,
     not_finite,
     read_checkpoint,
     read_weights,
-    write_atomic,
     write_weights,
 )
+from genzoo.runs.folder import IN_MEMORY, Run, RunFolder, data_table, requirements
+from genzoo.runs.modes import standard_modes
+from genzoo.runs.recipe import Recipe
+from genzoo.runs.record import record
+from genzoo.runs.same_data import check_same_data
+from genzoo.runs.weights import (
+    FRESH,
+    begin_from,
+    beginning,
+    check_beginning,
+    kept_beginning,
+    model_fingerprint,
+    note_origin,
+)
+from genzoo.train.artifacts import picture
+from genzoo.train.averaging import Average, update_batch_norm
+from genzoo.train.build_for import build_for
 from genzoo.train.display import Display
 from genzoo.train.engine import Engine
-from genzoo.train.fitting import fitting
 from genzoo.train.frozen import freezing, frozen_modules, frozen_patterns, train_mode
 from genzoo.train.history import History
 from genzoo.train.keep import hold, reclaim
-from genzoo.train.log import Clock, Reports, way_back
+from genzoo.train.log import Clock, Reports, resume_hint
 from genzoo.train.microbatches import compare_halves, split
 from genzoo.train.misplaced import explained
-from genzoo.train.modes import standard_modes
 from genzoo.train.players import Ownership, trainers
 from genzoo.train.processes import peers
-from genzoo.train.record import record
-from genzoo.train.run import IN_MEMORY, Run, RunFolder, data_table, needs
-from genzoo.train.same_data import check_same_data
 from genzoo.train.scales import unscaled
 from genzoo.train.settings import Settings, in_words
-from genzoo.train.show import picture
 from genzoo.train.stopping import Stopped, stop_signals
-from genzoo.train.weights import FRESH, begin_from, beginning, check_beginning, kept_beginning, model_fingerprint, note_origin
 
 _SETTLING = 20
 """Batches from which averaged weights get their batch statistics."""
@@ -111,7 +119,9 @@ def fit(
         (2, torch.Size([3, 1, 8, 8]))
     """
     if not isinstance(players, Mapping | None):
-        raise SettingError(f'players = {show(players)}: expected a table of players, as in players={{"critic": {{"lr": 1e-4}}}}.')
+        raise SettingError(
+            f'players = {show(players)}: expected a table of players, as in players={{"critic": {{"lr": 1e-4}}}}.'
+        )
     with explained(model, data):
         chosen = Settings.of(settings)
     engine = Engine(chosen.device, chosen.precision)
@@ -120,13 +130,13 @@ def fit(
         peers(engine.size),
         hold(folder, engine, resume, overwrite),
         standard_modes(engine.device),
-        as_rank(engine.rank, engine.size),
+        emulate_rank(engine.rank, engine.size),
         explained(model, data),
     ):
         with exclusive():
             dataset = as_dataset(data)
             fresh = not isinstance(model, nn.Module)
-            model = fitting(model, dataset, chosen.seed, engine.device)
+            model = build_for(model, dataset, chosen.seed, engine.device)
             begun: Any = None if init_from is None else begin_from(model, init_from)
         if begun is None and folder is not None:
             begun = beginning(model, fresh)
@@ -152,11 +162,17 @@ class Session:
         overrides: Mapping[str, Mapping[str, Any]],
         folder: RunFolder | None,
     ) -> None:
-        self.model, self.dataset, self.settings, self.engine, self.folder = model, dataset, settings, engine, folder
+        self.model, self.dataset, self.settings, self.engine, self.folder = (
+            model,
+            dataset,
+            settings,
+            engine,
+            folder,
+        )
         self.overrides = overrides
-        if settings.batch_size % (settings.accumulate * engine.size):
+        if settings.batch_size % (settings.microbatches * engine.size):
             raise SettingError(
-                f"train.batch_size = {settings.batch_size}: expected a multiple of accumulate ({settings.accumulate}) "
+                f"train.batch_size = {settings.batch_size}: expected a multiple of microbatches ({settings.microbatches}) "
                 f"times processes ({engine.size})"
             )
         engine.adopt(model)
@@ -168,18 +184,22 @@ class Session:
         self.frozen = frozen_modules(model)
         self.stream = Stream(
             dataset, model.inputs, settings.batch_size, seed=settings.seed, device=engine.device, rank=engine.rank,
-            size=engine.size, microbatches=settings.accumulate, resident=settings.resident,
+            size=engine.size, microbatches=settings.microbatches, resident=settings.resident,
             dtype=torch.float64 if engine.dtype == torch.float64 else None,
         )  # fmt: skip
         self._check_batch()
         self.average = Average(model, settings.ema) if settings.ema else None
         self.reports = Reports(alone=len(self.players) == 1)
         self.history = History(folder.path if folder is not None and engine.main else None)
-        self.checkpoints = None if folder is None else Checkpoints(folder.checkpoints, settings.keep)
+        self.checkpoints = (
+            None if folder is None else Checkpoints(folder.checkpoints, settings.keep_checkpoints)
+        )
         self.solves = hasattr(model, "solve")
         if self.solves:
             self._note_unused()
-        self.total = 1 if self.solves else settings.total(self.stream.batches_per_epoch, self._batches)
+        self.total = (
+            1 if self.solves else settings.total(self.stream.batches_per_epoch, self._batches)
+        )
         self.round = self.batches = 0
         self.clock = Clock()
         self.last_good: Path | None = None
@@ -195,7 +215,9 @@ class Session:
     def _check_batch(self) -> None:
         """Let the model look at a first microbatch, before anything is written."""
         with torch.no_grad(), self.engine.autocast():
-            self.model.check_batch(split(self._cast(next(self.stream.batches())), self.settings.accumulate)[0])
+            self.model.check_batch(
+                split(self._cast(next(self.stream.batches())), self.settings.microbatches)[0]
+            )
 
     def recipe(self) -> Recipe:
         """What is being run, with every default filled.
@@ -206,8 +228,14 @@ class Session:
         return {
             "model": record(self.model),
             "data": data_table(self.dataset),
-            "train": {**self.settings.table(), "freeze": frozen_patterns(self.model, self.settings.freeze)},
-            "players": {name: {key: in_words(value) for key, value in table.items()} for name, table in self.overrides.items()},
+            "train": {
+                **self.settings.table(),
+                "freeze": frozen_patterns(self.model, self.settings.freeze),
+            },
+            "players": {
+                name: {key: in_words(value) for key, value in table.items()}
+                for name, table in self.overrides.items()
+            },
         }
 
     def open(
@@ -233,8 +261,10 @@ class Session:
                 begun = kept_beginning(folder, begun)
             else:
                 check_beginning(folder, begun)
-        needed = needs(self.model, self.dataset)
-        self.text = folder.recipe_text(recipe, self.engine.device, self.engine.size, needed, begun, fingerprint=prints)
+        needed = requirements(self.model, self.dataset)
+        self.text = folder.recipe_text(
+            recipe, self.engine.device, self.engine.size, needed, begun, fingerprint=prints
+        )
         self.engine.barrier()  # all have looked before one writes
         if self.engine.main:
             if overwrite:
@@ -247,14 +277,18 @@ class Session:
 
     def _write_recipe(self) -> None:
         assert self.folder is not None
-        write_atomic(self.folder.recipe_file, lambda path: path.write_text(self.text, encoding="utf-8"))
+        write_atomic(
+            self.folder.recipe_file, lambda path: path.write_text(self.text, encoding="utf-8")
+        )
 
     def _write_again(self) -> bool:
         """Return whether the run folder was removed or moved; then write recipe and log again.
 
         A checkpoint makes the run whole, on every rank: the caller saves one.
         """
-        if self.folder is None or not self.engine.any(self.engine.main and not self.folder.intact()):
+        if self.folder is None or not self.engine.any(
+            self.engine.main and not self.folder.intact()
+        ):
             return False
         if self.engine.main:
             assert self.checkpoints is not None
@@ -296,7 +330,9 @@ class Session:
             RunError: it is another model's, or something in it does not fit.
         """
         if set(state["players"]) != set(self.by_name):
-            raise RunError(f"{path} is of a game between {sorted(state['players'])}, this model's is {sorted(self.by_name)}.")
+            raise RunError(
+                f"{path} is of a game between {sorted(state['players'])}, this model's is {sorted(self.by_name)}."
+            )
         try:
             for name, trainer in self.by_name.items():
                 trainer.restore(state["players"][name])
@@ -304,12 +340,18 @@ class Session:
             raise RunError(f"{path} cannot be resumed from: {error}") from None
         if self.average:
             if state["ema"] is None:
-                raise RunError(f"{path} holds no average of the weights, which train.ema asks for; start again with --overwrite.")
+                raise RunError(
+                    f"{path} holds no average of the weights, which train.ema asks for; start again with --overwrite."
+                )
             load_weights(self.average.module, state["ema"], path)  # type: ignore[arg-type]
             self.average.updates = state["averaged"]
         load_weights(self.model, state["model"], path)
         self.reports.restore(state["reports"])
-        self.round, self.batches, self.clock = state["round"], state["batches"], Clock(state["seconds"])
+        self.round, self.batches, self.clock = (
+            state["round"],
+            state["batches"],
+            Clock(state["seconds"]),
+        )
         self.last_good = path
 
     def run(self, progress: bool) -> Run:
@@ -320,12 +362,17 @@ class Session:
         """
         if self.folder is not None and self.round >= self.total:
             self._settle()
-            if self.engine.main and not self._exported():  # killed between its last checkpoint and its export
+            if (
+                self.engine.main and not self._exported()
+            ):  # killed between its last checkpoint and its export
                 self._export()
             return replace(self._result(), was_complete=True)
         if self.idle and self.engine.main:
             names = " and ".join(map(repr, self.idle))
-            warnings.warn(f"skipping player {names}: all parameters are frozen, so the loss is not computed.", stacklevel=3)
+            warnings.warn(
+                f"skipping player {names}: all parameters are frozen, so the loss is not computed.",
+                stacklevel=3,
+            )
         self.clock = Clock(self.clock.before)
         try:
             with stop_signals() as asked, Display(self.total, self.round, progress) as display:
@@ -347,13 +394,19 @@ class Session:
 
     def _farewell(self, at_once: bool = False) -> str:
         """Say where training stopped and how to go on."""
-        where = f"stopped at {'once, after ' if at_once else ''}step {self.round:,} of {self.total:,}"
+        where = (
+            f"stopped at {'once, after ' if at_once else ''}step {self.round:,} of {self.total:,}"
+        )
         if self.folder is None:
             return (
                 f"{where}; the model so far is `stop.run.model`, after `except KeyboardInterrupt as stop`, "
                 "or `sys.last_value.run.model` in a notebook."
             )
-        kept = f"; {self.last_good} holds it all" if not at_once else f". {way_back(self.last_good)}"
+        kept = (
+            f"; {self.last_good} holds it all"
+            if not at_once
+            else f". {resume_hint(self.last_good)}"
+        )
         return f"{where}{kept.rstrip('.')}. Go on with {self._resume_command()}."
 
     def _resume_command(self) -> str:
@@ -369,22 +422,32 @@ class Session:
         settings, engine, model = self.settings, self.engine, self.model
         batches = self.stream.batches(self.batches)
         train_mode(model, self.frozen)
-        if settings.accumulate > 1 and not self.solves:
+        if settings.microbatches > 1 and not self.solves:
             players = [trainer.player for trainer in self.trainers]
             with exclusive():
-                compare_halves(model, players, self._cast(next(self.stream.batches(self.batches))), engine, settings)
+                compare_halves(
+                    model,
+                    players,
+                    self._cast(next(self.stream.batches(self.batches))),
+                    engine,
+                    settings,
+                )
         if self.round == 0:
             self._picture()
         while self.round < self.total:
             plan = [(player, self._steps(player)) for player in self.players]
             self.ownership.check(plan, self.round)
-            last, logs = self.round + 1 == self.total, (self.round + 1) % settings.log == 0
+            last, logs = self.round + 1 == self.total, (self.round + 1) % settings.log_every == 0
             self.norms = {} if settings.gradient_norms and (logs or last) else None
             count = 0 if self.solves else max(steps for _, steps in plan)
-            key = (settings.seed, "round", self.round)  # for a model that draws in a round of its own
+            key = (
+                settings.seed,
+                "round",
+                self.round,
+            )  # for a model that draws in a round of its own
             with exclusive():
                 drawn = [self._cast(next(batches)) for _ in range(count)]
-                with draws(engine.device, *key, part=None, parts=settings.accumulate):
+                with draws(engine.device, *key, part=None, parts=settings.microbatches):
                     if self.solves:
                         self._solve()
                     else:
@@ -396,7 +459,9 @@ class Session:
             self.clock.images += len(drawn) * settings.batch_size
             display.move(self.round, len(drawn) * settings.batch_size)
             stop = asked.is_set() if engine.size == 1 else logs and engine.any(asked.is_set())
-            saves = self.checkpoints is not None and (last or stop or self.round % settings.checkpoint == 0)
+            saves = self.checkpoints is not None and (
+                last or stop or self.round % settings.checkpoint_every == 0
+            )
             if logs or last or saves:
                 self._check_losses()
                 saves = self._write_again() or saves
@@ -415,7 +480,7 @@ class Session:
                 if logs:
                     display.log(line)
                 self._advise(line)
-            pictures = last or self.round % settings.samples == 0
+            pictures = last or self.round % settings.sample_every == 0
             if saves or pictures or stop:
                 self._settle()
             if saves:
@@ -439,8 +504,18 @@ class Session:
     def _solve(self) -> None:
         """Let the model set its parameters in closed form from the training data, then report its mean loss on them."""
         player, dataset, settings = self.players[0], self.dataset, self.settings
-        read = partial(once, dataset, self.model.inputs, settings.batch_size, device=self.engine.device, split="train")
-        with as_rank(0, 1), torch.no_grad():  # every rank reads all rows and comes to the same parameters
+        read = partial(
+            once,
+            dataset,
+            self.model.inputs,
+            settings.batch_size,
+            device=self.engine.device,
+            split="train",
+        )
+        with (
+            emulate_rank(0, 1),
+            torch.no_grad(),
+        ):  # every rank reads all rows and comes to the same parameters
             frozen = [(p, p.clone()) for p in self.model.parameters() if not p.requires_grad]
             self.model.solve(map(self._cast, read()))  # type: ignore[operator]
             for parameter, value in frozen:
@@ -452,12 +527,18 @@ class Session:
                 rows += size
                 for name, value in player.loss(batch).items():
                     totals[name] = totals.get(name, 0) + size * value.double()
-        self.reports.add(player.name, self.round, {name: total / rows for name, total in totals.items()})
+        self.reports.add(
+            player.name, self.round, {name: total / rows for name, total in totals.items()}
+        )
         self.clock.images += rows
 
     def _note_unused(self) -> None:
         """Say which settings of gradient steps a model in closed form leaves unused."""
-        unused = [f"train.{name}" for name in ("steps", "epochs") if getattr(self.settings, name) is not None]
+        unused = [
+            f"train.{name}"
+            for name in ("steps", "epochs")
+            if getattr(self.settings, name) is not None
+        ]
         unused += [f"players.{name}" for name in self.overrides]
         if unused and self.engine.main:
             warnings.warn(
@@ -474,7 +555,9 @@ class Session:
         if self.solves:
             return {}
         return {
-            "/".join(filter(None, ("" if self.reports.alone else name, "lr", str(number or "")))): float(group["lr"])
+            "/".join(
+                filter(None, ("" if self.reports.alone else name, "lr", str(number or "")))
+            ): float(group["lr"])
             for name, trainer in self.by_name.items()
             if name in self.reports.rounds
             for number, group in enumerate(trainer.optimizer.param_groups)
@@ -484,12 +567,16 @@ class Session:
     def _norms(self) -> dict[str, float]:
         """The gradient norms of this round, by the parameters' names: of each player's last step, if it made one."""
         norms = self.norms or {}
-        named = {f"gradient/{name}": norms[p] for name, p in self.model.named_parameters() if p in norms}
-        return dict(zip(named, torch.stack([*named.values()]).tolist(), strict=True)) if named else {}
+        named = {
+            f"gradient/{name}": norms[p] for name, p in self.model.named_parameters() if p in norms
+        }
+        return (
+            dict(zip(named, torch.stack([*named.values()]).tolist(), strict=True)) if named else {}
+        )
 
     def _advise(self, line: Mapping[str, float]) -> None:
         """Pass on what the model has to say about a line of the log, each text once."""
-        text = self.model.advice(line, self.round / self.total) if self.engine.main else None
+        text = self.model.diagnose(line, self.round / self.total) if self.engine.main else None
         if text and text not in self.said:
             self.said.add(text)
             warnings.warn(f"step {self.round:,}: {text}", stacklevel=2)
@@ -501,7 +588,10 @@ class Session:
             return
         self.said.add("scales")
         if self.engine.main and (words := self._cause()):
-            warnings.warn(f"step {self.round:,}: the loss of player {player!r} explodes. {words}", stacklevel=3)
+            warnings.warn(
+                f"step {self.round:,}: the loss of player {player!r} explodes. {words}",
+                stacklevel=3,
+            )
 
     def _cause(self) -> str | None:
         """Say what is wrong with the data, if they are the likely cause of a loss that explodes."""
@@ -520,18 +610,24 @@ class Session:
         """
         if broken := not_finite(self.model, self.model.state_dict(), self.placeholders):
             raise TrainingError(
-                f"{broken[0]} is not finite after step {self.round}, though the losses were. {way_back(self.last_good)} "
-                f"{self._cause() or 'Lower the learning rate, or set train.clip, and start again.'}"
+                f"{broken[0]} is not finite after step {self.round}, though the losses were. {resume_hint(self.last_good)} "
+                f"{self._cause() or 'Lower the learning rate, or set train.clip_grad_norm, and start again.'}"
             )
 
     def _settle(self) -> None:
         """Give the averaged weights batch statistics of their own, before anybody sees them."""
         if self.average and self.settled != self.round:
             drawn = islice(self.stream.batches(), _SETTLING)
-            batches = (part for batch in drawn for part in split(self._cast(batch), self.settings.accumulate))
+            batches = (
+                part
+                for batch in drawn
+                for part in split(self._cast(batch), self.settings.microbatches)
+            )
             with exclusive():
                 reseed(self.engine.device, self.settings.seed, "statistics", self.round)
-                settle(self.average.module, batches, self.engine.autocast, self.frozen, self.idle)
+                update_batch_norm(
+                    self.average.module, batches, self.engine.autocast, self.frozen, self.idle
+                )
             self.settled = self.round
 
     def _save(self) -> None:
@@ -549,15 +645,23 @@ class Session:
     def _result(self) -> Run:
         model, folder = self._final().eval(), None if self.folder is None else self.folder.path
         self.model.eval()
-        run = {} if folder is None else {"run": folder.resolve().name, "sha256": model_fingerprint(model)}
+        run = (
+            {}
+            if folder is None
+            else {"run": folder.resolve().name, "sha256": model_fingerprint(model)}
+        )
         table = data_table(self.dataset)
-        note_origin(self.model, data=table)  # beside an average, the last weights are not those that a run is known by
+        note_origin(
+            self.model, data=table
+        )  # beside an average, the last weights are not those that a run is known by
         note_origin(model, data=table, **run)
         return Run(model, self.history.lines, self.round, folder)
 
     def _exported(self) -> bool:
         assert self.folder is not None
-        files = (self.folder.averaged, self.folder.weights) if self.average else (self.folder.weights,)
+        files = (
+            (self.folder.averaged, self.folder.weights) if self.average else (self.folder.weights,)
+        )
         try:
             return all(read_weights(file)[1] == self.round for file in files)
         except RunError:
@@ -566,10 +670,14 @@ class Session:
     def _export(self) -> None:
         assert self.folder is not None
         if self.average:
-            write_weights(self.folder.averaged, self.model, self.average.module.state_dict(), self.round)
+            write_weights(
+                self.folder.averaged, self.model, self.average.module.state_dict(), self.round
+            )
         write_weights(self.folder.weights, self.model, self.model.state_dict(), self.round)
         if can_plot() and self.history.lines:
-            write_atomic(self.folder.path / "curves.png", lambda path: save(curves(self.history.lines), path))
+            write_atomic(
+                self.folder.path / "curves.png", lambda path: save(curves(self.history.lines), path)
+            )
 
     def _picture(self) -> None:
         """A sheet of samples from the same noise each time."""
@@ -577,5 +685,8 @@ class Session:
             return
         found = picture(self._final(), self.dataset, self.settings.seed)
         if found is not None:
-            path = self.folder.samples / f"step-{self.round:06d}{'.txt' if isinstance(found, list) else '.png'}"
+            path = (
+                self.folder.samples
+                / f"step-{self.round:06d}{'.txt' if isinstance(found, list) else '.png'}"
+            )
             write_atomic(path, lambda file: save(found, file))

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.contract import Batch, Model, Player
+from genzoo.distributed import draws, reseed
 from genzoo.errors import GenzooError
-from genzoo.ranks import draws, reseed
 from genzoo.train.engine import Engine
 from genzoo.train.settings import Settings
 
 _REPEATS = 8
-"""Evaluations of a loss with noise that is not `genzoo.ranks`', as of dropout."""
+"""Evaluations of a loss with noise that is not `genzoo.distributed`', as of dropout."""
 _SIGMAS = 6
 """Standard errors from which on the mean difference of such a loss counts."""
 
@@ -34,7 +34,9 @@ def split(batch: Batch, parts: int) -> list[Any]:
     return [{name: chunks[i] for name, chunks in columns.items()} for i in range(parts)]
 
 
-def compare_halves(model: Model, players: Iterable[Player], batch: Batch, engine: Engine, settings: Settings) -> None:
+def compare_halves(
+    model: Model, players: Iterable[Player], batch: Batch, engine: Engine, settings: Settings
+) -> None:
     """Warn where a loss is not a mean over examples, so that microbatches do not add up to their batch.
 
     Each player's loss of the first microbatch is compared with the mean over its halves, for the same noise. Afterwards the model
@@ -47,28 +49,32 @@ def compare_halves(model: Model, players: Iterable[Player], batch: Batch, engine
         engine: where.
         settings: of the run, with more than one microbatch.
     """
-    rows = model.batch_size(batch) // settings.accumulate
+    rows = model.batch_size(batch) // settings.microbatches
     whole = _first_rows(batch, max(2, rows - rows % 2))
     for player in players:
         text = _difference(model, player, whole, engine, settings)
         if text and engine.main:
             warnings.warn(
                 f"player {player.name!r}: {text}. So its loss is not a mean over examples, as with batch norm, an MMD or a "
-                f"fitted sigma, and accumulate = {settings.accumulate} trains another objective than accumulate = 1 does. "
-                "Where that matters, set accumulate = 1, with a smaller batch_size if memory is short.",
+                f"fitted sigma, and microbatches = {settings.microbatches} trains another objective than microbatches = 1 does. "
+                "Where that matters, set microbatches = 1, with a smaller batch_size if memory is short.",
                 stacklevel=2,
             )
 
 
-def _difference(model: Model, player: Player, whole: Batch, engine: Engine, settings: Settings) -> str | None:
+def _difference(
+    model: Model, player: Player, whole: Batch, engine: Engine, settings: Settings
+) -> str | None:
     """Describe how the loss of some examples differs from the mean over their halves, if it does."""
 
     def losses(pieces: int, repeat: int) -> Tensor:
         key, values = (settings.seed, player.name, "halves"), []
         for piece, part in enumerate(split(whole, pieces)):
-            place = {"parts": settings.accumulate, "piece": piece, "pieces": pieces}
+            place = {"parts": settings.microbatches, "piece": piece, "pieces": pieces}
             with _unchanged(model), draws(engine.device, *key, **place):
-                reseed(engine.device, *key, piece, repeat)  # other noise than `genzoo.ranks`' has no rows to share
+                reseed(
+                    engine.device, *key, piece, repeat
+                )  # other noise than `genzoo.distributed`' has no rows to share
                 values.append(torch.as_tensor(player.loss(part)["loss"]).detach().float())
         return engine.mean(torch.stack(values)).cpu()
 
@@ -87,7 +93,7 @@ def _difference(model: Model, player: Player, whole: Batch, engine: Engine, sett
     noise = _SIGMAS * float(apart.std()) / len(apart) ** 0.5 if len(apart) > 1 else 0.0
     scale = max(float(wholes.abs().max()), float(halves.abs().max()))
     gap = abs(float(apart.mean()))
-    if gap <= noise + _tolerance(model.like) * scale:
+    if gap <= noise + _tolerance(model.reference_tensor) * scale:
         return None
     return (
         f"the loss of {n} examples is {float(wholes.mean()):.6g}, and that of their halves {float(halves.mean()):.6g} on "
@@ -103,7 +109,11 @@ def _tolerance(like: Tensor) -> float:
 
 
 def _first_rows(batch: Batch, n: int) -> Batch:
-    return batch[:n] if isinstance(batch, Tensor) else {name: column[:n] for name, column in batch.items()}
+    return (
+        batch[:n]
+        if isinstance(batch, Tensor)
+        else {name: column[:n] for name, column in batch.items()}
+    )
 
 
 @contextmanager
@@ -138,7 +148,11 @@ def _containers(values: Iterable[Any], depth: int = 4) -> Iterator[Any]:
 
 
 def _is_writable(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_meta or value.is_inference())
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not (value.is_meta or value.is_inference())
+    )
 
 
 def _items(container: Any) -> Iterable[Any]:

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
-from genzoo.build import build, made
 from genzoo.contract import Model
 from genzoo.errors import GenzooError, UnknownSettingError
-from genzoo.registry import KINDS, registry
-from genzoo.signatures import parameters
+from genzoo.registry.build import build, init_record
+from genzoo.registry.kinds import KINDS
+from genzoo.registry.lookup import registry
+from genzoo.registry.signatures import parameters
 from genzoo.train.optimizers import OPTIMIZERS
 from genzoo.train.settings import Settings
 
@@ -21,7 +22,7 @@ NAMES: Mapping[str, str] = {
     "batchsize": "batch_size", "bs": "batch_size", "n_epochs": "epochs", "num_epochs": "epochs",
     "max_epochs": "epochs", "epoch": "epochs", "max_steps": "steps", "num_steps": "steps",
     "iterations": "steps", "random_state": "seed", "gpus": "device", "accelerator": "device",
-    "gradient_clip_val": "clip", "accumulate_grad_batches": "accumulate", "scheduler": "schedule",
+    "gradient_clip_val": "clip_grad_norm", "accumulate_grad_batches": "microbatches", "scheduler": "schedule",
     "z_dim": "latent_dim", "latent_size": "latent_dim", "nz": "latent_dim",
     "hidden_size": "hidden", "hidden_dims": "hidden", "n_components": "components",
 }  # fmt: skip
@@ -88,7 +89,8 @@ def _paths(key: str, model: Any, data: Any) -> list[Path]:
     players = [
         player.name
         for player in _players(model)
-        if key in {"name", *parameters(OPTIMIZERS[str(player.optimizer["name"]).lower()])} - {"params"}
+        if key
+        in {"name", *parameters(OPTIMIZERS[str(player.optimizer["name"]).lower()])} - {"params"}
     ]
     if players:
         return [("players", player, key) for player in players]
@@ -106,7 +108,11 @@ def _parameters(spec: Any, kind: str) -> Mapping[str, Any]:
 def _slot_parameters(slot: str, default: Any) -> set[str]:
     """Return the settings of the part that a slot holds by default."""
     name = _name(default)
-    kinds = [k for k in KINDS if k[:-1] == {"generator": "decoder", "penalty": "divergence"}.get(slot, slot)]
+    kinds = [
+        k
+        for k in KINDS
+        if k[:-1] == {"generator": "decoder", "penalty": "divergence"}.get(slot, slot)
+    ]
     if name is None or not kinds or name not in registry(kinds[0]):
         return set()
     return {*parameters(registry(kinds[0]).get(name))} - {"shape", "dim"}
@@ -127,7 +133,7 @@ def _name(spec: Any) -> Any:
         return spec.get("name")
     if isinstance(spec, Model):
         try:
-            return made(spec).name
+            return init_record(spec).name
         except GenzooError:
             return None
     return spec if isinstance(spec, str) else None

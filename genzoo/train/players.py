@@ -9,13 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.contract import Batch, Model, Player
-from genzoo.errors import GenzooError, RunError, SettingError, TrainingError, UnknownSettingError, did_you_mean
-from genzoo.ranks import draws
+from genzoo.distributed import draws
+from genzoo.errors import (
+    GenzooError,
+    RunError,
+    SettingError,
+    TrainingError,
+    UnknownSettingError,
+    did_you_mean,
+)
+from genzoo.runs.verify import check_optimizer
 from genzoo.train.engine import Engine
 from genzoo.train.microbatches import split
 from genzoo.train.optimizers import make_optimizer
 from genzoo.train.settings import SCHEDULES, Settings, check_schedule
-from genzoo.train.verify import check_optimizer
 
 
 class PlayerTrainer:
@@ -34,25 +41,41 @@ class PlayerTrainer:
         table = dict(player.optimizer)
         name = str(table.get("name", "Adam"))
         if str(overrides.get("name", name)).lower() != name.lower():
-            table = {"lr": table["lr"]} if "lr" in table else {}  # the rest are settings of another optimizer
+            table = (
+                {"lr": table["lr"]} if "lr" in table else {}
+            )  # the rest are settings of another optimizer
         table |= overrides
-        self.schedule, self.schedule_label = _schedule(player, settings, table.pop("schedule", None))
+        self.schedule, self.schedule_label = _schedule(
+            player, settings, table.pop("schedule", None)
+        )
         self.optimizer = make_optimizer(_owned(player, names), table, f"players.{player.name}")
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.scaler = engine.scaler()
         # with torch's own random numbers a compiled loss draws the noise that the eager one draws
-        self.loss = torch.compile(player.loss, options={"fallback_random": True}) if settings.compile else player.loss
+        self.loss = (
+            torch.compile(player.loss, options={"fallback_random": True})
+            if settings.compile
+            else player.loss
+        )
         self.count = 0
         self.steps(0)  # a wrong number is refused before anything is written
 
     def steps(self, round: int) -> int:
         """How many steps it makes in a round."""
-        steps = self.player.steps(round) if callable(self.player.steps) else self.player.steps
-        if steps < 0 or (steps == 0 and not callable(self.player.steps)):
-            raise TrainingError(f"player {self.player.name!r} makes {steps} steps in round {round}; a constant is at least 1")
+        steps = (
+            self.player.steps_per_round(round)
+            if callable(self.player.steps_per_round)
+            else self.player.steps_per_round
+        )
+        if steps < 0 or (steps == 0 and not callable(self.player.steps_per_round)):
+            raise TrainingError(
+                f"player {self.player.name!r} makes {steps} steps in round {round}; a constant is at least 1"
+            )
         return steps
 
-    def step(self, batch: Batch, progress: float, norms: dict[nn.Parameter, Tensor] | None = None) -> dict[str, Tensor]:
+    def step(
+        self, batch: Batch, progress: float, norms: dict[nn.Parameter, Tensor] | None = None
+    ) -> dict[str, Tensor]:
         """One step: the loss on each microbatch, its gradient, averaged over ranks, clipped, applied.
 
         Arguments:
@@ -69,19 +92,33 @@ class PlayerTrainer:
             group["lr"] = rate * factor
         self.optimizer.zero_grad(set_to_none=True)
         reports = []
-        for micro, part in enumerate(split(batch, settings.accumulate)):
-            with draws(engine.device, settings.seed, name, self.count, part=micro, parts=settings.accumulate):
+        for micro, part in enumerate(split(batch, settings.microbatches)):
+            with draws(
+                engine.device,
+                settings.seed,
+                name,
+                self.count,
+                part=micro,
+                parts=settings.microbatches,
+            ):
                 report = self._report(part)
                 loss = report["loss"]
-                self.scaler.scale(loss / settings.accumulate if settings.accumulate > 1 else loss).backward()  # type: ignore[no-untyped-call]
-            reports.append({key: torch.as_tensor(value, device=loss.device).detach() for key, value in report.items()})
+                self.scaler.scale(
+                    loss / settings.microbatches if settings.microbatches > 1 else loss
+                ).backward()  # type: ignore[no-untyped-call]
+            reports.append(
+                {
+                    key: torch.as_tensor(value, device=loss.device).detach()
+                    for key, value in report.items()
+                }
+            )
         engine.reduce_gradients(self.parameters)
-        if settings.clip is not None or norms is not None:
+        if settings.clip_grad_norm is not None or norms is not None:
             self.scaler.unscale_(self.optimizer)
         if norms is not None:
             norms.update({p: p.grad.norm().float() for p in self.parameters if p.grad is not None})
-        if settings.clip is not None:
-            nn.utils.clip_grad_norm_(self.parameters, settings.clip)
+        if settings.clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, settings.clip_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.player.after is not None:
@@ -111,7 +148,11 @@ class PlayerTrainer:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(), "count": self.count}
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "count": self.count,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up a kept state.
@@ -128,16 +169,26 @@ class PlayerTrainer:
             raise
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             reason = str(error).splitlines()[0][:120]
-            raise RunError(f"the checkpoint's optimizer of player {self.player.name!r} is another one's: {reason}.") from None
+            raise RunError(
+                f"the checkpoint's optimizer of player {self.player.name!r} is another one's: {reason}."
+            ) from None
         self.count = state["count"]
 
     def _check_moved(self, kept: Iterable[Mapping[str, Any]]) -> None:
         """Check that a checkpoint's optimizer moves the same parameters, in the same groups."""
         saved, current = (_moved(groups) for groups in (kept, self.optimizer.param_groups))
         if saved != current:
-            first = next((name for name in (*saved, *current) if (name in saved) != (name in current)), None)
-            what = "other groups of parameters" if first is None else f"{first!r}, this run does not"
-            what = what if first is None or first in saved else f"other parameters: {first!r} was frozen"
+            first = next(
+                (name for name in (*saved, *current) if (name in saved) != (name in current)), None
+            )
+            what = (
+                "other groups of parameters" if first is None else f"{first!r}, this run does not"
+            )
+            what = (
+                what
+                if first is None or first in saved
+                else f"other parameters: {first!r} was frozen"
+            )
             raise RunError(
                 f"the checkpoint's player {self.player.name!r} moves {what}; freeze and group the same parameters as before."
             )
@@ -157,13 +208,15 @@ class Ownership:
         for trainer in trainers:
             player, own = trainer.player, set(trainer.parameters)
             if player.name in self.owned:
-                raise TrainingError(f"two players are named {player.name!r}; give each a name of its own")
+                raise TrainingError(
+                    f"two players are named {player.name!r}; give each a name of its own"
+                )
             for other in seen:
                 common = next((p for p in self.owned[other.name] if p in own), None)
                 if common is None:
                     continue
                 what = names.get(common, "a parameter")
-                if not callable(player.steps) and not callable(other.steps):
+                if not callable(player.steps_per_round) and not callable(other.steps_per_round):
                     raise TrainingError(
                         f"players {other.name!r} and {player.name!r} both own {what}; a parameter has one owner in a round, "
                         "so players that share one give steps as a function of the round"
@@ -207,7 +260,9 @@ class Ownership:
         self.turn = None
 
 
-def trainers(model: Model, overrides: Mapping[str, Any], engine: Engine, settings: Settings) -> list[PlayerTrainer]:
+def trainers(
+    model: Model, overrides: Mapping[str, Any], engine: Engine, settings: Settings
+) -> list[PlayerTrainer]:
     """Return the model's players that can move, ready to train; one whose parameters are all frozen is left out.
 
     Raises:
@@ -216,11 +271,15 @@ def trainers(model: Model, overrides: Mapping[str, Any], engine: Engine, setting
     """
     players = model.players()
     if not players:
-        raise TrainingError(f"{type(model).__name__} names no players, so there is nothing to train")
+        raise TrainingError(
+            f"{type(model).__name__} names no players, so there is nothing to train"
+        )
     for name, table in overrides.items():
         if name not in {player.name for player in players}:
             message = f"{type(model).__name__} has no player {name!r}."
-            raise UnknownSettingError(message, name, table, did_you_mean(name, [p.name for p in players]))
+            raise UnknownSettingError(
+                message, name, table, did_you_mean(name, [p.name for p in players])
+            )
         if not isinstance(table, Mapping):
             raise SettingError(
                 f"players.{name} = {table!r}: expected a table of its optimizer's settings, as in "
@@ -230,7 +289,11 @@ def trainers(model: Model, overrides: Mapping[str, Any], engine: Engine, setting
     for player in players:
         if not _owned(player, names):
             raise TrainingError(f"player {player.name!r} owns no parameters")
-    ready = [PlayerTrainer(p, overrides.get(p.name, {}), engine, settings, names) for p in players if p.parameters()]
+    ready = [
+        PlayerTrainer(p, overrides.get(p.name, {}), engine, settings, names)
+        for p in players
+        if p.parameters()
+    ]
     if not ready:
         raise TrainingError(
             f"all parameters of {type(model).__name__} are frozen, so no player can move; "
@@ -248,7 +311,9 @@ def _owned(player: Player, names: Mapping[nn.Parameter, str]) -> dict[str, nn.Pa
     return owned
 
 
-def _schedule(player: Player, settings: Settings, override: Any) -> tuple[Callable[[float], float], str]:
+def _schedule(
+    player: Player, settings: Settings, override: Any
+) -> tuple[Callable[[float], float], str]:
     """Return the schedule that a player follows, and its label: the recipe's for it, for all, or its author's."""
     label = f"players.{player.name}.schedule"
     if override is not None:

@@ -30,7 +30,9 @@ _PATIENCE = 15.0
 """Seconds after which it says so."""
 
 
-_COLLECTIVE = re.compile(r"gloo|nccl|c10d|TCPStore|ProcessGroup|connection (closed|reset)", re.IGNORECASE)
+_COLLECTIVE = re.compile(
+    r"gloo|nccl|c10d|TCPStore|ProcessGroup|connection (closed|reset)", re.IGNORECASE
+)
 """Words of the errors that collectives raise, which have no common type."""
 
 
@@ -73,7 +75,11 @@ def announced() -> Processes:
         return _torchrun(numbers)
     if (tasks := _tasks_of_step()) > 1:
         return _slurm(tasks)
-    several = [name for name, number in numbers.items() if name != "MASTER_PORT" and number > int("SIZE" in name)]
+    several = [
+        name
+        for name, number in numbers.items()
+        if name != "MASTER_PORT" and number > int("SIZE" in name)
+    ]
     if several:
         raise SettingError(
             f"{several[0]} = {env[several[0]]} says that several processes train together, but {', '.join(missing)} "
@@ -142,10 +148,16 @@ def launch(fabric: Any, group: Processes) -> None:
     note = threading.Timer(_PATIENCE, warnings.warn, (others,))
     note.daemon = True
     note.start()
-    fabric.strategy._timeout = _WAIT  # Fabric's argument for it is lost where the environment names the strategy
+    fabric.strategy._timeout = (
+        _WAIT  # Fabric's argument for it is lost where the environment names the strategy
+    )
     try:
         fabric.launch()
-    except (RuntimeError, ValueError, OSError) as error:  # torch's network errors are `RuntimeError`s
+    except (
+        RuntimeError,
+        ValueError,
+        OSError,
+    ) as error:  # torch's network errors are `RuntimeError`s
         raise SettingError(
             f"rank {group.rank} of {group.size} cannot meet the others at {where} within {minutes:g} minutes: "
             f"{on_one_line(str(error))[:300]}. Start all of them with torchrun or srun; for another port set MASTER_PORT."
@@ -166,7 +178,9 @@ def peers(size: int) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if size == 1 or not (type(error).__name__.startswith("Dist") or _COLLECTIVE.search(str(error))):
+        if size == 1 or not (
+            type(error).__name__.startswith("Dist") or _COLLECTIVE.search(str(error))
+        ):
             raise
         reason = re.sub(r"^(\[[^]]*\]\s*)+", "", on_one_line(str(error))).split(". ")[0].rstrip(".")
         raise TrainingError(
@@ -179,8 +193,12 @@ def _torchrun(numbers: dict[str, int]) -> Processes:
     size, local, rank, local_rank = (numbers[name] for name in _TORCHRUN[:4])
     if size % local or rank >= size or local_rank >= local:
         stated = ", ".join(f"{name} = {numbers[name]}" for name in _TORCHRUN[:4])
-        raise SettingError(f"{stated} contradict each other; start with torchrun, which sets them all.")
-    return Processes(local, size // local, rank, local_rank, os.environ["MASTER_ADDR"], numbers["MASTER_PORT"])
+        raise SettingError(
+            f"{stated} contradict each other; start with torchrun, which sets them all."
+        )
+    return Processes(
+        local, size // local, rank, local_rank, os.environ["MASTER_ADDR"], numbers["MASTER_PORT"]
+    )
 
 
 def _tasks_of_step() -> int:
@@ -198,10 +216,16 @@ def _slurm(tasks: int) -> Processes:
 
     env = os.environ
     if missing := [name for name in ("SLURM_PROCID", "SLURM_LOCALID") if name not in env]:
-        raise SettingError(f"this job step has {tasks} tasks, but {' and '.join(missing)} are not set; start with srun.")
-    nodes = next((_number(name) for name in ("SLURM_STEP_NUM_NODES", "SLURM_NNODES") if name in env), 1)
+        raise SettingError(
+            f"this job step has {tasks} tasks, but {' and '.join(missing)} are not set; start with srun."
+        )
+    nodes = next(
+        (_number(name) for name in ("SLURM_STEP_NUM_NODES", "SLURM_NNODES") if name in env), 1
+    )
     if tasks % nodes:
-        raise SettingError(f"{tasks} tasks on {nodes} nodes: each node needs as many; give srun --ntasks-per-node.")
+        raise SettingError(
+            f"{tasks} tasks on {nodes} nodes: each node needs as many; give srun --ntasks-per-node."
+        )
     rank, local_rank = _number("SLURM_PROCID"), _number("SLURM_LOCALID")
     if rank >= tasks or local_rank >= tasks // nodes:
         raise SettingError(
@@ -211,7 +235,9 @@ def _slurm(tasks: int) -> Processes:
     nodelist = env.get("SLURM_STEP_NODELIST", env.get("SLURM_NODELIST", "127.0.0.1"))
     address = env.get("MASTER_ADDR") or SLURMEnvironment.resolve_root_node_address(nodelist)
     job = env.get("SLURM_JOB_ID", "")
-    by_job = 15_000 + int(job[-4:]) if job.isascii() and job.isdigit() else 12_910  # the same in every process of a job
+    by_job = (
+        15_000 + int(job[-4:]) if job.isascii() and job.isdigit() else 12_910
+    )  # the same in every process of a job
     port = _number("MASTER_PORT") if "MASTER_PORT" in env else by_job
     return Processes(tasks // nodes, nodes, rank, local_rank, address, port)
 
@@ -224,7 +250,9 @@ def _number(name: str) -> int:
     """
     text, least = os.environ[name], int(not name.endswith(("RANK", "ID")))
     if not (text.isascii() and text.isdigit() and len(text) < 19) or int(text) < least:
-        raise SettingError(f"{name} = {show(text)}: expected a whole number from {least} on; unset it to train alone.")
+        raise SettingError(
+            f"{name} = {show(text)}: expected a whole number from {least} on; unset it to train alone."
+        )
     if name == "MASTER_PORT" and int(text) > 65_535:
         raise SettingError(f"MASTER_PORT = {text}: expected a port, from 1 to 65535.")
     return int(text)

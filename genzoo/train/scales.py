@@ -24,7 +24,9 @@ def unscaled(batch: Batch) -> str | None:
     """
     columns = batch if isinstance(batch, Mapping) else {"the data": batch}
     for name, column in columns.items():
-        if column.is_floating_point() and (words := _words(name, column.detach().double().flatten(1))):
+        if column.is_floating_point() and (
+            words := _words(name, column.detach().double().flatten(1))
+        ):
             return words
     return None
 
@@ -36,8 +38,16 @@ def _words(name: str, x: Tensor) -> str | None:
     low, high = (float(spreads.min()), float(spreads.max())) if len(spreads) else (1.0, 1.0)
     if largest <= _LARGEST and high < _SPAN * low:
         return None
-    differ = f" and its columns have standard deviations from {low:.1g} to {high:.1g}" if high >= _SPAN * low else ""
-    power = f", which differ in scale by 10^{round(torch.tensor(high / low).log10().item())}" if differ else ""
+    differ = (
+        f" and its columns have standard deviations from {low:.1g} to {high:.1g}"
+        if high >= _SPAN * low
+        else ""
+    )
+    power = (
+        f", which differ in scale by 10^{round(torch.tensor(high / low).log10().item())}"
+        if differ
+        else ""
+    )
     return (
         f"The likely cause is unscaled data: the largest |value| in a batch of {name} is {largest:.3g}{differ}{power}. "
         "Standardize each column and train on that, as in x = (x - x.mean(0)) / x.std(0).clamp(min=1e-6)."

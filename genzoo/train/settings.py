@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt
 
-from genzoo.build import check, typed
 from genzoo.contract import NonNegativeFloat, Positive, PositiveFloat
 from genzoo.errors import SettingError, TrainingError
+from genzoo.registry.build import check, validate
 
 SCHEDULES: Mapping[str, Callable[[float], float]] = {
     "constant": lambda _: 1.0,
@@ -47,15 +47,15 @@ class Settings:
             statistics of their own.
         freeze: patterns on parameter names, such as `["encoder.*"]`: what matches keeps its values in this run. A part that
             is frozen as a whole also stays in eval mode.
-        clip: largest norm of a player's gradient.
+        clip_grad_norm: largest norm of a player's gradient.
         schedule: of the learning rate, over all players: "constant", "linear" (to 0), "cosine" (to 2 %), or, from Python, a
             function of the fraction of training that is done, which returns the factor on the rate; else each player's.
         warmup: fraction of training over which the learning rate rises from 0.
-        accumulate: microbatches a batch is split into, to save memory; the gradient of a mean over examples is the batch's.
-        checkpoint: steps between checkpoints.
-        keep: how many of the last checkpoints to keep.
-        log: steps between lines of the log.
-        samples: steps between sheets of samples.
+        microbatches: microbatches a batch is split into, to save memory; the gradient of a mean over examples is the batch's.
+        checkpoint_every: steps between checkpoints.
+        keep_checkpoints: how many of the last checkpoints to keep.
+        log_every: steps between lines of the log.
+        sample_every: steps between sheets of samples.
         gradient_norms: log the norm of each parameter's gradient, before clipping, as `gradient/NAME`.
         resident: keep the data on the device; by default where they fit, else they stream.
     """
@@ -68,15 +68,15 @@ class Settings:
     precision: Literal["32-true", "64-true", "bf16-true", "bf16-mixed", "16-mixed"] = "32-true"
     compile: bool = False
     ema: Annotated[float, Gt(0), Lt(1)] | None = None
-    clip: PositiveFloat | None = None
+    clip_grad_norm: PositiveFloat | None = None
     freeze: tuple[str, ...] = ()
     schedule: Schedule | None = None
     warmup: Annotated[NonNegativeFloat, Ge(0), Lt(1)] = 0.0
-    accumulate: Positive = 1
-    checkpoint: Positive = 1000
-    keep: Positive = 3
-    log: Positive = 50
-    samples: Positive = 500
+    microbatches: Positive = 1
+    checkpoint_every: Positive = 1000
+    keep_checkpoints: Positive = 3
+    log_every: Positive = 50
+    sample_every: Positive = 500
     gradient_norms: bool = False
     resident: bool | None = None
 
@@ -90,7 +90,9 @@ class Settings:
         schedule = check_schedule(table.get("schedule"), "train.schedule")
         settings = cls(**check(cls, {**table, "schedule": schedule}, "train", "train"))
         if settings.steps is not None and settings.epochs is not None:
-            raise SettingError(f"train.steps = {settings.steps} and train.epochs = {settings.epochs:g}: give one of them")
+            raise SettingError(
+                f"train.steps = {settings.steps} and train.epochs = {settings.epochs:g}: give one of them"
+            )
         return settings
 
     def total(self, batches_per_epoch: int, batches: Callable[[int], int]) -> int:
@@ -101,7 +103,11 @@ class Settings:
         """
         if self.epochs is None:
             return self.steps or 2000
-        left, rounds, idle = self.epochs * batches_per_epoch - 1e-9, 0, 0  # 1.1 * 10 is a little more than 11
+        left, rounds, idle = (
+            self.epochs * batches_per_epoch - 1e-9,
+            0,
+            0,
+        )  # 1.1 * 10 is a little more than 11
         while left > 0:
             read = batches(rounds)
             rounds, left, idle = rounds + 1, left - read, 0 if read else idle + 1
@@ -144,7 +150,7 @@ def check_schedule(schedule: Any, label: str) -> Any:
         )
     if callable(schedule):
         in_words(schedule, label)
-    return typed(schedule, Schedule | None, label)
+    return validate(schedule, Schedule | None, label)
 
 
 def in_words(schedule: Any, label: str = "schedule") -> Any:

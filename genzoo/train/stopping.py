@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genzoo.train.run import Run
+    from genzoo.runs.folder import Run
 
 _ASKING = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -46,7 +46,9 @@ def stop_signals() -> Iterator[threading.Event]:
         handler = before[number]
         if callable(handler) and handler is not signal.default_int_handler:
             handler(number, frame)
-        elif again and number == signal.SIGINT:  # a hangup is followed by others, which cut nothing short
+        elif (
+            again and number == signal.SIGINT
+        ):  # a hangup is followed by others, which cut nothing short
             raise KeyboardInterrupt
 
     before: dict[int, Callable[..., Any] | int] = {}

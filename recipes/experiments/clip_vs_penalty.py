@@ -52,9 +52,20 @@ class Noisy(Prior):
 def train(clip: float | None, data: Tensor, depth: int, width: int, steps: int) -> dict[str, Any]:
     """Train only a critic, and return its gradients by layer and a histogram of its weights."""
     critic = {"name": "mlp", "hidden": [width] * depth, "activation": "relu"}
-    own = {"name": "wgan-gp", "penalty_weight": 0.1} if clip is None else {"name": "wgan", "clip": clip}
+    own = (
+        {"name": "wgan-gp", "penalty_weight": 0.1}
+        if clip is None
+        else {"name": "wgan", "clip": clip}
+    )
     model = genzoo.build(
-        {**own, "latent_dim": 2, "critic": critic, "prior": Noisy(2, data), "generator": nn.Identity()}, shape=(2,)
+        {
+            **own,
+            "latent_dim": 2,
+            "critic": critic,
+            "prior": Noisy(2, data),
+            "generator": nn.Identity(),
+        },
+        shape=(2,),
     )
     player = model.players()[0]
     optimizer = make_optimizer(dict(model.named_parameters()), player.optimizer, player.name)
@@ -103,7 +114,12 @@ def draw(path: Path, cells: dict[str, dict[str, Any]]) -> None:
         for label, cell in cells.items():
             axes.plot(cell["gradient"], ".-", color=COLOURS[label], label=label)
         axes.axhline(1, color="0.7", linewidth=0.8, zorder=0)
-        axes.set(yscale="log", xlabel="hidden layer (0: the data)", ylabel="norm of the score's gradient", xlim=(-0.3, None))
+        axes.set(
+            yscale="log",
+            xlabel="hidden layer (0: the data)",
+            ylabel="norm of the score's gradient",
+            xlim=(-0.3, None),
+        )
         axes.legend()
         for axes, label in zip(right.subplots(2, 1), ("c = 0.01", "penalty"), strict=True):
             cell = cells[label]
@@ -121,7 +137,9 @@ def main(arguments: list[str] | None = None) -> None:
     made.add_argument("--width", type=int, default=128, help="units per layer")
     options = made.parse_args(arguments)
     settings = {"steps": options.steps, "depth": options.depth, "width": options.width}
-    data = torch.as_tensor(genzoo.build({"name": "toy", "law": "swiss-roll"}, "datasets").train["x"])
+    data = torch.as_tensor(
+        genzoo.build({"name": "toy", "distribution": "swiss-roll"}, "datasets").train["x"]
+    )
     keep = Cells(options, "clip-vs-penalty", settings)
     cells = {
         label: keep(label, lambda: train(clip, data, options.depth, options.width, options.steps))  # noqa: B023
@@ -141,7 +159,16 @@ def main(arguments: list[str] | None = None) -> None:
         first, last = cell["gradient"][0], cell["gradient"][-1]
         factor = (first / last) ** (1 / options.depth)
         share = "" if LABELS[label] is None else f"{cell['at_the_limits']:.0%}"
-        rows.append([label, f"{first:.2g}", f"{last:.2g}", f"{factor:.2f}", share, f"{cell['cpu_seconds']:.0f}"])
+        rows.append(
+            [
+                label,
+                f"{first:.2g}",
+                f"{last:.2g}",
+                f"{factor:.2f}",
+                share,
+                f"{cell['cpu_seconds']:.0f}",
+            ]
+        )
     write(options, "clip-vs-penalty", settings, cells, table(head, rows))
 
 

@@ -15,10 +15,16 @@ from typing import Any
 import torch
 
 from genzoo.contract import Model
-from genzoo.train.checkpoint import write_atomic
+from genzoo.files import write_atomic
 
 ROOT = Path(__file__).parents[2]
-COLOURS = {"GAN": "#4c72b0", "DCGAN": "#4c72b0", "LSGAN": "#8172b3", "WGAN": "#dd8452", "WGAN-GP": "#55a868"}
+COLOURS = {
+    "GAN": "#4c72b0",
+    "DCGAN": "#4c72b0",
+    "LSGAN": "#8172b3",
+    "WGAN": "#dd8452",
+    "WGAN-GP": "#55a868",
+}
 STYLE = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -35,9 +41,21 @@ STYLE = {
 
 def parser(text: str) -> argparse.ArgumentParser:
     """Return a parser with the arguments of every experiment."""
-    made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--out", type=Path, default=ROOT / "docs" / "experiments", help="folder for the figure and the numbers")
-    made.add_argument("--cache", type=Path, default=ROOT / "build" / "experiments", help="folder for cached results")
+    made = argparse.ArgumentParser(
+        description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "--out",
+        type=Path,
+        default=ROOT / "docs" / "experiments",
+        help="folder for the figure and the numbers",
+    )
+    made.add_argument(
+        "--cache",
+        type=Path,
+        default=ROOT / "build" / "experiments",
+        help="folder for cached results",
+    )
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--threads", type=int, default=1)
     return made
@@ -55,7 +73,10 @@ class Cells:
 
     def __init__(self, options: argparse.Namespace, name: str, settings: Mapping[str, Any]) -> None:
         torch.set_num_threads(options.threads)
-        self.folder, self.settings = options.cache / name, {"seed": options.seed, "threads": options.threads, **settings}
+        self.folder, self.settings = (
+            options.cache / name,
+            {"seed": options.seed, "threads": options.threads, **settings},
+        )
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, label: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -73,7 +94,9 @@ class Cells:
         return result
 
 
-def watch(model: Model, every: int, look: Callable[[], Mapping[str, float]]) -> list[dict[str, float]]:
+def watch(
+    model: Model, every: int, look: Callable[[], Mapping[str, float]]
+) -> list[dict[str, float]]:
     """Call `look` after every `every` rounds of training, and return the list that collects results.
 
     The list fills while the model trains. Each entry holds the step, the CPU seconds of training
@@ -90,7 +113,9 @@ def watch(model: Model, every: int, look: Callable[[], Mapping[str, float]]) -> 
         if clock["steps"] % every == 0:
             model.eval()
             with torch.no_grad():
-                seen.append({"step": clock["steps"], "cpu_seconds": round_to(clock["seconds"]), **look()})
+                seen.append(
+                    {"step": clock["steps"], "cpu_seconds": round_to(clock["seconds"]), **look()}
+                )
             model.train()
 
     model.round = round  # type: ignore[method-assign]
@@ -121,10 +146,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
-def write(options: argparse.Namespace, name: str, settings: Mapping[str, Any], result: Any, lines: str) -> None:
+def write(
+    options: argparse.Namespace, name: str, settings: Mapping[str, Any], result: Any, lines: str
+) -> None:
     """Write the numbers and the machine as JSON, and the table between its marks on the page."""
     info = Path("/proc/cpuinfo")
-    names = re.findall(r"^model name\s*: (.*)$", info.read_text() if info.exists() else "", re.MULTILINE)
+    names = re.findall(
+        r"^model name\s*: (.*)$", info.read_text() if info.exists() else "", re.MULTILINE
+    )
     machine = {
         "cpu": names[0] if names else platform.processor(),
         "python": platform.python_version(),
@@ -133,7 +162,9 @@ def write(options: argparse.Namespace, name: str, settings: Mapping[str, Any], r
     }
     options.out.mkdir(parents=True, exist_ok=True)
     content = {"settings": {"seed": options.seed, **settings}, "machine": machine, "result": result}
-    (options.out / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (options.out / f"{name}.json").write_text(
+        json.dumps(content, indent=1) + "\n", encoding="utf-8"
+    )
     page = options.out.with_suffix(".md")
     if page.exists():
         text = page.read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from torch import nn
 
 import genzoo
 from genzoo.contract import Model
-from genzoo.dataset import Dataset
+from genzoo.contract.dataset import Dataset
 from genzoo.errors import TrainingError
 from genzoo.metrics.features import NETWORKS, FeatureStatistics, features, network_for
 from genzoo.metrics.frechet import frechet_distance
@@ -22,7 +22,10 @@ GAN: Net = {"model": {"name": "gan"}}
 WGANGP: Net = {"model": {"name": "wgan-gp"}}
 METHODS: Mapping[str, Net] = {
     "DCGAN": GAN,
-    "LSGAN": {"model": {"name": "gan", "loss": "least-squares"}, "optimizer": {"name": "RMSprop", "lr": 1e-4}},
+    "LSGAN": {
+        "model": {"name": "gan", "loss": "least-squares"},
+        "optimizer": {"name": "RMSprop", "lr": 1e-4},
+    },
     "WGAN": {"model": {"name": "wgan"}},
     "WGAN-GP": {**WGANGP, "optimizer": {"betas": (0.5, 0.9)}},
 }
@@ -51,8 +54,14 @@ def variants(width: int) -> dict[str, tuple[Net, Net]]:
     deep = {"name": "mlp", "hidden": [128] * 20, "activation": "relu", "norm": "batch"}
     return {
         "baseline": (g, c),
-        "generator without norm, of constant width": ({**g, "norm": "none", "channels": [width, width]}, c),
-        "generator of 4 ReLU layers, 512 units each": ({"name": "mlp", "hidden": [512] * 4, "activation": "relu"}, c),
+        "generator without norm, of constant width": (
+            {**g, "norm": "none", "channels": [width, width]},
+            c,
+        ),
+        "generator of 4 ReLU layers, 512 units each": (
+            {"name": "mlp", "hidden": [512] * 4, "activation": "relu"},
+            c,
+        ),
         "no norm in either": ({**g, "norm": "none"}, {**c, "norm": "none"}),
         "gates in both (SiLU)": ({**g, "activation": "silu"}, {**c, "activation": "silu"}),
         "tanh in both": ({**g, "activation": "tanh"}, {**c, "activation": "tanh"}),
@@ -75,7 +84,9 @@ class Real:
         self.data: Dataset = genzoo.build(name, "datasets")
         self.n = min(most, self.data.rows() // 2)
         network = network_for(self.data.shape)
-        assert network is not None, f"{name}: no feature network fits images of shape {self.data.shape}"
+        assert network is not None, (
+            f"{name}: no feature network fits images of shape {self.data.shape}"
+        )
         self.network = network
         images = self.data.prepare(torch.as_tensor(self.data.train["x"][: 2 * self.n]))
         self.real = self._statistics(images[: self.n])
@@ -86,7 +97,9 @@ class Real:
 
     def _distance(self, images: torch.Tensor) -> float:
         other = self._statistics(images)
-        return round_to(frechet_distance(self.real.mean, self.real.covariance, other.mean, other.covariance))
+        return round_to(
+            frechet_distance(self.real.mean, self.real.covariance, other.mean, other.covariance)
+        )
 
     def distance(self, model: Model) -> float:
         """Return the distance of the same number of samples."""
@@ -94,7 +107,14 @@ class Real:
 
 
 def train(
-    method: Net, generator: Net, critic: Net, real: Real, steps: int, rate: float, looks: int = 0, decay: float = 0.0
+    method: Net,
+    generator: Net,
+    critic: Net,
+    real: Real,
+    steps: int,
+    rate: float,
+    looks: int = 0,
+    decay: float = 0.0,
 ) -> dict[str, Any]:
     """Train a generator and a critic with a method.
 
@@ -115,10 +135,20 @@ def train(
     """
     if critic["norm"] == "batch" and method["model"]["name"] == "wgan-gp":
         critic = {**critic, "norm": "layer"}
-    table = {**method["model"], "prior": "normal", "output": "tanh", "generator": generator, "critic": critic}
+    table = {
+        **method["model"],
+        "prior": "normal",
+        "output": "tanh",
+        "generator": generator,
+        "critic": critic,
+    }
     model = genzoo.build(table, shape=real.data.shape)
     for net in (model.generator, model.critic):
-        *hidden, _ = (module for module in net.modules() if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d))
+        *hidden, _ = (
+            module
+            for module in net.modules()
+            if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
+        )
         for layer in hidden:
             # as in the authors' code; with torch's default, activations fade with depth
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
@@ -126,7 +156,11 @@ def train(
     optimizer["lr"] = rate * optimizer.get("lr", model.optimizer["lr"])
     decays = {"weight_decay": decay} if critic["norm"] != "none" else {}
     players = {"generator": optimizer, "critic": {**optimizer, **decays}}
-    seen = watch(model, max(1, steps // looks), lambda: {"distance": real.distance(model)}) if looks else []
+    seen = (
+        watch(model, max(1, steps // looks), lambda: {"distance": real.distance(model)})
+        if looks
+        else []
+    )
     try:
         genzoo.fit(model, real.data, players=players, steps=steps, batch_size=64, progress=False)
     except TrainingError as error:
@@ -134,4 +168,8 @@ def train(
         return {"distance": None, "samples": [], "seen": seen}
     model.eval()
     torch.manual_seed(0)
-    return {"distance": real.distance(model), "samples": model.sample(12).mul(100).round().int().tolist(), "seen": seen}
+    return {
+        "distance": real.distance(model),
+        "samples": model.sample(12).mul(100).round().int().tolist(),
+        "seen": seen,
+    }

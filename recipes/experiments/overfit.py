@@ -22,7 +22,7 @@ from figure import COLOURS, Cells, figure, parser, round_to, table, watch, write
 from torch import Tensor
 
 import genzoo
-from genzoo.dataset import Dataset
+from genzoo.contract.dataset import Dataset
 
 MODELS = {"WGAN": "wgan", "WGAN-GP": "wgan-gp"}
 
@@ -31,14 +31,20 @@ def train(name: str, data: Dataset, rate: float, settings: dict[str, Any]) -> di
     """Train on few images, and record the negative critic loss on training and held-out images."""
     net = {"name": "mlp", "hidden": [settings["width"]] * 3, "activation": "relu"}
     model = genzoo.build({"name": name, "generator": net, "critic": net}, shape=data.shape)
-    known, held_out = (data.prepare(torch.as_tensor(columns["x"])) for columns in (data.train, data.test))
+    known, held_out = (
+        data.prepare(torch.as_tensor(columns["x"])) for columns in (data.train, data.test)
+    )
 
     def negative_loss(x: Tensor) -> float:
         torch.manual_seed(0)  # use the same samples for both sets of images
         return round_to(-model.critic_loss(x)["loss"].item())
 
     every = max(1, settings["steps"] // settings["looks"])
-    seen = watch(model, every, lambda: {"training": negative_loss(known), "held out": negative_loss(held_out)})
+    seen = watch(
+        model,
+        every,
+        lambda: {"training": negative_loss(known), "held out": negative_loss(held_out)},
+    )
     players = {player.name: {"lr": rate * player.optimizer["lr"]} for player in model.players()}
     genzoo.fit(model, data, players=players, steps=settings["steps"], batch_size=64, progress=False)
     return {"seen": seen}
@@ -47,10 +53,18 @@ def train(name: str, data: Dataset, rate: float, settings: dict[str, Any]) -> di
 def draw(path: Path, cells: dict[str, dict[str, Any]]) -> None:
     """Draw one panel per model, each with its own scale, because clipping leaves K unknown."""
     with figure(path, 6.6, 2.5) as drawn:
-        for axes, (label, cell) in zip(drawn.subplots(1, len(cells), sharex=True), cells.items(), strict=True):
+        for axes, (label, cell) in zip(
+            drawn.subplots(1, len(cells), sharex=True), cells.items(), strict=True
+        ):
             steps = [line["step"] for line in cell["seen"]]
             for key, style in (("training", "-"), ("held out", "--")):
-                axes.plot(steps, [line[key] for line in cell["seen"]], style, color=COLOURS[label], label=f"{key} images")
+                axes.plot(
+                    steps,
+                    [line[key] for line in cell["seen"]],
+                    style,
+                    color=COLOURS[label],
+                    label=f"{key} images",
+                )
             axes.set(title=label, xlabel="generator steps")
             axes.legend()
         drawn.axes[0].set_ylabel("negative critic loss")
@@ -60,24 +74,54 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the experiment."""
     made = parser(__doc__ or "")
     made.add_argument("--data", default="digits", help="a dataset of images")
-    made.add_argument("--rows", type=int, default=1000, help="number of training images, and maximum number of held-out images")
+    made.add_argument(
+        "--rows",
+        type=int,
+        default=1000,
+        help="number of training images, and maximum number of held-out images",
+    )
     made.add_argument("--steps", type=int, default=2000, help="generator steps")
     made.add_argument("--width", type=int, default=256, help="units per layer")
-    made.add_argument("--rate", type=float, default=5.0, help="factor on the models' learning rates, for short runs")
+    made.add_argument(
+        "--rate",
+        type=float,
+        default=5.0,
+        help="factor on the models' learning rates, for short runs",
+    )
     made.add_argument("--looks", type=int, default=25)
     options = made.parse_args(arguments)
-    settings = {key: getattr(options, key) for key in ("data", "rows", "steps", "width", "rate", "looks")}
+    settings = {
+        key: getattr(options, key) for key in ("data", "rows", "steps", "width", "rate", "looks")
+    }
     whole = genzoo.build(options.data, "datasets")
     images = torch.cat([torch.as_tensor(columns["x"]) for columns in (whole.train, whole.test)])
-    images = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(options.seed))]
-    data = Dataset({"x": images[: options.rows]}, {"x": images[options.rows :][: options.rows]}, levels=whole.levels)
+    images = images[
+        torch.randperm(len(images), generator=torch.Generator().manual_seed(options.seed))
+    ]
+    data = Dataset(
+        {"x": images[: options.rows]},
+        {"x": images[options.rows :][: options.rows]},
+        levels=whole.levels,
+    )
     keep = Cells(options, "overfit", settings)
-    cells = {label: keep(label, lambda: train(name, data, options.rate, settings)) for label, name in MODELS.items()}  # noqa: B023
+    cells = {
+        label: keep(label, lambda: train(name, data, options.rate, settings))  # noqa: B023
+        for label, name in MODELS.items()
+    }
     draw(options.out / "overfit.png", cells)
     rows = []
     for label, cell in cells.items():
         best, last = max(cell["seen"], key=lambda line: line["held out"]), cell["seen"][-1]
-        rows.append([label, best["held out"], best["step"], last["training"], last["held out"], f"{cell['cpu_seconds']:.0f}"])
+        rows.append(
+            [
+                label,
+                best["held out"],
+                best["step"],
+                last["training"],
+                last["held out"],
+                f"{cell['cpu_seconds']:.0f}",
+            ]
+        )
     head = ["model", "largest, held out", "at step", "last, training", "last, held out", "CPU s"]
     write(options, "overfit", settings, cells, table(head, rows))
 

@@ -32,7 +32,7 @@ from figure import COLOURS, Cells, figure, parser, table, write
 from methods import GAN, METHODS, WGANGP, Real, architecture, train, variants
 
 from genzoo.metrics.features import NETWORKS
-from genzoo.pictures import sheet
+from genzoo.plots import sheet
 
 CURVES = {**METHODS, "WGAN-GP, RMSprop": {**WGANGP, "optimizer": {"name": "RMSprop", "lr": 1e-4}}}
 del CURVES["LSGAN"]
@@ -51,24 +51,51 @@ def run_table(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
     for number in range(options.n):
         nets = architecture(options.seed, number)
         for label, method in (("GAN", GAN), ("WGAN-GP", WGANGP)):
-            cell = keep(f"{number} {label}", lambda: train(method, *nets, real, options.steps, options.rate, decay=1e-3))  # noqa: B023
+            cell = keep(
+                f"{number} {label}",
+                lambda: train(method, *nets, real, options.steps, options.rate, decay=1e-3),  # noqa: B023
+            )
             found[label].append(float("inf") if cell["distance"] is None else cell["distance"])
     rows = []
     for threshold in THRESHOLDS:
-        pairs = [(gan <= threshold * real.floor, gp <= threshold * real.floor) for gan, gp in zip(*found.values(), strict=True)]
+        pairs = [
+            (gan <= threshold * real.floor, gp <= threshold * real.floor)
+            for gan, gp in zip(*found.values(), strict=True)
+        ]
         rows.append(
-            [f"{threshold} floors ({threshold * real.floor:.3g})", *(pairs.count(p) for p in ((1, 0), (0, 1), (1, 1), (0, 0)))]
+            [
+                f"{threshold} floors ({threshold * real.floor:.3g})",
+                *(pairs.count(p) for p in ((1, 0), (0, 1), (1, 1), (0, 0))),
+            ]
         )
     with figure(options.out / "random-architectures.png", 4.2, 2.8) as drawn:
         axes = drawn.subplots()
         for label, distances in found.items():
             axes.ecdf([min(d, 1e6) for d in distances], color=COLOURS[label], label=label)
         axes.axvline(real.floor, color="0.7", linewidth=0.8)
-        axes.annotate("real images", (real.floor, 0.98), (3, 0), textcoords="offset points", color="0.5", va="top")
-        axes.set(xscale="log", xlabel="Fréchet distance, at most", ylabel="share of architectures", ylim=(0, 1.02))
+        axes.annotate(
+            "real images",
+            (real.floor, 0.98),
+            (3, 0),
+            textcoords="offset points",
+            color="0.5",
+            va="top",
+        )
+        axes.set(
+            xscale="log",
+            xlabel="Fréchet distance, at most",
+            ylabel="share of architectures",
+            ylim=(0, 1.02),
+        )
         axes.legend(loc=(0.12, 0.55))
-    nets = [dict(zip(("generator", "critic"), architecture(options.seed, number), strict=True)) for number in range(options.n)]
-    finite = {label: [None if d == float("inf") else d for d in distances] for label, distances in found.items()}
+    nets = [
+        dict(zip(("generator", "critic"), architecture(options.seed, number), strict=True))
+        for number in range(options.n)
+    ]
+    finite = {
+        label: [None if d == float("inf") else d for d in distances]
+        for label, distances in found.items()
+    }
     return {"architectures": nets, "distances": finite}, table(
         ["distance at most", "GAN only", "WGAN-GP only", "both", "neither"], rows
     )
@@ -80,23 +107,40 @@ def run_curves(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
 
     generator, critic = variants(options.width)["baseline"]
     cells = {
-        label: keep(label, lambda: train(method, generator, critic, real, options.steps, options.rate, looks=15))  # noqa: B023
+        label: keep(
+            label,
+            lambda: train(method, generator, critic, real, options.steps, options.rate, looks=15),  # noqa: B023
+        )
         for label, method in CURVES.items()
     }
     with figure(options.out / "curves.png", 6.6, 2.6) as drawn:
         for axes, key, words in zip(
-            drawn.subplots(1, 2, sharey=True), ("step", "cpu_seconds"), ("generator steps", "CPU seconds"), strict=True
+            drawn.subplots(1, 2, sharey=True),
+            ("step", "cpu_seconds"),
+            ("generator steps", "CPU seconds"),
+            strict=True,
         ):
             for label, cell in cells.items():
                 xs, ys = ([line[name] for line in cell["seen"]] for name in (key, "distance"))
-                axes.plot(xs, ys, "--" if "RMS" in label else "-", color=COLOURS[label.split(",")[0]], label=label)
+                axes.plot(
+                    xs,
+                    ys,
+                    "--" if "RMS" in label else "-",
+                    color=COLOURS[label.split(",")[0]],
+                    label=label,
+                )
             axes.set(xlabel=words, yscale="log")
             axes.yaxis.set_major_formatter(LogFormatter())
             axes.yaxis.set_minor_formatter(LogFormatter())
         drawn.axes[0].set_ylabel("Fréchet distance")
         drawn.axes[1].legend()
-    rows = [[label, shown(cell["distance"]), f"{cell['seen'][-1]['cpu_seconds']:.0f}"] for label, cell in cells.items()]
-    seen = {label: {"distance": cell["distance"], "seen": cell["seen"]} for label, cell in cells.items()}
+    rows = [
+        [label, shown(cell["distance"]), f"{cell['seen'][-1]['cpu_seconds']:.0f}"]
+        for label, cell in cells.items()
+    ]
+    seen = {
+        label: {"distance": cell["distance"], "seen": cell["seen"]} for label, cell in cells.items()
+    }
     return seen, table(["method", "distance", "CPU s"], rows)
 
 
@@ -105,7 +149,10 @@ def run_variants(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]
     found: dict[str, dict[str, Any]] = {}
     for name, nets in variants(options.width).items():
         for label, method in METHODS.items():
-            cell = keep(f"{name} {label}", lambda: train(method, *nets, real, options.steps, options.rate))  # noqa: B023
+            cell = keep(
+                f"{name} {label}",
+                lambda: train(method, *nets, real, options.steps, options.rate),  # noqa: B023
+            )
             found.setdefault(name, {})[label] = cell
     with figure(options.out / "variants.png", 6.6, 4.9) as drawn:
         grid = drawn.subplots(len(found), len(METHODS))
@@ -119,8 +166,14 @@ def run_variants(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]
                     axes.imshow(sheet(torch.tensor(cell["samples"]) / 100, columns=6), cmap="gray")
                 axes.set_xlabel(shown(cell["distance"]), labelpad=1)
             row[0].set_ylabel("\n".join(wrap(name, 20)), rotation=0, ha="right", va="center")
-    rows = [[name, *(shown(cell["distance"]) for cell in cells.values())] for name, cells in found.items()]
-    result = {name: {label: cell["distance"] for label, cell in cells.items()} for name, cells in found.items()}
+    rows = [
+        [name, *(shown(cell["distance"]) for cell in cells.values())]
+        for name, cells in found.items()
+    ]
+    result = {
+        name: {label: cell["distance"] for label, cell in cells.items()}
+        for name, cells in found.items()
+    }
     return result, table(["architecture", *METHODS], rows)
 
 
@@ -139,8 +192,17 @@ def main(arguments: list[str] | None = None) -> None:
     made.add_argument("--data", help='"digits" or "fashion-mnist" (default: depends on the part)')
     made.add_argument("--n", type=int, default=8, help="number of architectures in the table")
     made.add_argument("--steps", type=int, help="generator steps (default: depends on the part)")
-    made.add_argument("--width", type=int, default=16, help="channels of the layer closest to the data, in curves and variants")
-    made.add_argument("--rate", type=float, help="factor on the learning rates, for short runs (default: depends on the part)")
+    made.add_argument(
+        "--width",
+        type=int,
+        default=16,
+        help="channels of the layer closest to the data, in curves and variants",
+    )
+    made.add_argument(
+        "--rate",
+        type=float,
+        help="factor on the learning rates, for short runs (default: depends on the part)",
+    )
     options = made.parse_args(arguments)
     run, name, defaults = PARTS[options.part]
     for key, value in defaults.items():

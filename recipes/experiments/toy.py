@@ -21,19 +21,23 @@ import torch
 from figure import ROOT, Cells, figure, parser, round_to, table, write
 
 import genzoo
-from genzoo.recipe import Recipe, read
+from genzoo.runs.recipe import Recipe, read
 
 MODELS = {"GAN": "gan", "WGAN": "wgan", "WGAN-GP": "wgan-gp"}
-LAWS = ("8-gaussians", "25-gaussians", "swiss-roll")
+DISTRIBUTIONS = ("8-gaussians", "25-gaussians", "swiss-roll")
 SIDE, REACH = 61, 2.2
 """Score the critic on a grid of SIDE x SIDE points over [-REACH, REACH]^2."""
 
 
-def train(recipe: Recipe, law: str, samples: int) -> dict[str, Any]:
+def train(recipe: Recipe, distribution: str, samples: int) -> dict[str, Any]:
     """Train a recipe on a distribution and return metrics, samples, and critic scores on a grid."""
-    data = genzoo.build({**recipe["data"], "law": law}, "datasets")
-    model = genzoo.fit(recipe["model"], data, players=recipe["players"], progress=False, **recipe["train"]).model
-    found = genzoo.build({"name": "modes", "samples": samples}, "metrics")(model, [torch.as_tensor(data.test["x"])])
+    data = genzoo.build({**recipe["data"], "distribution": distribution}, "datasets")
+    model = genzoo.fit(
+        recipe["model"], data, players=recipe["players"], progress=False, **recipe["train"]
+    ).model
+    found = genzoo.build({"name": "modes", "samples": samples}, "metrics")(
+        model, [torch.as_tensor(data.test["x"])]
+    )
     line = torch.linspace(-REACH, REACH, SIDE)
     with torch.no_grad():
         surface = model.score(torch.cartesian_prod(line, line)).view(SIDE, SIDE).T
@@ -49,31 +53,58 @@ def draw(path: Path, cells: dict[tuple[str, str], dict[str, Any]]) -> None:
     """Draw a grid of plots with one row per distribution and one column per model."""
     line = torch.linspace(-REACH, REACH, SIDE).tolist()
     with figure(path, 6.6, 6.9) as drawn:
-        grid = drawn.subplots(len(LAWS), len(MODELS), sharex=True, sharey=True)
-        for (model, law), cell in cells.items():
-            axes = grid[LAWS.index(law)][list(MODELS).index(model)]
+        grid = drawn.subplots(len(DISTRIBUTIONS), len(MODELS), sharex=True, sharey=True)
+        for (model, distribution), cell in cells.items():
+            axes = grid[DISTRIBUTIONS.index(distribution)][list(MODELS).index(model)]
             axes.contourf(line, line, cell["surface"], levels=16, cmap="Blues", alpha=0.55)
-            axes.contour(line, line, cell["surface"], levels=16, colors="#4c72b0", alpha=0.45, linewidths=0.4)
+            axes.contour(
+                line, line, cell["surface"], levels=16, colors="#4c72b0", alpha=0.45, linewidths=0.4
+            )
             for key, colour, size in (("data", "#dd8452", 2.5), ("samples", "#1b7837", 1.2)):
-                axes.plot(*zip(*cell[key], strict=True), ".", color=colour, markersize=size, markeredgewidth=0, label=key)
-            axes.set(xlim=(-REACH, REACH), ylim=(-REACH, REACH), aspect="equal", xticks=(-2, 0, 2), yticks=(-2, 0, 2))
+                axes.plot(
+                    *zip(*cell[key], strict=True),
+                    ".",
+                    color=colour,
+                    markersize=size,
+                    markeredgewidth=0,
+                    label=key,
+                )
+            axes.set(
+                xlim=(-REACH, REACH),
+                ylim=(-REACH, REACH),
+                aspect="equal",
+                xticks=(-2, 0, 2),
+                yticks=(-2, 0, 2),
+            )
         for place, model in enumerate(MODELS):
             grid[0][place].set_title(model)
-        for place, law in enumerate(LAWS):
-            grid[place][0].set_ylabel(law)
+        for place, distribution in enumerate(DISTRIBUTIONS):
+            grid[place][0].set_ylabel(distribution)
         handles, labels = grid[0][0].get_legend_handles_labels()
         drawn.legend(handles, labels, loc="outside lower center", ncols=2, markerscale=5)
 
 
-def row(model: str, law: str, cell: dict[str, Any]) -> list[str]:
+def row(model: str, distribution: str, cell: dict[str, Any]) -> list[str]:
     """Return a row of the table, with floors in parentheses."""
     found = cell["measured"]
 
     def of(name: str, digits: int) -> str:
-        return f"{found[name]:.{digits}f} ({found[f'{name}_floor']:.{digits}f})" if name in found else ""
+        return (
+            f"{found[name]:.{digits}f} ({found[f'{name}_floor']:.{digits}f})"
+            if name in found
+            else ""
+        )
 
     modes = f"{found['modes']:.0f} of {found['modes_of']:.0f}" if "modes" in found else ""
-    return [law, model, modes, of("high_quality", 3), of("reverse_kl", 4), of("w1", 3), f"{cell['cpu_seconds']:.0f}"]
+    return [
+        distribution,
+        model,
+        modes,
+        of("high_quality", 3),
+        of("reverse_kl", 4),
+        of("w1", 3),
+        f"{cell['cpu_seconds']:.0f}",
+    ]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -82,19 +113,39 @@ def main(arguments: list[str] | None = None) -> None:
     made.add_argument("--steps", type=int, help="generator steps (default: those of the recipe)")
     made.add_argument("--samples", type=int, default=2500, help="number of samples for the metrics")
     options = made.parse_args(arguments)
-    overrides = [f"train.seed={options.seed}", *([f"train.steps={options.steps}"] if options.steps else [])]
-    recipes = {model: read(ROOT / "recipes" / f"{name}-toy.toml", overrides) for model, name in MODELS.items()}
+    overrides = [
+        f"train.seed={options.seed}",
+        *([f"train.steps={options.steps}"] if options.steps else []),
+    ]
+    recipes = {
+        model: read(ROOT / "recipes" / f"{name}-toy.toml", overrides)
+        for model, name in MODELS.items()
+    }
     cells = {}
-    for law in LAWS:
+    for distribution in DISTRIBUTIONS:
         for model, recipe in recipes.items():
             keep = Cells(options, "toy", {"recipe": recipe, "samples": options.samples})
-            cells[model, law] = keep(f"{law} {model}", lambda: train(recipe, law, options.samples))  # noqa: B023
+            cells[model, distribution] = keep(
+                f"{distribution} {model}",
+                lambda: train(recipe, distribution, options.samples),  # noqa: B023
+            )
     draw(options.out / "toy.png", cells)
     head = ["distribution", "model", "modes", "high quality", "reverse KL, nats", "W1", "CPU s"]
     kept = ("measured", "cpu_seconds")
-    result = {law: {model: {key: cells[model, law][key] for key in kept} for model in MODELS} for law in LAWS}
-    rows = [row(model, law, cells[model, law]) for law in LAWS for model in MODELS]
-    write(options, "toy", {"recipes": recipes, "samples": options.samples}, result, table(head, rows))
+    result = {
+        distribution: {
+            model: {key: cells[model, distribution][key] for key in kept} for model in MODELS
+        }
+        for distribution in DISTRIBUTIONS
+    }
+    rows = [
+        row(model, distribution, cells[model, distribution])
+        for distribution in DISTRIBUTIONS
+        for model in MODELS
+    ]
+    write(
+        options, "toy", {"recipes": recipes, "samples": options.samples}, result, table(head, rows)
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Encoders, decoders and critics: shapes, norms, what compiles, and the laws each norm obeys."""
+"""Encoders, decoders and critics: shapes, norms, what compiles, and the distributions each norm obeys."""
 
 import copy
 import math
@@ -16,8 +16,17 @@ IMAGES = [(1, 8, 8), (1, 28, 28), (3, 25, 31), (2, 4, 7)]
 CONV_NORMS = ["none", "batch", "layer", "instance", "spectral"]
 MLP_NORMS = ["none", "batch", "layer", "spectral"]
 CASES = [
-    *(("conv", shape, norm) for shape in IMAGES for norm in CONV_NORMS if norm != "instance" or min(shape[1:]) > 4),
-    *(("mlp", shape, norm) for shape in [(5,), (1, 8, 8), (3, 25, 31), (4, 6)] for norm in MLP_NORMS),
+    *(
+        ("conv", shape, norm)
+        for shape in IMAGES
+        for norm in CONV_NORMS
+        if norm != "instance" or min(shape[1:]) > 4
+    ),
+    *(
+        ("mlp", shape, norm)
+        for shape in [(5,), (1, 8, 8), (3, 25, 31), (4, 6)]
+        for norm in MLP_NORMS
+    ),
 ]
 SMALL = {"conv": {"channels": (4, 6)}, "mlp": {"hidden": (12, 8)}}
 
@@ -45,12 +54,16 @@ def test_shapes_precision_and_gradients(name, shape, norm):
         assert all(p.grad is not None and p.grad.isfinite().all() for p in part.parameters())
 
 
-@pytest.mark.parametrize(("name", "shape", "norm"), [case for case in CASES if case[1] in ((3, 25, 31), (5,))])
+@pytest.mark.parametrize(
+    ("name", "shape", "norm"), [case for case in CASES if case[1] in ((3, 25, 31), (5,))]
+)
 def test_compiles_whole_and_equals_eager(name, shape, norm):
     for part, given, _ in parts(name, shape, norm):
         torch.compiler.reset()
         twin = copy.deepcopy(part)
-        torch.testing.assert_close(torch.compile(twin, fullgraph=True, backend="eager")(given), part(given))
+        torch.testing.assert_close(
+            torch.compile(twin, fullgraph=True, backend="eager")(given), part(given)
+        )
 
 
 @pytest.mark.parametrize("norm", MLP_NORMS)
@@ -58,7 +71,9 @@ def test_compiles_whole_and_equals_eager(name, shape, norm):
 def test_the_same_settings_mirror_each_other(name, norm):
     """A decoder has an encoder's weights, turned around."""
     (encoder, _, _), (decoder, _, _), _ = parts(name, (3, 25, 31), norm, dim=5)
-    weights = [sorted(p.numel() for p in part.parameters() if p.dim() > 1) for part in (encoder, decoder)]
+    weights = [
+        sorted(p.numel() for p in part.parameters() if p.dim() > 1) for part in (encoder, decoder)
+    ]
     assert weights[0] == weights[1]
 
 
@@ -86,7 +101,9 @@ def test_an_mlp_by_hand():
         last.weight.copy_(torch.tensor([[2.0, 10.0]]))
         last.bias.copy_(torch.tensor([1.0]))
     # hidden: 1 + 4 + 0.5 = 5.5, and -1 with slope 0.2; out: 2 * 5.5 - 10 * 0.2 + 1
-    torch.testing.assert_close(encoder(torch.tensor([[1.0, 2.0]]).double()), torch.tensor([[10.0]]).double())
+    torch.testing.assert_close(
+        encoder(torch.tensor([[1.0, 2.0]]).double()), torch.tensor([[10.0]]).double()
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,7 +124,9 @@ def test_activations(activation, value):
 
 @pytest.mark.parametrize("name", ["mlp", "conv"])
 def test_spectral_norm_bounds_every_layer(name):
-    part = genzoo.build({"name": name, "norm": "spectral", **SMALL[name]}, "critics", shape=(1, 8, 8))
+    part = genzoo.build(
+        {"name": name, "norm": "spectral", **SMALL[name]}, "critics", shape=(1, 8, 8)
+    )
     for _ in range(200):  # a power iteration each
         part(torch.rand(2, *part.shape))
     layers = [layer for layer in part.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
@@ -129,23 +148,47 @@ def outputs_after(part, kind, x):
 
 @pytest.mark.parametrize(
     ("norm", "kind", "over"),
-    [("batch", nn.BatchNorm2d, (0, 2, 3)), ("layer", nn.GroupNorm, (1, 2, 3)), ("instance", nn.InstanceNorm2d, (2, 3))],
+    [
+        ("batch", nn.BatchNorm2d, (0, 2, 3)),
+        ("layer", nn.GroupNorm, (1, 2, 3)),
+        ("instance", nn.InstanceNorm2d, (2, 3)),
+    ],
 )
 def test_what_a_norm_standardises(norm, kind, over):
     """Every level but the one that touches the data, on both sides: two of an encoder, three of a decoder."""
     shape, channels = (1, 32, 32), (4, 6, 8)
-    encoder, decoder = ConvEncoder(shape, 2, channels, norm=norm), ConvDecoder(2, shape, channels, norm=norm)
-    for part, given, count in ((encoder, torch.rand(8, *shape), 2), (decoder, 50 * torch.randn(8, 2), 3)):
+    encoder, decoder = (
+        ConvEncoder(shape, 2, channels, norm=norm),
+        ConvDecoder(2, shape, channels, norm=norm),
+    )
+    for part, given, count in (
+        (encoder, torch.rand(8, *shape), 2),
+        (decoder, 50 * torch.randn(8, 2), 3),
+    ):
         seen = outputs_after(part, kind, given)
         assert len(seen) == count
         for y in seen[:1]:  # deep in an untrained net the variance may fall to the norm's epsilon
-            torch.testing.assert_close(y.mean(over), torch.zeros_like(y.mean(over)), atol=1e-5, rtol=0)
-            torch.testing.assert_close(y.var(over, correction=0), torch.ones_like(y.mean(over)), atol=0.2, rtol=0)
+            torch.testing.assert_close(
+                y.mean(over), torch.zeros_like(y.mean(over)), atol=1e-5, rtol=0
+            )
+            torch.testing.assert_close(
+                y.var(over, correction=0), torch.ones_like(y.mean(over)), atol=0.2, rtol=0
+            )
 
 
 def test_no_bias_before_a_norm_that_cancels_it():
-    for norm, biased in (("none", True), ("batch", False), ("instance", False), ("layer", True), ("spectral", True)):
-        layers = [layer for layer in ConvEncoder((1, 8, 8), 2, norm=norm).net if isinstance(layer, nn.Conv2d | nn.Linear)]
+    for norm, biased in (
+        ("none", True),
+        ("batch", False),
+        ("instance", False),
+        ("layer", True),
+        ("spectral", True),
+    ):
+        layers = [
+            layer
+            for layer in ConvEncoder((1, 8, 8), 2, norm=norm).net
+            if isinstance(layer, nn.Conv2d | nn.Linear)
+        ]
         assert [layer.bias is not None for layer in layers] == [True, biased, True]
 
 
@@ -163,23 +206,40 @@ def test_a_gradient_penalty_can_be_taken_by_transforms(norm):
     parameters = dict(critic.named_parameters())
     x = torch.rand(3, 1, 8, 8, dtype=torch.float64, requires_grad=True)
     (expected,) = torch.autograd.grad(critic(x).sum(), x)
-    gradient = torch.func.grad(lambda x: torch.func.functional_call(critic, parameters, (x,)).sum())(x.detach())
+    gradient = torch.func.grad(
+        lambda x: torch.func.functional_call(critic, parameters, (x,)).sum()
+    )(x.detach())
     torch.testing.assert_close(gradient, expected)
 
 
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: ConvEncoder((64,), 2), "shape = (64,): convolutions need images (C, H, W); take 'mlp'"),
-        (lambda: ConvDecoder(2, (4, 4)), "shape = (4, 4): convolutions need images (C, H, W); take 'mlp'"),
+        (
+            lambda: ConvEncoder((64,), 2),
+            "shape = (64,): convolutions need images (C, H, W); take 'mlp'",
+        ),
+        (
+            lambda: ConvDecoder(2, (4, 4)),
+            "shape = (4, 4): convolutions need images (C, H, W); take 'mlp'",
+        ),
         (
             lambda: ConvCritic((1, 9, 4), channels=(8, 8, 8)),
             "channels = (8, 8, 8): each level halves images of 9 x 4; give 1 to 2 levels, or take 'mlp'.",
         ),
-        (lambda: ConvEncoder((3, 1, 5), 2), "channels = (32, 64): each level halves images of 1 x 5; take 'mlp'."),
-        (lambda: ConvEncoder((1, 8, 8), 2, channels=()), "channels = (): each level halves images of 8 x 8; give 1 to 3 levels"),
+        (
+            lambda: ConvEncoder((3, 1, 5), 2),
+            "channels = (32, 64): each level halves images of 1 x 5; take 'mlp'.",
+        ),
+        (
+            lambda: ConvEncoder((1, 8, 8), 2, channels=()),
+            "channels = (): each level halves images of 8 x 8; give 1 to 3 levels",
+        ),
         *[
-            (make, 'norm = "instance" needs more than the one pixel that 2 levels leave of images of 4 x 7; give fewer channels')
+            (
+                make,
+                'norm = "instance" needs more than the one pixel that 2 levels leave of images of 4 x 7; give fewer channels',
+            )
             for make in (
                 lambda: ConvEncoder((2, 4, 7), 2, norm="instance"),
                 lambda: ConvDecoder(2, (2, 4, 7), norm="instance"),

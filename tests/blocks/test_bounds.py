@@ -9,7 +9,11 @@ from genzoo.blocks.bounds import bounded
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_values_are_those_of_a_clamp_and_gradients_pass(dtype):
-    x = torch.tensor([-1e30, -31.0, -30.0, -1.3, 0.0, 0.1, 19.9, 20.0, 50.0, 1e30], dtype=dtype, requires_grad=True)
+    x = torch.tensor(
+        [-1e30, -31.0, -30.0, -1.3, 0.0, 0.1, 19.9, 20.0, 50.0, 1e30],
+        dtype=dtype,
+        requires_grad=True,
+    )
     y = bounded(x, -30, 20)
     assert torch.equal(y, x.detach().clamp(-30, 20))
     (grad,) = torch.autograd.grad((y * torch.arange(10, dtype=dtype)).sum(), x)

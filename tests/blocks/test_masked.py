@@ -9,7 +9,13 @@ from genzoo.blocks.masked import CausalConv, MaskedLinear, colour_groups
 
 @pytest.mark.parametrize(
     ("features", "colours", "groups"),
-    [(6, 3, [0, 0, 1, 1, 2, 2]), (7, 3, [0, 0, 0, 1, 1, 2, 2]), (5, 3, [0, 0, 1, 1, 2]), (3, 3, [0, 1, 2]), (4, 1, [0] * 4)],
+    [
+        (6, 3, [0, 0, 1, 1, 2, 2]),
+        (7, 3, [0, 0, 0, 1, 1, 2, 2]),
+        (5, 3, [0, 0, 1, 1, 2]),
+        (3, 3, [0, 1, 2]),
+        (4, 1, [0] * 4),
+    ],
 )
 def test_groups_of_colours(features, colours, groups):
     assert colour_groups(features, colours).tolist() == groups
@@ -49,4 +55,7 @@ def test_the_convolution_is_a_square_one_with_a_mask(kernel, strict):
 
 
 def test_half_of_a_masked_convolution_is_a_matter_of_precision():
-    assert CausalConv(torch.tensor([0]), torch.tensor([0]), 3, strict=True).half().weight.dtype == torch.float16
+    assert (
+        CausalConv(torch.tensor([0]), torch.tensor([0]), 3, strict=True).half().weight.dtype
+        == torch.float16
+    )

@@ -11,7 +11,13 @@ UNITS = {"sigmoid": torch.sigmoid, "relu": torch.relu}
 
 
 def loop(
-    x: Tensor, weight: Tensor, bias: Tensor, out_weight: Tensor, out_bias: Tensor, scale: Tensor | None, units: str
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    out_weight: Tensor,
+    out_bias: Tensor,
+    scale: Tensor | None,
+    units: str,
 ) -> Tensor:
     """The equations, one dimension after the other."""
     a, out = bias.expand(len(x), -1), []
@@ -23,7 +29,14 @@ def loop(
 
 
 def tensors(batch: int, dims: int, hidden: int, outputs: int, scaled: bool) -> list[Tensor | None]:
-    sizes = [(batch, dims), (dims, hidden), (hidden,), (dims, outputs, hidden), (dims, outputs), (dims,)]
+    sizes = [
+        (batch, dims),
+        (dims, hidden),
+        (hidden,),
+        (dims, outputs, hidden),
+        (dims, outputs),
+        (dims,),
+    ]
     made = [torch.randn(size, dtype=torch.float64).requires_grad_() for size in sizes]
     return made if scaled else [*made[:5], None]
 
@@ -38,7 +51,11 @@ def way(request, monkeypatch):
 
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("units", UNITS)
-@pytest.mark.parametrize(("sizes", "scaled"), [((3, 11, 5, 1), False), ((2, 16, 4, 6), True), ((1, 1, 3, 2), True)], ids=str)
+@pytest.mark.parametrize(
+    ("sizes", "scaled"),
+    [((3, 11, 5, 1), False), ((2, 16, 4, 6), True), ((1, 1, 3, 2), True)],
+    ids=str,
+)
 def test_it_equals_the_plain_loop(sizes, scaled, units):
     given = tensors(*sizes, scaled)
     ours, plain = recursion(*given, units), loop(*given, units)
@@ -46,9 +63,13 @@ def test_it_equals_the_plain_loop(sizes, scaled, units):
     towards = torch.randn_like(ours)
     leaves = [each for each in given if each is not None]
     for mine, theirs in zip(
-        torch.autograd.grad(ours, leaves, towards), torch.autograd.grad(plain, leaves, towards, allow_unused=True), strict=True
+        torch.autograd.grad(ours, leaves, towards),
+        torch.autograd.grad(plain, leaves, towards, allow_unused=True),
+        strict=True,
     ):
-        torch.testing.assert_close(mine, torch.zeros_like(mine) if theirs is None else theirs, rtol=0, atol=1e-12)
+        torch.testing.assert_close(
+            mine, torch.zeros_like(mine) if theirs is None else theirs, rtol=0, atol=1e-12
+        )
 
 
 @pytest.mark.usefixtures("way")
@@ -68,7 +89,10 @@ def test_the_gradient_by_x_is_there():
 
 def test_what_is_kept_for_the_gradient_is_a_few_hidden_layers():
     batch, dims, hidden = 8, 100, 64
-    given = [each if each is None else each.detach().float().requires_grad_() for each in tensors(batch, dims, hidden, 1, False)]
+    given = [
+        each if each is None else each.detach().float().requires_grad_()
+        for each in tensors(batch, dims, hidden, 1, False)
+    ]
     kept = 0
 
     def pack(t: Tensor) -> Tensor:
@@ -83,7 +107,9 @@ def test_what_is_kept_for_the_gradient_is_a_few_hidden_layers():
 
 def test_it_compiles_whole():
     given = tensors(3, 7, 4, 1, scaled=False)
-    compiled = torch.compile(lambda *t: recursion(*t, "sigmoid").square().sum(), fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(
+        lambda *t: recursion(*t, "sigmoid").square().sum(), fullgraph=True, backend="aot_eager"
+    )
     leaves = [each for each in given if each is not None]
     expected = torch.autograd.grad(loop(*given, "sigmoid").square().sum(), leaves)
     for mine, theirs in zip(torch.autograd.grad(compiled(*given), leaves), expected, strict=True):

@@ -17,7 +17,9 @@ def plain(x, weight, bias, h0, c0, at: dict[tuple[int, int], int], offsets, carr
     for r, column in sorted(at):
         before = [(r + down, column + right) for down, right in offsets]
         told = torch.cat([h.get(pixel, outside[0]) for pixel in before], -1)
-        gates = bias + torch.einsum("dbi,dio->dbo", torch.cat([x[:, at[r, column]], told], -1), weight)
+        gates = bias + torch.einsum(
+            "dbi,dio->dbo", torch.cat([x[:, at[r, column]], told], -1), weight
+        )
         i, f, g, o = gates.chunk(4, -1)
         c[r, column] = f.sigmoid() * c.get(before[carry], outside[1]) + i.sigmoid() * (g / 2).tanh()
         h[r, column] = o.sigmoid() * c[r, column].tanh()
@@ -31,9 +33,17 @@ CASES = {
 }
 
 
-def tensors(fronts: Fronts, directions: int, taps: int, hidden: int = 3, batch: int = 2, biases: int = 1) -> list[Tensor]:
+def tensors(
+    fronts: Fronts, directions: int, taps: int, hidden: int = 3, batch: int = 2, biases: int = 1
+) -> list[Tensor]:
     pixels, inputs, gates = fronts.height * fronts.width, 5, 4 * hidden
-    sizes = [(pixels, batch, inputs), (inputs + taps * hidden, gates), (biases, gates), (hidden,), (hidden,)]
+    sizes = [
+        (pixels, batch, inputs),
+        (inputs + taps * hidden, gates),
+        (biases, gates),
+        (hidden,),
+        (hidden,),
+    ]
     return [torch.randn(directions, *size, dtype=torch.float64).requires_grad_() for size in sizes]
 
 
@@ -44,13 +54,18 @@ def test_it_equals_the_plain_loop(case, size, biases):
     make, front, offsets, carry, directions = CASES[case]
     fronts = make(*size)
     given = tensors(fronts, directions, len(offsets), biases=biases)
-    pixels = sorted(((r, c) for r in range(size[0]) for c in range(size[1])), key=lambda pixel: (front(*pixel), pixel))
+    pixels = sorted(
+        ((r, c) for r in range(size[0]) for c in range(size[1])),
+        key=lambda pixel: (front(*pixel), pixel),
+    )
     at = {pixel: place for place, pixel in enumerate(pixels)}
     ours, expected = scan(*given, fronts), plain(*given, at, offsets, carry)
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-13)
     towards = torch.randn_like(ours)
     for mine, theirs in zip(
-        torch.autograd.grad(ours, given, towards), torch.autograd.grad(expected, given, towards), strict=True
+        torch.autograd.grad(ours, given, towards),
+        torch.autograd.grad(expected, given, towards),
+        strict=True,
     ):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
 
@@ -59,19 +74,25 @@ def test_it_equals_the_plain_loop(case, size, biases):
 def test_gradients_are_those_of_finite_differences(case):
     make, _, offsets, _, directions = CASES[case]
     fronts = make(2, 3)
-    assert torch.autograd.gradcheck(lambda *t: scan(*t, fronts), tensors(fronts, directions, len(offsets), hidden=2, batch=1))
+    assert torch.autograd.gradcheck(
+        lambda *t: scan(*t, fronts), tensors(fronts, directions, len(offsets), hidden=2, batch=1)
+    )
 
 
 def test_a_cell_is_torchs_own_with_the_candidate_doubled():
     hidden, lstm = 5, nn.LSTMCell(3, 5).double()
     x, h, c = torch.randn(4, 3), torch.randn(4, hidden), torch.randn(4, hidden)
     x, h, c = (t.double() for t in (x, h, c))
-    z = x @ lstm.weight_ih.T + lstm.bias_ih + h @ lstm.weight_hh.T + lstm.bias_hh  # torch's order: i, f, g, o
+    z = (
+        x @ lstm.weight_ih.T + lstm.bias_ih + h @ lstm.weight_hh.T + lstm.bias_hh
+    )  # torch's order: i, f, g, o
     i, f, g, o = z.detach().chunk(4, -1)
     found = cell(torch.cat([i, f, 2 * g, o], -1), c)
     for ours, theirs in zip(found, lstm(x, (h, c)), strict=True):
         torch.testing.assert_close(ours, theirs.detach())
-    many = [t.repeat(400, 1) for t in (torch.cat([i, f, 2 * g, o], -1), c)]  # so many that tanh is made of a sigmoid
+    many = [
+        t.repeat(400, 1) for t in (torch.cat([i, f, 2 * g, o], -1), c)
+    ]  # so many that tanh is made of a sigmoid
     for ours, theirs in zip(cell(*many), found, strict=True):
         torch.testing.assert_close(ours[-4:], theirs)
 
@@ -90,4 +111,6 @@ def test_neighbours_and_fronts():
 def test_its_schemas_are_what_torch_expects():
     fronts = diagonals(2, 3)
     given = tensors(fronts, 2, 2)
-    torch.library.opcheck(recurrent._forward, (*given, fronts.before, fronts.after, fronts.sizes, fronts.carry))
+    torch.library.opcheck(
+        recurrent._forward, (*given, fronts.before, fronts.after, fronts.sizes, fronts.carry)
+    )

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from genzoo.contract.dataset import Dataset
 from genzoo.data.arrays import as_dataset, as_tensor
-from genzoo.dataset import Dataset
 from genzoo.errors import DataError, SettingError
 
 
@@ -13,14 +13,15 @@ def test_a_data_set_is_itself_and_names_are_built():
     data = Dataset({"x": torch.rand(3, 2)})
     assert as_dataset(data) is data
     assert as_dataset("digits").rows() == 1500
-    assert as_dataset({"name": "toy", "law": "moons", "rows": 7}).rows() == 7
+    assert as_dataset({"name": "toy", "distribution": "moons", "rows": 7}).rows() == 7
     with pytest.raises(SettingError, match="digits"):
         as_dataset("digit")
 
 
 @pytest.mark.parametrize("make", [torch.from_numpy, np.asarray])
 @pytest.mark.parametrize(
-    ("shape", "expected"), [((5, 3), (3,)), ((5, 6, 7), (1, 6, 7)), ((5, 3, 6, 7), (3, 6, 7)), ((5, 3, 4, 3), (3, 4, 3))]
+    ("shape", "expected"),
+    [((5, 3), (3,)), ((5, 6, 7), (1, 6, 7)), ((5, 3, 6, 7), (3, 6, 7)), ((5, 3, 4, 3), (3, 4, 3))],
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_axes(make, shape, expected, dtype):

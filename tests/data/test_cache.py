@@ -42,5 +42,8 @@ def test_what_fails_leaves_the_old_file(tmp_path, error):
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "below"
-    with pytest.raises(DataError, match=r"below cannot be written .* GENZOO_DATA"), replacing(path) as temporary:
+    with (
+        pytest.raises(DataError, match=r"below cannot be written .* GENZOO_DATA"),
+        replacing(path) as temporary,
+    ):
         temporary.write_text("")

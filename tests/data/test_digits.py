@@ -3,20 +3,31 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from genzoo.build import build, config
 from genzoo.data.digits import digits
+from genzoo.registry.build import build, config
 
 
 def rows_of(*splits):
-    return sorted((*map(int, x.ravel()), int(y)) for split in splits for x, y in zip(split["x"], split["y"], strict=True))
+    return sorted(
+        (*map(int, x.ravel()), int(y))
+        for split in splits
+        for x, y in zip(split["x"], split["y"], strict=True)
+    )
 
 
 def test_the_split_is_a_partition_that_keeps_labels_with_their_images():
     data, source = digits(), load_digits()
-    assert (data.rows("train"), data.rows("test"), data.shape, data.levels) == (1500, 297, (1, 8, 8), 17)
+    assert (data.rows("train"), data.rows("test"), data.shape, data.levels) == (
+        1500,
+        297,
+        (1, 8, 8),
+        17,
+    )
     assert data.train["x"].dtype == np.uint8
     assert data.train["y"].dtype == np.int64
-    expected = sorted((*map(int, x), int(y)) for x, y in zip(source.data, source.target, strict=True))
+    expected = sorted(
+        (*map(int, x), int(y)) for x, y in zip(source.data, source.target, strict=True)
+    )
     assert rows_of(data.train, data.test) == expected
 
 

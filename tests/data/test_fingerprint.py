@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from genzoo.contract.dataset import Dataset
 from genzoo.data import fingerprint as module
 from genzoo.data.fingerprint import changes, fingerprint
-from genzoo.dataset import Dataset
 
 X = np.random.RandomState(0).rand(40, 3).astype("<f4")
 Y = np.arange(40) % 5
@@ -26,14 +26,22 @@ def test_a_column_is_its_type_shape_and_the_hash_of_its_bytes():
     written = hashlib.sha256(b"float32 (40, 3)" + X.tobytes()).hexdigest()[:32]
     table = fingerprint(dataset())
     assert table["train"]["x"] == f"float32 (40, 3) {written}"
-    assert table["train"]["y"] == f"int64 (40,) {hashlib.sha256(b'int64 (40,)' + Y.astype('<i8').tobytes()).hexdigest()[:32]}"
+    assert (
+        table["train"]["y"]
+        == f"int64 (40,) {hashlib.sha256(b'int64 (40,)' + Y.astype('<i8').tobytes()).hexdigest()[:32]}"
+    )
     assert table["settings"] == {"levels": 256, "dequantize": False, "groups": [["x", "y"]]}
 
 
 def test_how_it_is_stored_does_not_matter(tmp_path):
     np.save(tmp_path / "x.npy", X)
     turned = np.asfortranarray(X)
-    for x in (torch.from_numpy(X), np.load(tmp_path / "x.npy", mmap_mode="r"), turned, torch.from_numpy(X.T.copy()).T):
+    for x in (
+        torch.from_numpy(X),
+        np.load(tmp_path / "x.npy", mmap_mode="r"),
+        turned,
+        torch.from_numpy(X.T.copy()).T,
+    ):
         assert fingerprint(dataset(x)) == fingerprint(dataset())
     assert fingerprint(dataset(name="other")) == fingerprint(dataset())
 
@@ -42,7 +50,10 @@ def test_how_it_is_stored_does_not_matter(tmp_path):
     ("new", "words"),
     [
         (dataset(X[::-1].copy()), "the train column 'x' holds other values"),
-        (dataset(np.where(np.arange(120).reshape(40, 3) == 119, 0, X)), "the train column 'x' holds other values"),
+        (
+            dataset(np.where(np.arange(120).reshape(40, 3) == 119, 0, X)),
+            "the train column 'x' holds other values",
+        ),
         (dataset(y=Y[::-1].copy()), "the train column 'y' holds other values"),
         (dataset(X.astype("f8")), r"the train column 'x' was float32 (40, 3), now float64 (40, 3)"),
         (dataset(X[:39], Y[:39]), r"the train column 'x' was float32 (40, 3), now float32 (39, 3)"),
@@ -51,7 +62,10 @@ def test_how_it_is_stored_does_not_matter(tmp_path):
         (dataset(dequantize=True), "dequantize was False, now True"),
         (dataset(levels=17), "levels was 256, now 17"),
         (dataset(symbols=9), "symbols was None, now 9"),
-        (dataset(groups=(("x",), ("y",))), "the groups of columns were [['x', 'y']], now [['x'], ['y']]"),
+        (
+            dataset(groups=(("x",), ("y",))),
+            "the groups of columns were [['x', 'y']], now [['x'], ['y']]",
+        ),
         (Dataset({"x": X}), "the train column 'y' is gone"),
     ],
 )
@@ -64,7 +78,9 @@ def test_columns_that_are_not_read_do_not_matter():
     assert read(dataset(), dataset(y=Y[::-1].copy()), ("x",)) == []
     assert read(dataset(), dataset(groups=(("x",), ("y",))), ("x",)) == []
     truth = Dataset({"x": X}, {"x": X[:7], "truth": X[7:14]})
-    assert read(truth, Dataset({"x": X}, {"x": X[:7]}), ("x", "truth"), "test") == ["the test column 'truth' is gone"]
+    assert read(truth, Dataset({"x": X}, {"x": X[:7]}), ("x", "truth"), "test") == [
+        "the test column 'truth' is gone"
+    ]
     assert read(truth, Dataset({"x": X}, {"x": X[1:8]}), ("x",), "train") == []
 
 
@@ -88,7 +104,11 @@ def test_of_a_large_column_a_bounded_sample_counts(monkeypatch):
     assert len({end - begin for begin, end in ranges}) == 1
     x = torch.zeros(rows, 2)
     real = module.add_tensor
-    monkeypatch.setattr(module, "add_tensor", lambda digest, rows: (seen.append(rows.numel() * 4), real(digest, rows)))
+    monkeypatch.setattr(
+        module,
+        "add_tensor",
+        lambda digest, rows: (seen.append(rows.numel() * 4), real(digest, rows)),
+    )
     before = module._digest(x)
     assert sum(seen) == 1 << 18
     for row in (0, rows - 1, ranges[7][0]):
@@ -106,7 +126,9 @@ def test_a_row_larger_than_a_block_counts_whole(monkeypatch):
     assert module._digest(x) != before
 
 
-@pytest.mark.parametrize("damage", [{"settings": 3}, {"train": []}, {"settings": {"groups": 5}}, {"train": {"x": 7}}])
+@pytest.mark.parametrize(
+    "damage", [{"settings": 3}, {"train": []}, {"settings": {"groups": 5}}, {"train": {"x": 7}}]
+)
 def test_a_damaged_fingerprint_differs_and_breaks_nothing(damage):
     new = fingerprint(dataset())
     assert changes({**new, **damage}, new, "train", ("x", "y"))

@@ -5,11 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from genzoo.build import build, config
 from genzoo.data import folder as module
 from genzoo.data.folder import folder
 from genzoo.data.stream import once
 from genzoo.errors import DataError
+from genzoo.registry.build import build, config
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -123,7 +123,9 @@ def test_the_result_is_memory_mapped_and_cached(images, monkeypatch):
 def test_an_unreadable_image_is_named_and_nothing_is_cached(images, tmp_path, content):
     save(images / "good.png", RED)
     if content is None:  # cut short
-        Image.fromarray(np.random.RandomState(0).randint(0, 256, (64, 64, 3), np.uint8)).save(images / "whole.png")
+        Image.fromarray(np.random.RandomState(0).randint(0, 256, (64, 64, 3), np.uint8)).save(
+            images / "whole.png"
+        )
         content = (images / "whole.png").read_bytes()[:2000]
         (images / "whole.png").unlink()
     (images / "broken.png").write_bytes(content)

@@ -33,7 +33,9 @@ def files(draw):
     code = draw(st.sampled_from(sorted(CODES)))
     axes = draw(st.lists(st.integers(0, 4), max_size=3))
     count = int(np.prod(axes, dtype=int))
-    values = draw(st.lists(st.integers(0 if code == 0x08 else -128, 127), min_size=count, max_size=count))
+    values = draw(
+        st.lists(st.integers(0 if code == 0x08 else -128, 127), min_size=count, max_size=count)
+    )
     return code, axes, values
 
 
@@ -67,7 +69,9 @@ def test_a_cut_or_longer_file_is_refused(scratch, file, data, zipped):
         idx.read_idx(path)
 
 
-@given(head=st.binary(min_size=4, max_size=12).filter(lambda b: b[:2] != b"\0\0" or b[2] not in CODES))
+@given(
+    head=st.binary(min_size=4, max_size=12).filter(lambda b: b[:2] != b"\0\0" or b[2] not in CODES)
+)
 def test_another_format_is_refused(scratch, head):
     path = write(scratch, head)
     with pytest.raises(DataError, match=re.escape(str(path))):
@@ -76,7 +80,9 @@ def test_another_format_is_refused(scratch, head):
 
 def test_a_lying_header_allocates_nothing(scratch):
     path = write(scratch, bytes([0, 0, 0x0E, 3]) + b"\xff" * 12 + b"12345")
-    with pytest.raises(DataError, match=r"4294967295, 4294967295, 4294967295\) values of 8 bytes, .* and 5 follow"):
+    with pytest.raises(
+        DataError, match=r"4294967295, 4294967295, 4294967295\) values of 8 bytes, .* and 5 follow"
+    ):
         idx.read_idx(path)
 
 
@@ -84,7 +90,9 @@ def bomb(content: bytes, zeros: int) -> bytes:
     """A gzip file that unpacks to `content` and so many zeros."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     pieces = [packer.compress(content)]
-    pieces += [packer.compress(bytes(min(1 << 20, zeros - start))) for start in range(0, zeros, 1 << 20)]
+    pieces += [
+        packer.compress(bytes(min(1 << 20, zeros - start))) for start in range(0, zeros, 1 << 20)
+    ]
     return b"".join([*pieces, packer.flush()])
 
 
@@ -98,7 +106,10 @@ def test_no_more_is_unpacked_than_the_header_promises(scratch, monkeypatch):
     path = scratch / "bomb.gz"
     path.write_bytes(bomb(pack(0x08, [3], [5, 0, 4]), 64 << 20))
     monkeypatch.setattr(gzip.GzipFile, "read", read)
-    with pytest.raises(DataError, match=r"bomb\.gz: its header promises \(3,\) .* 3 bytes in all, and more follow\."):
+    with pytest.raises(
+        DataError,
+        match=r"bomb\.gz: its header promises \(3,\) .* 3 bytes in all, and more follow\.",
+    ):
         idx.read_idx(path)
     assert sum(map(len, unpacked)) == 4 + 4 + 3 + 1
 
@@ -107,13 +118,17 @@ def test_what_does_not_fit_memory_is_refused_while_it_is_unpacked(scratch, monke
     monkeypatch.setattr(cache, "free", lambda _: 16 << 20)
     path = scratch / "large.gz"
     path.write_bytes(bomb(bytes([0, 0, 8, 1]) + struct.pack(">I", 64 << 20), 64 << 20))
-    with pytest.raises(DataError, match=r"large\.gz holds more than 9 MiB, and 16 MiB of memory are free"):
+    with pytest.raises(
+        DataError, match=r"large\.gz holds more than 9 MiB, and 16 MiB of memory are free"
+    ):
         idx.read_idx(path)
 
 
 def test_too_many_axes_are_named(scratch):
     with pytest.raises(DataError, match="255 axes; arrays have 64 at most"):
-        idx.read_idx(write(scratch, bytes([0, 0, 8, 255]) + struct.pack(">255I", *[1] * 255) + b"7"))
+        idx.read_idx(
+            write(scratch, bytes([0, 0, 8, 255]) + struct.pack(">255I", *[1] * 255) + b"7")
+        )
 
 
 def test_downloads_are_encrypted_and_checked_by_sha256():
@@ -124,7 +139,12 @@ def test_downloads_are_encrypted_and_checked_by_sha256():
 
 def test_a_damaged_gzip_file_is_refused(scratch):
     whole = gzip.compress(pack(0x08, [200], list(range(200))))
-    for content in (whole[:-9], whole[:30] + b"\xff\xff" + whole[32:], whole[:-4] + b"\0\0\0\0", whole[:5]):
+    for content in (
+        whole[:-9],
+        whole[:30] + b"\xff\xff" + whole[32:],
+        whole[:-4] + b"\0\0\0\0",
+        whole[:5],
+    ):
         with pytest.raises(DataError, match="cannot be read"):
             idx.read_idx(write(scratch, content))
 
@@ -142,12 +162,25 @@ def family(folder, stems, train=5, test=3, zipped=True):
     folder.mkdir(parents=True, exist_ok=True)
     for stem in stems:
         rows = train if "train" in stem else test
-        values = [(n + r * 10 + c * 50) % 256 for n in range(rows) for r in range(2) for c in range(4)]
-        content = pack(0x08, [rows, 2, 4], values) if "images" in stem else pack(0x08, [rows], list(range(rows)))
-        (folder / (f"{stem}.gz" if zipped else stem)).write_bytes(gzip.compress(content) if zipped else content)
+        values = [
+            (n + r * 10 + c * 50) % 256 for n in range(rows) for r in range(2) for c in range(4)
+        ]
+        content = (
+            pack(0x08, [rows, 2, 4], values)
+            if "images" in stem
+            else pack(0x08, [rows], list(range(rows)))
+        )
+        (folder / (f"{stem}.gz" if zipped else stem)).write_bytes(
+            gzip.compress(content) if zipped else content
+        )
 
 
-MNIST_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+MNIST_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 
 
 def is_whole(data, transposed=False):
@@ -205,7 +238,9 @@ def test_a_missing_or_unfit_file_in_a_folder_is_named(elsewhere):
     with pytest.raises(DataError, match=r"mine has no t10k-labels-idx1-ubyte\.gz"):
         idx.mnist(str(mine))
     (mine / "t10k-labels-idx1-ubyte").write_bytes(pack(0x0D, [3], [0, 1, 2]))
-    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte holds float32 .* needs uint8 with 1 axes"):
+    with pytest.raises(
+        DataError, match=r"t10k-labels-idx1-ubyte holds float32 .* needs uint8 with 1 axes"
+    ):
         idx.mnist(str(mine))
     (mine / "t10k-labels-idx1-ubyte").write_bytes(pack(0x08, [2], [0, 1]))
     with pytest.raises(DataError, match="different lengths"):
@@ -260,7 +295,9 @@ def test_another_hash_leaves_nothing_behind(server, elsewhere, monkeypatch):
     folder, base = server
     family(folder, MNIST_FILES)
     monkeypatch.setitem(idx._DOWNLOADS, "mnist", (base, dict.fromkeys(sha256s(folder), "0" * 64)))
-    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz cannot be downloaded .* hash"):
+    with pytest.raises(
+        DataError, match=r"train-images-idx3-ubyte\.gz cannot be downloaded .* hash"
+    ):
         idx.mnist()
     assert list((elsewhere / "home/mnist").iterdir()) == []
 
@@ -269,7 +306,9 @@ def test_another_hash_leaves_nothing_behind(server, elsewhere, monkeypatch):
 def test_a_failed_download_names_the_ways_out(server, elsewhere, monkeypatch, reachable):
     _, base = server
     hashes = {f"{stem}.gz": "0" * 64 for stem in MNIST_FILES}
-    monkeypatch.setitem(idx._DOWNLOADS, "fashion-mnist", (base if reachable else "http://127.0.0.1:9/", hashes))
+    monkeypatch.setitem(
+        idx._DOWNLOADS, "fashion-mnist", (base if reachable else "http://127.0.0.1:9/", hashes)
+    )
     with pytest.raises(DataError) as caught:
         idx.fashion_mnist()
     message = str(caught.value)
@@ -289,31 +328,43 @@ def test_emnist_comes_out_of_its_archive(server, elsewhere, monkeypatch):
     (folder / "gzip.zip").write_bytes(bundle.getvalue())
     monkeypatch.setitem(idx._DOWNLOADS, "emnist", (base, sha256s(folder)))
     is_whole(idx.emnist("digits"), transposed=True)
-    assert {file.name for file in (elsewhere / "home/emnist").iterdir()} == {"gzip.zip", *(f"{stem}.gz" for stem in stems)}
+    assert {file.name for file in (elsewhere / "home/emnist").iterdir()} == {
+        "gzip.zip",
+        *(f"{stem}.gz" for stem in stems),
+    }
 
 
-@pytest.mark.skipif(not FASHION.is_dir(), reason="the Debian package dataset-fashion-mnist is not installed")
+@pytest.mark.skipif(
+    not FASHION.is_dir(), reason="the Debian package dataset-fashion-mnist is not installed"
+)
 def test_fashion_mnist_has_6000_of_each_class(monkeypatch, tmp_path):
     monkeypatch.setenv("GENZOO_DATA", str(tmp_path))
     data = idx.fashion_mnist()
     assert (data.shape, data.rows("train"), data.rows("test")) == ((1, 28, 28), 60_000, 10_000)
     assert np.bincount(data.train["y"]).tolist() == [6000] * 10
     assert np.bincount(data.test["y"]).tolist() == [1000] * 10
-    assert data.train["x"].mean() / 255 == pytest.approx(0.2860, abs=5e-5)  # the published mean of the training pixels
+    assert data.train["x"].mean() / 255 == pytest.approx(
+        0.2860, abs=5e-5
+    )  # the published mean of the training pixels
 
 
 @pytest.mark.parametrize("axes", [65, 255])
 def test_more_axes_than_numpy_has_are_refused(scratch, axes):
     path = scratch / "axes"
     path.write_bytes(bytes([0, 0, 8, axes]) + (1).to_bytes(4) * axes + b"\7")
-    with pytest.raises(DataError, match=rf"axes: its header has {axes} axes; arrays have 64 at most"):
+    with pytest.raises(
+        DataError, match=rf"axes: its header has {axes} axes; arrays have 64 at most"
+    ):
         idx.read_idx(path)
 
 
 def test_axes_without_values_that_numpy_cannot_hold_are_refused(scratch):
     path = scratch / "empty"
     path.write_bytes(bytes([0, 0, 8, 4]) + (2**32 - 1).to_bytes(4) * 3 + (0).to_bytes(4))
-    with pytest.raises(DataError, match=r"empty: numpy cannot hold the axes \(4294967295, 4294967295, 4294967295, 0\)"):
+    with pytest.raises(
+        DataError,
+        match=r"empty: numpy cannot hold the axes \(4294967295, 4294967295, 4294967295, 0\)",
+    ):
         idx.read_idx(path)
 
 

@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from genzoo.contract.dataset import Dataset
 from genzoo.data.stream import Stream, once
-from genzoo.dataset import Dataset
+from genzoo.distributed import emulate_rank
 from genzoo.errors import DataError, SettingError
-from genzoo.ranks import as_rank
 
 CPU = torch.device("cpu")
 
@@ -44,7 +44,9 @@ def test_an_epoch_is_a_permutation_without_the_incomplete_batch(rows, data, seed
 @given(start=st.integers(0, 60), seed=st.integers(0, 3))
 def test_a_batch_is_a_function_of_its_number(start, seed):
     whole = take(65, numbered(22), seed=seed)
-    assert rows_in(take(5, numbered(22), seed=seed, start=start)) == rows_in(whole[start : start + 5])
+    assert rows_in(take(5, numbered(22), seed=seed, start=start)) == rows_in(
+        whole[start : start + 5]
+    )
 
 
 def test_epochs_and_seeds_differ():
@@ -56,7 +58,10 @@ def test_epochs_and_seeds_differ():
 
 def test_the_order_is_uniform():
     """Each row comes first about equally often, over seeds: a chi-square with 9 degrees of freedom."""
-    counts = np.bincount([rows_in(take(1, numbered(10), batch_size=1, seed=seed))[0] for seed in range(1000)], minlength=10)
+    counts = np.bincount(
+        [rows_in(take(1, numbered(10), batch_size=1, seed=seed))[0] for seed in range(1000)],
+        minlength=10,
+    )
     assert ((counts - 100) ** 2 / 100).sum() < 33.7  # p = 1e-4
 
 
@@ -68,8 +73,12 @@ def test_paired_columns_stay_together_and_unpaired_ones_go_their_own_way():
     assert all(torch.equal(batch["a"][:, 0], batch["y"].float()) for batch in batches)
     for name, per_epoch, rows in (("a", 3, 12), ("b", 2, 8)):
         for k in range(0, 12, per_epoch):
-            assert sorted(rows_in(batch[name] for batch in batches[k : k + per_epoch])) == list(range(rows))
-    assert rows_in(batch["a"] for batch in batches[:2]) != rows_in(batch["b"] for batch in batches[:2])
+            assert sorted(rows_in(batch[name] for batch in batches[k : k + per_epoch])) == list(
+                range(rows)
+            )
+    assert rows_in(batch["a"] for batch in batches[:2]) != rows_in(
+        batch["b"] for batch in batches[:2]
+    )
 
 
 def test_unpaired_columns_of_one_length_have_orders_of_their_own():
@@ -98,7 +107,9 @@ def images(**settings):
 
 
 def flat(batches):
-    return torch.stack([torch.cat([batch["x"].flatten(1), batch["y"][:, None]], dim=1) for batch in batches])
+    return torch.stack(
+        [torch.cat([batch["x"].flatten(1), batch["y"][:, None]], dim=1) for batch in batches]
+    )
 
 
 @pytest.mark.parametrize("noise", NOISY)
@@ -107,8 +118,10 @@ def test_ranks_share_the_batch_of_one(noise, size):
     whole = flat(take(7, images(**noise), ("x", "y"), batch_size=8))
     parts = []
     for rank in range(size):
-        with as_rank(rank, size):
-            parts.append(flat(take(7, images(**noise), ("x", "y"), batch_size=8, rank=rank, size=size)))
+        with emulate_rank(rank, size):
+            parts.append(
+                flat(take(7, images(**noise), ("x", "y"), batch_size=8, rank=rank, size=size))
+            )
     assert torch.equal(torch.cat(parts, dim=1), whole)
 
 
@@ -118,9 +131,13 @@ def test_a_microbatch_is_the_same_rows_on_any_number_of_processes(noise, size):
     whole = flat(take(7, images(**noise), ("x", "y"), batch_size=12))
     parts = [[] for _ in range(3)]
     for rank in range(size):
-        with as_rank(rank, size):
+        with emulate_rank(rank, size):
             settings = {"batch_size": 12, "rank": rank, "size": size, "microbatches": 3}
-            for part, found in zip(flat(take(7, images(**noise), ("x", "y"), **settings)).chunk(3, 1), parts, strict=True):
+            for part, found in zip(
+                flat(take(7, images(**noise), ("x", "y"), **settings)).chunk(3, 1),
+                parts,
+                strict=True,
+            ):
                 found.append(part)
     assert torch.equal(torch.cat([torch.cat(part, 1) for part in parts], 1), whole)
 
@@ -138,7 +155,9 @@ def test_streaming_reads_a_memory_map(tmp_path):
     np.save(tmp_path / "x.npy", data.train["x"])
     mapped = Dataset({"x": np.load(tmp_path / "x.npy", mmap_mode="r"), "y": data.train["y"]})
     for resident in (True, False):
-        assert torch.equal(flat(take(6, mapped, ("x", "y"), resident=resident)), flat(take(6, data, ("x", "y"))))
+        assert torch.equal(
+            flat(take(6, mapped, ("x", "y"), resident=resident)), flat(take(6, data, ("x", "y")))
+        )
 
 
 @pytest.mark.parametrize("resident", [True, False])
@@ -169,7 +188,11 @@ def test_bits_are_drawn_anew_with_the_pixels_probability():
 
 
 def test_noise_fills_each_level():
-    data = Dataset({"x": torch.arange(4, dtype=torch.uint8).repeat(100, 1)[:, None, None]}, levels=4, dequantize=True)
+    data = Dataset(
+        {"x": torch.arange(4, dtype=torch.uint8).repeat(100, 1)[:, None, None]},
+        levels=4,
+        dequantize=True,
+    )
     x = torch.stack(take(100, data, batch_size=100)).double() * 4
     assert torch.equal(x.floor(), torch.arange(4.0).double().expand_as(x))
     within = (x - x.floor()).flatten()
@@ -207,7 +230,9 @@ def test_columns_that_nobody_reads_are_not_touched():
 
 
 def test_refusals():
-    with pytest.raises(DataError, match=r"no column 'a', one of \('x', 'a'\) that are to be read; it has x\."):
+    with pytest.raises(
+        DataError, match=r"no column 'a', one of \('x', 'a'\) that are to be read; it has x\."
+    ):
         take(1, numbered(5), ("x", "a"))
     with pytest.raises(DataError, match=r"has 5 rows .* batch_size = 6 to 5 or less"):
         take(1, numbered(5), batch_size=6)
@@ -230,7 +255,9 @@ def test_once_is_in_order_and_whole():
 
 def test_once_reads_unpaired_columns_as_far_as_the_shortest():
     data = Dataset({"a": torch.zeros(5, 1), "b": torch.zeros(3, 1)}, groups=(("a",), ("b",)))
-    assert [(len(x["a"]), len(x["b"])) for x in once(data, ("a", "b"), 2, device=CPU, split="train")] == [(2, 2), (1, 1)]
+    assert [
+        (len(x["a"]), len(x["b"])) for x in once(data, ("a", "b"), 2, device=CPU, split="train")
+    ] == [(2, 2), (1, 1)]
 
 
 @pytest.mark.parametrize("noise", NOISY)
@@ -239,5 +266,5 @@ def test_once_repeats_itself_on_every_rank_and_leaves_the_random_state_alone(noi
     first = torch.cat(list(once(images(**noise), ("x",), 2, device=CPU)))
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(3)
-    with as_rank(1, 2):
+    with emulate_rank(1, 2):
         assert torch.equal(torch.cat(list(once(images(**noise), ("x",), 2, device=CPU))), first)

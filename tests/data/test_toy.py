@@ -3,16 +3,16 @@ import math
 import numpy as np
 import pytest
 
-from genzoo.build import build
 from genzoo.data.toy import toy
 from genzoo.errors import SettingError
+from genzoo.registry.build import build
 
 N = 40_000
 SIX_SIGMA = 6 / math.sqrt(N)  # of a mean of N draws with unit variance
 
 
-def draw(law):
-    x = toy(law, rows=N).train["x"].astype(np.float64)
+def draw(distribution):
+    x = toy(distribution, rows=N).train["x"].astype(np.float64)
     assert x.shape == (N, 2)
     return x
 
@@ -22,25 +22,38 @@ def nearest(x, centres):
     return distance.min(axis=1), distance.argmin(axis=1)
 
 
-RING = np.array([[2 * math.cos(math.radians(45 * k)), 2 * math.sin(math.radians(45 * k))] for k in range(8)]) / 1.414
+RING = (
+    np.array(
+        [[2 * math.cos(math.radians(45 * k)), 2 * math.sin(math.radians(45 * k))] for k in range(8)]
+    )
+    / 1.414
+)
 GRID = np.array([[a, b] for a in (-4, -2, 0, 2, 4) for b in (-4, -2, 0, 2, 4)]) / 2.828
 
 
-@pytest.mark.parametrize(("law", "centres", "sd"), [("8-gaussians", RING, 0.02 / 1.414), ("25-gaussians", GRID, 0.05 / 2.828)])
-def test_modes_are_equally_likely_gaussians(law, centres, sd):
-    distance, mode = nearest(draw(law), centres)
+@pytest.mark.parametrize(
+    ("distribution", "centres", "sd"),
+    [("8-gaussians", RING, 0.02 / 1.414), ("25-gaussians", GRID, 0.05 / 2.828)],
+)
+def test_modes_are_equally_likely_gaussians(distribution, centres, sd):
+    distance, mode = nearest(draw(distribution), centres)
     expected = N / len(centres)
-    assert np.abs(np.bincount(mode, minlength=len(centres)) - expected).max() < 6 * math.sqrt(expected)
+    assert np.abs(np.bincount(mode, minlength=len(centres)) - expected).max() < 6 * math.sqrt(
+        expected
+    )
     within = 1 - math.exp(-4.5)  # of three standard deviations, in two dimensions: not 0.9973
-    assert np.mean(distance < 3 * sd) == pytest.approx(within, abs=6 * math.sqrt(within * (1 - within) / N))
+    assert np.mean(distance < 3 * sd) == pytest.approx(
+        within, abs=6 * math.sqrt(within * (1 - within) / N)
+    )
     assert np.mean(distance**2) == pytest.approx(2 * sd**2, rel=SIX_SIGMA)
 
 
 @pytest.mark.parametrize(
-    ("law", "variance"), [("8-gaussians", (2**2 / 2 + 0.02**2) / 1.414**2), ("25-gaussians", (8 + 0.05**2) / 2.828**2)]
+    ("distribution", "variance"),
+    [("8-gaussians", (2**2 / 2 + 0.02**2) / 1.414**2), ("25-gaussians", (8 + 0.05**2) / 2.828**2)],
 )
-def test_the_authors_scale_is_unit_variance_nearly(law, variance):
-    x = draw(law)
+def test_the_authors_scale_is_unit_variance_nearly(distribution, variance):
+    x = draw(distribution)
     assert variance == pytest.approx(1, abs=0.01)
     assert x.mean(axis=0) == pytest.approx([0, 0], abs=SIX_SIGMA)
     assert np.cov(x.T) == pytest.approx(variance * np.eye(2), abs=SIX_SIGMA)
@@ -50,7 +63,9 @@ def test_swiss_roll_moments():
     # The angle is uniform on [1.5 pi, 4.5 pi] and the point at (t cos t, t sin t): integrate by parts.
     x = draw("swiss-roll")
     assert x.mean(axis=0) * 7.5 == pytest.approx([2, 2 / (3 * math.pi)], abs=6 * 7.1 / math.sqrt(N))
-    assert np.mean((x**2).sum(axis=1)) * 7.5**2 == pytest.approx(9.75 * math.pi**2 + 2 * 0.25**2, rel=SIX_SIGMA)
+    assert np.mean((x**2).sum(axis=1)) * 7.5**2 == pytest.approx(
+        9.75 * math.pi**2 + 2 * 0.25**2, rel=SIX_SIGMA
+    )
     assert x.std() == pytest.approx(1, abs=0.2)
 
 
@@ -60,9 +75,13 @@ def test_moons_moments():
     assert x[:, 0].var() == pytest.approx(0.75 + 0.1**2, abs=SIX_SIGMA)
 
 
-@pytest.mark.parametrize("law", ["8-gaussians", "25-gaussians", "swiss-roll", "moons"])
-def test_splits_and_seeds(law):
-    one, again, other = toy(law, rows=100, seed=3), toy(law, rows=100, seed=3), toy(law, rows=100, seed=4)
+@pytest.mark.parametrize("distribution", ["8-gaussians", "25-gaussians", "swiss-roll", "moons"])
+def test_splits_and_seeds(distribution):
+    one, again, other = (
+        toy(distribution, rows=100, seed=3),
+        toy(distribution, rows=100, seed=3),
+        toy(distribution, rows=100, seed=4),
+    )
     assert one.train["x"].dtype == np.float32
     assert one.rows("train") == one.rows("test") == 100
     assert np.array_equal(one.train["x"], again.train["x"])
@@ -71,8 +90,8 @@ def test_splits_and_seeds(law):
     assert len(np.unique(both, axis=0)) == 300
 
 
-@pytest.mark.parametrize("wrong", [{"law": "9-gaussians"}, {"rows": 0}, {"seed": -1}])
+@pytest.mark.parametrize("wrong", [{"distribution": "9-gaussians"}, {"rows": 0}, {"seed": -1}])
 def test_a_wrong_setting_is_named(wrong):
     ((key, value),) = wrong.items()
     with pytest.raises(SettingError, match=f"toy.*{key}.*{value}|dataset.{key} = .?{value}"):
-        build({"name": "toy", "law": "moons", **wrong}, "datasets")
+        build({"name": "toy", "distribution": "moons", **wrong}, "datasets")

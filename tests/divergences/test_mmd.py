@@ -6,7 +6,6 @@ import torch
 from scipy import integrate
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from genzoo.build import build
 from genzoo.divergences import kernels
 from genzoo.divergences.analytic import expectation, gaussian_kernels
 from genzoo.divergences.mmd import MMD
@@ -14,6 +13,7 @@ from genzoo.errors import SettingError
 from genzoo.priors.mixture import MixtureOfGaussians
 from genzoo.priors.simple import Normal as NormalPrior
 from genzoo.priors.simple import Sphere, Uniform
+from genzoo.registry.build import build
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 KERNELS = ("imq", "rbf", "linear", "quadratic")
@@ -32,7 +32,12 @@ def plain_kernel(x, y, name, c, scales=SCALES):
 def plain_mmd(x, y, name="imq", c=1.0, scales=SCALES):
     """The definition, pair by pair."""
     within = [
-        sum(plain_kernel(u, v, name, c, scales) for i, u in enumerate(z) for j, v in enumerate(z) if i != j)
+        sum(
+            plain_kernel(u, v, name, c, scales)
+            for i, u in enumerate(z)
+            for j, v in enumerate(z)
+            if i != j
+        )
         / (len(z) * (len(z) - 1))
         for z in (x, y)
     ]
@@ -51,7 +56,9 @@ def uneven(dim=2, components=3):
 def draws(prior, n):
     """Independent draws from a mixture, by torch.distributions."""
     weights, means, scales = (t.detach() for t in prior.gaussians())
-    return MixtureSameFamily(Categorical(weights), Independent(Normal(means, scales), 1)).sample((n,))
+    return MixtureSameFamily(Categorical(weights), Independent(Normal(means, scales), 1)).sample(
+        (n,)
+    )
 
 
 @pytest.mark.parametrize("pairs", [2**17, 30], ids=["at once", "in blocks"])
@@ -67,21 +74,29 @@ def test_is_its_definition(kernel, pairs, monkeypatch):
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_gradient_in_both_samples(kernel, pairs, monkeypatch):
     monkeypatch.setattr(kernels, "_PAIRS", pairs)
-    x, y = torch.randn(6, 2).double().requires_grad_(), (torch.randn(4, 2).double() + 1).requires_grad_()
+    x, y = (
+        torch.randn(6, 2).double().requires_grad_(),
+        (torch.randn(4, 2).double() + 1).requires_grad_(),
+    )
     assert torch.autograd.gradcheck(MMD(kernel, bandwidth=3.0), (x, y))
 
 
 def test_linear_kernel_compares_means():
     x, y = torch.randn(20, 3).double(), torch.randn(30, 3).double() + 1
     gap = (x.mean(dim=0) - y.mean(dim=0)).square().sum()
-    expected = gap - x.var(dim=0).sum() / 20 - y.var(dim=0).sum() / 30  # less what chance alone makes of the gap
+    expected = (
+        gap - x.var(dim=0).sum() / 20 - y.var(dim=0).sum() / 30
+    )  # less what chance alone makes of the gap
     torch.testing.assert_close(MMD("linear")(x, y), expected)
 
 
 def test_quadratic_kernel_compares_moments():
     x, y = 0.9 * torch.randn(4000, 2).double(), torch.randn(4000, 2).double() + 0.5
     moments = [z.T @ z / len(z) for z in (x, y)]
-    expected = 2 * (x.mean(dim=0) - y.mean(dim=0)).square().sum() + (moments[0] - moments[1]).square().sum()
+    expected = (
+        2 * (x.mean(dim=0) - y.mean(dim=0)).square().sum()
+        + (moments[0] - moments[1]).square().sum()
+    )
     torch.testing.assert_close(MMD("quadratic")(x, y), expected, rtol=0, atol=0.02)
 
 
@@ -94,7 +109,9 @@ def test_default_bandwidth_is_twice_the_variance():
     value = MMD(estimator="sampled")(x, prior)
     torch.manual_seed(5)
     z = prior.sample(5)
-    assert float(value) == pytest.approx(plain_mmd(x.tolist(), z.tolist(), c=2 * 2 * 3.0**2 / 12), abs=1e-12)
+    assert float(value) == pytest.approx(
+        plain_mmd(x.tolist(), z.tolist(), c=2 * 2 * 3.0**2 / 12), abs=1e-12
+    )
 
 
 def test_strata_are_weighted():
@@ -109,17 +126,37 @@ def test_strata_are_weighted():
     for a, (wa, za) in enumerate(zip(w, z, strict=True)):
         expected -= 2 * wa * np.mean([k(u, v) for u in points for v in za])
         for b, (wb, zb) in enumerate(zip(w, z, strict=True)):
-            expected += wa * wb * np.mean([k(u, v) for i, u in enumerate(za) for j, v in enumerate(zb) if a != b or i != j])
+            expected += (
+                wa
+                * wb
+                * np.mean(
+                    [
+                        k(u, v)
+                        for i, u in enumerate(za)
+                        for j, v in enumerate(zb)
+                        if a != b or i != j
+                    ]
+                )
+            )
     assert value.item() == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("estimator", ["sampled", "analytic"])
 def test_no_bias_where_the_laws_are_equal(estimator):
-    mmd, normal, mixture = MMD(estimator=estimator), NormalPrior(8), uneven(dim=8, components=5).float()
-    for prior, sample in ((normal, lambda: torch.randn(128, 8)), (mixture, lambda: draws(mixture, 128))):
+    mmd, normal, mixture = (
+        MMD(estimator=estimator),
+        NormalPrior(8),
+        uneven(dim=8, components=5).float(),
+    )
+    for prior, sample in (
+        (normal, lambda: torch.randn(128, 8)),
+        (mixture, lambda: draws(mixture, 128)),
+    ):
         with torch.no_grad():
             values = np.array([float(mmd(sample(), prior)) for _ in range(300)])
-        assert abs(values.mean()) < 4 * values.std() / math.sqrt(300)  # a V-statistic would be at 0.054
+        assert abs(values.mean()) < 4 * values.std() / math.sqrt(
+            300
+        )  # a V-statistic would be at 0.054
         assert values.std() < 0.03
 
 
@@ -127,7 +164,9 @@ def test_the_analytic_prior_halves_the_noise():
     prior, spread = NormalPrior(8), {}
     for estimator in ("sampled", "analytic"):
         with torch.no_grad():
-            spread[estimator] = np.std([float(MMD(estimator=estimator)(torch.randn(100, 8), prior)) for _ in range(300)])
+            spread[estimator] = np.std(
+                [float(MMD(estimator=estimator)(torch.randn(100, 8), prior)) for _ in range(300)]
+            )
     assert spread["sampled"] == pytest.approx(1.20e-2, rel=0.2)
     assert spread["analytic"] == pytest.approx(6.2e-3, rel=0.2)
 
@@ -140,10 +179,16 @@ def double():
 
 
 @pytest.mark.usefixtures("double")
-@pytest.mark.parametrize(("c", "expected"), [(1.6, 0.112862602497), (16.0, 0.529252270888), (160.0, 0.910899358475)])
+@pytest.mark.parametrize(
+    ("c", "expected"), [(1.6, 0.112862602497), (16.0, 0.529252270888), (160.0, 0.910899358475)]
+)
 def test_imq_between_draws_of_a_normal(c, expected):
-    nodes = gaussian_kernels("imq", (c,))  # (1/a) e^(1/a) E_4(1/a) with a = 4/C and the exponential integral E_4
-    assert float(expectation(torch.zeros(8), torch.full((8,), 2.0), *nodes)) == pytest.approx(expected, abs=1e-8)
+    nodes = gaussian_kernels(
+        "imq", (c,)
+    )  # (1/a) e^(1/a) E_4(1/a) with a = 4/C and the exponential integral E_4
+    assert float(expectation(torch.zeros(8), torch.full((8,), 2.0), *nodes)) == pytest.approx(
+        expected, abs=1e-8
+    )
 
 
 @pytest.mark.usefixtures("double")
@@ -154,9 +199,16 @@ def test_imq_expectation_is_the_long_quadrature(distance):
     def smoothed(log_t, c):
         t = math.exp(log_t)
         widened = 1 + 2 * t / c * variance.numpy()
-        return t * math.exp(-t - float((t / c * delta.numpy() ** 2 / widened).sum())) / math.sqrt(float(widened.prod()))
+        return (
+            t
+            * math.exp(-t - float((t / c * delta.numpy() ** 2 / widened).sum()))
+            / math.sqrt(float(widened.prod()))
+        )
 
-    exact = sum(integrate.quad(smoothed, -45, 5, args=(s * 6,), limit=500, epsabs=1e-13, epsrel=1e-13)[0] for s in SCALES)
+    exact = sum(
+        integrate.quad(smoothed, -45, 5, args=(s * 6,), limit=500, epsabs=1e-13, epsrel=1e-13)[0]
+        for s in SCALES
+    )
     nodes = gaussian_kernels("imq", tuple(6 * s for s in SCALES))
     assert float(expectation(delta, variance, *nodes)) == pytest.approx(exact, abs=1e-7)
 
@@ -166,9 +218,13 @@ def test_imq_expectation_is_the_long_quadrature(distance):
 def test_expectations_are_monte_carlos(kernel):
     rng, delta, scale = np.random.default_rng(0), np.array([0.5, -1.0]), np.array([0.3, 1.2])
     squares = ((delta + scale * rng.normal(size=(400_000, 2))) ** 2).sum(axis=1)
-    values = sum(s * 4 / (s * 4 + squares) if kernel == "imq" else np.exp(-squares / (s * 4)) for s in SCALES)
+    values = sum(
+        s * 4 / (s * 4 + squares) if kernel == "imq" else np.exp(-squares / (s * 4)) for s in SCALES
+    )
     ours = expectation(
-        torch.from_numpy(delta), torch.from_numpy(scale**2), *gaussian_kernels(kernel, tuple(4 * s for s in SCALES))
+        torch.from_numpy(delta),
+        torch.from_numpy(scale**2),
+        *gaussian_kernels(kernel, tuple(4 * s for s in SCALES)),
     )
     assert float(ours) == pytest.approx(values.mean(), abs=4 * values.std() / math.sqrt(400_000))
 
@@ -182,13 +238,23 @@ def test_analytic_rbf_is_the_closed_form_for_gaussians():
         total = 0.0
         for g in (scale * c / 2 for scale in SCALES):
             wide = g * np.eye(2) + covariance
-            total += g / math.sqrt(np.linalg.det(wide)) * math.exp(-gap @ np.linalg.solve(wide, gap) / 2)
+            total += (
+                g / math.sqrt(np.linalg.det(wide)) * math.exp(-gap @ np.linalg.solve(wide, gap) / 2)
+            )
         return total
 
     points = x.numpy()
-    within = np.mean([plain_kernel(points[i], points[j], "rbf", c) for i in range(6) for j in range(6) if i != j])
-    cross = np.mean([sum(w[k] * smoothed(p - m[k], np.diag(s[k] ** 2)) for k in range(3)) for p in points])
-    own = sum(w[k] * w[l] * smoothed(m[k] - m[l], np.diag(s[k] ** 2 + s[l] ** 2)) for k in range(3) for l in range(3))  # noqa: E741
+    within = np.mean(
+        [plain_kernel(points[i], points[j], "rbf", c) for i in range(6) for j in range(6) if i != j]
+    )
+    cross = np.mean(
+        [sum(w[k] * smoothed(p - m[k], np.diag(s[k] ** 2)) for k in range(3)) for p in points]
+    )
+    own = sum(
+        w[k] * w[l] * smoothed(m[k] - m[l], np.diag(s[k] ** 2 + s[l] ** 2))
+        for k in range(3)
+        for l in range(3)  # noqa: E741
+    )
     value = MMD("rbf", estimator="analytic", bandwidth=c)(x, prior).detach()
     assert float(value) == pytest.approx(within - 2 * cross + own, abs=1e-12)
 
@@ -219,8 +285,12 @@ def test_sampled_gradients_of_a_mixture_average_to_the_analytic_ones():
     prior, x = uneven(), torch.randn(20, 2).double()
     parameters = tuple(prior.parameters())
     exact = torch.autograd.grad(MMD(estimator="analytic").double()(x, prior), parameters)
-    sampled = [torch.autograd.grad(MMD(estimator="sampled")(x, prior), parameters) for _ in range(300)]
-    for name, expected, *found in zip(("logits", "means", "log_scales"), exact, *sampled, strict=True):
+    sampled = [
+        torch.autograd.grad(MMD(estimator="sampled")(x, prior), parameters) for _ in range(300)
+    ]
+    for name, expected, *found in zip(
+        ("logits", "means", "log_scales"), exact, *sampled, strict=True
+    ):
         found = torch.stack(found)
         error = (found.mean(dim=0) - expected).abs() / (found.std(dim=0) / math.sqrt(300) + 1e-7)
         assert error.max() < 4.5, name
@@ -262,10 +332,17 @@ def test_half_precision_priors_and_codes(prior, estimator):
         c = 8.0
         k = lambda a, b: sum(s * c / (s * c + (a[:, None] - b).square().sum(dim=2)) for s in SCALES)  # noqa: E731
         codes, m = x.detach().float(), z.shape[1]
-        own = k(z.flatten(0, 1), z.flatten(0, 1)).fill_diagonal_(0).reshape(len(z), m, len(z), m).sum(dim=(1, 3))
+        own = (
+            k(z.flatten(0, 1), z.flatten(0, 1))
+            .fill_diagonal_(0)
+            .reshape(len(z), m, len(z), m)
+            .sum(dim=(1, 3))
+        )
         own = own / (m * m - m * torch.eye(len(z)))
         expected = k(codes, codes).fill_diagonal_(0).sum() / (16 * 15) + weights @ own @ weights
-        expected = expected - 2 * weights @ k(z.flatten(0, 1), codes).reshape(len(z), -1).mean(dim=1)
+        expected = expected - 2 * weights @ k(z.flatten(0, 1), codes).reshape(len(z), -1).mean(
+            dim=1
+        )
         torch.testing.assert_close(value, expected, rtol=0, atol=2e-5)
     else:
         single = MMD(estimator=estimator)(x.float(), prior.float())
@@ -300,7 +377,9 @@ def test_a_tight_cluster_far_away_keeps_its_gradient(distance):
     k = lambda a, b: sum(s * 16 / (s * 16 + (a[:, None] - b).square().sum(dim=2)) for s in SCALES)  # noqa: E731
     within = k(x, x).sum() / (64 * 63)  # the diagonal is constant
     (expected,) = torch.autograd.grad(within - 2 * k(x, y).mean(), x)
-    torch.testing.assert_close(found.double(), expected, rtol=0, atol=2e-6 * float(expected.abs().max()))
+    torch.testing.assert_close(
+        found.double(), expected, rtol=0, atol=2e-6 * float(expected.abs().max())
+    )
     pull = expected.sum(dim=0)  # what is left when the cluster's forces on itself cancel
     assert float((found.double().sum(dim=0) - pull).norm() / pull.norm()) < 0.01
 
@@ -377,7 +456,9 @@ def test_the_quadrature_holds_for_distances_and_scales_that_span_decades(scales)
     rates, masses = gaussian_kernels("imq", scales)
     squared = torch.cat([torch.zeros(1), torch.logspace(-6, 10, 2000)]).double()[:, None]
     exact = sum(s / (s + squared[:, 0]) for s in scales)
-    torch.testing.assert_close((masses * torch.exp(-rates * squared)).sum(1), exact, rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        (masses * torch.exp(-rates * squared)).sum(1), exact, rtol=0, atol=1e-6
+    )
 
 
 def test_auto_samples_where_the_closed_form_is_large():

@@ -11,7 +11,13 @@ from torch import nn
 
 from genzoo.blocks.conv import ConvCritic
 from genzoo.blocks.mlp import MLPCritic
-from genzoo.divergences.penalties import DRAGAN, R1, GradientPenalty, gradient_norms, gradient_penalty
+from genzoo.divergences.penalties import (
+    DRAGAN,
+    R1,
+    GradientPenalty,
+    gradient_norms,
+    gradient_penalty,
+)
 from genzoo.errors import SettingError
 
 IMAGES = (1, 8, 8)
@@ -48,12 +54,19 @@ def x():
 def test_is_the_formula_example_by_example(critic, x, n):
     # where real and generated examples are equal, so is what lies between them
     x = x[:n]
-    for sides, cost in (("two", lambda s: (s - 0.1) ** 2), ("one", lambda s: (s - 0.1).clamp(min=0) ** 2)):
+    for sides, cost in (
+        ("two", lambda s: (s - 0.1) ** 2),
+        ("one", lambda s: (s - 0.1).clamp(min=0) ** 2),
+    ):
         expected = cost(by_example(critic, x)).mean()
         value = gradient_penalty(critic, x, x, sides, target=0.1)
         torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-14)
-        wanted = torch.autograd.grad(expected, critic.parameters(), allow_unused=True, materialize_grads=True)
-        found = torch.autograd.grad(value, critic.parameters(), allow_unused=True, materialize_grads=True)
+        wanted = torch.autograd.grad(
+            expected, critic.parameters(), allow_unused=True, materialize_grads=True
+        )
+        found = torch.autograd.grad(
+            value, critic.parameters(), allow_unused=True, materialize_grads=True
+        )
         torch.testing.assert_close(found, wanted, rtol=1e-8, atol=1e-12)
 
 
@@ -61,11 +74,18 @@ def test_slopes_are_finite_differences(critic, x):
     x, step = x[:3], 1e-6
     unit = torch.eye(64, dtype=torch.float64).view(64, *IMAGES)
     with torch.no_grad():
-        slopes = [np.linalg.norm((critic(row + step * unit) - critic(row - step * unit)).numpy() / (2 * step)) for row in x]
+        slopes = [
+            np.linalg.norm(
+                (critic(row + step * unit) - critic(row - step * unit)).numpy() / (2 * step)
+            )
+            for row in x
+        ]
     assert gradient_norms(critic, x).tolist() == pytest.approx(slopes, rel=1e-6)
 
 
-@pytest.mark.parametrize("penalty", [GradientPenalty(), GradientPenalty("one", 0.02), R1()], ids=repr)
+@pytest.mark.parametrize(
+    "penalty", [GradientPenalty(), GradientPenalty("one", 0.02), R1()], ids=repr
+)
 def test_does_not_depend_on_how_often_the_examples_are_repeated(critic, x, penalty):
     x = x[:4]
     value = penalty(critic, x, x).item()
@@ -79,7 +99,9 @@ def test_a_linear_critic_of_unit_slope_pays_nothing():
     rotation = torch.tensor([0.6, 0.8])
     for n in (1, 4, 16, 64):
         real, fake = torch.randn(n, 2), torch.randn(n, 2)
-        assert gradient_penalty(lambda x: x @ rotation + 3, real, fake).item() == pytest.approx(0, abs=1e-12)
+        assert gradient_penalty(lambda x: x @ rotation + 3, real, fake).item() == pytest.approx(
+            0, abs=1e-12
+        )
         assert gradient_penalty(lambda x: x[:, 1], real, fake).item() == 0
         assert gradient_penalty(lambda x: 3 * x[:, 1], real, fake).item() == 4
         assert gradient_penalty(lambda x: 0.25 * x[:, 1], real, fake).item() == 0.75**2
@@ -97,21 +119,27 @@ def test_a_quadratic_critic_between_two_points_is_an_integral():
 
     n = 100_000
     for sides in ("two", "one"):
-        value = gradient_penalty(lambda x: ((x @ a) * x).sum(1) / 2, real.expand(n, 2), fake.expand(n, 2), sides)
+        value = gradient_penalty(
+            lambda x: ((x @ a) * x).sum(1) / 2, real.expand(n, 2), fake.expand(n, 2), sides
+        )
         assert value.item() == pytest.approx(quad(integrand, 0, 1, (sides,))[0], rel=0.01)
 
 
 def test_examples_are_mixed_each_by_its_own_number():
     # D(x) = x^2 / 2 between 0 and 1: the penalty of one example is (1 - e)^2 with variance 1/5 - 1/9
     ones, zeros = torch.ones(64, 1), torch.zeros(64, 1)
-    values = torch.stack([gradient_penalty(lambda x: x.square().sum(1) / 2, ones, zeros) for _ in range(1000)])
+    values = torch.stack(
+        [gradient_penalty(lambda x: x.square().sum(1) / 2, ones, zeros) for _ in range(1000)]
+    )
     assert values.mean().item() == pytest.approx(1 / 3, abs=0.005)
     assert values.var().item() == pytest.approx((1 / 5 - 1 / 9) / 64, rel=0.2)
 
 
 def test_all_coordinates_of_an_example_are_mixed_alike():
     # flat along the diagonal and steep beside it
-    value = gradient_penalty(lambda x: 1e6 * (x[:, 0] - x[:, 1]).square(), torch.ones(64, 2), torch.zeros(64, 2), "one")
+    value = gradient_penalty(
+        lambda x: 1e6 * (x[:, 0] - x[:, 1]).square(), torch.ones(64, 2), torch.zeros(64, 2), "one"
+    )
     assert value.item() == 0
 
 
@@ -121,8 +149,12 @@ def test_r1_of_linear_and_quadratic_critics():
     a = a + a.T
     slopes = np.linalg.norm(x.numpy() @ a.numpy(), axis=1)
     nothing = torch.full_like(x, math.nan)  # the generator's examples play no part
-    assert R1()(lambda x: ((x @ a) * x).sum(1) / 2, x, nothing).item() == pytest.approx((slopes**2).mean() / 2)
-    assert R1()(lambda x: x @ a[0], x, nothing).item() == pytest.approx((a[0] ** 2).sum().item() / 2)
+    assert R1()(lambda x: ((x @ a) * x).sum(1) / 2, x, nothing).item() == pytest.approx(
+        (slopes**2).mean() / 2
+    )
+    assert R1()(lambda x: x @ a[0], x, nothing).item() == pytest.approx(
+        (a[0] ** 2).sum().item() / 2
+    )
 
 
 def test_dragan_of_linear_and_quadratic_critics():
@@ -135,7 +167,13 @@ def test_dragan_of_linear_and_quadratic_critics():
     mean, square = x.mean().item(), x.square().mean().item()
     everywhere = 10.0  # shifted there, a slope is positive and the norm is a polynomial
     slope = mean + everywhere + shift / 4
-    second = square + 2 * everywhere * mean + everywhere**2 + 2 * (mean + everywhere) * shift / 4 + shift**2 / 9
+    second = (
+        square
+        + 2 * everywhere * mean
+        + everywhere**2
+        + 2 * (mean + everywhere) * shift / 4
+        + shift**2 / 9
+    )
     value = DRAGAN(scale, 2.0)(lambda x: (x[:, 0] + everywhere).square() / 2, x, nothing).item()
     assert value == pytest.approx(second - 4 * slope + 4, rel=0.003)
 
@@ -151,7 +189,10 @@ def test_dragan_reaches_as_far_in_every_coordinate_by_noise_of_its_own():
 
     value = DRAGAN(scale, 1e-9)(critic, x, x).item()  # E |slope|^2
     expected = sum(
-        (x[:, j] + 100).square().mean().item() + 2 * (x[:, j].mean().item() + 100) * reach / 4 + reach**2 / 9 for j in range(2)
+        (x[:, j] + 100).square().mean().item()
+        + 2 * (x[:, j].mean().item() + 100) * reach / 4
+        + reach**2 / 9
+        for j in range(2)
     )
     assert value == pytest.approx(expected, rel=2e-4)
     # the slope of x1 x2 at the origin is (x2, x1): E |slope|^2 = r^2 (1/9 + 1/9); of (x1 - x2)^2 / 2 it needs independent noise:
@@ -173,14 +214,21 @@ def test_a_flat_critic_has_a_finite_gradient():
 
 def test_batch_norm_is_refused_by_name_in_train_mode_alone(x):
     critic = ConvCritic(IMAGES, (3, 4), "silu", "batch").double()
-    name = next(name for name, module in critic.named_modules() if isinstance(module, nn.BatchNorm2d))
+    name = next(
+        name for name, module in critic.named_modules() if isinstance(module, nn.BatchNorm2d)
+    )
     for penalty in (GradientPenalty(), DRAGAN(), R1()):
-        with pytest.raises(SettingError, match=rf'{name} \(BatchNorm2d\) is a batch norm in train mode.*take norm = "layer"'):
+        with pytest.raises(
+            SettingError,
+            match=rf'{name} \(BatchNorm2d\) is a batch norm in train mode.*take norm = "layer"',
+        ):
             penalty(critic.train(), x, x)
     critic(x)  # so that the running statistics are not those of the start
     critic.eval()
     value = gradient_penalty(critic, x, x)
-    torch.testing.assert_close(value, (by_example(critic, x) - 1).square().mean(), rtol=1e-10, atol=0)
+    torch.testing.assert_close(
+        value, (by_example(critic, x) - 1).square().mean(), rtol=1e-10, atol=0
+    )
 
 
 @pytest.mark.parametrize("kind", [ConvCritic, MLPCritic])
@@ -194,11 +242,19 @@ def test_a_spectral_norm_is_left_as_it_was(kind, x):
     assert weights
     assert all(p.grad.abs().max() > 0 for p in weights)
     critic.eval()  # no more power iterations, so that one example at a time sees the same weights
-    torch.testing.assert_close(gradient_penalty(critic, x, x), (by_example(critic, x) - 1).square().mean(), rtol=1e-10, atol=0)
+    torch.testing.assert_close(
+        gradient_penalty(critic, x, x),
+        (by_example(critic, x) - 1).square().mean(),
+        rtol=1e-10,
+        atol=0,
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("backend", "name"), [("aot_eager", "mlp-layer"), ("aot_eager", "conv-instance"), ("inductor", "mlp")])
+@pytest.mark.parametrize(
+    ("backend", "name"),
+    [("aot_eager", "mlp-layer"), ("aot_eager", "conv-instance"), ("inductor", "mlp")],
+)
 def test_compiled_whole_is_eager(backend, name):
     if backend == "inductor" and shutil.which("g++") is None:
         pytest.skip("inductor needs a C++ compiler")
@@ -212,7 +268,9 @@ def test_compiled_whole_is_eager(backend, name):
     for call in (loss, torch.compile(loss, fullgraph=True, backend=backend, options=options)):
         torch.manual_seed(3)
         value = call(real, fake)
-        gradients = torch.autograd.grad(value, critic.parameters(), allow_unused=True, materialize_grads=True)
+        gradients = torch.autograd.grad(
+            value, critic.parameters(), allow_unused=True, materialize_grads=True
+        )
         found.append((value.detach(), gradients))
     torch._dynamo.reset()
     torch.testing.assert_close(found[1], found[0], rtol=1e-8, atol=1e-12)
@@ -243,5 +301,8 @@ def test_batch_norm_behind_a_bound_method_is_refused():
         def score(self, x):
             return self.norm(x).sum(1)
 
-    with pytest.raises(SettingError, match=r"changes a buffer as it scores, as batch norm in train mode .*; take norm = "):
+    with pytest.raises(
+        SettingError,
+        match=r"changes a buffer as it scores, as batch norm in train mode .*; take norm = ",
+    ):
         gradient_penalty(Scored().score, torch.rand(4, 3), torch.rand(4, 3))

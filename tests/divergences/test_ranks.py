@@ -3,32 +3,43 @@
 import pytest
 import torch
 
-from genzoo import ranks
+from genzoo import distributed
 from genzoo.divergences.mmd import MMD
 from genzoo.priors.mixture import MixtureOfGaussians
 from genzoo.priors.simple import Normal
 
-CASES = [("sampled", Normal), ("sampled", MixtureOfGaussians), ("analytic", MixtureOfGaussians), ("sampled", torch.Tensor)]
+CASES = [
+    ("sampled", Normal),
+    ("sampled", MixtureOfGaussians),
+    ("analytic", MixtureOfGaussians),
+    ("sampled", torch.Tensor),
+]
 
 
-def gradients(x, rows, estimator, law):
+def gradients(x, rows, estimator, distribution):
     """The value, and its gradients by the codes' and the prior's common parameters."""
-    prior = law(2) if law is Normal else MixtureOfGaussians(2, 3, learn=True)
+    prior = distribution(2) if distribution is Normal else MixtureOfGaussians(2, 3, learn=True)
     shift = torch.zeros(2, requires_grad=True)
     torch.manual_seed(7)
-    y = prior.sample(len(x[rows])) if law is torch.Tensor else prior
+    y = prior.sample(len(x[rows])) if distribution is torch.Tensor else prior
     value = MMD(estimator=estimator)(x[rows] + shift, y)
     value.backward()
-    found = [value.detach(), shift.grad, *(p.grad for p in prior.parameters() if p.grad is not None)]
+    found = [
+        value.detach(),
+        shift.grad,
+        *(p.grad for p in prior.parameters() if p.grad is not None),
+    ]
     return [t.clone() for t in found]
 
 
 def on_rank(rank, store, x, results):
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-    for number, (estimator, law) in enumerate(CASES):
-        with ranks.as_rank(rank, 2):
-            found = gradients(x, slice(3 * rank, 3 * rank + 3), estimator, law)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=2
+    )
+    for number, (estimator, distribution) in enumerate(CASES):
+        with distributed.emulate_rank(rank, 2):
+            found = gradients(x, slice(3 * rank, 3 * rank + 3), estimator, distribution)
         for t in found[1:]:  # as the trainer does: the mean over ranks
             torch.distributed.all_reduce(t)
             t /= 2
@@ -40,8 +51,8 @@ def on_rank(rank, store, x, results):
 def test_two_ranks_equal_one(tmp_path):
     x = torch.randn(6, 2)
     torch.multiprocessing.spawn(on_rank, (tmp_path / "store", x, tmp_path), nprocs=2)
-    for number, (estimator, law) in enumerate(CASES):
-        expected = gradients(x, slice(None), estimator, law)
+    for number, (estimator, distribution) in enumerate(CASES):
+        expected = gradients(x, slice(None), estimator, distribution)
         for rank in range(2):
             found = torch.load(tmp_path / f"{number}-{rank}.pt")
             assert len(found) == len(expected)

@@ -6,16 +6,19 @@ import pytest
 import torch
 from scipy.stats import wasserstein_distance
 
-from genzoo.build import build
 from genzoo.contract import Prior
 from genzoo.divergences.transport import Wasserstein
 from genzoo.errors import SettingError
+from genzoo.registry.build import build
 
 
 def by_permutations(x, y, order):
     """The definition: the best of all matchings."""
     n = len(x)
-    return min(sum(math.dist(x[i], y[j]) ** order for i, j in enumerate(p)) / n for p in permutations(range(n))) ** (1 / order)
+    return min(
+        sum(math.dist(x[i], y[j]) ** order for i, j in enumerate(p)) / n
+        for p in permutations(range(n))
+    ) ** (1 / order)
 
 
 @pytest.mark.parametrize("order", [1, 2])
@@ -23,7 +26,9 @@ def by_permutations(x, y, order):
 def test_is_the_best_of_all_matchings(dim, order):
     for _ in range(5):
         x, y = torch.randn(5, dim).double(), torch.randn(5, dim).double()
-        assert Wasserstein(order)(x, y).item() == pytest.approx(by_permutations(x.tolist(), y.tolist(), order), rel=1e-12)
+        assert Wasserstein(order)(x, y).item() == pytest.approx(
+            by_permutations(x.tolist(), y.tolist(), order), rel=1e-12
+        )
 
 
 def test_one_dimension_is_scipys():
@@ -35,10 +40,12 @@ def test_one_dimension_is_scipys():
 
 
 @pytest.mark.parametrize(
-    ("mean", "sd", "first", "second"), [(0, 2, 0.797885, 1), (2, 3, 2.333262, 2.828427), (4, 1, 4, 4)], ids=str
+    ("mean", "sd", "first", "second"),
+    [(0, 2, 0.797885, 1), (2, 3, 2.333262, 2.828427), (4, 1, 4, 4)],
+    ids=str,
 )
 def test_quantiles_of_gaussians(mean, sd, first, second):
-    """Against N(0, 1): points at the quantiles of the laws, so that chance has no part."""
+    """Against N(0, 1): points at the quantiles of the distributions, so that chance has no part."""
     z = torch.special.ndtri((torch.arange(40_000).double() + 0.5) / 40_000)[:, None]
     assert Wasserstein()(z, mean + sd * z.flip(0)).item() == pytest.approx(first, abs=1e-3)
     assert Wasserstein(2)(z, mean + sd * z.flip(0)).item() == pytest.approx(second, abs=1e-3)
@@ -60,7 +67,9 @@ def test_the_order_of_rows_is_of_no_account():
 
 
 def test_samples_of_one_law_are_apart_in_several_dimensions():
-    assert Wasserstein(2)(torch.randn(300, 5), torch.randn(300, 5)).item() ** 2 == pytest.approx(1.27, abs=0.15)
+    assert Wasserstein(2)(torch.randn(300, 5), torch.randn(300, 5)).item() ** 2 == pytest.approx(
+        1.27, abs=0.15
+    )
 
 
 @pytest.mark.parametrize("order", [1, 2])
@@ -91,7 +100,12 @@ def test_a_prior_makes_as_many_draws():
 
     x = torch.tensor([[3.0], [0.0], [1.0]])
     assert Wasserstein()(x, Grid(1)).item() == pytest.approx(1 / 3)  # to 0, 1 and 2
-    assert build("wasserstein", "divergences")(torch.randn(50, 2) + 100, build("normal", "priors", dim=2)).item() > 100
+    assert (
+        build("wasserstein", "divergences")(
+            torch.randn(50, 2) + 100, build("normal", "priors", dim=2)
+        ).item()
+        > 100
+    )
 
 
 @pytest.mark.parametrize("dim", [1, 2])
@@ -108,7 +122,9 @@ def test_half_precision_is_computed_in_single():
     assert value.item() == pytest.approx(1000 * math.sqrt(2), rel=0.01)
 
 
-@pytest.mark.parametrize(("x", "y"), [((3, 2), (4, 2)), ((3, 2), (3, 1)), ((3,), (3,)), ((0, 2), (0, 2))])
+@pytest.mark.parametrize(
+    ("x", "y"), [((3, 2), (4, 2)), ((3, 2), (3, 1)), ((3,), (3,)), ((0, 2), (0, 2))]
+)
 def test_unequal_samples_are_refused(x, y):
     with pytest.raises(SettingError, match=r"Wasserstein between samples of shapes \(.*equal size"):
         Wasserstein()(torch.zeros(x), torch.zeros(y))

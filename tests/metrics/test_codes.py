@@ -4,13 +4,15 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal
 
-from genzoo.build import build
 from genzoo.contract import Prior
+from genzoo.registry.build import build
 
 
 def measure(encode, n=3000, dim=4, **capabilities):
     torch.manual_seed(0)
-    model = SimpleNamespace(**{"prior": build("normal", "priors", dim=dim), "encode": encode, **capabilities})
+    model = SimpleNamespace(
+        **{"prior": build("normal", "priors", dim=dim), "encode": encode, **capabilities}
+    )
     x = torch.randn(n, dim)
     return build("codes", "metrics")(model, [x[: n // 3], x[n // 3 :]])
 
@@ -34,7 +36,9 @@ def test_codes_that_are_shifted():
 def test_codes_that_are_wide():
     values = measure(lambda x: 2 * x)
     assert values["squared_norm"] == pytest.approx(4, rel=0.05)
-    assert values["covariance_deviation"] == pytest.approx(3 * 2, rel=0.05)  # |4 I - I| of four coordinates
+    assert values["covariance_deviation"] == pytest.approx(
+        3 * 2, rel=0.05
+    )  # |4 I - I| of four coordinates
 
 
 def test_one_latent_dimension():
@@ -42,7 +46,10 @@ def test_one_latent_dimension():
 
 
 def test_random_encoders_are_drawn_from():
-    values = measure(torch.zeros_like, posterior=lambda x: Independent(Normal(torch.zeros_like(x), torch.ones_like(x)), 1))
+    values = measure(
+        torch.zeros_like,
+        posterior=lambda x: Independent(Normal(torch.zeros_like(x), torch.ones_like(x)), 1),
+    )
     assert values["squared_norm"] == pytest.approx(1, abs=0.05)
 
 

@@ -5,10 +5,16 @@ import numpy as np
 import pytest
 import torch
 
-from genzoo.build import build
 from genzoo.errors import DataError, SettingError
 from genzoo.metrics import features as module
-from genzoo.metrics.features import NETWORKS, FeatureStatistics, feature_network, features, network_for
+from genzoo.metrics.features import (
+    NETWORKS,
+    FeatureStatistics,
+    feature_network,
+    features,
+    network_for,
+)
+from genzoo.registry.build import build
 
 
 def held_out(dataset, rows=None):
@@ -22,11 +28,16 @@ def accuracy(name, dataset, rows=None):
 
 
 def test_digits_network_is_as_good_as_it_says():
-    assert accuracy("digits-cnn", build("digits", "datasets")) == pytest.approx(NETWORKS["digits-cnn"].accuracy, abs=2 / 297)
+    assert accuracy("digits-cnn", build("digits", "datasets")) == pytest.approx(
+        NETWORKS["digits-cnn"].accuracy, abs=2 / 297
+    )
     assert NETWORKS["digits-cnn"].accuracy > 0.97
 
 
-@pytest.mark.skipif(not Path("/usr/share/datasets/fashion-mnist").is_dir(), reason="the package dataset-fashion-mnist is missing")
+@pytest.mark.skipif(
+    not Path("/usr/share/datasets/fashion-mnist").is_dir(),
+    reason="the package dataset-fashion-mnist is missing",
+)
 def test_fashion_network_is_as_good_as_it_says():
     share = NETWORKS["fmnist-cnn"].accuracy
     assert share > 0.9
@@ -63,7 +74,9 @@ def test_the_first_call_of_a_process_draws_no_random_numbers(name):
 
 def test_many_images_are_cut():
     x = torch.rand(2100, 1, 8, 8)
-    torch.testing.assert_close(features("digits-cnn", x)[1990:2010], features("digits-cnn", x[1990:2010]))
+    torch.testing.assert_close(
+        features("digits-cnn", x)[1990:2010], features("digits-cnn", x[1990:2010])
+    )
 
 
 def test_half_precision_images_are_seen_in_single():
@@ -78,14 +91,22 @@ def test_a_damaged_or_missing_file_is_refused(content, tmp_path, monkeypatch):
     if content:
         (tmp_path / "digits-cnn-v1.safetensors").write_bytes(content)
     reason = hashlib.sha256(content).hexdigest() if content else "is missing"
-    with pytest.raises(DataError, match=f"'digits-cnn'.*digits-cnn-v1.safetensors.*{reason}.*install genzoo again"):
+    with pytest.raises(
+        DataError, match=f"'digits-cnn'.*digits-cnn-v1.safetensors.*{reason}.*install genzoo again"
+    ):
         feature_network("digits-cnn")
 
 
 def test_unknown_names_and_shapes_say_what_there_is():
-    with pytest.raises(SettingError, match=r"'inception'.*fmnist-cnn for images of shape \(1, 28, 28\) and digits-cnn"):
+    with pytest.raises(
+        SettingError,
+        match=r"'inception'.*fmnist-cnn for images of shape \(1, 28, 28\) and digits-cnn",
+    ):
         feature_network("inception")
-    with pytest.raises(SettingError, match=r"fmnist-cnn does not fit images of shape \(1, 8, 8\).*digits-cnn for images"):
+    with pytest.raises(
+        SettingError,
+        match=r"fmnist-cnn does not fit images of shape \(1, 8, 8\).*digits-cnn for images",
+    ):
         features("fmnist-cnn", torch.rand(2, 1, 8, 8))
 
 
@@ -103,7 +124,9 @@ def test_statistics_are_numpys_whatever_the_batches():
             statistics.update(part)
         assert statistics.n == 90
         assert statistics.mean.numpy() == pytest.approx(f.double().numpy().mean(axis=0), rel=1e-12)
-        assert statistics.covariance.numpy() == pytest.approx(np.cov(f.double().numpy().T), abs=1e-9)
+        assert statistics.covariance.numpy() == pytest.approx(
+            np.cov(f.double().numpy().T), abs=1e-9
+        )
 
 
 def test_one_example_has_no_covariance():

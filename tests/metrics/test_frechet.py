@@ -7,10 +7,10 @@ from scipy import linalg
 from sklearn.datasets import load_digits
 
 import genzoo
-from genzoo.build import build
 from genzoo.errors import DataError, SettingError
 from genzoo.metrics.features import feature_network
 from genzoo.metrics.frechet import frechet_distance
+from genzoo.registry.build import build
 
 DISTANCE, FLOOR = "distance (digits-cnn-v1)", "floor (digits-cnn-v1)"
 
@@ -50,7 +50,9 @@ def digits():
 def test_random_covariances_are_scipys():
     rng = np.random.default_rng(0)
     for dim in (1, 2, 20):
-        a, b = rng.normal(size=(2, 50, dim)) @ rng.normal(size=(dim, dim)) + rng.normal(size=(2, 1, dim))
+        a, b = rng.normal(size=(2, 50, dim)) @ rng.normal(size=(dim, dim)) + rng.normal(
+            size=(2, 1, dim)
+        )
         one, two = ([m, c.reshape(dim, dim)] for m, c in map(moments, (a, b)))
         assert ours(*one, *two) == pytest.approx(with_scipy(*one, *two), rel=1e-9)
 
@@ -58,7 +60,9 @@ def test_random_covariances_are_scipys():
 def test_diagonal_gaussians_have_a_closed_form():
     mean1, mean2, sd1, sd2 = (torch.rand(6) for _ in range(4))
     expected = ((mean1 - mean2).square() + (sd1 - sd2).square()).sum().item()
-    assert frechet_distance(mean1, sd1.square().diag(), mean2, sd2.square().diag()) == pytest.approx(expected, rel=1e-5)
+    assert frechet_distance(
+        mean1, sd1.square().diag(), mean2, sd2.square().diag()
+    ) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(("rank1", "rank2"), [(3, 3), (30, 4), (1, 1), (0, 5)])
@@ -76,7 +80,9 @@ def test_constant_pixels_are_scipys(digits):
     one = digits[:800].flatten(1).double().numpy()
     assert (one.std(axis=0) == 0).any()
     two = one + 0.1 * np.random.default_rng(0).normal(size=one.shape)
-    assert ours(*moments(one), *moments(two)) == pytest.approx(with_scipy(*moments(one), *moments(two)), abs=1e-6)
+    assert ours(*moments(one), *moments(two)) == pytest.approx(
+        with_scipy(*moments(one), *moments(two)), abs=1e-6
+    )
 
 
 @pytest.mark.filterwarnings("ignore:Matrix is singular")
@@ -85,13 +91,20 @@ def test_distance_and_floor_are_scipys_on_the_features(digits):
     found = build("frechet", "metrics")(replay(fake), real.split([150, 1, 250]))
     see = lambda x: feature_network("digits-cnn")(x).double().numpy()  # noqa: E731
     assert list(found) == [DISTANCE, FLOOR]
-    assert found[DISTANCE] == pytest.approx(with_scipy(*moments(see(real)), *moments(see(fake))), rel=1e-4)
-    assert found[FLOOR] == pytest.approx(with_scipy(*moments(see(real[::2])), *moments(see(real[1::2]))), rel=1e-4)
+    assert found[DISTANCE] == pytest.approx(
+        with_scipy(*moments(see(real)), *moments(see(fake))), rel=1e-4
+    )
+    assert found[FLOOR] == pytest.approx(
+        with_scipy(*moments(see(real[::2])), *moments(see(real[1::2]))), rel=1e-4
+    )
 
 
 def test_the_order_of_batches_is_of_no_account(digits):
     parts, metric = digits[:300].split(100), build("frechet", "metrics")
-    values = [metric(replay(digits[300:600]), order)[DISTANCE] for order in (parts, parts[::-1], [digits[:300]])]
+    values = [
+        metric(replay(digits[300:600]), order)[DISTANCE]
+        for order in (parts, parts[::-1], [digits[:300]])
+    ]
     assert values[1:] == pytest.approx(values[:1] * 2, rel=1e-5)
 
 
@@ -116,7 +129,10 @@ def test_the_network_is_chosen_by_shape_or_by_name(digits):
     named = build({"name": "frechet", "network": "fmnist-cnn"}, "metrics")
     clothes = model(lambda n: torch.rand(n, 1, 28, 28), (1, 28, 28))
     for metric in (named, build("frechet", "metrics")):
-        assert list(metric(clothes, [twenty_eight])) == ["distance (fmnist-cnn-v1)", "floor (fmnist-cnn-v1)"]
+        assert list(metric(clothes, [twenty_eight])) == [
+            "distance (fmnist-cnn-v1)",
+            "floor (fmnist-cnn-v1)",
+        ]
     assert named.lacking(model(None)) == ["images of shape (1, 28, 28)"]
     with pytest.raises(SettingError, match=r"fmnist-cnn does not fit images of shape \(1, 8, 8\)"):
         named(replay(real), [real])
@@ -125,9 +141,15 @@ def test_the_network_is_chosen_by_shape_or_by_name(digits):
 
 
 def test_other_shapes_are_not_resized():
-    metric, colour = build("frechet", "metrics"), model(lambda n: torch.rand(n, 3, 28, 28), (3, 28, 28))
+    metric, colour = (
+        build("frechet", "metrics"),
+        model(lambda n: torch.rand(n, 3, 28, 28), (3, 28, 28)),
+    )
     assert metric.lacking(colour) == ["images of shape (1, 28, 28) or (1, 8, 8)"]
-    with pytest.raises(SettingError, match=r"shape \(3, 28, 28\).*fmnist-cnn for images of shape \(1, 28, 28\) and digits-cnn"):
+    with pytest.raises(
+        SettingError,
+        match=r"shape \(3, 28, 28\).*fmnist-cnn for images of shape \(1, 28, 28\) and digits-cnn",
+    ):
         metric(colour, [torch.rand(8, 3, 28, 28)])
 
 
@@ -146,7 +168,10 @@ def test_a_conditional_model_is_given_what_stands_beside_the_held_out_images():
     right = StandIn(**like, sample=lambda n, given: digits[given])
     wrong = StandIn(**like, sample=lambda n, given: digits[given * 0])
     batches = [{"x": digits[i : i + 50], "y": label[i : i + 50]} for i in range(0, 200, 50)]
-    found = [build("frechet", "metrics")(each, batches)["distance (digits-cnn-v1)"] for each in (right, wrong)]
+    found = [
+        build("frechet", "metrics")(each, batches)["distance (digits-cnn-v1)"]
+        for each in (right, wrong)
+    ]
     assert abs(found[0]) < 1e-3
     assert found[1] > 10
 

@@ -4,16 +4,26 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from genzoo.build import build
+from genzoo.registry.build import build
 
 
 def model(**methods):
-    return SimpleNamespace(**{"shape": (1, 2, 3), "inputs": ("x",), "batch_size": len, "unpack": lambda x: (x, None), **methods})
+    return SimpleNamespace(
+        **{
+            "shape": (1, 2, 3),
+            "inputs": ("x",),
+            "batch_size": len,
+            "unpack": lambda x: (x, None),
+            **methods,
+        }
+    )
 
 
 def test_mean_over_examples_not_over_batches():
     exact = model(log_prob=lambda x: x.flatten(1).sum(1))
-    values = build("likelihood", "metrics")(exact, [torch.full((3, 1, 2, 3), 0.5), torch.full((1, 1, 2, 3), 0.25)])
+    values = build("likelihood", "metrics")(
+        exact, [torch.full((3, 1, 2, 3), 0.5), torch.full((1, 1, 2, 3), 0.25)]
+    )
     assert values == {"log_prob": pytest.approx((3 * 3 + 1.5) / 4)}
 
 
@@ -27,7 +37,10 @@ def test_a_fair_coin_has_one_bit(levels):
 def test_the_uniform_density_has_all_bits_of_the_levels():
     exact = model(log_prob=lambda x: torch.zeros(len(x)))
     measure = build({"name": "likelihood", "levels": 256}, "metrics")
-    assert measure(exact, [torch.rand(5, 1, 2, 3)]) == {"log_prob": 0, "bits_per_dim": pytest.approx(8)}
+    assert measure(exact, [torch.rand(5, 1, 2, 3)]) == {
+        "log_prob": 0,
+        "bits_per_dim": pytest.approx(8),
+    }
 
 
 def test_bounds_are_called_bounds():
@@ -35,8 +48,14 @@ def test_bounds_are_called_bounds():
         return torch.full((len(x),), -6.0 / samples)
 
     bounded = model(elbo=lambda x: torch.full((len(x),), -9.0), log_prob_bound=bound, discrete=True)
-    values = build({"name": "likelihood", "samples": 2}, "metrics")(bounded, [torch.zeros(2, 1, 2, 3)])
-    assert values == {"elbo": -9, "log_prob_bound": -3, "bits_per_dim_bound": pytest.approx(3 / (6 * math.log(2)))}
+    values = build({"name": "likelihood", "samples": 2}, "metrics")(
+        bounded, [torch.zeros(2, 1, 2, 3)]
+    )
+    assert values == {
+        "elbo": -9,
+        "log_prob_bound": -3,
+        "bits_per_dim_bound": pytest.approx(3 / (6 * math.log(2))),
+    }
 
 
 @pytest.mark.parametrize(
@@ -51,13 +70,17 @@ def test_bounds_are_called_bounds():
 )
 def test_what_has_no_bits(discrete, x, levels):
     exact = model(log_prob=lambda x: x.sum((1, 2, 3)), discrete=discrete)
-    assert list(build({"name": "likelihood", "levels": levels}, "metrics")(exact, [x])) == ["log_prob"]
+    assert list(build({"name": "likelihood", "levels": levels}, "metrics")(exact, [x])) == [
+        "log_prob"
+    ]
 
 
 @pytest.mark.parametrize(("likelihood", "bits"), [("gaussian", False), ("bernoulli", True)])
 def test_a_vae_has_bits_where_its_likelihood_is_of_bits(likelihood, bits):
     vae = build({"name": "vae", "likelihood": likelihood}, shape=(1, 2, 3))
-    assert ("bits_per_dim_bound" in build("likelihood", "metrics")(vae, [torch.ones(2, 1, 2, 3)])) == bits
+    assert (
+        "bits_per_dim_bound" in build("likelihood", "metrics")(vae, [torch.ones(2, 1, 2, 3)])
+    ) == bits
 
 
 def test_either_likelihood_or_bound_is_needed():
@@ -67,22 +90,33 @@ def test_either_likelihood_or_bound_is_needed():
 
 
 def test_a_model_of_levels_counts_bits_without_those_of_the_levels():
-    """Uniform over 17 levels: log2(17) bits a number, and nothing is added for levels that are in the law already."""
-    model = build({"name": "pixel-rnn", "levels": 17, "layer": "conv", "hidden": 2, "depth": 1}, shape=(1, 2, 3))
+    """Uniform over 17 levels: log2(17) bits a number, and nothing is added for levels that are in the distribution already."""
+    model = build(
+        {"name": "pixel-rnn", "levels": 17, "layer": "conv", "hidden": 2, "depth": 1},
+        shape=(1, 2, 3),
+    )
     with torch.no_grad():
         model.head[-1].weight.zero_()
         model.head[-1].bias.zero_()
     x = torch.randint(17, (3, 1, 2, 3)) / 16
     values = build({"name": "likelihood", "levels": 256}, "metrics")(model, [x])
-    assert values == {"log_prob": pytest.approx(-6 * math.log(17)), "bits_per_dim": pytest.approx(math.log2(17))}
+    assert values == {
+        "log_prob": pytest.approx(-6 * math.log(17)),
+        "bits_per_dim": pytest.approx(math.log2(17)),
+    }
 
 
 def test_a_conditional_law_is_measured_given_its_labels():
-    model = build({"name": "pixel-rnn", "layer": "conv", "hidden": 2, "depth": 1, "classes": 3}, shape=(1, 2, 3))
+    model = build(
+        {"name": "pixel-rnn", "layer": "conv", "hidden": 2, "depth": 1, "classes": 3},
+        shape=(1, 2, 3),
+    )
     with torch.no_grad():
         model.layers[0].label.weight.normal_()
     measure = build("likelihood", "metrics")
     assert measure.lacking(model) == []
     x, y = torch.randint(2, (4, 1, 2, 3)).float(), torch.tensor([0, 1, 2, 0])
     expected = model.log_prob(x, y).mean().item()
-    assert measure(model, [{"x": x[:3], "y": y[:3]}, {"x": x[3:], "y": y[3:]}])["log_prob"] == pytest.approx(expected)
+    assert measure(model, [{"x": x[:3], "y": y[:3]}, {"x": x[3:], "y": y[3:]}])[
+        "log_prob"
+    ] == pytest.approx(expected)

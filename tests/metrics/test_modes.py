@@ -7,13 +7,17 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from genzoo.build import build
 from genzoo.data.toy import toy
 from genzoo.errors import DataError, SettingError
+from genzoo.registry.build import build
 
 CENTRES = {
-    "8-gaussians": np.array([[2 * math.cos(math.radians(45 * k)), 2 * math.sin(math.radians(45 * k))] for k in range(8)]) / 1.414,
-    "25-gaussians": np.array([[a, b] for a in (-4, -2, 0, 2, 4) for b in (-4, -2, 0, 2, 4)]) / 2.828,
+    "8-gaussians": np.array(
+        [[2 * math.cos(math.radians(45 * k)), 2 * math.sin(math.radians(45 * k))] for k in range(8)]
+    )
+    / 1.414,
+    "25-gaussians": np.array([[a, b] for a in (-4, -2, 0, 2, 4) for b in (-4, -2, 0, 2, 4)])
+    / 2.828,
 }
 DEVIATION = {"8-gaussians": 0.02 / 1.414, "25-gaussians": 0.05 / 2.828}
 TRUE = 1 - math.exp(-4.5)
@@ -21,7 +25,9 @@ TRUE = 1 - math.exp(-4.5)
 
 
 def model(sample, shape=(2,), **more):
-    return SimpleNamespace(**{"shape": shape, "inputs": ("x",), "given": (), "sample": sample, **more})
+    return SimpleNamespace(
+        **{"shape": shape, "inputs": ("x",), "given": (), "sample": sample, **more}
+    )
 
 
 def made(points):
@@ -29,52 +35,66 @@ def made(points):
     return model(lambda n: points[:n])
 
 
-def draws(law, n, seed=0, modes=slice(None)):
+def draws(distribution, n, seed=0, modes=slice(None)):
     rng = np.random.default_rng(seed)
-    centres = CENTRES[law][modes]
-    return centres[rng.integers(len(centres), size=n)] + DEVIATION[law] * rng.normal(size=(n, 2))
+    centres = CENTRES[distribution][modes]
+    return centres[rng.integers(len(centres), size=n)] + DEVIATION[distribution] * rng.normal(
+        size=(n, 2)
+    )
 
 
-def measure(law, points, n=600, **settings):
+def measure(distribution, points, n=600, **settings):
     """Against held-out points that numpy draws."""
-    held_out = torch.from_numpy(draws(law, 2 * n, seed=1)).float()
-    return build({"name": "modes", "samples": n, **settings}, "metrics")(made(points), held_out.split(500))
+    held_out = torch.from_numpy(draws(distribution, 2 * n, seed=1)).float()
+    return build({"name": "modes", "samples": n, **settings}, "metrics")(
+        made(points), held_out.split(500)
+    )
 
 
-@pytest.mark.parametrize("law", CENTRES)
-def test_collapse_on_one_mode(law):
-    k = len(CENTRES[law])
-    values = measure(law, np.repeat(CENTRES[law][:1], 600, axis=0))
+@pytest.mark.parametrize("distribution", CENTRES)
+def test_collapse_on_one_mode(distribution):
+    k = len(CENTRES[distribution])
+    values = measure(distribution, np.repeat(CENTRES[distribution][:1], 600, axis=0))
     assert (values["modes"], values["modes_of"], values["high_quality"]) == (1, k, 1)
     assert values["reverse_kl"] == pytest.approx(math.log(k), rel=1e-6)  # 2.079 and 3.219
     assert values["w1"] > 10 * values["w1_floor"]
 
 
-@pytest.mark.parametrize("law", CENTRES)
-def test_true_points_are_near_their_floors(law):
-    values = measure(law, draws(law, 2500), n=2500)
-    k = len(CENTRES[law])
+@pytest.mark.parametrize("distribution", CENTRES)
+def test_true_points_are_near_their_floors(distribution):
+    values = measure(distribution, draws(distribution, 2500), n=2500)
+    k = len(CENTRES[distribution])
     assert values["modes"] == values["modes_of"] == k
     for name in ("high_quality", "high_quality_floor"):
         assert values[name] == pytest.approx(TRUE, abs=4 * math.sqrt(TRUE * (1 - TRUE) / 2500))
-    for name in ("reverse_kl", "reverse_kl_floor"):  # 2 n times it is chi-squared with K - 1 degrees of freedom
+    for name in (
+        "reverse_kl",
+        "reverse_kl_floor",
+    ):  # 2 n times it is chi-squared with K - 1 degrees of freedom
         assert 2 * 2500 * values[name] == pytest.approx(k - 1, abs=4 * math.sqrt(2 * (k - 1)))
     assert values["w1"] == pytest.approx(values["w1_floor"], rel=0.5)
 
 
 def test_the_floor_of_the_reverse_kl():
     floors = [measure("8-gaussians", draws("8-gaussians", 100), n=100)["reverse_kl"]]
-    floors += [measure("8-gaussians", draws("8-gaussians", 100, seed), n=100)["reverse_kl"] for seed in range(2, 200)]
+    floors += [
+        measure("8-gaussians", draws("8-gaussians", 100, seed), n=100)["reverse_kl"]
+        for seed in range(2, 200)
+    ]
     error = np.std(floors) / math.sqrt(len(floors))
-    assert np.mean(floors) == pytest.approx(7 / 200, abs=4 * error + 0.001)  # the next order is O(1 / n^2)
+    assert np.mean(floors) == pytest.approx(
+        7 / 200, abs=4 * error + 0.001
+    )  # the next order is O(1 / n^2)
 
 
-@pytest.mark.parametrize("law", CENTRES)
-def test_one_mode_missing(law):
-    k = len(CENTRES[law])
-    values = measure(law, draws(law, 1000, modes=slice(1, None)), n=1000)
+@pytest.mark.parametrize("distribution", CENTRES)
+def test_one_mode_missing(distribution):
+    k = len(CENTRES[distribution])
+    values = measure(distribution, draws(distribution, 1000, modes=slice(1, None)), n=1000)
     assert (values["modes"], values["modes_of"]) == (k - 1, k)
-    assert values["reverse_kl"] == pytest.approx(math.log(k / (k - 1)) + (k - 2) / 2000, abs=4 * math.sqrt(2 * k) / 2000)
+    assert values["reverse_kl"] == pytest.approx(
+        math.log(k / (k - 1)) + (k - 2) / 2000, abs=4 * math.sqrt(2 * k) / 2000
+    )
 
 
 def test_uniform_noise():
@@ -87,7 +107,9 @@ def test_uniform_noise():
 
 
 def test_modes_need_enough_samples():
-    points = np.concatenate([np.repeat(CENTRES["8-gaussians"][[k]], c, axis=0) for k, c in ((0, 581), (1, 10), (2, 9))])
+    points = np.concatenate(
+        [np.repeat(CENTRES["8-gaussians"][[k]], c, axis=0) for k, c in ((0, 581), (1, 10), (2, 9))]
+    )
     assert measure("8-gaussians", points)["modes"] == 2
     assert measure("8-gaussians", points, least=9)["modes"] == 3
 
@@ -95,14 +117,18 @@ def test_modes_need_enough_samples():
 def test_high_quality_ends_at_three_deviations():
     for deviations, share in ((2.99, 1), (3.01, 0)):
         values = measure(
-            "8-gaussians", np.tile(CENTRES["8-gaussians"], (75, 1)) + np.array([deviations * DEVIATION["8-gaussians"], 0])
+            "8-gaussians",
+            np.tile(CENTRES["8-gaussians"], (75, 1))
+            + np.array([deviations * DEVIATION["8-gaussians"], 0]),
         )
         assert (values["modes"], values["high_quality"]) == (8 * share, share)
 
 
 def test_the_distance_is_scipys():
     held_out, points = draws("8-gaussians", 120, seed=1), draws("8-gaussians", 60, seed=2)
-    values = build({"name": "modes", "samples": 60}, "metrics")(made(points), torch.from_numpy(held_out).split(7))
+    values = build({"name": "modes", "samples": 60}, "metrics")(
+        made(points), torch.from_numpy(held_out).split(7)
+    )
 
     def w1(x, y):
         cost = cdist(x, y)
@@ -113,12 +139,15 @@ def test_the_distance_is_scipys():
 
 
 def test_a_law_of_the_data_set_is_found():
-    for law in CENTRES:
-        x = torch.from_numpy(toy(law, rows=100).test["x"])
-        assert build("modes", "metrics")(made(x), [x])["modes_of"] == len(CENTRES[law])
+    for distribution in CENTRES:
+        x = torch.from_numpy(toy(distribution, rows=100).test["x"])
+        assert build("modes", "metrics")(made(x), [x])["modes_of"] == len(CENTRES[distribution])
     x = torch.from_numpy(toy("moons", rows=100).test["x"])
     assert sorted(build("modes", "metrics")(made(x), [x])) == ["w1", "w1_floor"]
-    assert build({"name": "modes", "law": "8-gaussians"}, "metrics")(made(x), [x])["modes_of"] == 8
+    assert (
+        build({"name": "modes", "distribution": "8-gaussians"}, "metrics")(made(x), [x])["modes_of"]
+        == 8
+    )
 
 
 def test_no_more_is_drawn_or_read_than_needed():
@@ -137,12 +166,18 @@ def test_no_more_is_drawn_or_read_than_needed():
 def test_what_a_model_needs():
     lacking = build("modes", "metrics").lacking
     assert lacking(build("vae", shape=(2,))) == []
-    assert lacking(model(None, shape=(1, 8, 8))) == lacking(model(None, shape=(3,))) == ["points in the plane, of shape (2,)"]
+    assert (
+        lacking(model(None, shape=(1, 8, 8)))
+        == lacking(model(None, shape=(3,)))
+        == ["points in the plane, of shape (2,)"]
+    )
     assert lacking(model(None, given=("y",))) == ["samples without given"]
 
 
 def test_wrong_settings_and_data_are_named():
-    with pytest.raises(SettingError, match=r'metric.law = "moons": expected.*25-gaussians'):
-        build({"name": "modes", "law": "moons"}, "metrics")
+    with pytest.raises(
+        SettingError, match=r'metric.distribution = "moons": expected.*25-gaussians'
+    ):
+        build({"name": "modes", "distribution": "moons"}, "metrics")
     with pytest.raises(DataError, match="two held-out points at least, and there are 1"):
         build("modes", "metrics")(made(torch.zeros(1, 2)), [torch.zeros(1, 2)])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from genzoo.build import build
+from genzoo.registry.build import build
 
 
 def test_squared_error_of_a_pixel():

@@ -45,10 +45,18 @@ def test_the_critic_makes_exactly_so_many_steps_a_round(kind, n, steps):
     for part in (model.critic, model.generator):
         part.register_forward_hook(lambda part, *_: calls.update([part]))
     genzoo.fit(model, DATA, steps=4, batch_size=8)
-    turns = [("critic" if critic else "generator", len([*group])) for critic, group in groupby(steps, lambda s: first in s)]
+    turns = [
+        ("critic" if critic else "generator", len([*group]))
+        for critic, group in groupby(steps, lambda s: first in s)
+    ]
     assert turns == [("critic", n), ("generator", 1)] * 4
-    assert calls[model.generator] == 4 * (n + 1)  # each step makes its examples once, a penalty none of its own
-    assert {p for step in steps for p in step} == {*model.critic.parameters(), *model.generator.parameters()}
+    assert calls[model.generator] == 4 * (
+        n + 1
+    )  # each step makes its examples once, a penalty none of its own
+    assert {p for step in steps for p in step} == {
+        *model.critic.parameters(),
+        *model.generator.parameters(),
+    }
 
 
 @pytest.mark.parametrize("kind", GAMES)
@@ -56,7 +64,9 @@ def test_a_critics_loss_leaves_no_gradient_in_generator_and_prior(kind):
     model = kind(prior=MOG, **NETS)
     model.critic_loss(DATA)["loss"].backward()
     assert all(p.grad is None for part in (model.generator, model.prior) for p in part.parameters())
-    assert all(p.grad is not None for p in [*model.critic.parameters()][:-1])  # the last bias cancels in a gap
+    assert all(
+        p.grad is not None for p in [*model.critic.parameters()][:-1]
+    )  # the last bias cancels in a gap
 
 
 @pytest.mark.parametrize("kind", GAMES)
@@ -65,7 +75,9 @@ def test_no_gradient_leaks_between_players(kind, steps):
     critic = {*model.critic.parameters()}
     left = []
     inner = model.generator_loss
-    model.generator_loss = lambda batch: left.append([p.requires_grad for p in critic]) or inner(batch)
+    model.generator_loss = lambda batch: (
+        left.append([p.requires_grad for p in critic]) or inner(batch)
+    )
     genzoo.fit(model, DATA, steps=3, batch_size=8)
     assert left
     assert not any(any(flags) for flags in left)
@@ -108,7 +120,9 @@ def test_images_are_in_0_1_outside_and_in_the_outputs_range_within(output, low):
     assert 1 - 1e-3 < x.max() <= 1
     z = model.prior.sample(9)
     raw = model.generator(z).detach()
-    torch.testing.assert_close(model.decode(z).detach(), raw.sigmoid() if output == "sigmoid" else (raw.tanh() + 1) / 2)
+    torch.testing.assert_close(
+        model.decode(z).detach(), raw.sigmoid() if output == "sigmoid" else (raw.tanh() + 1) / 2
+    )
     batch = torch.rand(50, 1, 4, 4)
     model.critic_loss(batch)
     torch.testing.assert_close(model.critic.shown[0], low + (1 - low) * batch)
@@ -129,7 +143,9 @@ def test_vectors_are_taken_and_given_as_they_are():
 
 @pytest.mark.parametrize("kind", [DCGAN, LSGAN])
 def test_batch_norm_samples_alone_as_in_company(kind):
-    model = genzoo.fit(kind(4, width=4, shape=(1, 8, 8)), torch.rand(64, 1, 8, 8), steps=3, batch_size=16).model
+    model = genzoo.fit(
+        kind(4, width=4, shape=(1, 8, 8)), torch.rand(64, 1, 8, 8), steps=3, batch_size=16
+    ).model
     assert not model.training
     before = {name: value.clone() for name, value in model.state_dict().items()}
     z = model.prior.sample(6)
@@ -165,18 +181,20 @@ class Spread(nn.Module):
         return self.scale * z
 
 
-@pytest.mark.parametrize(("scale", "collapsed"), [(0.01, True), (0.2, True), (0.25, False), (1.0, False), (3.0, False)])
+@pytest.mark.parametrize(
+    ("scale", "collapsed"), [(0.01, True), (0.2, True), (0.25, False), (1.0, False), (3.0, False)]
+)
 def test_advice_on_a_collapsed_generator_alone(scale, collapsed):
     # data of variance 1: a twentieth of it is a standard deviation of 0.224
     model = GAN(2, generator=Spread(scale), critic=SMALL, prior="normal", shape=(2,))
     spread = model.critic_loss(torch.randn(20_000, 2))["spread"].item()
     assert spread == pytest.approx(scale**2, rel=0.05)
     line = {"step": 1000, "critic/spread": spread}
-    text = model.advice(line, 0.5)
+    text = model.diagnose(line, 0.5)
     assert (text is not None) == collapsed
-    assert model.advice(line, 0.05) is None  # at the start none are varied yet
-    assert model.advice({**line, "step": 10}, 0.5) is None
-    assert model.advice({"step": 1000}, 0.5) is None
+    assert model.diagnose(line, 0.05) is None  # at the start none are varied yet
+    assert model.diagnose({**line, "step": 10}, 0.5) is None
+    assert model.diagnose({"step": 1000}, 0.5) is None
     if collapsed:
         assert "it has collapsed" in text
         assert "Lower the learning rates" in text
@@ -186,7 +204,9 @@ def test_fit_passes_the_advice_on():
     still = {name: {"lr": 1e-9} for name in ("critic", "generator")}
     model = GAN(2, generator=Spread(1e-3), critic=SMALL, prior="normal", shape=(2,))
     with pytest.warns(UserWarning, match="it has collapsed"):
-        genzoo.fit(model, torch.randn(64, 2), steps=250, batch_size=16, log=250, players=still)
+        genzoo.fit(
+            model, torch.randn(64, 2), steps=250, batch_size=16, log_every=250, players=still
+        )
 
 
 WRONG = [
@@ -194,8 +214,8 @@ WRONG = [
     ({"name": "wgan", "critic_steps": -1}, r"model\.critic_steps = -1: expected greater than 0"),
     ({"name": "wgan-gp", "penalty_weight": -10.0}, r"model\.penalty_weight = -10\.0: expected greater than 0"),
     ({"name": "gan", "penalty": "dragan", "penalty_weight": 0.0}, r"model\.penalty_weight = 0\.0: expected greater than 0"),
-    ({"name": "gan", "penalty": "mmd"}, r'penalty = MMD compares laws, .*; take "gradient-penalty", "dragan" or "r1"'),
-    ({"name": "wgan-gp", "penalty": "kl"}, r'penalty = KL compares laws, .*; take "gradient-penalty", "dragan" or "r1"'),
+    ({"name": "gan", "penalty": "mmd"}, r'penalty = MMD compares distributions, .*; take "gradient-penalty", "dragan" or "r1"'),
+    ({"name": "wgan-gp", "penalty": "kl"}, r'penalty = KL compares distributions, .*; take "gradient-penalty", "dragan" or "r1"'),
     ({"name": "wgan", "clip": 0.0}, r"model\.clip = 0\.0: expected greater than 0"),
     ({"name": "gan", "smoothing": 1.0}, r"model\.smoothing = 1\.0: expected less than 1"),
     ({"name": "gan", "smoothing": 0.1, "loss": "least-squares"}, r"smoothing = 0\.1 .*lower the label b, .* \(0\.0, 0\.9"),
@@ -215,7 +235,9 @@ def test_wrong_settings_are_named_with_the_way_out(table, message):
 def test_a_prior_of_another_dimension_is_refused(kind):
     from genzoo.priors.simple import Normal
 
-    with pytest.raises(SettingError, match=r"prior: the Normal that was handed in has dim = 5, its owner needs 2"):
+    with pytest.raises(
+        SettingError, match=r"prior: the Normal that was handed in has dim = 5, its owner needs 2"
+    ):
         kind(**{**NETS, "prior": Normal(5)})
 
 
@@ -230,13 +252,18 @@ def test_data_that_do_not_fit_are_refused(name):
 def test_a_critic_whose_scores_would_broadcast_is_refused():
     column = nn.Sequential(nn.Flatten(), nn.Linear(3, 1))
     model = GAN(2, generator=SMALL, critic=column, shape=(3,))
-    with pytest.raises(SettingError, match=r"critic = Sequential gives scores of shape \(5, 1\) for 5 examples; .* squeeze"):
+    with pytest.raises(
+        SettingError,
+        match=r"critic = Sequential gives scores of shape \(5, 1\) for 5 examples; .* squeeze",
+    ):
         model.critic_loss(torch.rand(5, 3))
 
 
 def test_a_penalty_and_batch_norm_are_refused_before_anything_is_written(tmp_path):
     table = {"name": "gan", "penalty": "r1", "critic": {"norm": "batch"}}
-    with pytest.raises(SettingError, match=r'BatchNorm1d\) mixes the examples .* take norm = "layer"'):
+    with pytest.raises(
+        SettingError, match=r'BatchNorm1d\) mixes the examples .* take norm = "layer"'
+    ):
         genzoo.fit(table, torch.rand(8, 3), tmp_path / "run", steps=1, batch_size=4)
     assert not (tmp_path / "run").exists()
 
@@ -260,7 +287,10 @@ def test_a_penalty_gets_both_kinds_of_examples_as_the_critic_sees_them():
 def test_reports_are_in_full_precision_under_autocast():
     model = WGANGP(2, generator=SMALL, critic=SMALL, shape=(3,))
     with torch.autocast("cpu", torch.bfloat16):
-        reports = (*model.critic_loss(torch.rand(6, 3)).values(), *model.generator_loss(torch.rand(6, 3)).values())
+        reports = (
+            *model.critic_loss(torch.rand(6, 3)).values(),
+            *model.generator_loss(torch.rand(6, 3)).values(),
+        )
         made = model.decode(torch.randn(6, 2))
     assert {value.dtype for value in (*reports, made)} == {torch.float32}
 
@@ -268,9 +298,15 @@ def test_reports_are_in_full_precision_under_autocast():
 @pytest.mark.parametrize("place", ["generator", "critic"])
 def test_strata_and_batch_norm_are_refused(place):
     with pytest.raises(
-        SettingError, match=r"BatchNorm1d\) mixes the examples .* equal numbers .* or a prior that is not learned"
+        SettingError,
+        match=r"BatchNorm1d\) mixes the examples .* equal numbers .* or a prior that is not learned",
     ):
-        GAN(2, **{"generator": SMALL, "critic": SMALL, place: {**SMALL, "norm": "batch"}}, prior=MOG, shape=(3,))
+        GAN(
+            2,
+            **{"generator": SMALL, "critic": SMALL, place: {**SMALL, "norm": "batch"}},
+            prior=MOG,
+            shape=(3,),
+        )
 
 
 def test_a_learned_prior_of_one_stratum_goes_with_batch_norm():

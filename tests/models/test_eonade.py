@@ -1,4 +1,4 @@
-"""EoNADE: the loss against all orders, the law against enumeration, completion against the conditional law."""
+"""EoNADE: the loss against all orders, the distribution against enumeration, completion against the conditional distribution."""
 
 import itertools
 import math
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 import genzoo
+from genzoo.distributed import emulate_rank
 from genzoo.errors import SettingError
 from genzoo.models.eonade import EoNADE
-from genzoo.ranks import as_rank
 
 
 def wide(**settings) -> EoNADE:
@@ -27,7 +27,9 @@ def every(dims: int) -> Tensor:
 
 def network(model: EoNADE, x: Tensor, known: Tensor) -> Tensor:
     """The network as the paper draws it: one matrix on values and flags side by side, then the deeper layers."""
-    h = torch.relu(torch.cat([x * known, known], 1) @ torch.cat([model.weight, model.flag_weight]) + model.bias)
+    h = torch.relu(
+        torch.cat([x * known, known], 1) @ torch.cat([model.weight, model.flag_weight]) + model.bias
+    )
     for layer in model.deep:
         h = torch.relu(h @ layer.weight.T + layer.bias)
     return h @ model.out_weight.T + model.out_bias
@@ -48,7 +50,9 @@ def along(model: EoNADE, x: Tensor, order) -> Tensor:
 def test_the_law_is_the_mean_over_its_orders(hidden):
     model = wide(hidden=hidden, shape=(5,))
     x = every(5)
-    expected = torch.stack([along(model, x, order.tolist()).exp() for order in model.orders]).mean(0)
+    expected = torch.stack([along(model, x, order.tolist()).exp() for order in model.orders]).mean(
+        0
+    )
     torch.testing.assert_close(model.log_prob(x).exp(), expected, rtol=1e-10, atol=0)
     assert abs(model.log_prob(x).exp().sum().item() - 1) < 1e-10
 
@@ -72,7 +76,7 @@ def test_two_processes_draw_the_samples_of_one(n):
 
     def draw(rows, rank, size):
         torch.manual_seed(0)
-        with as_rank(rank, size):
+        with emulate_rank(rank, size):
             return model.sample(rows)
 
     assert torch.equal(draw(n, 0, 1), torch.cat([draw(n // 2, rank, 2) for rank in range(2)]))
@@ -115,7 +119,7 @@ def test_frequencies_of_samples_are_the_probabilities():
 
 
 def test_completion_conditions_on_all_that_is_kept():
-    """One number is missing, so its law does not depend on an order: the network with everything else known."""
+    """One number is missing, so its distribution does not depend on an order: the network with everything else known."""
     model = wide(shape=(5,))
     x = torch.tensor([[1.0, 0.0, 1.0, 1.0, 0.0]], dtype=torch.float64)
     for missing in (0, 2, 4):
@@ -128,17 +132,24 @@ def test_completion_conditions_on_all_that_is_kept():
 
 def test_masks_may_differ_from_example_to_example():
     model = wide(shape=(4,))
-    x, mask = every(4)[[5, 10]], torch.tensor([[True, True, True, False], [False, True, False, True]])
+    x, mask = (
+        every(4)[[5, 10]],
+        torch.tensor([[True, True, True, False], [False, True, False, True]]),
+    )
     assert torch.equal(model.complete(x, mask)[mask], x[mask])
 
 
 def test_more_orders_are_no_worse_on_average():
     """Averaging probabilities over orders beats the mean log-likelihood of single ones, by Jensen's inequality."""
     data = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")
-    run = genzoo.fit({"name": "eonade", "hidden": (64,), "orderings": 4}, data, steps=400, batch_size=50)
+    run = genzoo.fit(
+        {"name": "eonade", "hidden": (64,), "orderings": 4}, data, steps=400, batch_size=50
+    )
     x = data.prepare(torch.as_tensor(data.test["x"]))[:100]
     with torch.no_grad():
-        single = torch.stack([run.model.law(x, ordering=j).log_prob(x).flatten(1).sum(1) for j in range(4)])
+        single = torch.stack(
+            [run.model.distribution(x, ordering=j).log_prob(x).flatten(1).sum(1) for j in range(4)]
+        )
     assert run.model.score_samples(x).mean() > single.mean()
 
 

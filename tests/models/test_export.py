@@ -8,15 +8,24 @@ import torch
 from torch import Tensor, nn
 
 import genzoo
-from genzoo.registry import registries
+from genzoo.registry.lookup import registries
 
 TINY = (1, 4, 4)
 NARROW = {"hidden": (8,)}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "vae": [
         {"encoder": NARROW, "decoder": NARROW},
-        {"encoder": {"name": "conv", "channels": (4,)}, "decoder": {"name": "conv", "channels": (4,)}, "prior": "mog"},
-        {"likelihood": "bernoulli", "divergence": {"estimator": "monte-carlo"}, "encoder": NARROW, "decoder": NARROW},
+        {
+            "encoder": {"name": "conv", "channels": (4,)},
+            "decoder": {"name": "conv", "channels": (4,)},
+            "prior": "mog",
+        },
+        {
+            "likelihood": "bernoulli",
+            "divergence": {"estimator": "monte-carlo"},
+            "encoder": NARROW,
+            "decoder": NARROW,
+        },
     ],
     "wae-mmd": [{"random_encoder": True, "encoder": NARROW, "decoder": NARROW}],
     "wae-gan": [{"encoder": NARROW, "decoder": NARROW}],
@@ -30,13 +39,23 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "rnade": [{"hidden": 8, "components": 2, "shape": TINY}],
     "eonade": [{"hidden": (8, 8), "orderings": 2, "shape": (1, 2, 2)}],
     "pixel-rnn": [
-        {"layer": layer, "hidden": 4, "depth": 1, "levels": levels, "classes": classes, "skip": bool(classes), "shape": TINY}
+        {
+            "layer": layer,
+            "hidden": 4,
+            "depth": 1,
+            "levels": levels,
+            "classes": classes,
+            "skip": bool(classes),
+            "shape": TINY,
+        }
         for layer in ("diagonal-bilstm", "row-lstm", "conv")
         for levels, classes in ((2, 0), (4, 3))
     ],
     "independent": [{"shape": TINY}],
     "markov": [{"shape": TINY}],
-    "char-wgan-gp": [{"generator": {"width": 8, "depth": 1}, "critic": {"width": 8, "depth": 1}, "shape": (4, 5)}],
+    "char-wgan-gp": [
+        {"generator": {"width": 8, "depth": 1}, "critic": {"width": 8, "depth": 1}, "shape": (4, 5)}
+    ],
     "cyclegan": [{"translator": {"width": 4, "blocks": 1}, "shape": (1, 16, 16)}],
     "pix2pix": [{"translator": {"width": 4}, "shape": (1, 16, 16)}],
     "discogan": [{"translator": {"width": 4}, "shape": (1, 16, 16)}],
@@ -84,7 +103,9 @@ def cases() -> list[Any]:
             shape = settings.get("shape", model.example_shapes[0])
             built = genzoo.build({"name": name, **settings, "shape": shape})
             found += [
-                pytest.param(name, {**settings, "shape": shape}, capability, id=f"{name}-{i}-{capability}")
+                pytest.param(
+                    name, {**settings, "shape": shape}, capability, id=f"{name}-{i}-{capability}"
+                )
                 for capability in CAPABILITIES
                 if hasattr(built, capability)
             ]
@@ -99,7 +120,9 @@ def test_what_is_exported_takes_a_batch_of_another_size(name, settings, capabili
     batch = torch.export.Dim("batch")
     # one argument, a tuple, for `*inputs`
     shapes = (tuple({0: batch} for _ in four),)
-    program = torch.export.export(Deployed(model, CAPABILITIES[capability]), four, dynamic_shapes=shapes)
+    program = torch.export.export(
+        Deployed(model, CAPABILITIES[capability]), four, dynamic_shapes=shapes
+    )
     torch.manual_seed(1)
     got = program.module()(*eight)
     torch.manual_seed(1)

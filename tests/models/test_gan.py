@@ -14,7 +14,7 @@ from torch import nn
 from genzoo.models.gan import DCGAN, GAN, LSGAN
 from genzoo.models.wgan import WGAN
 from genzoo.models.wgan_gp import WGANGP
-from tests.models.laws import Sample, Shift, quantiles, train_critic
+from tests.models.distributions import Sample, Shift, quantiles, train_critic
 
 SMALL = {"name": "mlp", "hidden": (8,)}
 # 20 real and 20 generated examples on four points
@@ -37,7 +37,10 @@ BEST = [
     ({"smoothing": 0.1}, lambda p, q: (0.9 * p / (q + 0.1 * p)).log()),
     ({"loss": "least-squares"}, lambda p, q: p / (p + q)),
     ({"loss": "least-squares", "labels": (-1.0, 1.0, 0.0)}, lambda p, q: (p - q) / (p + q)),
-    ({"loss": "least-squares", "labels": (0.2, 0.9, 0.5)}, lambda p, q: (0.9 * p + 0.2 * q) / (p + q)),
+    (
+        {"loss": "least-squares", "labels": (0.2, 0.9, 0.5)},
+        lambda p, q: (0.9 * p + 0.2 * q) / (p + q),
+    ),
 ]
 
 
@@ -86,7 +89,9 @@ def test_the_generators_objectives_and_their_gradients(score):
         assert torch.autograd.grad(found.sum(), x)[0].item() == pytest.approx(slope, rel=1e-12)
 
 
-@pytest.mark.parametrize("settings", [{"loss": "minimax"}, {"loss": "non-saturating"}, {"smoothing": 0.2}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{"loss": "minimax"}, {"loss": "non-saturating"}, {"smoothing": 0.2}], ids=str
+)
 def test_sure_scores_stay_finite(settings):
     x = torch.tensor([-500.0, 500.0], requires_grad=True)
     model = gan(**settings)
@@ -107,7 +112,15 @@ class Logit(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("d", "js"), [(0.1, 0.001248), (0.5, 0.030311), (1.0, 0.111421), (2.0, 0.336831), (4.0, 0.632720), (8.0, 0.693054)]
+    ("d", "js"),
+    [
+        (0.1, 0.001248),
+        (0.5, 0.030311),
+        (1.0, 0.111421),
+        (2.0, 0.336831),
+        (4.0, 0.632720),
+        (8.0, 0.693054),
+    ],
 )
 def test_jensen_shannon_of_gaussians(d, js):
     model = gan(generator=Shift(d), critic=Logit(d), prior="normal")
@@ -119,7 +132,9 @@ def test_jensen_shannon_of_gaussians(d, js):
 def test_what_js_leaves_out():
     x = torch.randn(50, 1)
     plain = gan(generator=Shift(1.0), critic=Logit(1.0), prior="normal")
-    priced = gan(generator=Shift(1.0), critic=Logit(1.0), prior="normal", penalty="r1", penalty_weight=7.0)
+    priced = gan(
+        generator=Shift(1.0), critic=Logit(1.0), prior="normal", penalty="r1", penalty_weight=7.0
+    )
     reports = []
     for model in (plain, priced):
         torch.manual_seed(4)
@@ -149,7 +164,13 @@ def test_a_linear_critic_learns_the_logit_of_two_gaussians():
 def twice_js(d):
     """2 JS(N(0, 1), N(d, 1)), by an integral."""
     p, q = norm(0, 1).pdf, norm(d, 1).pdf
-    return quad(lambda x: p(x) * math.log(2 * p(x) / (p(x) + q(x))) + q(x) * math.log(2 * q(x) / (p(x) + q(x))), -9, 9 + d)[0]
+    return quad(
+        lambda x: (
+            p(x) * math.log(2 * p(x) / (p(x) + q(x))) + q(x) * math.log(2 * q(x) / (p(x) + q(x)))
+        ),
+        -9,
+        9 + d,
+    )[0]
 
 
 @pytest.mark.parametrize("d", [0.5, 1.0, 2.0])
@@ -172,11 +193,20 @@ def test_presets_are_the_papers():
     for player in (critic, generator):
         assert dict(player.optimizer) == {"name": "Adam", "lr": 2e-4, "betas": (0.5, 0.999)}
     wide = DCGAN(shape=(1, 28, 28), width=32)
-    weights = torch.cat([m.weight.flatten() for m in wide.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)])
+    weights = torch.cat(
+        [
+            m.weight.flatten()
+            for m in wide.modules()
+            if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)
+        ]
+    )
     gains = torch.cat([m.weight for m in wide.modules() if isinstance(m, nn.BatchNorm2d)])
     assert weights.std().item() == pytest.approx(0.02, rel=0.02)
     assert weights.mean().item() == pytest.approx(0, abs=1e-3)
-    assert (gains.mean().item(), gains.std().item()) == (pytest.approx(1, abs=0.01), pytest.approx(0.02, rel=0.3))
+    assert (gains.mean().item(), gains.std().item()) == (
+        pytest.approx(1, abs=0.01),
+        pytest.approx(0.02, rel=0.3),
+    )
     least = LSGAN(width=4, labels=(-1.0, 1.0, 0.0), shape=(1, 8, 8))
     assert (least.kind, least.labels) == ("least-squares", (-1.0, 1.0, 0.0))
     scores = torch.tensor([0.0, 2.0])
@@ -194,7 +224,7 @@ def test_presets_are_the_papers():
 def test_optimizers_are_the_papers(kind, optimizer, steps):
     critic, generator = kind(2, generator=SMALL, critic=SMALL, shape=(3,)).players()
     assert dict(critic.optimizer) == dict(generator.optimizer) == optimizer
-    assert (critic.steps, generator.steps) == (steps, 1)
+    assert (critic.steps_per_round, generator.steps_per_round) == (steps, 1)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 12), (1, 25, 31)])

@@ -28,7 +28,7 @@ def test_truncation_keeps_each_coordinate_near_its_mean(threshold):
     x = model.sample(20_000, truncation=threshold)
     assert x.abs().max() <= 3 * threshold
     assert x.abs().max() > 2.9 * threshold
-    # the variance of a normal law on [-t, t]
+    # the variance of a normal distribution on [-t, t]
     phi = np.exp(-(threshold**2) / 2) / np.sqrt(2 * np.pi)
     inside = torch.distributions.Normal(0, 1).cdf(torch.tensor(threshold)).item() * 2 - 1
     assert x.var().item() == pytest.approx(9 * (1 - 2 * threshold * phi / inside), rel=0.03)
@@ -40,13 +40,21 @@ def test_truncation_of_a_mixture_is_about_the_components_own_means():
     means = 5 * torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
     away = (x[:, None] - means).abs().amax(2).amin(1)
     assert away.max() <= 0.4 * 0.5 + 1e-5
-    assert all(((x - mean).norm(dim=1) < 1).float().mean() == pytest.approx(0.25, abs=0.05) for mean in means)
+    assert all(
+        ((x - mean).norm(dim=1) < 1).float().mean() == pytest.approx(0.25, abs=0.05)
+        for mean in means
+    )
 
 
 def test_what_cannot_be_truncated_says_so():
-    with pytest.raises(SettingError, match=r'Uniform cannot be truncated; take a prior that can, such as "normal" or "mog"'):
+    with pytest.raises(
+        SettingError,
+        match=r'Uniform cannot be truncated; take a prior that can, such as "normal" or "mog"',
+    ):
         GAN(2, shape=(3,)).sample(5, truncation=1.0)
-    with pytest.raises(SettingError, match=r"truncation at 0 standard deviations; take a number above 0"):
+    with pytest.raises(
+        SettingError, match=r"truncation at 0 standard deviations; take a number above 0"
+    ):
         Identity(Normal(2)).sample(5, truncation=0.0)
 
 
@@ -62,7 +70,10 @@ def weigh(z):
 
 def test_expectation_under_a_learned_mixture_and_its_gradient():
     prior = MixtureOfGaussians(2, components=3, learn=True).double()
-    weights, means = torch.tensor([0.5, 0.2, 0.3]).double(), torch.tensor([[1.0, 2.0], [-1.0, 0.5], [0.0, -3.0]]).double()
+    weights, means = (
+        torch.tensor([0.5, 0.2, 0.3]).double(),
+        torch.tensor([[1.0, 2.0], [-1.0, 0.5], [0.0, -3.0]]).double(),
+    )
     scales = torch.tensor([[0.3, 0.1], [0.7, 0.2], [1.0, 1.5]]).double()
     with torch.no_grad():
         prior.logits.copy_(weights.log())
@@ -74,9 +85,13 @@ def test_expectation_under_a_learned_mixture_and_its_gradient():
     mean = (weights * of_each).sum()
     assert value.item() == pytest.approx(mean.item(), abs=0.02)
     torch.testing.assert_close(prior.logits.grad, weights * (of_each - mean), rtol=0, atol=0.02)
-    by_means = weights[:, None] * torch.stack([2 * means[:, 0] + means[:, 1], 3 + means[:, 0]], dim=1)
+    by_means = weights[:, None] * torch.stack(
+        [2 * means[:, 0] + means[:, 1], 3 + means[:, 0]], dim=1
+    )
     torch.testing.assert_close(prior.means.grad, by_means, rtol=0, atol=0.02)
-    by_log_scales = weights[:, None] * torch.stack([2 * scales[:, 0] ** 2, torch.zeros(3).double()], dim=1)
+    by_log_scales = weights[:, None] * torch.stack(
+        [2 * scales[:, 0] ** 2, torch.zeros(3).double()], dim=1
+    )
     torch.testing.assert_close(prior.log_scales.grad, by_log_scales, rtol=0, atol=0.02)
 
 

@@ -70,7 +70,12 @@ def test_without_the_hidden_layer_it_is_independent():
 
 def test_two_dimensions_and_one_hidden_unit_by_hand():
     model = NADE(hidden=1, shape=(2,)).double()
-    values = {"weight": [[2.0], [7.0]], "bias": [-1.0], "out_weight": [[[3.0]], [[-2.0]]], "out_bias": [[0.5], [1.0]]}
+    values = {
+        "weight": [[2.0], [7.0]],
+        "bias": [-1.0],
+        "out_weight": [[[3.0]], [[-2.0]]],
+        "out_bias": [[0.5], [1.0]],
+    }
     with torch.no_grad():
         for name, value in values.items():
             getattr(model, name).copy_(torch.tensor(value))
@@ -79,9 +84,19 @@ def test_two_dimensions_and_one_hidden_unit_by_hand():
         return 1 / (1 + math.exp(-z))
 
     first = sigmoid(3 * sigmoid(-1) + 0.5)
-    after = {0: sigmoid(-2 * sigmoid(-1) + 1), 1: sigmoid(-2 * sigmoid(1) + 1)}  # a grows by 2 after a one
-    expected = [(1 - first) * (1 - after[0]), (1 - first) * after[0], first * (1 - after[1]), first * after[1]]
-    torch.testing.assert_close(model.log_prob(every(2)).exp(), torch.tensor(expected, dtype=torch.float64))
+    after = {
+        0: sigmoid(-2 * sigmoid(-1) + 1),
+        1: sigmoid(-2 * sigmoid(1) + 1),
+    }  # a grows by 2 after a one
+    expected = [
+        (1 - first) * (1 - after[0]),
+        (1 - first) * after[0],
+        first * (1 - after[1]),
+        first * after[1],
+    ]
+    torch.testing.assert_close(
+        model.log_prob(every(2)).exp(), torch.tensor(expected, dtype=torch.float64)
+    )
 
 
 @pytest.mark.parametrize("order", ["raster", "random"])
@@ -101,7 +116,9 @@ def test_conditionals_are_ratios_of_enumerated_margins(order):
 def test_the_jacobian_is_triangular_in_the_models_order():
     model = wide(NADE(hidden=6, order="random", shape=(7,)))
     x = torch.rand(1, 7, dtype=torch.float64)
-    jacobian = torch.autograd.functional.jacobian(lambda x: model.law(x).logits[0], x)[:, 0]
+    jacobian = torch.autograd.functional.jacobian(lambda x: model.distribution(x).logits[0], x)[
+        :, 0
+    ]
     ordered = (jacobian[model.order][:, model.order] != 0).double()
     assert torch.equal(ordered, torch.ones(7, 7, dtype=torch.float64).tril(-1))
 
@@ -112,7 +129,7 @@ def test_samples_equal_the_naive_samplers_bit_for_bit(order):
     u = torch.rand(9, 1, 4, 5, dtype=torch.float64)
     x = torch.full_like(u, 0.5)
     for dimension in model.order.tolist():  # a whole forward pass for each
-        p = model.law(x).probs.flatten(1)[:, dimension].detach()
+        p = model.distribution(x).probs.flatten(1)[:, dimension].detach()
         x.view(9, 20)[:, dimension] = (u.view(9, 20)[:, dimension] < p).double()
     with torch.no_grad():
         assert torch.equal(model.draw(u, None, None, None), x)
@@ -127,7 +144,7 @@ def test_frequencies_of_samples_are_the_probabilities():
 
 
 def test_completion_conditions_on_what_comes_before():
-    """The kept numbers stand first in the model's order, so that the rest is drawn from the enumerated conditional law."""
+    """The kept numbers stand first in the model's order, so that the rest is drawn from the enumerated conditional distribution."""
     model = wide(NADE(hidden=4, order=(3, 1, 0, 2), shape=(4,)))
     kept = torch.tensor([False, True, False, True])
     x = torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.float64)
@@ -147,8 +164,12 @@ def test_scores_are_likelihoods_in_pieces_and_tell_the_abnormal():
     torch.testing.assert_close(model.score_samples(x), model.log_prob(x).detach())
     assert not model.score_samples(x).requires_grad
     assert model.score_samples(x[:0]).shape == (0,)
-    assert (model.score_samples(x) > model.score_samples(x.transpose(2, 3)).median()).double().mean() > 0.9
-    assert abs(model.score_samples(model.sample(300)).mean() - model.score_samples(x).mean()) < 2.5  # its own are as likely
+    assert (
+        model.score_samples(x) > model.score_samples(x.transpose(2, 3)).median()
+    ).double().mean() > 0.9
+    assert (
+        abs(model.score_samples(model.sample(300)).mean() - model.score_samples(x).mean()) < 2.5
+    )  # its own are as likely
 
 
 def test_pieces_do_not_change_samples(monkeypatch):
@@ -163,7 +184,12 @@ def test_pieces_do_not_change_samples(monkeypatch):
 
 @pytest.mark.parametrize(
     ("order", "words"),
-    [((0, 1, 1, 3), "dimension 1 twice"), ((0, 1, 2, 4), "dimension 4"), ((0, 1, 2), "3 dimensions"), ("snake", "raster")],
+    [
+        ((0, 1, 1, 3), "dimension 1 twice"),
+        ((0, 1, 2, 4), "dimension 4"),
+        ((0, 1, 2), "3 dimensions"),
+        ("snake", "raster"),
+    ],
 )
 def test_an_order_that_is_none_is_named(order, words):
     with pytest.raises(SettingError, match=words):
@@ -180,20 +206,29 @@ def test_an_order_is_kept_by_the_config():
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.float64, torch.uint8])
 def test_a_dtype_that_is_not_the_models_is_named(dtype):
-    with pytest.raises(DataError, match=rf"x is {dtype}, where this NADE is torch.float32; give x.to\(torch.float32\)"):
+    with pytest.raises(
+        DataError,
+        match=rf"x is {dtype}, where this NADE is torch.float32; give x.to\(torch.float32\)",
+    ):
         NADE(hidden=2, shape=(2,)).log_prob(torch.ones(1, 2, dtype=dtype))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_draws_and_scores(dtype):
-    for model in (NADE(hidden=3, shape=(4,)).to(dtype), RNADE(hidden=3, components=2, shape=(4,)).to(dtype)):
+    for model in (
+        NADE(hidden=3, shape=(4,)).to(dtype),
+        RNADE(hidden=3, components=2, shape=(4,)).to(dtype),
+    ):
         x = model.sample(5)
         assert x.dtype == dtype
         assert model.log_prob(x).isfinite().all()
 
 
 def test_values_that_are_no_bits_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"x has 0\.5, where NADE takes 0 and 1 only; binarize the data, as with data\.binarize"):
+    with pytest.raises(
+        DataError,
+        match=r"x has 0\.5, where NADE takes 0 and 1 only; binarize the data, as with data\.binarize",
+    ):
         NADE(hidden=2, shape=(2,)).log_prob(torch.tensor([[1.0, 0.5]]))
     with pytest.raises(DataError, match="binarize"):
         genzoo.fit("nade", "digits", tmp_path / "run", steps=1)
@@ -235,7 +270,9 @@ def test_the_rnade_law_is_the_mixture_of_its_equations():
     for d in range(2):
         out = torch.relu(model.scale[d] * a) @ model.out_weight[d].T + model.out_bias[d]
         alpha, mu, sigma = out[:, :2].softmax(1), out[:, 2:4], out[:, 4:].exp() + model.sigma_min
-        normal = (-((x[:, d, None] - mu) ** 2) / (2 * sigma**2)).exp() / (sigma * math.sqrt(2 * math.pi))
+        normal = (-((x[:, d, None] - mu) ** 2) / (2 * sigma**2)).exp() / (
+            sigma * math.sqrt(2 * math.pi)
+        )
         total = total + (alpha * normal).sum(1).log()
         a = a + x[:, d, None] * model.weight[d]
     torch.testing.assert_close(model.log_prob(x), total)
@@ -245,13 +282,19 @@ def test_samples_of_an_rnade_have_the_moments_of_its_law():
     """Of the first dimension: the mixture's own mean and variance, and its distribution function."""
     model = wide(RNADE(hidden=4, components=3, shape=(2,)), 0.5)
     x = model.sample(50_000)
-    law = model.conditionals(x[:1])
-    mean, variance = (each[0, 0].item() for each in (law.mean.detach(), law.variance.detach()))
+    distribution = model.conditionals(x[:1])
+    mean, variance = (
+        each[0, 0].item() for each in (distribution.mean.detach(), distribution.variance.detach())
+    )
     assert abs(x[:, 0].mean() - mean) < 4 * math.sqrt(variance / 50_000)
     assert abs(x[:, 0].var() / variance - 1) < 0.05
     weights, means, sigmas = (
         each[0, 0].detach()
-        for each in (law.mixture_distribution.probs, law.component_distribution.mean, law.component_distribution.stddev)
+        for each in (
+            distribution.mixture_distribution.probs,
+            distribution.component_distribution.mean,
+            distribution.component_distribution.stddev,
+        )
     )
     for edge in (-1.0, 0.0, 0.5):
         below = (weights * torch.special.ndtr((edge - means) / sigmas)).sum()
@@ -259,12 +302,22 @@ def test_samples_of_an_rnade_have_the_moments_of_its_law():
 
 
 def test_an_rnade_learns_a_law_that_is_no_normal():
-    """Two lines that cross: the second number is plus or minus the first, and no single normal law fits."""
+    """Two lines that cross: the second number is plus or minus the first, and no single normal distribution fits."""
     first = torch.randn(2000, 1)
-    x = torch.cat([first, first * (torch.randint(2, (2000, 1)) * 2 - 1) + 0.1 * torch.randn(2000, 1)], 1)
-    run = genzoo.fit({"name": "rnade", "hidden": 32, "components": 4}, x, steps=400, players={"model": {"lr": 0.01}})
+    x = torch.cat(
+        [first, first * (torch.randint(2, (2000, 1)) * 2 - 1) + 0.1 * torch.randn(2000, 1)], 1
+    )
+    run = genzoo.fit(
+        {"name": "rnade", "hidden": 32, "components": 4},
+        x,
+        steps=400,
+        players={"model": {"lr": 0.01}},
+    )
     true = torch.logsumexp(
-        torch.stack([torch.distributions.Normal(sign * x[:, 0], 0.1).log_prob(x[:, 1]) for sign in (-1, 1)]), 0
+        torch.stack(
+            [torch.distributions.Normal(sign * x[:, 0], 0.1).log_prob(x[:, 1]) for sign in (-1, 1)]
+        ),
+        0,
     ) - math.log(2)
     true = true + torch.distributions.Normal(0, 1).log_prob(x[:, 0])
     joint = torch.distributions.MultivariateNormal(x.mean(0), x.T.cov()).log_prob(x)
@@ -274,7 +327,7 @@ def test_an_rnade_learns_a_law_that_is_no_normal():
 
 def test_densities_refuse_what_is_not_finite_and_images_stay_in_range():
     model = RNADE(hidden=2, components=2, shape=(1, 2, 2))
-    assert not model.discrete
+    assert not model.is_discrete
     with pytest.raises(DataError, match="not finite"):
         model.log_prob(torch.full((1, 1, 2, 2), math.inf))
     x = model.sample(200)
@@ -283,6 +336,11 @@ def test_densities_refuse_what_is_not_finite_and_images_stay_in_range():
 
 def test_what_takes_nothing_is_given_nothing():
     model = NADE(hidden=2, shape=(2,))
-    for call in (lambda: model.sample(2, given=torch.zeros(2)), lambda: model.log_prob(torch.ones(1, 2), torch.zeros(1))):
-        with pytest.raises(DataError, match="this NADE takes nothing beside x, and is given a Tensor; leave it out"):
+    for call in (
+        lambda: model.sample(2, given=torch.zeros(2)),
+        lambda: model.log_prob(torch.ones(1, 2), torch.zeros(1)),
+    ):
+        with pytest.raises(
+            DataError, match="this NADE takes nothing beside x, and is given a Tensor; leave it out"
+        ):
             call()

@@ -20,7 +20,9 @@ LAYERS = ("diagonal-bilstm", "row-lstm", "conv")
 
 def wide(layer: str, shape: tuple[int, ...], scale: float = 0.5, **settings) -> PixelRNN:
     """A model in float64 whose weights are far from their small start, so that nothing hides."""
-    model = PixelRNN(layer, shape=shape, **{"hidden": 6, "depth": 2, "head": 8, **settings}).double()
+    model = PixelRNN(
+        layer, shape=shape, **{"hidden": 6, "depth": 2, "head": 8, **settings}
+    ).double()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0, scale)
@@ -29,8 +31,8 @@ def wide(layer: str, shape: tuple[int, ...], scale: float = 0.5, **settings) -> 
 
 def logits_of(model: PixelRNN, x: Tensor, given: Tensor | None = None) -> Tensor:
     """Logits `(batch, C * H * W, levels or 1)`."""
-    law = model.law(x, given)
-    return law.logits.reshape(len(x), math.prod(model.shape), -1)
+    distribution = model.distribution(x, given)
+    return distribution.logits.reshape(len(x), math.prod(model.shape), -1)
 
 
 def jacobian_support(model: PixelRNN, draws: int) -> np.ndarray:
@@ -39,7 +41,9 @@ def jacobian_support(model: PixelRNN, draws: int) -> np.ndarray:
     found = np.zeros((size, size), bool)
     for _ in range(draws):
         x = torch.rand(1, *model.shape, dtype=torch.float64)
-        jacobian = torch.autograd.functional.jacobian(lambda x: logits_of(model, x)[0].sum(-1), x, vectorize=True)
+        jacobian = torch.autograd.functional.jacobian(
+            lambda x: logits_of(model, x)[0].sum(-1), x, vectorize=True
+        )
         found |= (jacobian.reshape(size, size) != 0).numpy()
     return found
 
@@ -63,14 +67,19 @@ def test_it_sees_all_that_it_may_and_nothing_else(layer, shape, settings):
     expected = support(layer, settings["depth"], shape, settings.get("kernel", 7))
     found = jacobian_support(model, draws=16)
     assert not (found & ~past(shape)).any(), "a leak"
-    assert (found == expected).all(), f"{(expected & ~found).sum()} pairs unseen, {(found & ~expected).sum()} too many"
+    assert (found == expected).all(), (
+        f"{(expected & ~found).sum()} pairs unseen, {(found & ~expected).sum()} too many"
+    )
 
 
 def test_the_papers_blind_spot():
     """The Diagonal BiLSTM misses the last colour of the last pixel of the row above, unless the first convolution reaches it."""
     shape = (1, 3, 11)
     missing = past(shape) & ~support("diagonal-bilstm", 2, shape)
-    pairs = {(int(i) // 11, int(i) % 11, int(j) // 11, int(j) % 11) for i, j in zip(*missing.nonzero(), strict=True)}
+    pairs = {
+        (int(i) // 11, int(i) % 11, int(j) // 11, int(j) % 11)
+        for i, j in zip(*missing.nonzero(), strict=True)
+    }
     assert pairs == {(r, c, r - 1, 10) for r in (1, 2) for c in range(7)}
 
 
@@ -100,26 +109,37 @@ def test_examples_of_a_batch_know_nothing_of_each_other(layer):
 
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("scale", [0.1, 0.7])
-@pytest.mark.parametrize(("shape", "levels"), [((1, 3, 4), 2), ((3, 2, 2), 2), ((1, 2, 2), 5), ((3, 1, 1), 16)], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "levels"), [((1, 3, 4), 2), ((3, 2, 2), 2), ((1, 2, 2), 5), ((3, 1, 1), 16)], ids=str
+)
 def test_probabilities_of_all_images_sum_to_one(layer, shape, levels, scale):
     model = wide(layer, shape, scale, levels=levels)
     size = math.prod(shape)
-    every = torch.tensor(list(itertools.product(range(levels), repeat=size)), dtype=torch.float64) / (levels - 1)
-    total = sum(model.log_prob(part.view(-1, *shape)).exp().sum().item() for part in every.detach().split(2048))
+    every = torch.tensor(
+        list(itertools.product(range(levels), repeat=size)), dtype=torch.float64
+    ) / (levels - 1)
+    total = sum(
+        model.log_prob(part.view(-1, *shape)).exp().sum().item()
+        for part in every.detach().split(2048)
+    )
     assert abs(total - 1) < 1e-10
 
 
 def naive(model: PixelRNN, u: Tensor, given: Tensor | None = None) -> Tensor:
-    """One whole forward pass for every number; ones and levels by the inverse of the law, written anew."""
+    """One whole forward pass for every number; ones and levels by the inverse of the distribution, written anew."""
     x = torch.full_like(u, 0.123)  # what is not drawn yet must not matter
-    for r, c, k in itertools.product(range(model.shape[1]), range(model.shape[2]), range(model.shape[0])):
+    for r, c, k in itertools.product(
+        range(model.shape[1]), range(model.shape[2]), range(model.shape[0])
+    ):
         with torch.no_grad():
-            law = model.law(x, given)
+            distribution = model.distribution(x, given)
         if model.levels == 2:
-            x[:, k, r, c] = (u[:, k, r, c] < law.probs[:, k, r, c]).to(u.dtype)
+            x[:, k, r, c] = (u[:, k, r, c] < distribution.probs[:, k, r, c]).to(u.dtype)
         else:
-            edges = law.probs[:, k, r, c].cumsum(-1)
-            x[:, k, r, c] = (edges <= u[:, k, r, c, None]).sum(-1).clamp(max=model.levels - 1).double() / (model.levels - 1)
+            edges = distribution.probs[:, k, r, c].cumsum(-1)
+            x[:, k, r, c] = (edges <= u[:, k, r, c, None]).sum(-1).clamp(
+                max=model.levels - 1
+            ).double() / (model.levels - 1)
     return x
 
 
@@ -161,26 +181,34 @@ def test_pixels_are_drawn_together_only_where_none_sees_another(layer):
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_the_likelihood_is_that_of_its_own_samples(layer):
-    """Mean -log p over samples is the entropy, which enumeration gives; a law and a sampler that disagree would not meet."""
+    """Mean -log p over samples is the entropy, which enumeration gives; a distribution and a sampler that disagree would not meet."""
     model = wide(layer, (1, 3, 3), 0.8)
-    every = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 9).view(-1, 1, 3, 3)
+    every = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 9).view(
+        -1, 1, 3, 3
+    )
     log_prob = model.log_prob(every).detach()
     entropy = -(log_prob.exp() * log_prob).sum()
     spread = (log_prob.exp() * (log_prob + entropy).square()).sum().sqrt()
     samples = model.sample(20_000)
     assert abs(-model.score_samples(samples).mean() - entropy) < 4 * spread / math.sqrt(20_000)
     frequency = samples.mean(0).flatten()
-    torch.testing.assert_close(frequency, (log_prob.exp()[:, None] * every.flatten(1)).sum(0), atol=0.02, rtol=0)
+    torch.testing.assert_close(
+        frequency, (log_prob.exp()[:, None] * every.flatten(1)).sum(0), atol=0.02, rtol=0
+    )
 
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_conditionals_multiply_to_the_likelihood(layer):
     model = wide(layer, (3, 2, 3), levels=3)
     x = model.sample(4)
-    law = model.conditionals(x)
-    assert law.probs.shape == (4, 3, 2, 3, 3)
-    torch.testing.assert_close(law.probs.sum(-1), torch.ones(4, 3, 2, 3, dtype=torch.float64))
-    chosen = law.probs.gather(-1, (x * 2).round().long()[..., None]).log().sum((1, 2, 3, 4))
+    distribution = model.conditionals(x)
+    assert distribution.probs.shape == (4, 3, 2, 3, 3)
+    torch.testing.assert_close(
+        distribution.probs.sum(-1), torch.ones(4, 3, 2, 3, dtype=torch.float64)
+    )
+    chosen = (
+        distribution.probs.gather(-1, (x * 2).round().long()[..., None]).log().sum((1, 2, 3, 4))
+    )
     torch.testing.assert_close(model.log_prob(x), chosen)
     torch.testing.assert_close(model.bits_per_dim(x), -chosen / (18 * math.log(2)))
 
@@ -197,10 +225,16 @@ def test_masks_hold_whatever_weights_are_loaded(layer):
     model.load_state_dict(dense.state_dict())
     assert not (jacobian_support(model, draws=2) & ~past(shape)).any()
     x = torch.rand(2, *shape, dtype=torch.float64)
-    model.law(x).logits.sum().backward()
+    model.distribution(x).logits.sum().backward()
     for name, parameter in model.named_parameters():
-        for mask in [m for key, m in model.named_buffers() if key == name.replace("weight", "mask")]:
-            held = mask.expand_as(parameter) if mask.dim() == parameter.dim() else mask.expand(parameter.shape)
+        for mask in [
+            m for key, m in model.named_buffers() if key == name.replace("weight", "mask")
+        ]:
+            held = (
+                mask.expand_as(parameter)
+                if mask.dim() == parameter.dim()
+                else mask.expand(parameter.shape)
+            )
             assert parameter.grad[held == 0].abs().sum() == 0, name
 
 
@@ -209,7 +243,9 @@ def test_groups_of_colours_are_the_same_in_every_gate():
     layer = DiagonalBiLSTM(5, 3, 2, 2)
     groups = [0, 0, 1, 1, 2]
     inputs = [0, 0, 0, 0, 1, 1, 1, 2, 2, 2]
-    expected = torch.tensor([[float(out >= told) for _ in range(4) for out in groups] for told in inputs])
+    expected = torch.tensor(
+        [[float(out >= told) for _ in range(4) for out in groups] for told in inputs]
+    )
     assert torch.equal(layer.mask, expected)
 
 
@@ -237,7 +273,12 @@ def test_the_direction_from_the_right_is_the_left_one_mirrored():
         x = layer.inputs(f.flatten(0, 1).index_select(0, layer.fronts.order))
         both = scan(x, layer.weights(), layer.bias, layer.h0, layer.c0, layer.fronts)
         left = both[0, :-1].index_select(0, layer.fronts.place[:-1]).unflatten(0, (5, 6))
-        right = both[1].index_select(0, layer.above).index_select(0, layer.fronts.place[:-1]).unflatten(0, (5, 6))
+        right = (
+            both[1]
+            .index_select(0, layer.above)
+            .index_select(0, layer.fronts.place[:-1])
+            .unflatten(0, (5, 6))
+        )
         return left, right
 
     left_of_mirrored, _ = states(f.flip(1))
@@ -248,7 +289,7 @@ def test_the_direction_from_the_right_is_the_left_one_mirrored():
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_completion_keeps_what_is_kept_and_draws_the_rest_from_its_law(layer):
-    """Given the upper rows, frequencies of the lower ones are those of the enumerated conditional law."""
+    """Given the upper rows, frequencies of the lower ones are those of the enumerated conditional distribution."""
     model = wide(layer, (1, 3, 3), 0.8)
     x = torch.tensor([0, 1, 1, 1, 0, 0, 1, 1, 1], dtype=torch.float64).view(1, 1, 3, 3)
     mask = torch.arange(3)[:, None].expand(1, 3, 3) < 2
@@ -278,7 +319,12 @@ def test_labels_change_the_law_and_are_checked():
             model.log_prob(x, bad)
     with pytest.raises(DataError, match="takes no labels"):
         wide("row-lstm", (1, 3, 4)).log_prob(x, y)
-    run = genzoo.fit({"name": "pixel-rnn", "classes": 10, "hidden": 4, "depth": 1, "levels": 17}, "digits", steps=2, batch_size=8)
+    run = genzoo.fit(
+        {"name": "pixel-rnn", "classes": 10, "hidden": 4, "depth": 1, "levels": 17},
+        "digits",
+        steps=2,
+        batch_size=8,
+    )
     assert run.model.sample(2, torch.tensor([3, 4])).shape == (2, 1, 8, 8)
 
 
@@ -313,13 +359,16 @@ def test_values_that_are_no_levels_are_named():
 
 
 def test_what_does_not_fit_into_memory_is_said_and_trains(monkeypatch):
-    monkeypatch.setattr("genzoo.memory.free", lambda device: 2**21)
+    monkeypatch.setattr("genzoo.memory.free_memory", lambda device: 2**21)
     table = {"name": "pixel-rnn", "layer": "conv", "levels": 17, "shape": (1, 8, 8)}
-    with pytest.warns(UserWarning, match=r"64 images of 1x8x8 .* about [\d.]+ MiB .*and 2 MiB of memory are free.*accumulate"):
+    with pytest.warns(
+        UserWarning,
+        match=r"64 images of 1x8x8 .* about [\d.]+ MiB .*and 2 MiB of memory are free.*microbatches",
+    ):
         assert genzoo.fit(table, "digits", steps=1, batch_size=64).steps == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        genzoo.fit(table, "digits", steps=1, batch_size=64, accumulate=64)
+        genzoo.fit(table, "digits", steps=1, batch_size=64, microbatches=64)
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -363,18 +412,25 @@ def test_a_few_steps_on_digits_beat_independent_pixels_and_samples_are_as_likely
     train, test = (data.prepare(torch.as_tensor(split["x"])) for split in (data.train, data.test))
     floor = genzoo.load("independent", shape=(1, 8, 8)).fit(train).score_samples(test).mean()
     run = genzoo.fit(
-        {"name": "pixel-rnn", "layer": layer, "depth": 1}, data, steps=120, batch_size=32, players={"model": {"lr": 0.01}}
+        {"name": "pixel-rnn", "layer": layer, "depth": 1},
+        data,
+        steps=120,
+        batch_size=32,
+        players={"model": {"lr": 0.01}},
     )
     found = run.model.score_samples(test).mean()
     assert found > floor + 3
-    # a law that leaks scores the data well and its own samples otherwise
+    # a distribution that leaks scores the data well and its own samples otherwise
     assert abs(run.model.score_samples(run.model.sample(300)).mean() - found) < 2.5
 
 
-@pytest.mark.parametrize("table", [{"name": "pixel-rnn", "layer": layer, "hidden": 4, "depth": 2} for layer in LAYERS] + ["nade"])
+@pytest.mark.parametrize(
+    "table",
+    [{"name": "pixel-rnn", "layer": layer, "hidden": 4, "depth": 2} for layer in LAYERS] + ["nade"],
+)
 def test_mixed_precision_trains_and_samples(table):
     data = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")
-    run = genzoo.fit(table, data, steps=3, batch_size=8, precision="bf16-mixed", samples=2)
+    run = genzoo.fit(table, data, steps=3, batch_size=8, precision="bf16-mixed", sample_every=2)
     whole = genzoo.fit(table, data, steps=3, batch_size=8)
     assert run.history[-1]["loss"] == pytest.approx(whole.history[-1]["loss"], rel=0.01)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -1,4 +1,4 @@
-"""The two closed-form laws: their parameters, their fits by counting, and their samples."""
+"""The two closed-form distributions: their parameters, their fits by counting, and their samples."""
 
 import itertools
 import math
@@ -22,7 +22,7 @@ def every(dims: int) -> torch.Tensor:
 
 @pytest.mark.parametrize(("kind", "number"), [(Independent, 12), (Markov, 23)])
 def test_how_many_parameters_there_are(kind, number):
-    """n and 2n - 1 where a law without structure has 2^n - 1."""
+    """n and 2n - 1 where a distribution without structure has 2^n - 1."""
     assert sum(parameter.numel() for parameter in kind(shape=(1, 3, 4)).parameters()) == number
 
 
@@ -129,14 +129,21 @@ def test_training_solves_for_the_parameters_and_keeps_them(tmp_path, name):
         assert torch.allclose(found.after_zero[0].sigmoid(), (ones[0] + 0.5) / 51)
     assert run.steps == 1
     assert [line["step"] for line in run.history] == [1]
-    assert run.history[0]["loss"] == pytest.approx(-float(found.log_prob(x).mean().detach()), rel=1e-5)
+    assert run.history[0]["loss"] == pytest.approx(
+        -float(found.log_prob(x).mean().detach()), rel=1e-5
+    )
     again = genzoo.fit(name, x, tmp_path / "run", batch_size=16, progress=False, resume=True)
     assert again.was_complete
 
 
 def test_settings_of_gradient_steps_have_no_effect_on_a_closed_form_and_that_is_said():
-    with pytest.warns(UserWarning, match=r"Independent is fitted in closed form.*train\.steps, players\.model has no effect"):
-        genzoo.fit("independent", torch.eye(8), steps=5, batch_size=8, players={"model": {"lr": 1.0}})
+    with pytest.warns(
+        UserWarning,
+        match=r"Independent is fitted in closed form.*train\.steps, players\.model has no effect",
+    ):
+        genzoo.fit(
+            "independent", torch.eye(8), steps=5, batch_size=8, players={"model": {"lr": 1.0}}
+        )
 
 
 def test_a_smoothing_given_to_fit_is_kept(tmp_path):
@@ -152,4 +159,6 @@ def test_rare_bits_are_as_rare_in_half_precision(dtype):
         model.logit.fill_(-8.0)  # p = 3.4e-4
     x = model.to(dtype).sample(5000)
     assert x.dtype == dtype
-    assert x.float().mean().item() == pytest.approx(1 / (1 + math.exp(8)), rel=0.4)  # 168 bits, give or take 13
+    assert x.float().mean().item() == pytest.approx(
+        1 / (1 + math.exp(8)), rel=0.4
+    )  # 168 bits, give or take 13

@@ -5,7 +5,13 @@ from pyro.infer import SVI, Predictive, Trace_ELBO, TraceMeanField_ELBO
 
 from genzoo.models.vae import VAE
 
-SETTINGS = [{}, {"likelihood": "bernoulli", "beta": 2.0}, {"sigma": "learned"}, {"sigma": 0.3, "beta": 0.5}, {"beta": 0.0}]
+SETTINGS = [
+    {},
+    {"likelihood": "bernoulli", "beta": 2.0},
+    {"sigma": "learned"},
+    {"sigma": 0.3, "beta": 0.5},
+    {"beta": 0.0},
+]
 
 
 @pytest.fixture(autouse=True)

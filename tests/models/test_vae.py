@@ -8,9 +8,9 @@ from torch import nn
 
 import genzoo
 from genzoo.contract import Prior
+from genzoo.distributed import emulate_rank
 from genzoo.errors import SettingError
 from genzoo.models.vae import VAE
-from genzoo.ranks import as_rank
 from tests.models.linear import LINEAR
 
 
@@ -33,7 +33,9 @@ def seeded_loss(model, x, seed=0):
 def alike(model, **settings):
     """A model with the weights of another and other settings."""
     other = VAE(model.latent_dim, shape=model.shape, **settings).double()
-    other.load_state_dict({k: v for k, v in model.state_dict().items() if "sigma" not in k}, strict=False)
+    other.load_state_dict(
+        {k: v for k, v in model.state_dict().items() if "sigma" not in k}, strict=False
+    )
     return other
 
 
@@ -56,8 +58,13 @@ def ppca(digits, rotation):
     variance = digits.eigenvalues[8:].mean()
     w = digits.axes[:, :8] * (digits.eigenvalues[:8] - variance).sqrt() @ rotation
     precision = w.T @ w / variance + torch.eye(8).double()
-    vae = VAE(8, sigma=variance.sqrt().item(), encoder=LINEAR, decoder=LINEAR, shape=(digits.dim,)).double()
-    (encoder,), (decoder,) = ([m for m in part.modules() if isinstance(m, nn.Linear)] for part in (vae.encoder, vae.decoder))
+    vae = VAE(
+        8, sigma=variance.sqrt().item(), encoder=LINEAR, decoder=LINEAR, shape=(digits.dim,)
+    ).double()
+    (encoder,), (decoder,) = (
+        [m for m in part.modules() if isinstance(m, nn.Linear)]
+        for part in (vae.encoder, vae.decoder)
+    )
     with torch.no_grad():
         decoder.weight.copy_(w)
         decoder.bias.copy_(digits.mean)
@@ -65,7 +72,9 @@ def ppca(digits, rotation):
         encoder.weight.copy_(torch.cat([to_mean, torch.zeros_like(to_mean)]))
         encoder.bias.copy_(torch.cat([-to_mean @ digits.mean, -precision.diag().log()]))
     gap = (precision.diag().log().sum() - torch.logdet(precision)).item() / 2
-    log_p = stats.multivariate_normal(digits.mean.numpy(), (w @ w.T).numpy() + variance.item() * np.eye(digits.dim)).logpdf
+    log_p = stats.multivariate_normal(
+        digits.mean.numpy(), (w @ w.T).numpy() + variance.item() * np.eye(digits.dim)
+    ).logpdf
     return vae, gap, log_p
 
 
@@ -77,8 +86,12 @@ def test_bound_is_tight_at_the_true_posterior(digits):
     assert exact.mean() == pytest.approx(digits.score, abs=1e-4)
     for samples in (1, 7):
         np.testing.assert_allclose(vae.log_prob_bound(digits.x, samples), exact, rtol=1e-9)
-    np.testing.assert_allclose(vae.log_prob_bound(digits.x[:3], 3000), exact[:3], rtol=1e-9)  # several passes
-    assert np.mean([vae.elbo(digits.x).mean().item() for _ in range(50)]) == pytest.approx(exact.mean(), abs=0.05)
+    np.testing.assert_allclose(
+        vae.log_prob_bound(digits.x[:3], 3000), exact[:3], rtol=1e-9
+    )  # several passes
+    assert np.mean([vae.elbo(digits.x).mean().item() for _ in range(50)]) == pytest.approx(
+        exact.mean(), abs=0.05
+    )
 
 
 def test_bounds_are_ordered_below_the_likelihood(digits, rotation):
@@ -132,7 +145,9 @@ def test_a_mean_squared_error_is_a_sigma_that_collapses(digits):
 def test_gaussian_constant():
     vae = VAE(2, sigma=1.0, shape=(1, 28, 28)).double()
     z = torch.randn(3, 2, dtype=torch.float64)
-    np.testing.assert_allclose(-vae.conditional(z).log_prob(vae.decode(z)).detach(), 720.4478, atol=1e-4)
+    np.testing.assert_allclose(
+        -vae.conditional(z).log_prob(vae.decode(z)).detach(), 720.4478, atol=1e-4
+    )
 
 
 def test_gaussian_log_likelihood_is_scipys(vae, x):
@@ -146,13 +161,17 @@ def test_mean_squared_error_plus_kl_is_sigma_squared_of_half_the_pixels(vae, x):
     vae.decoder = Constant(torch.zeros(1, 4, 5, dtype=torch.float64))
     values = seeded_loss(vae, x)
     mean_squared_error = np.square(x.numpy() - 0.5).mean()
-    assert values["loss"] - 10 * math.log(2 * math.pi * 10) == pytest.approx(mean_squared_error + values["kl"])
+    assert values["loss"] - 10 * math.log(2 * math.pi * 10) == pytest.approx(
+        mean_squared_error + values["kl"]
+    )
 
 
 def test_bernoulli_has_the_entropy_of_grey_values_as_its_floor(x):
     vae = VAE(3, "bernoulli", decoder=Constant(x[0].logit()), shape=(1, 4, 5)).double()
     floor = (special.entr(x.numpy()) + special.entr(1 - x.numpy())).sum((1, 2, 3))
-    cross_entropy = -vae.conditional(torch.zeros(6, 3, dtype=torch.float64)).log_prob(x).detach().numpy()
+    cross_entropy = (
+        -vae.conditional(torch.zeros(6, 3, dtype=torch.float64)).log_prob(x).detach().numpy()
+    )
     assert (cross_entropy >= floor - 1e-9).all()
     assert cross_entropy[0] == pytest.approx(floor[0])
 
@@ -161,7 +180,9 @@ def test_bernoulli_on_bits_is_a_probability():
     vae = VAE(2, "bernoulli", shape=(3,)).double()
     bits = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 3).double()
     for code in torch.randn(4, 1, 2, dtype=torch.float64):
-        assert vae.conditional(code.expand(8, 2)).log_prob(bits).exp().sum().item() == pytest.approx(1)
+        assert vae.conditional(code.expand(8, 2)).log_prob(
+            bits
+        ).exp().sum().item() == pytest.approx(1)
 
 
 # --- sigma
@@ -173,10 +194,14 @@ def test_optimal_sigma_is_the_mean_squared_error(x):
     values = vae.loss(x)
     error = special.expit(output.numpy()) - x.numpy()
     variance = np.square(error).mean()
-    assert values["reconstruction"].item() == pytest.approx(20 / 2 * (math.log(2 * math.pi * variance) + 1))
+    assert values["reconstruction"].item() == pytest.approx(
+        20 / 2 * (math.log(2 * math.pi * variance) + 1)
+    )
     values["loss"].backward()
     slope = special.expit(output.numpy()) * special.expit(-output.numpy())
-    np.testing.assert_allclose(vae.decoder.output.grad, error.mean(0) / variance * slope)  # of D/2 log(mean squared error)
+    np.testing.assert_allclose(
+        vae.decoder.output.grad, error.mean(0) / variance * slope
+    )  # of D/2 log(mean squared error)
 
 
 def test_no_fixed_sigma_does_better_than_the_optimal(vae, x):
@@ -202,7 +227,9 @@ def test_bounds_use_the_sigma_of_training(x):
     vae.eval().loss(x)  # an evaluation leaves it alone
     assert vae.log_sigma.exp().square().item() == pytest.approx(running)
     expected = stats.norm(0.5, math.sqrt(running)).logpdf(x.numpy()).sum((1, 2, 3))
-    kl = torch.distributions.kl_divergence(vae.posterior(x).base_dist, torch.distributions.Normal(0, 1)).sum(1)
+    kl = torch.distributions.kl_divergence(
+        vae.posterior(x).base_dist, torch.distributions.Normal(0, 1)
+    ).sum(1)
     np.testing.assert_allclose(vae.elbo(x).detach(), expected - kl.detach().numpy())
 
 
@@ -214,7 +241,9 @@ def test_running_sigma_survives_half_precision():
     expected = (1 - 0.01 * 0.99**201) * math.log(0.5)
     assert vae.log_sigma.item() == pytest.approx(expected, rel=1e-5)
     vae.loss(torch.full((8, 4), 2.0**-9, dtype=torch.bfloat16))
-    assert vae.log_sigma.item() == pytest.approx(0.99 * expected + 0.01 * math.log(2.0**-9), rel=1e-5)
+    assert vae.log_sigma.item() == pytest.approx(
+        0.99 * expected + 0.01 * math.log(2.0**-9), rel=1e-5
+    )
 
 
 # --- the KL
@@ -235,38 +264,46 @@ def test_mean_kl_is_mutual_information_plus_kl_of_the_aggregate(x):
     vae = VAE(1, shape=(1, 4, 5)).double()
     with torch.no_grad():
         q = vae.posterior(10 * x[:4])
-    laws = [stats.norm(m, s) for m, s in zip(q.mean[:, 0].numpy(), q.stddev[:, 0].numpy(), strict=True)]
+    distributions = [
+        stats.norm(m, s) for m, s in zip(q.mean[:, 0].numpy(), q.stddev[:, 0].numpy(), strict=True)
+    ]
 
     def aggregate(z):
-        return np.mean([law.pdf(z) for law in laws])
+        return np.mean([distribution.pdf(z) for distribution in distributions])
 
     def kl(p, r):
         return integrate.quad(lambda z: p(z) * math.log(p(z) / r(z)), -9, 9, limit=200)[0]
 
-    information = np.mean([kl(law.pdf, aggregate) for law in laws])
+    information = np.mean([kl(distribution.pdf, aggregate) for distribution in distributions])
     assert information > 1e-5
-    assert seeded_loss(vae, 10 * x[:4])["kl"] == pytest.approx(information + kl(aggregate, stats.norm.pdf), rel=1e-6)
+    assert seeded_loss(vae, 10 * x[:4])["kl"] == pytest.approx(
+        information + kl(aggregate, stats.norm.pdf), rel=1e-6
+    )
 
 
 class Laplace(Prior):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.dim = dim
-        self.law = torch.distributions.Laplace(0.0, 1.0)
+        self.distribution = torch.distributions.Laplace(0.0, 1.0)
 
     def sample(self, n):
-        return self.law.sample((n, self.dim)).double()
+        return self.distribution.sample((n, self.dim)).double()
 
     def log_prob(self, z):
-        return self.law.log_prob(z).sum(1)
+        return self.distribution.log_prob(z).sum(1)
 
 
-@pytest.mark.parametrize("prior", ["normal", {"name": "normal", "scale": 1e-3}, "mog", Laplace(2)], ids=str)
+@pytest.mark.parametrize(
+    "prior", ["normal", {"name": "normal", "scale": 1e-3}, "mog", Laplace(2)], ids=str
+)
 def test_priors_with_a_density(x, prior):
     vae = VAE(2, sigma=0.5, prior=prior, shape=(1, 4, 5)).double()
     vae.loss(x)["loss"].backward()
     assert vae.sample(3).shape == (3, 1, 4, 5)
-    assert vae.log_prob_bound(x, 500).mean() >= np.mean([vae.elbo(x).mean().item() for _ in range(100)])
+    assert vae.log_prob_bound(x, 500).mean() >= np.mean(
+        [vae.elbo(x).mean().item() for _ in range(100)]
+    )
 
 
 @pytest.mark.parametrize(
@@ -274,7 +311,7 @@ def test_priors_with_a_density(x, prior):
     [
         ({"prior": "sphere"}, "prior = Sphere: .* density"),
         ({"prior": "uniform"}, "prior = Uniform: .* positive everywhere"),
-        ({"divergence": "mmd"}, "divergence = MMD does not compare laws"),
+        ({"divergence": "mmd"}, "divergence = MMD does not compare distributions"),
     ],
 )
 def test_parts_that_cannot_do_the_job_are_refused(settings, names):
@@ -286,7 +323,9 @@ def test_parts_that_cannot_do_the_job_are_refused(settings, names):
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 12), (1, 25, 31), (5,)])
-@pytest.mark.parametrize("settings", [{}, {"likelihood": "bernoulli"}, {"sigma": "learned"}, {"sigma": 0.1}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"likelihood": "bernoulli"}, {"sigma": "learned"}, {"sigma": 0.1}], ids=str
+)
 def test_shapes(shape, settings):
     vae = VAE(3, shape=shape, **settings)
     x = torch.rand(1, *shape)
@@ -302,8 +341,12 @@ def test_shapes(shape, settings):
 
 def test_vectors_are_not_squashed():
     vae = VAE(2, encoder=LINEAR, decoder=LINEAR, shape=(5,)).double()
-    a, b, zero = (vae.decode(z) for z in (*torch.eye(2).double()[:, None], torch.zeros(1, 2).double()))
-    torch.testing.assert_close(vae.decode(torch.tensor([[30.0, -20.0]]).double()), 30 * (a - zero) - 20 * (b - zero) + zero)
+    a, b, zero = (
+        vae.decode(z) for z in (*torch.eye(2).double()[:, None], torch.zeros(1, 2).double())
+    )
+    torch.testing.assert_close(
+        vae.decode(torch.tensor([[30.0, -20.0]]).double()), 30 * (a - zero) - 20 * (b - zero) + zero
+    )
 
 
 def test_memory_of_the_bound_does_not_grow_with_the_samples(vae, x):
@@ -318,7 +361,7 @@ def test_two_ranks_see_the_noise_of_one(vae, x):
     whole = seeded_loss(vae, x)["loss"]
     halves = []
     for rank in range(2):
-        with as_rank(rank, 2):
+        with emulate_rank(rank, 2):
             halves.append(seeded_loss(vae, x[3 * rank : 3 * rank + 3])["loss"])
     assert np.mean(halves) == pytest.approx(whole)
 
@@ -330,9 +373,22 @@ def test_a_bound_needs_samples_but_no_examples(vae, x):
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed"])
-@pytest.mark.parametrize("settings", [{}, {"likelihood": "bernoulli"}, {"sigma": "learned", "prior": "mog"}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"likelihood": "bernoulli"}, {"sigma": "learned", "prior": "mog"}], ids=str
+)
 def test_trains_in_half_precision(precision, settings):
     data = torch.rand(64, 1, 4, 5, generator=torch.Generator().manual_seed(0))
-    run = genzoo.fit({"name": "vae", "latent_dim": 3, **settings}, data, steps=3, batch_size=16, precision=precision)
+    run = genzoo.fit(
+        {"name": "vae", "latent_dim": 3, **settings},
+        data,
+        steps=3,
+        batch_size=16,
+        precision=precision,
+    )
     assert all(tensor.isfinite().all() for tensor in run.model.state_dict().values())
-    assert run.model.conditional(torch.zeros(2, 3, dtype=run.model.like.dtype)).sample().isfinite().all()
+    assert (
+        run.model.conditional(torch.zeros(2, 3, dtype=run.model.reference_tensor.dtype))
+        .sample()
+        .isfinite()
+        .all()
+    )

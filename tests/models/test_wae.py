@@ -11,7 +11,7 @@ from genzoo.errors import GenzooError, SettingError
 from genzoo.models.vae import VAE
 from genzoo.models.wae import WAEGAN, WAEMMD
 from genzoo.priors.simple import Normal
-from tests.models.laws import Sample, quantiles, train_critic
+from tests.models.distributions import Sample, quantiles, train_critic
 from tests.models.linear import LINEAR
 
 
@@ -25,13 +25,18 @@ def test_cost_is_the_squared_error_summed_over_pixels(x):
     wae = WAEMMD(3, weight=7.0, shape=(1, 4, 5)).double()
     values = {name: value.item() for name, value in wae.loss(x).items()}
     made = wae.decode(wae.encode(x)).detach()
-    cost = sum((float(a) - float(b)) ** 2 for a, b in zip(x.flatten(), made.flatten(), strict=True)) / 6
+    cost = (
+        sum((float(a) - float(b)) ** 2 for a, b in zip(x.flatten(), made.flatten(), strict=True))
+        / 6
+    )
     assert values["reconstruction"] == pytest.approx(cost)
     assert values["loss"] == pytest.approx(cost + 7 * values["mmd"])
 
 
 def test_penalty_is_the_sum_of_absolute_log_variances(x):
-    wae = WAEMMD(2, random_encoder=True, variance_penalty=3.0, encoder=LINEAR, shape=(1, 4, 5)).double()
+    wae = WAEMMD(
+        2, random_encoder=True, variance_penalty=3.0, encoder=LINEAR, shape=(1, 4, 5)
+    ).double()
     (layer,) = (m for m in wae.encoder.modules() if isinstance(m, nn.Linear))
     nn.init.zeros_(layer.weight)
     layer.bias.data = torch.tensor([0.3, -0.2, math.log(4), math.log(0.5)]).double()
@@ -44,7 +49,9 @@ def test_penalty_is_the_sum_of_absolute_log_variances(x):
 
 def test_a_variance_may_underflow(x):
     for weight in (0.0, 2.0):
-        wae = WAEMMD(2, random_encoder=True, variance_penalty=weight, encoder=LINEAR, shape=(1, 4, 5))
+        wae = WAEMMD(
+            2, random_encoder=True, variance_penalty=weight, encoder=LINEAR, shape=(1, 4, 5)
+        )
         (layer,) = (m for m in wae.encoder.modules() if isinstance(m, nn.Linear))
         nn.init.zeros_(layer.weight)
         layer.bias.data = torch.tensor([0.3, -0.2, -120.0, -120.0])
@@ -86,7 +93,9 @@ def test_an_mmd_of_one_example_is_refused(x):
 
 
 def test_a_divergence_of_laws_is_refused():
-    with pytest.raises(SettingError, match=r'^divergence = KL does not compare samples, .*; take "mmd".*$'):
+    with pytest.raises(
+        SettingError, match=r'^divergence = KL does not compare samples, .*; take "mmd".*$'
+    ):
         WAEMMD(2, divergence="kl", shape=(5,))
 
 
@@ -94,7 +103,11 @@ def test_a_divergence_of_laws_is_refused():
 @pytest.mark.parametrize("estimator", ["sampled", "auto"])
 def test_trains_in_half_precision(precision, estimator):
     data = torch.rand(64, 1, 4, 5, generator=torch.Generator().manual_seed(0))
-    table = {"name": "wae-mmd", "latent_dim": 3, "divergence": {"name": "mmd", "estimator": estimator}}
+    table = {
+        "name": "wae-mmd",
+        "latent_dim": 3,
+        "divergence": {"name": "mmd", "estimator": estimator},
+    }
     model = genzoo.fit(table, data, steps=3, batch_size=16, precision=precision).model
     assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
 
@@ -120,7 +133,14 @@ def test_linear_wae_finds_the_principal_subspace(digits):
     """The least cost with matched codes is the sum of the discarded eigenvalues; G G' has the kept ones, not shrunk."""
     torch.manual_seed(0)
     x = digits.x.float()
-    wae = WAEMMD(8, 0.3, encoder=LINEAR, decoder=LINEAR, divergence={"name": "mmd", "kernel": "quadratic"}, shape=(64,))
+    wae = WAEMMD(
+        8,
+        0.3,
+        encoder=LINEAR,
+        decoder=LINEAR,
+        divergence={"name": "mmd", "kernel": "quadratic"},
+        shape=(64,),
+    )
     optimizer = torch.optim.Adam(wae.parameters(), lr=0.03, betas=(0.5, 0.999))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1000)
     for _ in range(1000):
@@ -139,7 +159,14 @@ def test_linear_wae_finds_the_principal_subspace(digits):
 
 def wae_gan(latent_dim=2, **settings):
     return WAEGAN(
-        latent_dim, **{"encoder": LINEAR, "decoder": LINEAR, "critic": {"name": "mlp", "hidden": (8,)}, "shape": (5,), **settings}
+        latent_dim,
+        **{
+            "encoder": LINEAR,
+            "decoder": LINEAR,
+            "critic": {"name": "mlp", "hidden": (8,)},
+            "shape": (5,),
+            **settings,
+        },
     )
 
 
@@ -147,7 +174,9 @@ def test_wae_gan_pays_for_the_variances_of_a_random_encoder(x):
     wae = wae_gan(random_encoder=True, variance_penalty=3.0, weight=7.0, shape=(1, 4, 5)).double()
     report = {name: value.item() for name, value in wae.autoencoder_loss(x).items()}
     paid = wae.encoder(x)[:, 2:].abs().sum(1).mean().item()
-    assert report["loss"] == pytest.approx(report["reconstruction"] + 7 * report["match"] + 3 * paid)
+    assert report["loss"] == pytest.approx(
+        report["reconstruction"] + 7 * report["match"] + 3 * paid
+    )
 
 
 def test_wae_gan_reports_in_full_precision_under_autocast():
@@ -170,18 +199,26 @@ def test_wae_gan_costs_are_the_papers_formulas(x):
     loss = wae.critic_loss(x)["loss"].item()
     torch.manual_seed(5)
     true = wae.critic(torch.randn(6, 3, dtype=torch.float64)).sigmoid().tolist()
-    assert loss == pytest.approx(-sum(map(math.log, true)) / 6 - sum(math.log(1 - chance) for chance in chances) / 6)
+    assert loss == pytest.approx(
+        -sum(map(math.log, true)) / 6 - sum(math.log(1 - chance) for chance in chances) / 6
+    )
 
 
-@pytest.mark.parametrize("prior", ["normal", {"name": "mog", "components": 3, "learn": True}], ids=["fixed", "learned"])
+@pytest.mark.parametrize(
+    "prior", ["normal", {"name": "mog", "components": 3, "learn": True}], ids=["fixed", "learned"]
+)
 def test_no_gradient_leaks_from_the_latent_critic(prior):
     wae = wae_gan(prior=prior)
     wae.critic_loss(torch.rand(6, 5))["loss"].backward()
-    assert all(p.grad is None for part in (wae.encoder, wae.decoder, wae.prior) for p in part.parameters())
+    assert all(
+        p.grad is None for part in (wae.encoder, wae.decoder, wae.prior) for p in part.parameters()
+    )
     assert all(p.grad is not None for p in wae.critic.parameters())
     gradients = []
     inner = wae.autoencoder_loss
-    wae.autoencoder_loss = lambda batch: gradients.append(any(p.requires_grad for p in wae.critic.parameters())) or inner(batch)
+    wae.autoencoder_loss = lambda batch: (
+        gradients.append(any(p.requires_grad for p in wae.critic.parameters())) or inner(batch)
+    )
     genzoo.fit(wae, torch.rand(20, 5), steps=3, batch_size=5)
     assert gradients == [False] * 3
 
@@ -190,7 +227,11 @@ def test_a_learned_prior_learns_from_the_game():
     wae = wae_gan(prior={"name": "mog", "learn": True, "components": 4}).double()
     x = torch.rand(6, 5, dtype=torch.float64)
     wae.autoencoder_loss(x)["loss"].backward()
-    assert {name for name, p in wae.prior.named_parameters() if p.grad.abs().max() > 0} == {"logits", "means", "log_scales"}
+    assert {name for name, p in wae.prior.named_parameters() if p.grad.abs().max() > 0} == {
+        "logits",
+        "means",
+        "log_scales",
+    }
     # its own side: draws that the critic takes for codes
     (critic,) = (m for m in wae.critic.modules() if isinstance(m, nn.Sequential))
     for layer in critic:
@@ -206,7 +247,12 @@ def test_a_learned_prior_learns_from_the_game():
 def test_the_log_density_leaves_the_codes_density_to_be_learned():
     """With h = -log q, its constant included, the logit is log p - log q, the best there is."""
     codes = 1 + 0.5 * quantiles(1000)  # q = N(1, 0.5^2)
-    wae = wae_gan(1, log_density=True, critic={"name": "mlp", "hidden": (64, 64), "activation": "tanh"}, shape=(1,))
+    wae = wae_gan(
+        1,
+        log_density=True,
+        critic={"name": "mlp", "hidden": (64, 64), "activation": "tanh"},
+        shape=(1,),
+    )
     wae.prior.sample = Sample(quantiles(1000)).sample
     (layer,) = (m for m in wae.encoder.modules() if isinstance(m, nn.Linear))
     nn.init.ones_(layer.weight)
@@ -216,7 +262,10 @@ def test_the_log_density_leaves_the_codes_density_to_be_learned():
     found = wae.critic(bulk).detach()
     expected = -torch.distributions.Normal(1.0, 0.5).log_prob(bulk)[:, 0]
     torch.testing.assert_close(found, expected, rtol=0, atol=0.15)
-    logit = torch.distributions.Normal(0.0, 1.0).log_prob(bulk)[:, 0] - torch.distributions.Normal(1.0, 0.5).log_prob(bulk)[:, 0]
+    logit = (
+        torch.distributions.Normal(0.0, 1.0).log_prob(bulk)[:, 0]
+        - torch.distributions.Normal(1.0, 0.5).log_prob(bulk)[:, 0]
+    )
     torch.testing.assert_close(wae.logit(bulk).detach(), logit, rtol=0, atol=0.15)
 
 
@@ -226,22 +275,25 @@ def test_the_log_density_is_added_example_by_example():
     with torch.no_grad():
         difference = wae.logit(z) - wae.critic(z)
     weights, means, scales = (t.numpy() for t in wae.prior.gaussians())
-    densities = [sum(w * norm(m, s).pdf(row).prod() for w, m, s in zip(weights, means, scales, strict=True)) for row in z.numpy()]
+    densities = [
+        sum(w * norm(m, s).pdf(row).prod() for w, m, s in zip(weights, means, scales, strict=True))
+        for row in z.numpy()
+    ]
     assert difference.shape == (7,)
     assert difference.tolist() == pytest.approx([math.log(d) for d in densities], rel=1e-4)
 
 
 @pytest.mark.parametrize("prior", ["uniform", "sphere"])
 def test_a_log_density_that_is_not_everywhere_is_refused(prior):
-    message = (
-        r'log_density = true: (Uniform|Sphere) has no density that is positive everywhere.*; take the prior "normal" or "mog"'
-    )
+    message = r'log_density = true: (Uniform|Sphere) has no density that is positive everywhere.*; take the prior "normal" or "mog"'
     with pytest.raises(SettingError, match=message):
         wae_gan(prior=prior, log_density=True)
 
 
 def test_a_log_density_that_moves_is_refused():
-    with pytest.raises(SettingError, match=r"log_density = true with a learned prior.*; leave one of them out"):
+    with pytest.raises(
+        SettingError, match=r"log_density = true with a learned prior.*; leave one of them out"
+    ):
         wae_gan(prior={"name": "mog", "learn": True}, log_density=True)
 
 
@@ -252,20 +304,24 @@ def test_wrong_settings_of_wae_gan():
         wae_gan(weight=0.0)
     with pytest.raises(SettingError, match=r"variance_penalty = 0\.1 .* random_encoder"):
         wae_gan(variance_penalty=0.1)
-    with pytest.raises(SettingError, match=r"prior: the Normal that was handed in has dim = 5, its owner needs 2"):
+    with pytest.raises(
+        SettingError, match=r"prior: the Normal that was handed in has dim = 5, its owner needs 2"
+    ):
         wae_gan(prior=Normal(5))
 
 
 @pytest.mark.parametrize("divergence", ["gradient-penalty", "r1"])
 def test_a_penalty_is_no_divergence(divergence):
-    with pytest.raises(SettingError, match=r'^divergence = \w+ does not compare samples, .*; take "mmd"'):
+    with pytest.raises(
+        SettingError, match=r'^divergence = \w+ does not compare samples, .*; take "mmd"'
+    ):
         WAEMMD(2, divergence=divergence, shape=(5,))
     with pytest.raises(SettingError, match=r"^divergence = (GradientPenalty|R1) .*; take"):
         VAE(2, divergence=divergence, shape=(5,))
 
 
 class Quadratic(nn.Module):
-    """The critic that tells normal laws apart, and sees nothing beyond means and covariances."""
+    """The critic that tells normal distributions apart, and sees nothing beyond means and covariances."""
 
     def __init__(self, dim):
         super().__init__()
@@ -283,8 +339,13 @@ def test_linear_wae_gan_finds_the_principal_subspace(digits):
     wae = WAEGAN(8, 0.3, encoder=LINEAR, decoder=LINEAR, critic=Quadratic(8), shape=(64,))
     players = wae.players()
     # without momentum, with which the game goes round its fixed point
-    optimizers = [torch.optim.Adam(p.parameters(), lr=lr, betas=(0.0, 0.999)) for p, lr in zip(players, (0.1, 0.03), strict=True)]
-    schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 2500) for optimizer in optimizers]
+    optimizers = [
+        torch.optim.Adam(p.parameters(), lr=lr, betas=(0.0, 0.999))
+        for p, lr in zip(players, (0.1, 0.03), strict=True)
+    ]
+    schedules = [
+        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 2500) for optimizer in optimizers
+    ]
     for _ in range(2500):
         batch = x[torch.randint(len(x), (500,))]
         for player, optimizer in zip(players, optimizers, strict=True):
@@ -305,7 +366,9 @@ def test_linear_wae_gan_finds_the_principal_subspace(digits):
 
 def moments(codes):
     """How far a sample is from mean 0 and covariance I, as the authors measure it."""
-    return (codes.mean(0).square().mean() + (codes.T.cov() - torch.eye(codes.shape[1])).square().mean()).item()
+    return (
+        codes.mean(0).square().mean() + (codes.T.cov() - torch.eye(codes.shape[1])).square().mean()
+    ).item()
 
 
 def test_pretraining_costs_the_difference_of_moments():
@@ -317,7 +380,9 @@ def test_pretraining_costs_the_difference_of_moments():
     torch.manual_seed(5)
     drawn = torch.randn(40, 2, dtype=torch.float64).numpy()
     means = ((codes.mean(0) - drawn.mean(0)) ** 2).mean()
-    assert loss == pytest.approx(means + ((np.cov(codes.T, ddof=0) - np.cov(drawn.T, ddof=0)) ** 2).mean())
+    assert loss == pytest.approx(
+        means + ((np.cov(codes.T, ddof=0) - np.cov(drawn.T, ddof=0)) ** 2).mean()
+    )
 
 
 def test_pretraining_comes_first_and_brings_the_codes_to_the_prior(digits):
@@ -325,19 +390,31 @@ def test_pretraining_comes_first_and_brings_the_codes_to_the_prior(digits):
     wae = wae_gan(4, pretrain=100, shape=(64,))
     start, decoder = moments(wae.encode(x).detach()), [p.clone() for p in wae.decoder.parameters()]
     critic = [p.clone() for p in wae.critic.parameters()]
-    run = genzoo.fit(wae, x, steps=100, batch_size=256, log=1, players={"pretraining": {"lr": 0.01}})
-    assert all({name.split("/")[0] for name in line if "/" in name} == {"pretraining"} for line in run.history)
+    run = genzoo.fit(
+        wae, x, steps=100, batch_size=256, log_every=1, players={"pretraining": {"lr": 0.01}}
+    )
+    assert all(
+        {name.split("/")[0] for name in line if "/" in name} == {"pretraining"}
+        for line in run.history
+    )
     assert moments(wae.encode(x).detach()) < min(0.1, start / 5)
     assert all(
-        torch.equal(p, q) for p, q in zip((*wae.decoder.parameters(), *wae.critic.parameters()), (*decoder, *critic), strict=True)
+        torch.equal(p, q)
+        for p, q in zip(
+            (*wae.decoder.parameters(), *wae.critic.parameters()), (*decoder, *critic), strict=True
+        )
     )
-    run = genzoo.fit(wae_gan(4, pretrain=2, shape=(64,)), x, steps=5, batch_size=256, log=1)
+    run = genzoo.fit(wae_gan(4, pretrain=2, shape=(64,)), x, steps=5, batch_size=256, log_every=1)
     told = [{name.split("/")[0] for name in line if "/" in name} for line in run.history]
     assert told == [{"pretraining"}] * 2 + [{"critic", "autoencoder"}] * 3
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 12), (5,)])
-@pytest.mark.parametrize("settings", [{}, {"random_encoder": True, "variance_penalty": 0.1}, {"log_density": True}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"random_encoder": True, "variance_penalty": 0.1}, {"log_density": True}],
+    ids=str,
+)
 def test_shapes_of_wae_gan(shape, settings):
     wae = WAEGAN(3, shape=shape, **settings)
     wae.autoencoder_loss(torch.rand(4, *shape))["loss"].backward()

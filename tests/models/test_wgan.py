@@ -7,7 +7,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import genzoo
 from genzoo.models.wgan import WGAN
-from tests.models.laws import Sample, Shift
+from tests.models.distributions import Sample, Shift
 
 SMALL = {"name": "mlp", "hidden": (8,)}
 DATA = torch.rand(40, 3, generator=torch.Generator().manual_seed(1))
@@ -39,14 +39,23 @@ def test_weights_are_within_the_clip_after_each_of_the_critics_steps(precision, 
     weights = torch.cat([p.detach().flatten().double() for p in model.critic.parameters()])
     share = (weights.abs() == bound).double().mean().item()
     assert share > 0.2
-    assert model.critic_loss(DATA.to(critic.dtype))["clipped"].item() == pytest.approx(share, abs=2e-3)
+    assert model.critic_loss(DATA.to(critic.dtype))["clipped"].item() == pytest.approx(
+        share, abs=2e-3
+    )
 
 
 def test_clipped_is_the_share_of_parameters_at_the_bound():
     model = wgan(clip=0.5, critic={"name": "mlp", "hidden": ()}).double()
     (layer,) = (m for m in model.critic.modules() if isinstance(m, nn.Linear))
-    for weight, bias, share in (([0.5, -0.5, 0.4], 0.0, 2 / 4), ([0.1, 0.2, 0.3], 0.0, 0), ([-9.0, 9.0, 0.5], -0.5, 1)):
-        layer.weight.data, layer.bias.data = torch.tensor([weight], dtype=torch.float64), torch.tensor([bias]).double()
+    for weight, bias, share in (
+        ([0.5, -0.5, 0.4], 0.0, 2 / 4),
+        ([0.1, 0.2, 0.3], 0.0, 0),
+        ([-9.0, 9.0, 0.5], -0.5, 1),
+    ):
+        layer.weight.data, layer.bias.data = (
+            torch.tensor([weight], dtype=torch.float64),
+            torch.tensor([bias]).double(),
+        )
         assert model.critic_loss(DATA.double())["clipped"].item() == pytest.approx(share)
         model.clip_weights()
         assert layer.weight.tolist() == [[max(-0.5, min(0.5, w)) for w in weight]]
@@ -56,12 +65,12 @@ def test_clipped_is_the_share_of_parameters_at_the_bound():
 @pytest.mark.parametrize("steps", [1, 5])
 def test_the_authors_burst(steps):
     critic, generator = wgan(critic_steps=steps, burst=True).players()
-    counts = [critic.steps(round) for round in range(1002)]
+    counts = [critic.steps_per_round(round) for round in range(1002)]
     expected = [100] * 25 + [steps] * 977
     expected[500] = expected[1000] = 100
     assert counts == expected
-    assert generator.steps == 1
-    assert wgan(critic_steps=steps).players()[0].steps == steps
+    assert generator.steps_per_round == 1
+    assert wgan(critic_steps=steps).players()[0].steps_per_round == steps
 
 
 def test_the_burst_is_trained():
@@ -77,7 +86,13 @@ def test_a_linear_critic_ends_at_the_bound():
     # the best weights within [-c, c] are c times the signs of the difference of means, and the gap is c times its 1-norm
     real = torch.tensor([2.0, -1.0, 0.5]) + torch.randn(500, 3)
     fake = torch.randn(500, 3)
-    model = wgan(clip=0.1, critic={"name": "mlp", "hidden": ()}, generator=Shift(), latent_dim=3, prior=Sample(fake))
+    model = wgan(
+        clip=0.1,
+        critic={"name": "mlp", "hidden": ()},
+        generator=Shift(),
+        latent_dim=3,
+        prior=Sample(fake),
+    )
     player = model.players()[0]
     optimizer = torch.optim.RMSprop(player.parameters(), lr=0.01)
     for _ in range(100):
@@ -88,11 +103,15 @@ def test_a_linear_critic_ends_at_the_bound():
     (layer,) = (m for m in model.critic.modules() if isinstance(m, nn.Linear))
     difference = real.mean(0) - fake.mean(0)
     torch.testing.assert_close(layer.weight[0].detach(), 0.1 * difference.sign(), rtol=0, atol=0)
-    assert player.loss(real)["gap"].item() == pytest.approx(0.1 * difference.abs().sum().item(), rel=1e-4)
+    assert player.loss(real)["gap"].item() == pytest.approx(
+        0.1 * difference.abs().sum().item(), rel=1e-4
+    )
 
 
 def test_the_generator_follows_the_critic():
-    model = wgan(critic={"name": "mlp", "hidden": ()}, generator=Shift(), latent_dim=3, prior="normal")
+    model = wgan(
+        critic={"name": "mlp", "hidden": ()}, generator=Shift(), latent_dim=3, prior="normal"
+    )
     (layer,) = (m for m in model.critic.modules() if isinstance(m, nn.Linear))
     value = model.generator_loss(DATA)["loss"]
     (slope,) = torch.autograd.grad(value, model.generator.by)

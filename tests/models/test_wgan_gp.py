@@ -1,4 +1,4 @@
-"""Critics whose fixed point is known: two points, pairs of one-dimensional laws, and a grid of 25 modes."""
+"""Critics whose fixed point is known: two points, pairs of one-dimensional distributions, and a grid of 25 modes."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from torch import nn
 import genzoo
 from genzoo.errors import SettingError
 from genzoo.models.wgan_gp import WGANGP
-from tests.models.laws import Sample, Shift, quantiles, train_critic
+from tests.models.distributions import Sample, Shift, quantiles, train_critic
 
 SMALL = {"name": "mlp", "hidden": (8,)}
 RELU = {"name": "mlp", "hidden": (32, 32), "activation": "relu"}
@@ -21,7 +21,9 @@ POINTS = torch.full((64, 1), 5.0), torch.zeros(64, 1)
 def between(real, fake, critic, weight, **penalty):
     """A model whose examples are a fixed sample on the line."""
     penalty = {"name": "gradient-penalty", **penalty}
-    return WGANGP(1, weight, penalty=penalty, generator=Shift(), critic=critic, prior=Sample(fake), shape=(1,))
+    return WGANGP(
+        1, weight, penalty=penalty, generator=Shift(), critic=critic, prior=Sample(fake), shape=(1,)
+    )
 
 
 @pytest.mark.parametrize(("start", "slope"), [(0.5, 1.25), (-0.5, -0.75)])
@@ -54,13 +56,18 @@ def test_the_gap_is_the_wasserstein_distance(name):
     real, fake, distance = PAIRS[name]
     expected = wasserstein_distance(real[:, 0], fake[:, 0])
     assert expected == pytest.approx(distance, rel=0.01)
-    report = train_critic(between(real, fake, RELU, 200.0, sides="one"), real, 500, lr=0.01, betas=(0.5, 0.9))
+    report = train_critic(
+        between(real, fake, RELU, 200.0, sides="one"), real, 500, lr=0.01, betas=(0.5, 0.9)
+    )
     assert report["gap"] == pytest.approx(expected, rel=0.02)
 
 
 @pytest.mark.parametrize("kind", ["mlp", "conv"])
 def test_batch_norm_in_the_critic_is_refused_in_either_mode(kind):
-    with pytest.raises(SettingError, match=r'critic: .*\(BatchNorm.d\) mixes the examples .* take norm = "layer", .* or "none"'):
+    with pytest.raises(
+        SettingError,
+        match=r'critic: .*\(BatchNorm.d\) mixes the examples .* take norm = "layer", .* or "none"',
+    ):
         WGANGP(2, critic={"name": kind, "norm": "batch"}, shape=(1, 8, 8))
     critic = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.BatchNorm1d(4)).eval()
     with pytest.raises(SettingError, match=r"critic: 2 \(BatchNorm1d\)"):
@@ -69,12 +76,16 @@ def test_batch_norm_in_the_critic_is_refused_in_either_mode(kind):
 
 def test_the_generator_may_have_batch_norm():
     net = {"name": "conv", "channels": (4, 8)}
-    model = WGANGP(2, generator={**net, "norm": "batch"}, critic={**net, "norm": "layer"}, shape=(1, 8, 8))
+    model = WGANGP(
+        2, generator={**net, "norm": "batch"}, critic={**net, "norm": "layer"}, shape=(1, 8, 8)
+    )
     run = genzoo.fit(model, torch.rand(32, 1, 8, 8), steps=3, batch_size=8)
     assert all(p.isfinite().all() for p in run.model.parameters())
 
 
-@pytest.mark.parametrize("penalty", ["gradient-penalty", {"name": "gradient-penalty", "sides": "one"}, "dragan", "r1"])
+@pytest.mark.parametrize(
+    "penalty", ["gradient-penalty", {"name": "gradient-penalty", "sides": "one"}, "dragan", "r1"]
+)
 def test_penalties_by_name_and_table(penalty):
     model = WGANGP(2, 3.0, penalty=penalty, generator=SMALL, critic=SMALL, shape=(3,))
     report = {name: value.item() for name, value in model.critic_loss(torch.rand(20, 3)).items()}
@@ -89,14 +100,22 @@ def test_trains_in_other_precisions(precision):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # under a minute of one processor, which a busy machine may not give at once
+@pytest.mark.timeout(
+    900
+)  # under a minute of one processor, which a busy machine may not give at once
 def test_twenty_five_gaussians_are_found():
     net = {"name": "mlp", "hidden": (128, 128, 128), "activation": "relu"}
-    model = WGANGP(2, 0.1, generator=net, critic=net, shape=(2,))  # the authors' weight for this law
+    model = WGANGP(
+        2, 0.1, generator=net, critic=net, shape=(2,)
+    )  # the authors' weight for this distribution
     adam = {"lr": 2e-3, "betas": (0.5, 0.9)}
     players = {"critic": adam, "generator": adam}
-    data = {"name": "toy", "law": "25-gaussians"}
-    made = genzoo.fit(model, data, steps=2000, batch_size=128, schedule="linear", players=players).model.sample(10_000).numpy()
+    data = {"name": "toy", "distribution": "25-gaussians"}
+    made = (
+        genzoo.fit(model, data, steps=2000, batch_size=128, schedule="linear", players=players)
+        .model.sample(10_000)
+        .numpy()
+    )
     axis = np.array([-4, -2, 0, 2, 4]) / 2.828
     modes = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(25, 2)
     distances = np.linalg.norm(made[:, None] - modes, axis=2)

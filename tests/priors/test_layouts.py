@@ -17,7 +17,9 @@ def test_simplex_is_centred_regular_and_of_radius_one(points, dim):
     assert z.shape == (points, dim)
     torch.testing.assert_close(z.sum(dim=0), torch.zeros(dim).double())
     torch.testing.assert_close(z.norm(dim=1), torch.ones(points).double())
-    torch.testing.assert_close(distances(z), torch.full_like(distances(z), math.sqrt(2 * points / (points - 1))))
+    torch.testing.assert_close(
+        distances(z), torch.full_like(distances(z), math.sqrt(2 * points / (points - 1)))
+    )
 
 
 def test_simplex_of_one_is_the_origin():
@@ -27,7 +29,9 @@ def test_simplex_of_one_is_the_origin():
 @pytest.mark.parametrize("dim", [2, 5])
 def test_ring_is_a_regular_polygon(dim):
     z = ring(8, dim)
-    torch.testing.assert_close((z - z.roll(1, 0)).norm(dim=1), torch.full((8,), 2 * math.sin(math.pi / 8)).double())
+    torch.testing.assert_close(
+        (z - z.roll(1, 0)).norm(dim=1), torch.full((8,), 2 * math.sin(math.pi / 8)).double()
+    )
     assert not z[:, 2:].any()
 
 
@@ -69,7 +73,9 @@ def test_spread_of_many_points():
 
 
 def test_impossible_layouts_are_refused_with_a_way_out():
-    with pytest.raises(SettingError, match=r"room for dim \+ 1 = 9 components, but components = 10"):
+    with pytest.raises(
+        SettingError, match=r"room for dim \+ 1 = 9 components, but components = 10"
+    ):
         simplex(10, 8)
     with pytest.raises(SettingError, match="components = 10; take 9 or 16"):
         grid(10, 2)

@@ -8,10 +8,10 @@ from sklearn.metrics import normalized_mutual_info_score
 from sklearn.mixture import GaussianMixture
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-import genzoo.ranks as ranks
-from genzoo.build import build
+from genzoo import distributed
 from genzoo.errors import DataError, SettingError
 from genzoo.priors.mixture import MixtureOfGaussians
+from genzoo.registry.build import build
 
 
 def uneven(dim=3, components=4):
@@ -30,25 +30,34 @@ def torchs(prior):
 
 def sklearns(prior):
     weights, means, scales = (t.detach().numpy() for t in prior.gaussians())
-    law = GaussianMixture(len(weights), covariance_type="diag")
-    law.weights_, law.means_, law.covariances_, law.precisions_cholesky_ = weights, means, scales**2, 1 / scales
-    return law
+    distribution = GaussianMixture(len(weights), covariance_type="diag")
+    (
+        distribution.weights_,
+        distribution.means_,
+        distribution.covariances_,
+        distribution.precisions_cholesky_,
+    ) = weights, means, scales**2, 1 / scales
+    return distribution
 
 
 @pytest.mark.parametrize("dim", [1, 3])
 def test_log_prob_and_responsibilities_equal_torch_and_scikit_learn(dim):
     prior, z = uneven(dim), 2 * torch.randn(9, dim).double()
     torch.testing.assert_close(prior.log_prob(z), torchs(prior).log_prob(z), rtol=0, atol=1e-12)
-    np.testing.assert_allclose(prior.log_prob(z).detach(), sklearns(prior).score_samples(z.numpy()), rtol=0, atol=1e-12)
-    np.testing.assert_allclose(prior.component(z).detach(), sklearns(prior).predict_proba(z.numpy()), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        prior.log_prob(z).detach(), sklearns(prior).score_samples(z.numpy()), rtol=0, atol=1e-12
+    )
+    np.testing.assert_allclose(
+        prior.component(z).detach(), sklearns(prior).predict_proba(z.numpy()), rtol=0, atol=1e-12
+    )
 
 
 def test_log_prob_equals_pyro():
     from pyro.distributions import MixtureOfDiagNormals
 
     prior, z = uneven(), torch.randn(9, 3).double()
-    law = MixtureOfDiagNormals(prior.means, prior.log_scales.exp(), prior.logits)
-    torch.testing.assert_close(prior.log_prob(z), law.log_prob(z), rtol=0, atol=1e-12)
+    distribution = MixtureOfDiagNormals(prior.means, prior.log_scales.exp(), prior.logits)
+    torch.testing.assert_close(prior.log_prob(z), distribution.log_prob(z), rtol=0, atol=1e-12)
 
 
 def test_mean_and_variance_equal_torchs():
@@ -61,8 +70,10 @@ def test_samples_are_independent_draws_from_the_mixture():
     prior = uneven(dim=1, components=3)
     z = prior.sample(8000).detach()[:, 0]
     weights, means, scales = (t.detach().numpy() for t in prior.gaussians())
-    law = lambda x: stats.norm(means[:, 0], scales[:, 0]).cdf(np.asarray(x)[..., None]) @ weights  # noqa: E731
-    assert stats.kstest(z.numpy(), law).pvalue > 0.01
+    distribution = lambda x: (  # noqa: E731
+        stats.norm(means[:, 0], scales[:, 0]).cdf(np.asarray(x)[..., None]) @ weights
+    )
+    assert stats.kstest(z.numpy(), distribution).pvalue > 0.01
     assert abs(np.corrcoef(z[:-1], z[1:])[0, 1]) < 0.04  # any prefix is a fair sample
 
 
@@ -71,18 +82,27 @@ def test_truncated_draws_are_truncated_around_their_means(threshold):
     prior = uneven(dim=1, components=3)
     z = prior.truncated(8000, threshold).detach()[:, 0]
     weights, means, scales = (t.detach().numpy() for t in prior.gaussians())
-    laws = [stats.truncnorm(-threshold, threshold, loc=m, scale=s) for m, s in zip(means[:, 0], scales[:, 0], strict=True)]
-    law = lambda x: sum(w * each.cdf(x) for w, each in zip(weights, laws, strict=True))  # noqa: E731
-    assert stats.kstest(z.numpy(), law).pvalue > 0.01
-    mean = sum(w * each.mean() for w, each in zip(weights, laws, strict=True))
-    second = sum(w * (each.var() + each.mean() ** 2) for w, each in zip(weights, laws, strict=True))
+    distributions = [
+        stats.truncnorm(-threshold, threshold, loc=m, scale=s)
+        for m, s in zip(means[:, 0], scales[:, 0], strict=True)
+    ]
+    distribution = lambda x: sum(  # noqa: E731
+        w * each.cdf(x) for w, each in zip(weights, distributions, strict=True)
+    )
+    assert stats.kstest(z.numpy(), distribution).pvalue > 0.01
+    mean = sum(w * each.mean() for w, each in zip(weights, distributions, strict=True))
+    second = sum(
+        w * (each.var() + each.mean() ** 2) for w, each in zip(weights, distributions, strict=True)
+    )
     assert float(z.mean()) == pytest.approx(mean, abs=4 * math.sqrt((second - mean**2) / 8000))
     assert float(z.var()) == pytest.approx(second - mean**2, rel=0.05)
 
 
 def test_truncation_holds_in_each_coordinate():
     prior = MixtureOfGaussians(2, components=8, means="ring", radius=2.0, scale=0.3)
-    offset = (prior.truncated(5000, 1.0)[:, None] - prior.means).abs().amax(dim=2).amin(dim=1)  # from the nearest mean
+    offset = (
+        (prior.truncated(5000, 1.0)[:, None] - prior.means).abs().amax(dim=2).amin(dim=1)
+    )  # from the nearest mean
     assert 0.29 < float(offset.max()) <= 0.3 + 1e-6
     with pytest.raises(SettingError, match="truncation at 0 standard deviations"):
         prior.truncated(3, 0.0)
@@ -96,10 +116,16 @@ def test_ring_of_eight():
     probability = prior.component(z.flatten(0, 1))
     usage = probability.mean(dim=0)
     assert float(torch.exp(-(usage * usage.log()).sum())) == pytest.approx(7.999, abs=0.002)
-    wrong = 2 * stats.norm.cdf(-2 * math.sin(math.pi / 8) / 0.3)  # beyond the half-way line to either neighbour: 0.0107
-    assert float((probability.argmax(dim=1) == label).double().mean()) == pytest.approx(1 - wrong, abs=0.002)
+    wrong = 2 * stats.norm.cdf(
+        -2 * math.sin(math.pi / 8) / 0.3
+    )  # beyond the half-way line to either neighbour: 0.0107
+    assert float((probability.argmax(dim=1) == label).double().mean()) == pytest.approx(
+        1 - wrong, abs=0.002
+    )
     doubt = -(1 - wrong) * math.log(1 - wrong) - wrong * math.log(wrong / 2)
-    assert normalized_mutual_info_score(label, probability.argmax(dim=1)) == pytest.approx(1 - doubt / math.log(8), abs=0.005)
+    assert normalized_mutual_info_score(label, probability.argmax(dim=1)) == pytest.approx(
+        1 - doubt / math.log(8), abs=0.005
+    )
     torch.testing.assert_close(weights, torch.full((8,), 1 / 8))
 
 
@@ -128,7 +154,11 @@ def test_samples_carry_gradients_to_means_and_scales():
 
 @pytest.mark.parametrize(
     "make",
-    [lambda p, n: p.sample(n), lambda p, n: p.truncated(n, 1.0), lambda p, n: p.strata(3 * n)[0].transpose(0, 1)],
+    [
+        lambda p, n: p.sample(n),
+        lambda p, n: p.truncated(n, 1.0),
+        lambda p, n: p.strata(3 * n)[0].transpose(0, 1),
+    ],
     ids=["sample", "truncated", "strata"],
 )
 def test_draws_agree_across_ranks(make):
@@ -138,12 +168,14 @@ def test_draws_agree_across_ranks(make):
     parts = []
     for rank in range(2):
         torch.manual_seed(1)
-        with ranks.as_rank(rank, 2):
+        with distributed.emulate_rank(rank, 2):
             parts.append(make(prior, 3))
     assert torch.equal(torch.cat(parts), whole)
 
 
-@pytest.mark.parametrize(("dim", "components"), [(1, 10), (2, 10), (8, 10), (64, 20), (3, 1), (2, 2)])
+@pytest.mark.parametrize(
+    ("dim", "components"), [(1, 10), (2, 10), (8, 10), (64, 20), (3, 1), (2, 2)]
+)
 def test_by_default_variance_is_one_and_components_are_apart(dim, components):
     prior = MixtureOfGaussians(dim, components)
     assert float(prior.variance.mean()) == pytest.approx(1, abs=1e-5)
@@ -164,19 +196,32 @@ def test_radius_and_scale_imply_each_other():
 @pytest.mark.parametrize("learn", [False, True])
 def test_fit_is_scikit_learns(learn):
     rng = np.random.default_rng(0)
-    codes = np.concatenate([rng.normal(m, s, size=(n, 2)) for m, s, n in ((-3, 0.5, 100), (0, 1.0, 300), (4, 0.2, 200))])
+    codes = np.concatenate(
+        [
+            rng.normal(m, s, size=(n, 2))
+            for m, s, n in ((-3, 0.5, 100), (0, 1.0, 300), (4, 0.2, 200))
+        ]
+    )
     prior = MixtureOfGaussians(2, 3, learn=learn).double()
     means = prior.means
     assert prior.fit(torch.from_numpy(codes)) is prior
     assert prior.means is means  # in place: optimizers and checkpoints keep hold of it
     weights, means, scales = (t.detach() for t in prior.gaussians())
     order = means[:, 0].argsort()
-    torch.testing.assert_close(means[order], torch.tensor([[-3.0], [0.0], [4.0]]).double().expand(3, 2), rtol=0, atol=0.3)
-    torch.testing.assert_close(scales[order], torch.tensor([[0.5], [1.0], [0.2]]).double().expand(3, 2), rtol=0.2, atol=0)
-    torch.testing.assert_close(weights[order], torch.tensor([1 / 6, 1 / 2, 1 / 3]).double(), rtol=0, atol=0.03)
+    torch.testing.assert_close(
+        means[order], torch.tensor([[-3.0], [0.0], [4.0]]).double().expand(3, 2), rtol=0, atol=0.3
+    )
+    torch.testing.assert_close(
+        scales[order], torch.tensor([[0.5], [1.0], [0.2]]).double().expand(3, 2), rtol=0.2, atol=0
+    )
+    torch.testing.assert_close(
+        weights[order], torch.tensor([1 / 6, 1 / 2, 1 / 3]).double(), rtol=0, atol=0.03
+    )
     floor = 1e-6 * codes.var(axis=0).mean()
     oracle = GaussianMixture(3, covariance_type="diag", random_state=0, reg_covar=floor).fit(codes)
-    np.testing.assert_allclose(prior.log_prob(torch.from_numpy(codes)).detach(), oracle.score_samples(codes), atol=1e-9)
+    np.testing.assert_allclose(
+        prior.log_prob(torch.from_numpy(codes)).detach(), oracle.score_samples(codes), atol=1e-9
+    )
 
 
 def test_fit_refuses_codes_that_cannot_be_fitted():
@@ -204,9 +249,20 @@ def test_fit_follows_the_scale_of_the_codes():
 
 
 def test_learned_or_fixed():
-    assert {name for name, _ in MixtureOfGaussians(2, 1, learn=True).named_parameters()} == {"means", "log_scales"}
-    assert set(MixtureOfGaussians(2, 1, learn=True).state_dict()) == {"logits", "means", "log_scales"}
-    assert {name for name, _ in MixtureOfGaussians(2, learn=True).named_parameters()} == {"logits", "means", "log_scales"}
+    assert {name for name, _ in MixtureOfGaussians(2, 1, learn=True).named_parameters()} == {
+        "means",
+        "log_scales",
+    }
+    assert set(MixtureOfGaussians(2, 1, learn=True).state_dict()) == {
+        "logits",
+        "means",
+        "log_scales",
+    }
+    assert {name for name, _ in MixtureOfGaussians(2, learn=True).named_parameters()} == {
+        "logits",
+        "means",
+        "log_scales",
+    }
     fixed = MixtureOfGaussians(2)
     assert not list(fixed.parameters())
     assert set(fixed.state_dict()) == {"logits", "means", "log_scales"}  # what `fit` wrote is saved
@@ -224,7 +280,9 @@ def test_rebuilds_from_its_config():
 
 def test_samples_follow_the_modules_dtype():
     assert MixtureOfGaussians(1, 2).double().sample(1).dtype == torch.float64
-    assert MixtureOfGaussians(2).double().log_prob(torch.zeros(1, 2).double()).dtype == torch.float64
+    assert (
+        MixtureOfGaussians(2).double().log_prob(torch.zeros(1, 2).double()).dtype == torch.float64
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -233,4 +291,6 @@ def test_rare_components_are_as_rare_in_half_precision(dtype):
     prior = MixtureOfGaussians(2, components=3)
     prior.logits.copy_(torch.tensor([0.499, 0.001, 0.5]).log())
     k = prior.to(dtype)._draw_components(100_000)
-    assert (k == 1).float().mean().item() == pytest.approx(1e-3, rel=0.4)  # 100 draws, give or take 10
+    assert (k == 1).float().mean().item() == pytest.approx(
+        1e-3, rel=0.4
+    )  # 100 draws, give or take 10

@@ -5,10 +5,11 @@ import pytest
 import torch
 from scipy import stats
 
-import genzoo.ranks as ranks
-from genzoo.build import build
+import genzoo.distributed as ranks
+from genzoo import distributed
 from genzoo.errors import SettingError
 from genzoo.priors.simple import Normal, Sphere, Uniform
+from genzoo.registry.build import build
 
 ALL = [lambda dim: Normal(dim, 1.5), lambda dim: Uniform(dim, -0.5, 2.0), lambda dim: Sphere(dim)]
 
@@ -25,24 +26,33 @@ def test_samples_have_the_stated_variance(make, dim):
 def test_normal_density_is_scipys():
     z = np.random.default_rng(0).normal(size=(7, 3))
     ours = Normal(3, 0.7).double().log_prob(torch.from_numpy(z))
-    np.testing.assert_allclose(ours, stats.norm(scale=0.7).logpdf(z).sum(axis=1), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(
+        ours, stats.norm(scale=0.7).logpdf(z).sum(axis=1), rtol=0, atol=1e-13
+    )
 
 
 def test_uniform_density_is_scipys_inside_and_out():
     z = np.array([[0.0, 0.1], [-0.5, 2.0], [2.1, 0.0]])
     ours = Uniform(2, -0.5, 2.0).double().log_prob(torch.from_numpy(z))
-    np.testing.assert_allclose(ours, stats.uniform(-0.5, 2.5).logpdf(z).sum(axis=1), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(
+        ours, stats.uniform(-0.5, 2.5).logpdf(z).sum(axis=1), rtol=0, atol=1e-13
+    )
 
 
 def test_normal_and_uniform_samples_follow_their_laws():
     assert stats.kstest(Normal(1, 0.7).sample(5000)[:, 0], stats.norm(scale=0.7).cdf).pvalue > 0.01
-    assert stats.kstest(Uniform(1, -0.5, 2.0).sample(5000)[:, 0], stats.uniform(-0.5, 2.5).cdf).pvalue > 0.01
+    assert (
+        stats.kstest(Uniform(1, -0.5, 2.0).sample(5000)[:, 0], stats.uniform(-0.5, 2.5).cdf).pvalue
+        > 0.01
+    )
 
 
 def test_sphere_is_uniform():
     z = Sphere(3, radius=2.0).sample(5000)
     torch.testing.assert_close(z.norm(dim=1), torch.full((5000,), 2.0))
-    for axis in z.T:  # Archimedes: each coordinate of a uniform point on the sphere in space is uniform
+    for (
+        axis
+    ) in z.T:  # Archimedes: each coordinate of a uniform point on the sphere in space is uniform
         assert stats.kstest(axis, stats.uniform(-2, 4).cdf).pvalue > 0.01
 
 
@@ -60,12 +70,12 @@ def test_sphere_has_no_density():
 @pytest.mark.parametrize("threshold", [0.01, 0.7, 2.0])
 def test_truncated_normal_is_scipys(threshold):
     z = Normal(2, 0.5).double().truncated(20_000, threshold)
-    law = stats.truncnorm(-threshold, threshold, scale=0.5)
+    distribution = stats.truncnorm(-threshold, threshold, scale=0.5)
     assert z.shape == (20_000, 2)
     assert z.abs().max() <= 0.5 * threshold
-    assert stats.kstest(z.flatten(), law.cdf).pvalue > 0.01
-    assert float(z.mean()) == pytest.approx(0, abs=4 * law.std() / math.sqrt(z.numel()))
-    assert float(z.var()) == pytest.approx(law.var(), rel=0.02)
+    assert stats.kstest(z.flatten(), distribution.cdf).pvalue > 0.01
+    assert float(z.mean()) == pytest.approx(0, abs=4 * distribution.std() / math.sqrt(z.numel()))
+    assert float(z.var()) == pytest.approx(distribution.var(), rel=0.02)
     assert abs(np.corrcoef(z.T)[0, 1]) < 0.03
 
 
@@ -105,7 +115,7 @@ def test_truncated_draws_follow_the_module_and_agree_across_ranks():
     parts = []
     for rank in range(2):
         torch.manual_seed(3)
-        with ranks.as_rank(rank, 2):
+        with distributed.emulate_rank(rank, 2):
             parts.append(prior.truncated(3, 1.5))
     assert torch.equal(torch.cat(parts), whole)
 
@@ -119,7 +129,7 @@ def test_draws_follow_the_module_and_agree_across_ranks(make):
     parts = []
     for rank in range(2):
         torch.manual_seed(3)
-        with ranks.as_rank(rank, 2):
+        with distributed.emulate_rank(rank, 2):
             parts.append(prior.sample(3))
     assert torch.equal(torch.cat(parts), whole)
 
@@ -139,7 +149,12 @@ def test_gaussians_describe_the_normal():
 
 def test_settings():
     assert Sphere(9).radius == math.sqrt(9)
-    assert build({"name": "uniform", "low": 0}, "priors", dim=2).config == {"name": "uniform", "dim": 2, "low": 0.0, "high": 1.0}
+    assert build({"name": "uniform", "low": 0}, "priors", dim=2).config == {
+        "name": "uniform",
+        "dim": 2,
+        "low": 0.0,
+        "high": 1.0,
+    }
     with pytest.raises(SettingError, match="low = 1 is not below high = 1"):
         Uniform(2, low=1.0)
     with pytest.raises(SettingError, match=r"scale = -1.0: expected greater than 0"):

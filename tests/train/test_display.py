@@ -20,10 +20,16 @@ from rich.console import Console as RichConsole
 
 import genzoo
 from genzoo.train.display import Display, Frame, duration, is_rate, words
-from tests.train import games  # noqa: F401
+from tests import games  # noqa: F401
 from tests.train.test_kill import DATA
 
-GAME = {"critic/loss": 1.2929, "critic/gap": 0.2726, "generator/loss": 0.6065, "critic/js": 0.046561, "critic/spread": 12.25}
+GAME = {
+    "critic/loss": 1.2929,
+    "critic/gap": 0.2726,
+    "generator/loss": 0.6065,
+    "critic/js": 0.046561,
+    "critic/spread": 12.25,
+}
 
 
 def frame(width: int, done: int = 199_999) -> list[str]:
@@ -59,9 +65,11 @@ def on_a_terminal(columns: int, script: str, messages_too: bool = False) -> str:
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     fixed = ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
-    environment = {name: value for name, value in os.environ.items() if name not in fixed} | {"TERM": "xterm"}
+    environment = {name: value for name, value in os.environ.items() if name not in fixed} | {
+        "TERM": "xterm"
+    }
     child = subprocess.Popen(
-        [sys.executable, "-c", f"import genzoo; from tests.train import games, test_kill; {script}"],
+        [sys.executable, "-c", f"import genzoo; from tests import games, test_kill; {script}"],
         stdin=subprocess.DEVNULL, stdout=slave, stderr=slave if messages_too else subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
     os.close(slave)
@@ -77,7 +85,9 @@ def on_a_terminal(columns: int, script: str, messages_too: bool = False) -> str:
 
 @pytest.mark.parametrize("columns", [80, 40])
 def test_a_game_on_a_terminal_is_two_lines_that_move(columns):
-    received = on_a_terminal(columns, "genzoo.fit('test-game', test_kill.DATA, steps=7, batch_size=16, log=2)")
+    received = on_a_terminal(
+        columns, "genzoo.fit('test-game', test_kill.DATA, steps=7, batch_size=16, log_every=2)"
+    )
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received).replace("\r", "\n").splitlines()
     assert max(map(cell_len, lines)) <= columns
     last = [line for line in lines if line][-2:]
@@ -88,7 +98,7 @@ def test_a_game_on_a_terminal_is_two_lines_that_move(columns):
 
 
 def test_a_message_stands_above_the_lines_that_move():
-    script = "from genzoo.shell import say; from genzoo.train.display import Display\n"
+    script = "from genzoo.cli.common import say; from genzoo.train.display import Display\n"
     script += "with Display(9, 0, True) as display: display.move(3, 8); say('note: look'); display.move(4, 8)"
     received = on_a_terminal(80, script, messages_too=True)
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received).replace("\r", "\n").splitlines()
@@ -97,10 +107,14 @@ def test_a_message_stands_above_the_lines_that_move():
 
 
 def test_without_a_terminal_each_log_interval_is_a_line(capsys):
-    genzoo.fit("test-game", DATA, steps=7, batch_size=16, log=2)
+    genzoo.fit("test-game", DATA, steps=7, batch_size=16, log_every=2)
     lines = capsys.readouterr().out.splitlines()
     pattern = r"step (\d)/7  (\S+ \S+  )+[\d,]+ images/s  ETA \d+:\d\d"
-    assert [match and match[1] for match in (re.fullmatch(pattern, line) for line in lines)] == ["2", "4", "6"]
+    assert [match and match[1] for match in (re.fullmatch(pattern, line) for line in lines)] == [
+        "2",
+        "4",
+        "6",
+    ]
 
 
 def test_lines_are_flushed_as_they_come(monkeypatch):
@@ -121,7 +135,7 @@ def test_lines_are_flushed_as_they_come(monkeypatch):
 
 
 def test_silence_where_it_was_asked_for(capsys):
-    genzoo.fit("test-game", DATA, steps=2, batch_size=16, log=1, progress=False)
+    genzoo.fit("test-game", DATA, steps=2, batch_size=16, log_every=1, progress=False)
     assert capsys.readouterr() == ("", "")
     script = "genzoo.fit('test-mean', test_kill.DATA, steps=2, batch_size=16, progress=False); print('.')"
     assert on_a_terminal(80, script) == ".\r\n"
@@ -153,7 +167,7 @@ def test_a_notebook_has_one_output_that_is_replaced(notebook, monkeypatch, capsy
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(display=module))
     monkeypatch.setitem(sys.modules, "IPython.display", module)
     monkeypatch.setattr("genzoo.train.display._REFRESH", {"terminal": 0, "notebook": 0})
-    genzoo.fit("test-game", DATA, steps=300, batch_size=16, log=100)
+    genzoo.fit("test-game", DATA, steps=300, batch_size=16, log_every=100)
     assert len(shown) == 1
     assert replaced[-1].startswith("step 300/300")
     assert "loss" in replaced[-1]
@@ -163,20 +177,44 @@ def test_a_notebook_has_one_output_that_is_replaced(notebook, monkeypatch, capsy
 def test_a_notebook_is_not_flooded(notebook, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "IPython", None)
     monkeypatch.setitem(sys.modules, "IPython.display", None)
-    genzoo.fit("test-game", DATA, steps=300, batch_size=16, log=100)
-    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == ["100/300", "200/300", "300/300"]
+    genzoo.fit("test-game", DATA, steps=300, batch_size=16, log_every=100)
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()] == [
+        "100/300",
+        "200/300",
+        "300/300",
+    ]
 
 
 def test_learning_rates_are_in_the_log(tmp_path):
     players = {"critic": {"lr": 1e-2}}
-    run = genzoo.fit("gan", "digits", tmp_path / "run", steps=4, batch_size=8, log=2, schedule="linear", players=players)
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    run = genzoo.fit(
+        "gan",
+        "digits",
+        tmp_path / "run",
+        steps=4,
+        batch_size=8,
+        log_every=2,
+        schedule="linear",
+        players=players,
+    )
+    lines = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert [line["critic/lr"] for line in lines] == pytest.approx([1e-2 * 3 / 4, 1e-2 * 1 / 4])
     assert [line["generator/lr"] for line in lines] == pytest.approx([2e-4 * 3 / 4, 2e-4 * 1 / 4])
-    assert all(line["critic/lr"] == kept["critic/lr"] for line, kept in zip(run.history, lines, strict=True))
+    assert all(
+        line["critic/lr"] == kept["critic/lr"]
+        for line, kept in zip(run.history, lines, strict=True)
+    )
     assert "lr" in genzoo.fit("vae", "digits", steps=1, batch_size=8, progress=False).history[0]
     assert not any(is_rate(name) for name in words(lines[0], "\n"))
 
 
 def test_times_in_words():
-    assert [duration(seconds) for seconds in (0, 59.6, 3599, 3600, 360_000)] == ["0:00", "1:00", "59:59", "1:00:00", "100:00:00"]
+    assert [duration(seconds) for seconds in (0, 59.6, 3599, 3600, 360_000)] == [
+        "0:00",
+        "1:00",
+        "59:59",
+        "1:00:00",
+        "100:00:00",
+    ]

@@ -12,7 +12,9 @@ import genzoo
 def test_a_fit_in_half_precision_says_nothing():
     """Lightning announces its automatic mixed precision by a logger with a handler, made when it is imported."""
     fit = "import genzoo; genzoo.fit('vae', 'digits', steps=1, batch_size=8, progress=False, precision='bf16-mixed')"
-    done = subprocess.run([sys.executable, "-P", "-c", fit], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", fit], capture_output=True, text=True, check=True
+    )
     assert (done.stdout, done.stderr) == ("", "")
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import genzoo
 from genzoo import Model, Player
 from genzoo.errors import RunError, SettingError, TrainingError
-from tests.train.games import Game
+from tests.games import Game
 
 DATA = torch.rand(48, 3, generator=torch.Generator().manual_seed(0)) + 2
 FAST = {"batch_size": 16}
@@ -27,10 +27,14 @@ class TwoParts(Model):
         self.modes: set[tuple[bool, ...]] = set()
 
     def _part(self) -> nn.Sequential:
-        return nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.BatchNorm1d(3, affine=False), nn.Dropout(0.5))
+        return nn.Sequential(
+            nn.Linear(3, 3), nn.BatchNorm1d(3), nn.BatchNorm1d(3, affine=False), nn.Dropout(0.5)
+        )
 
     def loss(self, batch: Tensor) -> Mapping[str, Tensor]:
-        self.modes.add(tuple(module.training for part in (self.first, self.second) for module in part))
+        self.modes.add(
+            tuple(module.training for part in (self.first, self.second) for module in part)
+        )
         return {"loss": (self.second(self.first(batch)) - batch).square().mean()}
 
     @torch.no_grad()
@@ -51,8 +55,10 @@ def test_a_frozen_part_stays_in_eval_mode_and_comes_out_as_it_went_in(tmp_path, 
     model = TwoParts()
     model.first.requires_grad_(False)
     before, other = state(model), state(model, "second")
-    settings = {**FAST, "ema": ema, "samples": 1, "checkpoint": 2}
-    run = genzoo.fit(model, DATA, tmp_path / "run", steps=4, **settings)  # pictures between all steps
+    settings = {**FAST, "ema": ema, "sample_every": 1, "checkpoint_every": 2}
+    run = genzoo.fit(
+        model, DATA, tmp_path / "run", steps=4, **settings
+    )  # pictures between all steps
     run = genzoo.fit(model, DATA, tmp_path / "run", steps=8, resume=True, **settings)
     assert model.modes == {(False,) * 4 + (True,) * 4}
     for net in (model, run.model, genzoo.load(run.folder)):
@@ -69,7 +75,9 @@ def test_of_a_part_that_is_frozen_in_part_only_wholly_frozen_modules_stay_in_eva
 
 def test_parts_without_parameters_follow_what_holds_them():
     model = TwoParts()
-    model.second = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(3, affine=False), nn.Identity(), nn.Identity())
+    model.second = nn.Sequential(
+        nn.Dropout(0.5), nn.BatchNorm1d(3, affine=False), nn.Identity(), nn.Identity()
+    )
     genzoo.fit(model, DATA, steps=2, **FAST)
     assert model.modes == {(True,) * 8}
 
@@ -81,7 +89,7 @@ def test_a_frozen_player_is_skipped_and_the_run_says_so_once(frozen):
     getattr(model, frozen).requires_grad_(False)
     before = {part: state(model, part) for part in ("critic", "generator")}
     with pytest.warns(UserWarning, match=f"skipping player '{frozen}'") as caught:
-        run = genzoo.fit(model, DATA[:, :2], steps=4, log=1, ema=0.9, **FAST)
+        run = genzoo.fit(model, DATA[:, :2], steps=4, log_every=1, ema=0.9, **FAST)
     assert len([w for w in caught if "skipping" in str(w.message)]) == 1
     assert not model.seen[frozen]
     assert len(model.seen[other]) == 4 * (3 if other == "critic" else 1)
@@ -108,7 +116,9 @@ def test_the_moving_player_moves_as_it_would_with_a_player_that_makes_no_steps()
 
 def test_a_wgan_does_not_clip_a_frozen_layer():
     net = {"name": "mlp", "hidden": [4]}
-    model = genzoo.build({"name": "wgan", "critic": net, "generator": net, "clip": 1e-3}, shape=(3,))
+    model = genzoo.build(
+        {"name": "wgan", "critic": net, "generator": net, "clip": 1e-3}, shape=(3,)
+    )
     layer = next(module for module in model.critic.modules() if isinstance(module, nn.Linear))
     layer.requires_grad_(False)
     before = layer.weight.clone()
@@ -118,7 +128,9 @@ def test_a_wgan_does_not_clip_a_frozen_layer():
 
 
 def test_nothing_left_to_train_is_an_error():
-    with pytest.raises(TrainingError, match=r"all parameters of TwoParts are frozen.*requires_grad_\(True\)"):
+    with pytest.raises(
+        TrainingError, match=r"all parameters of TwoParts are frozen.*requires_grad_\(True\)"
+    ):
         genzoo.fit(TwoParts().requires_grad_(False), DATA, steps=1, **FAST)
     with pytest.raises(TrainingError, match=r"all parameters of TwoParts are frozen.*train.freeze"):
         genzoo.fit("test-two-parts", DATA, steps=1, freeze=["first.*", "second.*"], **FAST)
@@ -133,7 +145,9 @@ def test_patterns_freeze_for_the_run_and_thaw_afterwards(tmp_path, ema):
     for net in (model, run.model):
         assert same(state(net), before)
         assert torch.equal(net.second[0].bias, bias)
-        assert [name for name, p in net.named_parameters() if not p.requires_grad] == ["second.0.bias"]
+        assert [name for name, p in net.named_parameters() if not p.requires_grad] == [
+            "second.0.bias"
+        ]
     assert model.modes == {(False,) * 4 + (True,) * 4}
     # what the caller froze stands in the recipe too, so that the recipe repeats the run
     assert 'freeze = ["first.*", "second.0.bias"]' in (run.folder / "recipe.toml").read_text()
@@ -142,14 +156,19 @@ def test_patterns_freeze_for_the_run_and_thaw_afterwards(tmp_path, ema):
 def test_an_error_thaws_too():
     model = TwoParts()
     with pytest.raises(SettingError, match="no setting 'lrr'"):
-        genzoo.fit(model, DATA, steps=1, freeze=["first.*"], players={"model": {"lrr": 1.0}}, **FAST)
+        genzoo.fit(
+            model, DATA, steps=1, freeze=["first.*"], players={"model": {"lrr": 1.0}}, **FAST
+        )
     assert all(p.requires_grad for p in model.parameters())
 
 
 @pytest.mark.parametrize(
     ("patterns", "words"),
     [
-        (["frist.*"], r"train.freeze: no parameter of TwoParts matches 'frist.\*'. Did you mean 'first.\*'"),
+        (
+            ["frist.*"],
+            r"train.freeze: no parameter of TwoParts matches 'frist.\*'. Did you mean 'first.\*'",
+        ),
         (["first"], r"no parameter of TwoParts matches 'first'. Did you mean 'first"),
         (["first.*", "second.0.weigth"], "'second.0.weigth'. Did you mean 'second.0.weight'"),
         ("first.*", r'train.freeze = "first.\*": expected a tuple'),
@@ -162,12 +181,22 @@ def test_patterns_that_match_nothing_are_refused(patterns, words):
 
 
 def test_a_resume_freezes_the_same(tmp_path):
-    settings = {**FAST, "checkpoint": 2}
-    whole = genzoo.fit("test-two-parts", DATA, tmp_path / "whole", steps=4, freeze=["first.*"], **settings)
+    settings = {**FAST, "checkpoint_every": 2}
+    whole = genzoo.fit(
+        "test-two-parts", DATA, tmp_path / "whole", steps=4, freeze=["first.*"], **settings
+    )
     genzoo.fit("test-two-parts", DATA, tmp_path / "run", steps=2, freeze=["first.*"], **settings)
     with pytest.raises(RunError, match=r"train.freeze was .*first"):
         genzoo.fit("test-two-parts", DATA, tmp_path / "run", steps=4, resume=True, **settings)
-    run = genzoo.fit("test-two-parts", DATA, tmp_path / "run", steps=4, resume=True, freeze=["first.*"], **settings)
+    run = genzoo.fit(
+        "test-two-parts",
+        DATA,
+        tmp_path / "run",
+        steps=4,
+        resume=True,
+        freeze=["first.*"],
+        **settings,
+    )
     assert same(state(run.model, ""), state(whole.model, ""))
 
 

@@ -12,10 +12,10 @@ import torch
 import genzoo
 from genzoo.errors import RunError
 from genzoo.train.history import History
-from tests.train.games import Mean  # noqa: F401
+from tests.games import Mean  # noqa: F401
 
 DATA = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
-FAST = {"batch_size": 8, "checkpoint": 2, "log": 2}
+FAST = {"batch_size": 8, "checkpoint_every": 2, "log_every": 2}
 GOOD = b'{"step": 2, "loss": 0.5}\n{"step": 4, "loss": 0.25}\n'
 
 FOREIGN = {
@@ -53,7 +53,9 @@ def resumed(folder, step=4):
 
 @pytest.mark.parametrize("kind", FOREIGN)
 @pytest.mark.parametrize("position", ["first", "middle", "last"])
-def test_a_line_that_no_run_wrote_is_dropped_with_a_warning_and_kept_elsewhere(tmp_path, kind, position):
+def test_a_line_that_no_run_wrote_is_dropped_with_a_warning_and_kept_elsewhere(
+    tmp_path, kind, position
+):
     first, second = GOOD.splitlines()
     lines = {
         "first": [FOREIGN[kind], first, second],
@@ -62,7 +64,9 @@ def test_a_line_that_no_run_wrote_is_dropped_with_a_warning_and_kept_elsewhere(t
     }
     damaged = b"\n".join([*lines[position], b""])
     (tmp_path / "metrics.jsonl").write_bytes(damaged)
-    with pytest.warns(UserWarning, match=r"metrics\.jsonl: 1 line could not be read and was dropped; .*damaged"):
+    with pytest.warns(
+        UserWarning, match=r"metrics\.jsonl: 1 line could not be read and was dropped; .*damaged"
+    ):
         history = resumed(tmp_path)
     assert history.lines == [{"step": 2, "loss": 0.5}, {"step": 4, "loss": 0.25}]
     assert (tmp_path / "metrics.jsonl").read_bytes() == GOOD
@@ -70,14 +74,19 @@ def test_a_line_that_no_run_wrote_is_dropped_with_a_warning_and_kept_elsewhere(t
 
 
 def test_a_file_of_junk_is_kept_and_the_next_one_too(tmp_path):
-    for name, junk in (("metrics-damaged.jsonl", b"\x00\xff" * 500), ("metrics-damaged-2.jsonl", b"PK\x03\x04\n\n\x01")):
+    for name, junk in (
+        ("metrics-damaged.jsonl", b"\x00\xff" * 500),
+        ("metrics-damaged-2.jsonl", b"PK\x03\x04\n\n\x01"),
+    ):
         (tmp_path / "metrics.jsonl").write_bytes(junk)
         with pytest.warns(UserWarning, match="could not be read"):
             assert resumed(tmp_path).lines == []
         assert (tmp_path / name).read_bytes() == junk
 
 
-@pytest.mark.parametrize("tail", [b"", b"{", b'{"step', b'{"step": 5, "lo', b'{"step": 9, "loss": 1.0}\n'])
+@pytest.mark.parametrize(
+    "tail", [b"", b"{", b'{"step', b'{"step": 5, "lo', b'{"step": 9, "loss": 1.0}\n']
+)
 def test_what_a_kill_leaves_is_dropped_in_silence(tmp_path, tail, recwarn):
     (tmp_path / "metrics.jsonl").write_bytes(GOOD + tail)
     assert len(resumed(tmp_path).lines) == 2
@@ -128,11 +137,15 @@ def test_what_is_no_file_is_named_before_anything_is_written(tmp_path, kind):
     run = genzoo.fit("test-mean", DATA, tmp_path / "run", steps=2, **FAST).folder
     file = run / "metrics.jsonl"
     file.unlink()
-    {"folder": file.mkdir, "pipe": lambda: os.mkfifo(file), "loop": lambda: file.symlink_to(file)}[kind]()
+    {"folder": file.mkdir, "pipe": lambda: os.mkfifo(file), "loop": lambda: file.symlink_to(file)}[
+        kind
+    ]()
     if kind == "loop":
         assert genzoo.fit("test-mean", DATA, run, steps=4, resume=True, **FAST).steps == 4
         return
-    with pytest.raises(RunError, match=r"metrics\.jsonl is (a folder|not a regular file).*move it away"):
+    with pytest.raises(
+        RunError, match=r"metrics\.jsonl is (a folder|not a regular file).*move it away"
+    ):
         genzoo.fit("test-mean", DATA, run, steps=4, resume=True, **FAST)
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-000002.ckpt"]
 
@@ -144,7 +157,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
-    with pytest.raises(RunError, match=r"metrics\.jsonl cannot be read: Permission denied; make it readable"):
+    with pytest.raises(
+        RunError, match=r"metrics\.jsonl cannot be read: Permission denied; make it readable"
+    ):
         resumed(tmp_path)
 
 
@@ -156,9 +171,13 @@ def test_a_full_disk_stops_the_log_with_one_line(tmp_path):
         "history = History(Path(sys.argv[1]))\n"
         "for step in range(1, 9): history.add({'step': step, 'loss': 0.5})\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
     assert "RunError" in done.stderr
-    assert "metrics.jsonl could not be written: File too large. The run can be resumed" in done.stderr
+    assert (
+        "metrics.jsonl could not be written: File too large. The run can be resumed" in done.stderr
+    )
     assert resumed(tmp_path).lines[0] == {"step": 1, "loss": 0.5}
 
 
@@ -171,7 +190,9 @@ def test_training_goes_on_without_tensorboard_where_it_cannot_write(tmp_path, mo
 
     monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", Writer)
     history = History(tmp_path)
-    with pytest.warns(UserWarning, match="events could not be written .*No space left.*metrics.jsonl goes on"):
+    with pytest.warns(
+        UserWarning, match="events could not be written .*No space left.*metrics.jsonl goes on"
+    ):
         history.add({"step": 1, "loss": 0.5})
     history.add({"step": 2, "loss": 0.5})
     assert len(recwarn) == 0  # it says so once

@@ -7,17 +7,19 @@ import torch
 
 import genzoo
 from genzoo.errors import RunError
-from genzoo.train.checkpoint import Checkpoints
-from genzoo.train.lock import FolderLock
-from tests.train.games import Mean
+from genzoo.runs.checkpoint import Checkpoints
+from genzoo.runs.lock import FolderLock
+from tests.games import Mean
 
 DATA = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
-FAST = {"batch_size": 8, "checkpoint": 2, "log": 2, "ema": 0.5}
+FAST = {"batch_size": 8, "checkpoint_every": 2, "log_every": 2, "ema": 0.5}
 
 
 @pytest.fixture(autouse=True)
 def _without_pictures(monkeypatch):
-    monkeypatch.setattr("genzoo.train.loop.can_plot", lambda: False)  # figures take longer than the games
+    monkeypatch.setattr(
+        "genzoo.train.loop.can_plot", lambda: False
+    )  # figures take longer than the games
     monkeypatch.setattr("genzoo.train.loop.picture", lambda *_: None)
     monkeypatch.setattr("genzoo.train.history.find_spec", lambda _: None)
 
@@ -41,7 +43,9 @@ def meanwhile(monkeypatch):
 
 
 def weights(folder):
-    return (folder / "model.safetensors").read_bytes(), (folder / "model-ema.safetensors").read_bytes()
+    return (folder / "model.safetensors").read_bytes(), (
+        folder / "model-ema.safetensors"
+    ).read_bytes()
 
 
 def steps(folder):
@@ -68,7 +72,10 @@ def test_what_somebody_removes_is_written_again(tmp_path, meanwhile, straight, w
     if what in ("log", "checkpoints"):
         genzoo.fit("test-mean", DATA, run, steps=8, **FAST)
     else:
-        with pytest.warns(UserWarning, match=r"step 6: .*run was removed or moved; the run was written there again"):
+        with pytest.warns(
+            UserWarning,
+            match=r"step 6: .*run was removed or moved; the run was written there again",
+        ):
             genzoo.fit("test-mean", DATA, run, steps=8, **FAST)
     assert weights(run) == weights(straight)
     assert steps(run) == steps(straight)
@@ -79,7 +86,7 @@ def test_what_somebody_removes_is_written_again(tmp_path, meanwhile, straight, w
 def test_a_run_that_is_stopped_after_it_was_removed_can_be_resumed(tmp_path, meanwhile, straight):
     run = tmp_path / "run"
     meanwhile(5, lambda: shutil.rmtree(run))
-    settings = {**FAST, "checkpoint": 100}
+    settings = {**FAST, "checkpoint_every": 100}
     with pytest.warns(UserWarning, match="written there again"):
         genzoo.fit("test-mean", DATA, run, steps=6, **settings)
     genzoo.fit("test-mean", DATA, run, steps=8, resume=True, **settings)
@@ -87,7 +94,9 @@ def test_a_run_that_is_stopped_after_it_was_removed_can_be_resumed(tmp_path, mea
 
 
 @pytest.mark.parametrize("other", ["run", "live", "files"])
-def test_what_stands_there_instead_is_not_touched_and_the_run_is_kept_beside_it(tmp_path, meanwhile, straight, other):
+def test_what_stands_there_instead_is_not_touched_and_the_run_is_kept_beside_it(
+    tmp_path, meanwhile, straight, other
+):
     run, locks = tmp_path / "run", []
 
     def change():
@@ -113,7 +122,9 @@ def test_what_stands_there_instead_is_not_touched_and_the_run_is_kept_beside_it(
         lock.release()
     rescued = tmp_path / "run-rescued"
     assert [p.name for p in Checkpoints(rescued / "checkpoints").paths()] == ["step-000006.ckpt"]
-    assert [p.name for p in Checkpoints(tmp_path / "away" / "checkpoints").paths()][-1] == "step-000004.ckpt"
+    assert [p.name for p in Checkpoints(tmp_path / "away" / "checkpoints").paths()][
+        -1
+    ] == "step-000004.ckpt"
     genzoo.fit("test-mean", DATA, rescued, steps=8, resume=True, **FAST)
     assert weights(rescued) == weights(straight)
     assert steps(rescued)[:2] == steps(straight)[:2]

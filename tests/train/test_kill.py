@@ -16,7 +16,7 @@ STEPS, CHECKPOINT = 200, 10
 def train(folder: Path, kill_in_save: int | None = None) -> None:
     """One life of a run; with `kill_in_save` it dies half-way through writing that checkpoint."""
     import genzoo
-    from tests.train import games  # noqa: F401
+    from tests import games  # noqa: F401
 
     real, saves = torch.save, 0
 
@@ -31,8 +31,8 @@ def train(folder: Path, kill_in_save: int | None = None) -> None:
 
     torch.save = save
     genzoo.fit(
-        {"name": "test-game", "critic_steps": 2}, DATA, folder, steps=STEPS, batch_size=16, checkpoint=CHECKPOINT, ema=0.9,
-        log=7, samples=10_000, resume=True,
+        {"name": "test-game", "critic_steps": 2}, DATA, folder, steps=STEPS, batch_size=16, checkpoint_every=CHECKPOINT, ema=0.9,
+        log_every=7, sample_every=10_000, resume=True,
     )  # fmt: skip
 
 
@@ -75,9 +75,11 @@ def harness(folder: Path) -> None:
     """Straight run, then killed runs, in one process that has imported everything before it forks."""
     torch.set_num_threads(1)
     import genzoo
-    from tests.train import games  # noqa: F401
+    from tests import games  # noqa: F401
 
-    genzoo.fit("test-mean", DATA, folder / "first", steps=1, batch_size=16)  # imports what a run needs
+    genzoo.fit(
+        "test-mean", DATA, folder / "first", steps=1, batch_size=16
+    )  # imports what a run needs
     assert life(folder / "straight")
     events = int((folder / "straight" / "events").read_text())
     chance = random.Random(0)
@@ -86,19 +88,32 @@ def harness(folder: Path) -> None:
     assert checkpoints == ["step-000010.ckpt", "step-000020.ckpt"], checkpoints
     for _ in range(5):
         assert not life(folder / "killed", kill_at=chance.uniform(0.05, 0.15) * events)
-        assert len(list((folder / "killed" / "checkpoints").glob("step-*"))) <= 4  # one more between a save and a removal
+        assert (
+            len(list((folder / "killed" / "checkpoints").glob("step-*"))) <= 4
+        )  # one more between a save and a removal
     assert life(folder / "killed")
     for name in ("model.safetensors", "model-ema.safetensors"):
-        assert (folder / "killed" / name).read_bytes() == (folder / "straight" / name).read_bytes(), name
-    steps = [line.split(",")[0] for line in (folder / "killed" / "metrics.jsonl").read_text().splitlines()]
-    assert steps == [line.split(",")[0] for line in (folder / "straight" / "metrics.jsonl").read_text().splitlines()]
+        assert (folder / "killed" / name).read_bytes() == (
+            folder / "straight" / name
+        ).read_bytes(), name
+    steps = [
+        line.split(",")[0]
+        for line in (folder / "killed" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert steps == [
+        line.split(",")[0]
+        for line in (folder / "straight" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert not list((folder / "killed" / "checkpoints").glob(".*"))
     print("survived 6 kills")
 
 
 def test_a_killed_run_resumes_bit_identically(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "tests.train.test_kill", str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tests.train.test_kill", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "survived 6 kills" in done.stdout

@@ -13,19 +13,45 @@ NET = {"name": "mlp", "hidden": (16,)}
 BITS = {"name": "digits", "binarize": "threshold"}
 LEARNED = {"name": "mog", "components": 3, "learn": True}
 MEANS = {
-    "vae": ({"name": "vae", "sigma": 1.0, "encoder": NET, "decoder": NET}, {"name": "digits", "dequantize": True}),
-    "vae-mog": ({"name": "vae", "sigma": "learned", "prior": LEARNED, "encoder": NET, "decoder": NET}, "digits"),
+    "vae": (
+        {"name": "vae", "sigma": 1.0, "encoder": NET, "decoder": NET},
+        {"name": "digits", "dequantize": True},
+    ),
+    "vae-mog": (
+        {"name": "vae", "sigma": "learned", "prior": LEARNED, "encoder": NET, "decoder": NET},
+        "digits",
+    ),
     "gan": ({"name": "gan", "generator": NET, "critic": NET, "smoothing": 0.1}, "digits"),
-    "gan-mog": ({"name": "gan", "latent_dim": 3, "generator": NET, "critic": NET, "prior": LEARNED}, "digits"),
-    "wgan-gp": ({"name": "wgan-gp", "generator": NET, "critic": {**NET, "norm": "layer"}, "critic_steps": 1}, "digits"),
-    "wae-gan": ({"name": "wae-gan", "random_encoder": True, "encoder": NET, "decoder": NET, "critic": NET}, "digits"),
+    "gan-mog": (
+        {"name": "gan", "latent_dim": 3, "generator": NET, "critic": NET, "prior": LEARNED},
+        "digits",
+    ),
+    "wgan-gp": (
+        {
+            "name": "wgan-gp",
+            "generator": NET,
+            "critic": {**NET, "norm": "layer"},
+            "critic_steps": 1,
+        },
+        "digits",
+    ),
+    "wae-gan": (
+        {"name": "wae-gan", "random_encoder": True, "encoder": NET, "decoder": NET, "critic": NET},
+        "digits",
+    ),
     "nade": ({"name": "nade", "hidden": 8}, {"name": "digits", "binarize": "stochastic"}),
-    "rnade": ({"name": "rnade", "hidden": 8, "shape": (2,)}, {"name": "toy", "law": "moons"}),
+    "rnade": (
+        {"name": "rnade", "hidden": 8, "shape": (2,)},
+        {"name": "toy", "distribution": "moons"},
+    ),
     "eonade": ({"name": "eonade", "hidden": (16,)}, BITS),
     "pixel-rnn": ({"name": "pixel-rnn", "layer": "conv", "hidden": 4, "depth": 1}, BITS),
 }
 OTHERS = {
-    "vae": ("autoencoder", {"name": "vae", "encoder": NET, "decoder": NET}),  # a sigma for each batch
+    "vae": (
+        "autoencoder",
+        {"name": "vae", "encoder": NET, "decoder": NET},
+    ),  # a sigma for each batch
     "wae-mmd": ("autoencoder", {"name": "wae-mmd", "encoder": NET, "decoder": NET}),
     "gan": ("generator", {"name": "gan", "generator": {**NET, "norm": "batch"}, "critic": NET}),
 }
@@ -41,7 +67,15 @@ def step(table, data, accumulate):
             parameter.normal_(0, 0.1)
     before = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
     players = {player.name: {"name": "SGD", "lr": 1e-2} for player in model.players()}
-    genzoo.fit(model, data, steps=1, batch_size=48, accumulate=accumulate, players=players, precision="64-true")
+    genzoo.fit(
+        model,
+        data,
+        steps=1,
+        batch_size=48,
+        microbatches=accumulate,
+        players=players,
+        precision="64-true",
+    )
     return before, nn.utils.parameters_to_vector(model.parameters()).detach()
 
 
@@ -56,14 +90,22 @@ def test_a_step_on_microbatches_is_the_batchs_and_nothing_is_said(name):
     assert (parts - whole).norm() < 1e-6 * (whole - before).norm()
 
 
-@pytest.mark.parametrize(("name", "batch_size"), [("vae", 24), ("wae-mmd", 24), ("gan", 24), ("wae-mmd", 6), ("gan", 4)])
+@pytest.mark.parametrize(
+    ("name", "batch_size"), [("vae", 24), ("wae-mmd", 24), ("gan", 24), ("wae-mmd", 6), ("gan", 4)]
+)
 def test_a_loss_that_is_no_mean_over_examples_is_named_once(name, batch_size):
     player, table = OTHERS[name]
-    with pytest.warns(UserWarning, match=f"player '{player}': .* accumulate = 2 trains another objective than") as said:
-        genzoo.fit(table, "digits", steps=2, batch_size=batch_size, accumulate=2)
+    with pytest.warns(
+        UserWarning, match=f"player '{player}': .* microbatches = 2 trains another objective than"
+    ) as said:
+        genzoo.fit(table, "digits", steps=2, batch_size=batch_size, microbatches=2)
     texts = [str(each.message) for each in said if f"player '{player}'" in str(each.message)]
     assert len(texts) == 1
-    assert ("cannot be taken of 1" if batch_size < 8 and name != "vae" else "on average, a difference of") in texts[0]
+    assert (
+        "cannot be taken of 1"
+        if batch_size < 8 and name != "vae"
+        else "on average, a difference of"
+    ) in texts[0]
 
 
 class Counting(Model):
@@ -101,7 +143,7 @@ def test_looking_at_halves_changes_nothing(monkeypatch):
         torch.manual_seed(0)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            model = genzoo.fit(Counting(), "digits", steps=2, batch_size=16, accumulate=2).model
+            model = genzoo.fit(Counting(), "digits", steps=2, batch_size=16, microbatches=2).model
         states.append((model.state_dict(), model.calls, model.pools, float(model.total)))
     assert states[0][1:] == states[1][1:]
     assert states[0][1] == len(states[0][2]["sums"]) == 4

@@ -6,10 +6,10 @@ from dataclasses import fields
 import pytest
 
 import genzoo
-from genzoo import recipe as recipes
-from genzoo.build import settings_of
 from genzoo.errors import SettingError
-from genzoo.signatures import parameters
+from genzoo.registry.build import settings_of
+from genzoo.registry.signatures import parameters
+from genzoo.runs import recipe as recipes
 from genzoo.train.misplaced import NAMES, explained
 from genzoo.train.optimizers import OPTIMIZERS
 from genzoo.train.settings import Settings
@@ -40,7 +40,9 @@ def follow(message: str) -> genzoo.Model:
 
 def overridden(message: str) -> dict:
     """Return the recipe with the overrides that a message shows."""
-    texts = re.findall(r"[a-z]+(?:\.\w+)+=\S+", message.split("in a recipe or override, ")[1].rstrip("."))
+    texts = re.findall(
+        r"[a-z]+(?:\.\w+)+=\S+", message.split("in a recipe or override, ")[1].rstrip(".")
+    )
     assert texts, message
     return recipes.checked(recipes.override({"model": "vae", "data": "digits"}, texts))
 
@@ -54,7 +56,10 @@ def overridden(message: str) -> dict:
         ({"lr": 1e-2}, {"players": {"autoencoder": {"lr": 1e-2}}}),
         ({"weight_decay": 0.1}, {"players": {"autoencoder": {"weight_decay": 0.1}}}),
         ({"binarize": "threshold"}, {"data": {"name": "digits", "binarize": "threshold"}}),
-        ({"hidden": (8,)}, {"model": {"name": "vae", "encoder": {"hidden": [8]}, "decoder": {"hidden": [8]}}}),
+        (
+            {"hidden": (8,)},
+            {"model": {"name": "vae", "encoder": {"hidden": [8]}, "decoder": {"hidden": [8]}}},
+        ),
         ({"learning_rate": 1e-2}, {"players": {"autoencoder": {"lr": 1e-2}}}),
         ({"optimizer": "sgd"}, {"players": {"autoencoder": {"name": "sgd"}}}),
         ({"batchsize": 8}, {"train": {"batch_size": 8}}),
@@ -65,7 +70,10 @@ def overridden(message: str) -> dict:
         ({"accelerator": "gpu"}, {"train": {"device": "cuda"}}),
         ({"z_dim": 4}, {"model": {"name": "vae", "latent_dim": 4}}),
         ({"latent_size": 4}, {"model": {"name": "vae", "latent_dim": 4}}),
-        ({"hidden_size": 8}, {"model": {"name": "vae", "encoder": {"hidden": [8]}, "decoder": {"hidden": [8]}}}),
+        (
+            {"hidden_size": 8},
+            {"model": {"name": "vae", "encoder": {"hidden": [8]}, "decoder": {"hidden": [8]}}},
+        ),
     ],
 )
 def test_fit_says_where_a_setting_belongs(settings, where):
@@ -90,12 +98,32 @@ def test_every_player_that_takes_it_is_named():
 @pytest.mark.parametrize(
     ("arguments", "settings", "says"),
     [
-        (({"name": "vae", "steps": 3}, "digits"), {}, r"model 'vae' .*of training: genzoo.fit\(\"vae\", \"digits\", steps=3\)"),
-        (({"name": "vae", "lr": 3}, "digits"), {}, r"model 'vae' .*'lr' is a setting of a player's optimizer"),
+        (
+            ({"name": "vae", "steps": 3}, "digits"),
+            {},
+            r"model 'vae' .*of training: genzoo.fit\(\"vae\", \"digits\", steps=3\)",
+        ),
+        (
+            ({"name": "vae", "lr": 3}, "digits"),
+            {},
+            r"model 'vae' .*'lr' is a setting of a player's optimizer",
+        ),
         (("vae", {"name": "digits", "epochs": 3}), {}, r"data 'digits' .*train.epochs=3"),
-        (("vae", "digits"), {"players": {"lr": 3}}, r"VAE has no player 'lr'.*players.autoencoder.lr=3"),
-        (("vae", "digits"), {"players": {"autoencoder": {"steps": 3}}}, r"'Adam' has no setting 'steps'.*train.steps=3"),
-        (("vae", "digits"), {"players": {"autoencoder": 3}}, r'players.autoencoder = 3: .*\{"autoencoder": \{"lr": 1e-3\}\}'),
+        (
+            ("vae", "digits"),
+            {"players": {"lr": 3}},
+            r"VAE has no player 'lr'.*players.autoencoder.lr=3",
+        ),
+        (
+            ("vae", "digits"),
+            {"players": {"autoencoder": {"steps": 3}}},
+            r"'Adam' has no setting 'steps'.*train.steps=3",
+        ),
+        (
+            ("vae", "digits"),
+            {"players": {"autoencoder": 3}},
+            r'players.autoencoder = 3: .*\{"autoencoder": \{"lr": 1e-3\}\}',
+        ),
     ],
 )
 def test_a_setting_in_any_other_place_is_answered_too(arguments, settings, says):
@@ -113,7 +141,10 @@ def test_an_instance_is_answered_with_its_name():
         ({"lr": 3}, 'genzoo.fit("vae", "digits", players={"autoencoder": {"lr": 3}})'),
         ({"steps": 3}, 'genzoo.fit("vae", "digits", steps=3)'),
         ({"z_dim": 3}, 'genzoo.load("vae", latent_dim=3)'),
-        ({"hidden": (3,)}, 'genzoo.load("vae", encoder={"hidden": (3,)}, decoder={"hidden": (3,)})'),
+        (
+            {"hidden": (3,)},
+            'genzoo.load("vae", encoder={"hidden": (3,)}, decoder={"hidden": (3,)})',
+        ),
         ({"name": "gan"}, "the first argument, 'vae', is the model's name"),
         ({"laten_dim": 3}, "Did you mean 'latent_dim'?"),
     ],
@@ -122,24 +153,36 @@ def test_load_says_where_a_setting_belongs(settings, says):
     assert says in refusal(genzoo.load, "vae", **settings)
 
 
-@pytest.mark.parametrize("text", ["latent_dim=4", "lr=1e-3", "steps=100", "learning_rate=1e-3", "z_dim=4"])
+@pytest.mark.parametrize(
+    "text", ["latent_dim=4", "lr=1e-3", "steps=100", "learning_rate=1e-3", "z_dim=4"]
+)
 def test_an_override_without_its_section(text):
     key = text.split("=")[0]
-    with pytest.raises(SettingError, match=rf"has no section '{key}'\. '{key}' is ") as caught, explained():
+    with (
+        pytest.raises(SettingError, match=rf"has no section '{key}'\. '{key}' is ") as caught,
+        explained(),
+    ):
         recipes.checked(recipes.override({"model": "vae", "data": "digits"}, [text]))
     follow(str(caught.value))
     overridden(str(caught.value))
 
 
 def test_what_is_nowhere_keeps_its_nearest_spelling():
-    assert refusal(genzoo.fit, "vae", "digits", step=3) == "train has no setting 'step'. Did you mean 'steps'?"
+    assert (
+        refusal(genzoo.fit, "vae", "digits", step=3)
+        == "train has no setting 'step'. Did you mean 'steps'?"
+    )
     assert "Known: " in refusal(genzoo.fit, "vae", "digits", nonsense=3)
 
 
 def test_other_libraries_names_are_none_of_ours_and_stand_for_some_of_ours():
     ours = {field.name for field in fields(Settings)} | {"name"}
     for kind in ("models", "encoders", "decoders", "critics", "priors"):
-        ours |= {key for thing in genzoo.registry.registries[kind].get_all().values() for key in parameters(thing)}
+        ours |= {
+            key
+            for thing in genzoo.registry.lookup.registries[kind].get_all().values()
+            for key in parameters(thing)
+        }
     ours |= {key for optimizer in OPTIMIZERS.values() for key in parameters(optimizer)}
     assert not NAMES.keys() & ours
     assert {*NAMES.values()} <= ours

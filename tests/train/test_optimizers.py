@@ -63,7 +63,9 @@ def close(left, right):
 def test_groups_have_rates_of_their_own_and_a_schedule_multiplies_each():
     def optimizer(m):
         encoder, rest = [*m.encoder.parameters()], [*m.norm.parameters(), *m.decoder.parameters()]
-        return torch.optim.AdamW([{"params": rest}, {"params": encoder, "lr": 0.1, "betas": (0.5, 0.9)}], lr=0.01)
+        return torch.optim.AdamW(
+            [{"params": rest}, {"params": encoder, "lr": 0.1, "betas": (0.5, 0.9)}], lr=0.01
+        )
 
     table = {"groups": [{"params": "encoder.*", "lr": 0.1, "betas": [0.5, 0.9]}]}
     close(trained(table), by_hand(optimizer))
@@ -97,9 +99,17 @@ def test_the_first_group_that_matches_takes_a_parameter_and_frozen_ones_are_left
 
 
 def test_a_run_with_groups_resumes_exactly(tmp_path):
-    table = {"autoencoder": {"no_decay": True, "groups": [{"params": ["encoder.*"], "lr": 0.1}], "schedule": "cosine"}}
-    settings = {"batch_size": 8, "checkpoint": 2, "players": table, "schedule": "linear"}
-    whole = genzoo.fit("test-groups", DATA, tmp_path / "whole", steps=5, **settings).model.state_dict()
+    table = {
+        "autoencoder": {
+            "no_decay": True,
+            "groups": [{"params": ["encoder.*"], "lr": 0.1}],
+            "schedule": "cosine",
+        }
+    }
+    settings = {"batch_size": 8, "checkpoint_every": 2, "players": table, "schedule": "linear"}
+    whole = genzoo.fit(
+        "test-groups", DATA, tmp_path / "whole", steps=5, **settings
+    ).model.state_dict()
 
     calls = []
 
@@ -128,7 +138,10 @@ def test_a_run_with_groups_resumes_exactly(tmp_path):
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"params": "encoder.*"}, r"players.autoencoder.params = 'encoder.\*': a player moves .*groups = \[.*train.freeze"),
+        (
+            {"params": "encoder.*"},
+            r"players.autoencoder.params = 'encoder.\*': a player moves .*groups = \[.*train.freeze",
+        ),
         ({"weight_dcay": 0.1}, "no setting 'weight_dcay'. Did you mean 'weight_decay'"),
         ({"group": []}, "no setting 'group'. Did you mean 'groups'"),
         ({"nodecay": True}, "no setting 'nodecay'. Did you mean 'no_decay'"),
@@ -140,8 +153,14 @@ def test_a_run_with_groups_resumes_exactly(tmp_path):
         ({"groups": {"params": "encoder.*"}}, "groups = .*expected a list"),
         ({"groups": ["encoder.*"]}, r"groups\[0\] = 'encoder.\*': expected a table"),
         ({"groups": [{"lr": 0.1}]}, r"groups\[0\].params = None: expected a pattern"),
-        ({"groups": [{"params": "encodr.*"}]}, r"groups\[0\]: no parameter .*'encodr.\*'. Did you mean 'encoder.\*'"),
-        ({"groups": [{"params": "*"}, {"params": "norm.*"}]}, r"groups\[1\]: earlier groups take all"),
+        (
+            {"groups": [{"params": "encodr.*"}]},
+            r"groups\[0\]: no parameter .*'encodr.\*'. Did you mean 'encoder.\*'",
+        ),
+        (
+            {"groups": [{"params": "*"}, {"params": "norm.*"}]},
+            r"groups\[1\]: earlier groups take all",
+        ),
         ({"groups": [{"params": "*", "rate": 1.0}]}, r"groups\[0\] has no setting 'rate'"),
         ({"groups": [{"params": "*", "fused": True}]}, r"groups\[0\] has no setting 'fused'"),
         ({"groups": [{"params": "norm.*", "lr": -1.0}]}, "Invalid learning rate: -1"),
@@ -164,24 +183,33 @@ def test_a_schedule_may_be_a_function_for_all_players_or_for_one():
 
 
 def test_a_run_with_a_function_goes_on_with_the_same_one_only(tmp_path):
-    settings = {"batch_size": 8, "checkpoint": 2}
-    whole = genzoo.fit("test-groups", DATA, steps=4, schedule=lambda t: 1.0, **settings).model.state_dict()
+    settings = {"batch_size": 8, "checkpoint_every": 2}
+    whole = genzoo.fit(
+        "test-groups", DATA, steps=4, schedule=lambda t: 1.0, **settings
+    ).model.state_dict()
     # the factor does not depend on the number of steps, so the halves agree with the whole
-    first = genzoo.fit("test-groups", DATA, tmp_path / "run", steps=2, schedule=lambda t: 1.0, **settings)
+    first = genzoo.fit(
+        "test-groups", DATA, tmp_path / "run", steps=2, schedule=lambda t: 1.0, **settings
+    )
     again = {"resume": True, "steps": 4, **settings}
     for other in (lambda t: 0.5, "linear", None):
         with pytest.raises(RunError, match=r"train.schedule was 'callable .*<lambda>: 1, 1"):
             genzoo.fit("test-groups", DATA, first.folder, schedule=other, **again)
-    recipe = genzoo.train.run.RunFolder(first.folder).recipe()
+    recipe = genzoo.runs.folder.RunFolder(first.folder).recipe()
     with pytest.raises(SettingError, match=r"Python function.*resume=True, schedule=function"):
-        genzoo.fit(recipe["model"], DATA, first.folder, **{**recipe["train"], "steps": 4}, resume=True)
+        genzoo.fit(
+            recipe["model"], DATA, first.folder, **{**recipe["train"], "steps": 4}, resume=True
+        )
     run = genzoo.fit("test-groups", DATA, first.folder, schedule=lambda t: 1.0, **again)
     assert all(torch.equal(value, whole[name]) for name, value in run.model.state_dict().items())
 
 
 @pytest.mark.parametrize("value", [float("nan"), -0.1, float("inf"), None, "fast"])
 def test_a_schedule_that_returns_no_factor_is_refused_by_name(tmp_path, value):
-    with pytest.raises(TrainingError, match=r"train.schedule returned .* after 0 of training; expected a finite factor"):
+    with pytest.raises(
+        TrainingError,
+        match=r"train.schedule returned .* after 0 of training; expected a finite factor",
+    ):
         genzoo.fit("test-groups", DATA, tmp_path / "run", schedule=lambda t: value, **WHOLE)
     with pytest.raises(TrainingError, match=r"players.autoencoder.schedule returned"):
         trained({"schedule": lambda t: value})
@@ -192,5 +220,8 @@ def test_an_authors_schedule_is_checked_at_each_step():
     model = Groups()
     player = Player("autoencoder", (model,), model.loss, schedule=lambda t: 1 - 2 * t)
     model.players = lambda: (player,)
-    with pytest.raises(TrainingError, match=r"schedule of player 'autoencoder' returned -0.[12]\d* after 0.6 of training"):
+    with pytest.raises(
+        TrainingError,
+        match=r"schedule of player 'autoencoder' returned -0.[12]\d* after 0.6 of training",
+    ):
         genzoo.fit(model, DATA, **WHOLE)

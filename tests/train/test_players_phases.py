@@ -9,7 +9,7 @@ import genzoo
 from genzoo.errors import SettingError, TrainingError
 from genzoo.testing import check_model
 from genzoo.train.settings import Settings
-from tests.train.games import Game, Phases
+from tests.games import Game, Phases
 
 DATA = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
 
@@ -27,52 +27,87 @@ def test_two_phases_are_the_hand_calculation():
 def test_turns_may_alternate():
     model = Phases()
     early, late = model.players()
-    model.players = lambda: (replace(early, steps=lambda r: r % 2), replace(late, steps=lambda r: 1 - r % 2))
+    model.players = lambda: (
+        replace(early, steps_per_round=lambda r: r % 2),
+        replace(late, steps_per_round=lambda r: 1 - r % 2),
+    )
     genzoo.fit(model, DATA, steps=4, batch_size=40)
     assert model.gradients == [(True, True), (True, False)] * 2
 
 
 @pytest.mark.parametrize(
-    ("steps", "round"), [((lambda r: r < 4, lambda r: r >= 2), 2), ((1, lambda r: r // 3), 3), ((lambda r: r // 5, 1), 5)]
+    ("steps", "round"),
+    [
+        ((lambda r: r < 4, lambda r: r >= 2), 2),
+        ((1, lambda r: r // 3), 3),
+        ((lambda r: r // 5, 1), 5),
+    ],
 )
 def test_playing_at_once_is_an_error_in_that_round(steps, round):
     model = Phases()
-    players = [replace(player, steps=own) for player, own in zip(model.players(), steps, strict=True)]
+    players = [
+        replace(player, steps_per_round=own)
+        for player, own in zip(model.players(), steps, strict=True)
+    ]
     model.players = lambda: players
-    with pytest.raises(TrainingError, match=f"'pretraining' and 'joint' both own first.w and both play in round {round};"):
+    with pytest.raises(
+        TrainingError,
+        match=f"'pretraining' and 'joint' both own first.w and both play in round {round};",
+    ):
         genzoo.fit(model, DATA, steps=8, batch_size=8)
     assert len(model.gradients) == round
 
 
 def test_constant_steps_never_share(tmp_path):
     model = Phases()
-    players = [replace(player, steps=1) for player in model.players()]
+    players = [replace(player, steps_per_round=1) for player in model.players()]
     model.players = lambda: players
-    with pytest.raises(TrainingError, match=r"'pretraining' and 'joint' both own first\.w; a parameter has one owner"):
+    with pytest.raises(
+        TrainingError,
+        match=r"'pretraining' and 'joint' both own first\.w; a parameter has one owner",
+    ):
         genzoo.fit(model, DATA, tmp_path / "run", steps=8, batch_size=8)
     assert not (tmp_path / "run").exists()
 
 
 def test_the_log_speaks_of_those_who_played():
-    lines = genzoo.fit("test-phases", DATA, steps=6, batch_size=8, log=2).history
+    lines = genzoo.fit("test-phases", DATA, steps=6, batch_size=8, log_every=2).history
     told = [{name for name in line if "/" in name} for line in lines]
     first, second = ({f"{name}/loss", f"{name}/lr"} for name in ("pretraining", "joint"))
     assert told == [first, first | second, second]
 
 
 def test_a_round_without_any_step_reads_nothing(tmp_path):
-    run = genzoo.fit({"name": "test-phases", "until": 1, "after": 3}, DATA, tmp_path / "run", steps=4, batch_size=40, log=1)
+    run = genzoo.fit(
+        {"name": "test-phases", "until": 1, "after": 3},
+        DATA,
+        tmp_path / "run",
+        steps=4,
+        batch_size=40,
+        log_every=1,
+    )
     assert [("pretraining/loss" in line, "joint/loss" in line) for line in run.history] == [
         (True, False), (False, False), (False, False), (False, True),
     ]  # fmt: skip
     torch.testing.assert_close(run.model.first.w.detach(), DATA.mean(0) * (1 - 0.5 * 0.75))
-    assert torch.load(tmp_path / "run" / "checkpoints" / "step-000004.ckpt", weights_only=True)["batches"] == 2
+    assert (
+        torch.load(tmp_path / "run" / "checkpoints" / "step-000004.ckpt", weights_only=True)[
+            "batches"
+        ]
+        == 2
+    )
 
 
 @pytest.mark.parametrize("stop", [2, 3, 4])
 @pytest.mark.parametrize("log", [1, 4])
 def test_a_resume_in_any_phase_is_bit_identical(tmp_path, stop, log):
-    settings = {"batch_size": 8, "checkpoint": 1, "log": log, "ema": 0.9, "players": {"joint": {"name": "Adam"}}}
+    settings = {
+        "batch_size": 8,
+        "checkpoint_every": 1,
+        "log_every": log,
+        "ema": 0.9,
+        "players": {"joint": {"name": "Adam"}},
+    }
     straight = genzoo.fit("test-phases", DATA, tmp_path / "a", steps=8, **settings)
     genzoo.fit("test-phases", DATA, tmp_path / "b", steps=stop, **settings)
     genzoo.fit("test-phases", DATA, tmp_path / "b", steps=8, resume=True, **settings)
@@ -102,20 +137,30 @@ def test_epochs_count_the_batches_of_each_round(epochs, steps, rounds):
 
 def test_epochs_are_read_exactly_and_not_once_more():
     assert Settings(epochs=1.1).total(10, lambda _: 1) == 11  # 1.1 * 10 > 11 in floating point
-    assert Settings(epochs=100).total(468, lambda r: 100 if r < 25 else 5) == 25 + (46800 - 2500) // 5
+    assert (
+        Settings(epochs=100).total(468, lambda r: 100 if r < 25 else 5) == 25 + (46800 - 2500) // 5
+    )
 
 
 def test_epochs_that_are_never_reached_are_refused():
     model = Phases()
-    players = [replace(player, steps=lambda r: r < 3) for player in model.players()[:1]]
+    players = [replace(player, steps_per_round=lambda r: r < 3) for player in model.players()[:1]]
     model.players = lambda: players
-    with pytest.raises(SettingError, match=r"train\.epochs = 2 is not reached: no player makes a step in 100,000 rounds"):
+    with pytest.raises(
+        SettingError,
+        match=r"train\.epochs = 2 is not reached: no player makes a step in 100,000 rounds",
+    ):
         genzoo.fit(model, DATA, epochs=2, batch_size=8)
 
 
 def test_epochs_are_finite_and_not_without_end():
     for epochs in (float("inf"), float("nan")):
-        with pytest.raises(SettingError, match=r"train\.epochs = (inf|nan): expected a finite number"):
+        with pytest.raises(
+            SettingError, match=r"train\.epochs = (inf|nan): expected a finite number"
+        ):
             Settings.of({"epochs": epochs})
-    with pytest.raises(SettingError, match=r"train\.epochs = 1e\+12 takes more than 10,000,000 steps.*give train\.steps"):
+    with pytest.raises(
+        SettingError,
+        match=r"train\.epochs = 1e\+12 takes more than 10,000,000 steps.*give train\.steps",
+    ):
         Settings(epochs=1e12).total(10, lambda _: 1)

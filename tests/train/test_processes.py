@@ -19,7 +19,13 @@ JOB = {
     "SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_JOB_ID": "1234567",
     "SLURM_JOB_NAME": "train", "SLURM_NNODES": "1", "SLURM_NODELIST": "node[3-4]",
 }  # fmt: skip
-STEP = {**JOB, "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1"}
+STEP = {
+    **JOB,
+    "SLURM_STEP_ID": "0",
+    "SLURM_STEP_NUM_TASKS": "2",
+    "SLURM_PROCID": "1",
+    "SLURM_LOCALID": "1",
+}
 PREFIXES = ("SLURM_", "LT_", "OMPI_", "PMI_")
 
 
@@ -52,19 +58,30 @@ def test_launchers(env, table, expected):
         assert announced() == expected
 
 
-@pytest.mark.parametrize("more", [{}, {"SLURM_NTASKS_PER_NODE": "2"}, {"SLURM_STEP_ID": str(0xFFFFFFFB)}])
+@pytest.mark.parametrize(
+    "more", [{}, {"SLURM_NTASKS_PER_NODE": "2"}, {"SLURM_STEP_ID": str(0xFFFFFFFB)}]
+)
 def test_without_srun_a_process_trains_alone_and_says_so(env, more):
     env({**JOB, **more})
-    with pytest.warns(UserWarning, match="SLURM gave this job 2 tasks, but srun did not start this process.*put srun before"):
+    with pytest.warns(
+        UserWarning,
+        match="SLURM gave this job 2 tasks, but srun did not start this process.*put srun before",
+    ):
         assert announced() == Processes()
 
 
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({"WORLD_SIZE": "2"}, r"WORLD_SIZE = 2 says that several .* LOCAL_WORLD_SIZE, RANK, .*, MASTER_PORT are"),
+        (
+            {"WORLD_SIZE": "2"},
+            r"WORLD_SIZE = 2 says that several .* LOCAL_WORLD_SIZE, RANK, .*, MASTER_PORT are",
+        ),
         ({"RANK": "1"}, r"RANK = 1 says that several .* WORLD_SIZE, .* unset RANK to train alone"),
-        ({k: v for k, v in TORCHRUN.items() if k != "MASTER_PORT"}, "WORLD_SIZE = 4 says .*, but MASTER_PORT is not set"),
+        (
+            {k: v for k, v in TORCHRUN.items() if k != "MASTER_PORT"},
+            "WORLD_SIZE = 4 says .*, but MASTER_PORT is not set",
+        ),
         ({**TORCHRUN, "RANK": "4"}, "RANK = 4, .*contradict each other; start with torchrun"),
         ({**TORCHRUN, "LOCAL_RANK": "2"}, "LOCAL_RANK = 2 contradict"),
         ({**TORCHRUN, "WORLD_SIZE": "5"}, "WORLD_SIZE = 5, .*contradict"),
@@ -76,10 +93,19 @@ def test_without_srun_a_process_trains_alone_and_says_so(env, more):
         ({**TORCHRUN, "MASTER_PORT": "70000"}, "MASTER_PORT = 70000: expected a port"),
         ({**JOB, "SLURM_NTASKS": "2x"}, 'SLURM_NTASKS = "2x": expected a whole number'),
         ({**STEP, "SLURM_STEP_NUM_TASKS": "two"}, 'SLURM_STEP_NUM_TASKS = "two": expected'),
-        ({**STEP, "SLURM_STEP_NUM_TASKS": "3", "SLURM_NNODES": "2"}, "3 tasks on 2 nodes: each node needs as many"),
+        (
+            {**STEP, "SLURM_STEP_NUM_TASKS": "3", "SLURM_NNODES": "2"},
+            "3 tasks on 2 nodes: each node needs as many",
+        ),
         ({**STEP, "SLURM_PROCID": "2"}, "SLURM_PROCID = 2 and SLURM_LOCALID = 1 are too large"),
-        ({k: v for k, v in STEP.items() if k != "SLURM_PROCID"}, "SLURM_PROCID are not set; start with srun"),
-        ({"OMPI_COMM_WORLD_SIZE": "2"}, "OMPI_COMM_WORLD_SIZE = 2: mpirun starts processes that genzoo does not connect"),
+        (
+            {k: v for k, v in STEP.items() if k != "SLURM_PROCID"},
+            "SLURM_PROCID are not set; start with srun",
+        ),
+        (
+            {"OMPI_COMM_WORLD_SIZE": "2"},
+            "OMPI_COMM_WORLD_SIZE = 2: mpirun starts processes that genzoo does not connect",
+        ),
         ({"PMI_SIZE": "2"}, "PMI_SIZE = 2: .*torchrun or srun"),
     ],
 )
@@ -93,9 +119,13 @@ FIT = "import genzoo; genzoo.fit('vae', 'digits', steps=1, batch_size=16, device
 
 
 def _run(code: str, **env: str) -> subprocess.CompletedProcess:
-    plain = {k: v for k, v in os.environ.items() if k not in TORCHRUN and not k.startswith(PREFIXES)}
+    plain = {
+        k: v for k, v in os.environ.items() if k not in TORCHRUN and not k.startswith(PREFIXES)
+    }
     command = [sys.executable, "-c", code]
-    return subprocess.run(command, env={**plain, **env}, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, env={**plain, **env}, capture_output=True, text=True, check=False
+    )
 
 
 def test_a_batch_script_without_srun_trains():
@@ -110,7 +140,10 @@ def test_a_port_in_use_is_said_in_words():
         table = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}
         result = _run(FIT, **table, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
     last = result.stderr.strip().splitlines()[-1]
-    assert f"SettingError: rank 0 of 2 cannot meet the others at 127.0.0.1:{port} within 5 minutes: " in last
+    assert (
+        f"SettingError: rank 0 of 2 cannot meet the others at 127.0.0.1:{port} within 5 minutes: "
+        in last
+    )
     assert "in use" in last
 
 
@@ -121,14 +154,23 @@ def test_a_rank_that_never_comes_is_waited_for_and_then_given_up():
         "import datetime, genzoo; from genzoo.train import processes; processes._WAIT = datetime.timedelta(seconds=2);"
         f"processes._PATIENCE = 0.0; {FIT}"
     )
-    table = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+    table = {
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+    }
     result = _run(code, **table, MASTER_PORT=str(port))
     assert "rank 0 of 2 waits for the others at 127.0.0.1:" in result.stderr
-    assert "SettingError: rank 0 of 2 cannot meet the others" in result.stderr.strip().splitlines()[-1]
+    assert (
+        "SettingError: rank 0 of 2 cannot meet the others" in result.stderr.strip().splitlines()[-1]
+    )
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("LT_DEVICES", "2"), ("LT_NUM_NODES", "3"), ("LT_DEVICES", "0,1"), ("LT_DEVICES", "x")]
+    ("name", "value"),
+    [("LT_DEVICES", "2"), ("LT_NUM_NODES", "3"), ("LT_DEVICES", "0,1"), ("LT_DEVICES", "x")],
 )
 def test_processes_that_only_fabrics_variables_announce_are_refused(env, name, value):
     from genzoo.train.engine import Engine
@@ -138,7 +180,9 @@ def test_processes_that_only_fabrics_variables_announce_are_refused(env, name, v
         Engine("cpu", "32-true")
 
 
-@pytest.mark.parametrize("device", ["", "gpu", "cuda:", "cuda:x", "cuda:²", "cuda:" + "9" * 5000, "cpu:0", "mps:1"])
+@pytest.mark.parametrize(
+    "device", ["", "gpu", "cuda:", "cuda:x", "cuda:²", "cuda:" + "9" * 5000, "cpu:0", "mps:1"]
+)
 def test_a_device_is_a_word(device):
     from genzoo.train.engine import check_device
 
@@ -165,7 +209,7 @@ def deadly(self, batch):
 WAEMMD.loss = deadly
 _, rank, how, out = sys.argv
 sys.argv = ["genzoo", "train", "digits", "--model", "wae-mmd", "train.steps=6", "train.batch_size=8", "--out", out]
-from genzoo.cli import main
+from genzoo.cli.app import main
 main()
 """
 
@@ -175,7 +219,12 @@ def test_a_process_that_ends_is_one_line_for_the_others(tmp_path, rank, how):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared = {
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+    }
     children = [
         subprocess.Popen(
             [sys.executable, "-P", "-c", DEADLY, str(rank), how, str(tmp_path / "run")],
@@ -188,7 +237,11 @@ def test_a_process_that_ends_is_one_line_for_the_others(tmp_path, rank, how):
     other = 1 - rank
     assert children[other].returncode == 2
     assert len(messages[other].splitlines()) == 1, messages[other]
-    for words in ("rank 1: " if other else "error: ", "another of the 2 processes ended", "The last checkpoint is whole"):
+    for words in (
+        "rank 1: " if other else "error: ",
+        "another of the 2 processes ended",
+        "The last checkpoint is whole",
+    ):
         assert words in messages[other]
     assert children[rank].returncode == (-signal.SIGKILL if how == "kill" else 2)
     assert messages[rank] == ("" if how == "kill" else "rank 1: error: this process has bad data\n")
@@ -203,7 +256,12 @@ def test_a_process_that_ends_is_one_line_for_the_others(tmp_path, rank, how):
     ],
 )
 def test_a_collective_that_fails_names_the_cause(message):
-    with pytest.raises(TrainingError, match="another of the 2 processes ended or cannot be reached") as caught, peers(2):
+    with (
+        pytest.raises(
+            TrainingError, match="another of the 2 processes ended or cannot be reached"
+        ) as caught,
+        peers(2),
+    ):
         raise RuntimeError(message)
     assert str(caught.value.__cause__) == message
     assert "third_party" not in str(caught.value)

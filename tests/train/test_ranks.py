@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 import genzoo
-from genzoo import ranks
+from genzoo import distributed
 from genzoo.models.wae import WAEMMD
-from genzoo.train.checkpoint import Checkpoints
+from genzoo.runs.checkpoint import Checkpoints
 
 SMALL = {"name": "mlp", "hidden": (16, 16)}
 DATA = {
@@ -26,7 +26,13 @@ DATA = {
 MODELS = {
     "vae": {"name": "vae", "latent_dim": 3},
     "wae-mmd": {"name": "wae-mmd", "latent_dim": 3, "random_encoder": True},
-    "wgan-gp": {"name": "wgan-gp", "latent_dim": 3, "generator": SMALL, "critic": {**SMALL, "norm": "layer"}, "critic_steps": 2},
+    "wgan-gp": {
+        "name": "wgan-gp",
+        "latent_dim": 3,
+        "generator": SMALL,
+        "critic": {**SMALL, "norm": "layer"},
+        "critic_steps": 2,
+    },
     "wae-gan": {
         "name": "wae-gan",
         "latent_dim": 3,
@@ -37,8 +43,20 @@ MODELS = {
         "prior": {"name": "mog", "components": 3, "learn": True},
     },  # strata that two ranks share unequally
 }
-FLAGS = {"vae": {"accumulate": 2}, "wae-mmd": {}, "wgan-gp": {"accumulate": 4}, "wae-gan": {"accumulate": 2}}
-SETTINGS = {"steps": 20, "batch_size": 32, "precision": "64-true", "checkpoint": 5, "log": 10, "clip": 1.0}
+FLAGS = {
+    "vae": {"microbatches": 2},
+    "wae-mmd": {},
+    "wgan-gp": {"microbatches": 4},
+    "wae-gan": {"microbatches": 2},
+}
+SETTINGS = {
+    "steps": 20,
+    "batch_size": 32,
+    "precision": "64-true",
+    "checkpoint_every": 5,
+    "log_every": 10,
+    "clip_grad_norm": 1.0,
+}
 
 
 def fit(model: str, out: Path, **flags) -> None:
@@ -68,15 +86,17 @@ def gather() -> None:
     rank = torch.distributed.get_rank()
     every = torch.arange(6.0).view(6, 1)
     x = every[3 * rank : 3 * rank + 3].clone().requires_grad_()
-    with ranks.as_rank(rank, 2):
-        gathered = ranks.gather(x)
+    with distributed.emulate_rank(rank, 2):
+        gathered = distributed.gather(x)
         assert torch.equal(gathered.detach(), every)
         gathered.var(unbiased=False).backward()
         torch.manual_seed(0)
-        mine = ranks.noise(3, 1, like=x)
+        mine = distributed.noise(3, 1, like=x)
     torch.manual_seed(0)
     assert torch.equal(mine, torch.randn(6, 1)[3 * rank : 3 * rank + 3])
-    torch.testing.assert_close(x.grad / 2, 2 / 6 * (x.detach() - 2.5))  # the trainer's mean over ranks divides by 2
+    torch.testing.assert_close(
+        x.grad / 2, 2 / 6 * (x.detach() - 2.5)
+    )  # the trainer's mean over ranks divides by 2
 
 
 def launch(life: str, folder: Path) -> subprocess.CompletedProcess:
@@ -89,7 +109,7 @@ def launch(life: str, folder: Path) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("ranks")
+    path = tmp_path_factory.mktemp("distributed")
     done = launch("first", path)
     assert "Signal 9 (SIGKILL)" in done.stderr, done.stderr[-3000:]
     assert (path / "two-wae-mmd" / "model.safetensors").exists(), done.stderr[-3000:]
@@ -99,7 +119,9 @@ def folder(tmp_path_factory):
 def difference(left: Path, right: Path) -> float:
     a, b = load_file(left / "model.safetensors"), load_file(right / "model.safetensors")
     assert a.keys() == b.keys()
-    return max((a[k].double() - b[k].double()).abs().max().item() for k in a if a[k].is_floating_point())
+    return max(
+        (a[k].double() - b[k].double()).abs().max().item() for k in a if a[k].is_floating_point()
+    )
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -109,7 +131,10 @@ def test_two_ranks_are_one(folder, model):
 
 
 def test_a_killed_game_of_two_ranks_resumes_on_one_and_on_two(folder):
-    assert [p.name for p in Checkpoints(folder / "killed" / "checkpoints").paths()] == ["step-000005.ckpt", "step-000010.ckpt"]
+    assert [p.name for p in Checkpoints(folder / "killed" / "checkpoints").paths()] == [
+        "step-000005.ckpt",
+        "step-000010.ckpt",
+    ]
     shutil.copytree(folder / "killed", folder / "on-one")
     fit("wae-mmd", folder / "on-one", resume=True)
     done = launch("second", folder)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import genzoo
 from genzoo import Dataset, Model
 from genzoo.errors import SettingError
-from genzoo.registry import registries
+from genzoo.registry.lookup import registries
 
 
 class Told(Model):
@@ -18,7 +18,12 @@ class Told(Model):
     inputs: ClassVar[tuple[str, ...]] = ("x", "y")
     given: ClassVar[tuple[str, ...]] = ("x",)
 
-    def __init__(self, alphabet: str = "none", shape: tuple[int, ...] = (2,), given_shape: tuple[int, ...] | None = None) -> None:
+    def __init__(
+        self,
+        alphabet: str = "none",
+        shape: tuple[int, ...] = (2,),
+        given_shape: tuple[int, ...] | None = None,
+    ) -> None:
         super().__init__()
         self.alphabet, self.shape, self.given_shape = alphabet, shape, given_shape
         self.map = nn.Linear((given_shape or shape)[0], shape[0])
@@ -38,7 +43,11 @@ class Told(Model):
 def told(monkeypatch):
     monkeypatch.setattr(registries["models"], "_registered", {})
     registries["models"].register("told", func=Told)
-    return Dataset({"x": torch.rand(8, 3), "y": torch.rand(8, 2)}, tells={"alphabet": "ab", "unasked": 1}, name="told")
+    return Dataset(
+        {"x": torch.rand(8, 3), "y": torch.rand(8, 2)},
+        metadata={"alphabet": "ab", "unasked": 1},
+        name="told",
+    )
 
 
 def test_a_model_is_built_with_what_its_data_tell(told, tmp_path):
@@ -49,7 +58,10 @@ def test_a_model_is_built_with_what_its_data_tell(told, tmp_path):
 
 
 def test_what_a_recipe_says_wins(told):
-    assert genzoo.fit({"name": "told", "alphabet": "z"}, told, steps=1, batch_size=4).model.alphabet == "z"
+    assert (
+        genzoo.fit({"name": "told", "alphabet": "z"}, told, steps=1, batch_size=4).model.alphabet
+        == "z"
+    )
 
 
 def test_an_instance_must_fit_what_it_samples(told):
@@ -59,7 +71,7 @@ def test_an_instance_must_fit_what_it_samples(told):
 
 
 def test_a_model_of_text_leaves_text_beside_its_checkpoints(told, tmp_path):
-    genzoo.fit("told", told, tmp_path / "run", steps=2, batch_size=4, samples=1)
+    genzoo.fit("told", told, tmp_path / "run", steps=2, batch_size=4, sample_every=1)
     texts = sorted((tmp_path / "run" / "samples").iterdir())
     assert [path.name for path in texts] == [f"step-00000{step}.txt" for step in (0, 1, 2)]
     assert texts[0].read_text() == 8 * "abab\n"
@@ -81,7 +93,9 @@ def test_a_model_that_is_given_nothing_needs_no_word_for_it(tmp_path):
 
     registries["models"].register("test-small", func=Small)
     try:
-        run = genzoo.fit("test-small", torch.rand(20, 1, 8, 8), tmp_path / "run", steps=1, batch_size=4)
+        run = genzoo.fit(
+            "test-small", torch.rand(20, 1, 8, 8), tmp_path / "run", steps=1, batch_size=4
+        )
     finally:
         registries["models"].unregister("test-small")
     assert (tmp_path / "run" / "samples" / "step-000001.png").exists()

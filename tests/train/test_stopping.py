@@ -10,7 +10,7 @@ import genzoo
 from genzoo.contract import Model
 from genzoo.models.vae import VAE
 from genzoo.train.stopping import Stopped, stop_signals
-from tests.train.games import Mean
+from tests.games import Mean
 from tests.train.test_kill import DATA
 
 FAST = {"batch_size": 16, "progress": False}
@@ -19,7 +19,10 @@ FAST = {"batch_size": 16, "progress": False}
 @pytest.fixture(autouse=True)
 def signals():
     """Whatever a test does to signals is undone."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {
+        number: signal.getsignal(number)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -51,10 +54,13 @@ def raising(*numbers: int) -> Raising:
 @pytest.mark.parametrize("ema", [None, 0.5])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_model_so_far_is_on_the_exception(number, ema):
-    with pytest.raises(KeyboardInterrupt, match=r"stopped at step 3 of 9.*stop\.run\.model.*sys\.last_value\.run\.model") as stop:
-        genzoo.fit(raising(number), DATA, steps=9, ema=ema, log=1, **FAST)
+    with pytest.raises(
+        KeyboardInterrupt,
+        match=r"stopped at step 3 of 9.*stop\.run\.model.*sys\.last_value\.run\.model",
+    ) as stop:
+        genzoo.fit(raising(number), DATA, steps=9, ema=ema, log_every=1, **FAST)
     run = stop.value.run
-    straight = genzoo.fit(raising(), DATA, steps=3, ema=ema, log=1, **FAST)
+    straight = genzoo.fit(raising(), DATA, steps=3, ema=ema, log_every=1, **FAST)
     assert torch.equal(run.model.w, straight.model.w)
     assert (run.steps, len(run.history), run.folder, run.was_complete) == (3, 3, None, False)
     assert not run.model.training
@@ -70,7 +76,12 @@ def test_a_second_ctrl_c_stops_within_the_step_and_still_hands_the_model_back():
 def test_hangups_that_follow_one_another_cut_nothing_short():
     """A shell passes on the hangup that its jobs had from the terminal already; service managers add SIGTERM."""
     with pytest.raises(Stopped, match="stopped at step 3"):
-        genzoo.fit(raising(signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGTERM), DATA, steps=9, **FAST)
+        genzoo.fit(
+            raising(signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGTERM),
+            DATA,
+            steps=9,
+            **FAST,
+        )
 
 
 def test_with_a_folder_all_is_saved_and_the_message_says_what_to_type(tmp_path, monkeypatch):
@@ -101,7 +112,9 @@ def test_what_came_from_python_goes_on_in_python(tmp_path, monkeypatch):
         return Model.round(self, plan, batches, update)
 
     monkeypatch.setattr(Mean, "round", round, raising=False)
-    with pytest.raises(Stopped, match=r"Go on with genzoo\.fit\(model, data, '.*run', resume=True\)\."):
+    with pytest.raises(
+        Stopped, match=r"Go on with genzoo\.fit\(model, data, '.*run', resume=True\)\."
+    ):
         genzoo.fit("test-mean", DATA, tmp_path / "run", steps=9, **FAST)
 
 
@@ -140,7 +153,9 @@ def test_a_handler_of_the_callers_that_raises_stops_at_once():
 def test_a_handler_that_python_did_not_set_is_left_alone(monkeypatch):
     """Python reports it as None, and could not set it again."""
     real, changed = signal.getsignal, []
-    monkeypatch.setattr(signal, "getsignal", lambda number: None if number == signal.SIGHUP else real(number))
+    monkeypatch.setattr(
+        signal, "getsignal", lambda number: None if number == signal.SIGHUP else real(number)
+    )
     monkeypatch.setattr(signal, "signal", lambda number, _: changed.append(number))
     with stop_signals():
         pass

@@ -6,7 +6,7 @@ import torch
 
 import genzoo
 from genzoo import Model
-from tests.test_ranks import at_once
+from tests.test_distributed import at_once
 
 NET = {"name": "mlp", "hidden": (16,)}
 VAE = {"name": "vae", "latent_dim": 2, "encoder": NET, "decoder": NET}
@@ -14,7 +14,9 @@ VAE = {"name": "vae", "latent_dim": 2, "encoder": NET, "decoder": NET}
 
 def weights(seed):
     table = {"name": "gan", "latent_dim": 2, "generator": NET, "critic": {**NET, "norm": "layer"}}
-    return genzoo.fit(table, {"name": "digits", "dequantize": True}, steps=6, batch_size=8, seed=seed).model.state_dict()
+    return genzoo.fit(
+        table, {"name": "digits", "dequantize": True}, steps=6, batch_size=8, seed=seed
+    ).model.state_dict()
 
 
 def test_two_fits_end_as_each_does_alone():
@@ -33,9 +35,13 @@ class Interrupted(Model):
         self.net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
 
     def loss(self, batch):
-        first = genzoo.ranks.noise(len(batch), 2, like=batch)
+        first = genzoo.distributed.noise(len(batch), 2, like=batch)
         self.between()
-        return {"loss": (self.net(batch) - first - genzoo.ranks.noise(len(batch), 2, like=batch)).square().mean()}
+        return {
+            "loss": (self.net(batch) - first - genzoo.distributed.noise(len(batch), 2, like=batch))
+            .square()
+            .mean()
+        }
 
     def sample(self, n, given=None):
         return torch.zeros(n, *self.shape)
@@ -49,7 +55,11 @@ def test_a_thread_seeds_in_the_middle_of_a_loss_and_samples_between_rounds():
 
     def fit(between):
         torch.manual_seed(1)
-        return genzoo.fit(Interrupted(between), "digits", steps=4, batch_size=8).model.net[1].weight.clone()
+        return (
+            genzoo.fit(Interrupted(between), "digits", steps=4, batch_size=8)
+            .model.net[1]
+            .weight.clone()
+        )
 
     def between():
         go.set()

@@ -30,7 +30,9 @@ class CharResidual(nn.Module):
     def __init__(self, width: int, scale: float) -> None:
         super().__init__()
         self.scale = scale
-        self.net = nn.Sequential(nn.ReLU(), _conv(width, width, 5), nn.ReLU(), _conv(width, width, 5))
+        self.net = nn.Sequential(
+            nn.ReLU(), _conv(width, width, 5), nn.ReLU(), _conv(width, width, 5)
+        )
 
     def forward(self, h: Tensor) -> Tensor:
         return h + self.scale * self.net(h)
@@ -62,14 +64,22 @@ class CharDecoder(Decoder):
     example_shapes: ClassVar[tuple[Shape, ...]] = EXAMPLES
 
     def __init__(
-        self, dim: Positive, shape: Shape, width: Positive = 512, depth: Count = 5, scale: NonNegativeFloat = 0.3
+        self,
+        dim: Positive,
+        shape: Shape,
+        width: Positive = 512,
+        depth: Count = 5,
+        scale: NonNegativeFloat = 0.3,
     ) -> None:
         super().__init__()
         self.dim, self.shape = dim, tuple(shape)
         length, symbols = line_shape(shape, "char-resnet")
         blocks = [CharResidual(width, scale) for _ in range(depth)]
         self.net = nn.Sequential(
-            _linear(dim, width * length), nn.Unflatten(1, (width, length)), *blocks, _conv(width, symbols, 1)
+            _linear(dim, width * length),
+            nn.Unflatten(1, (width, length)),
+            *blocks,
+            _conv(width, symbols, 1),
         )
 
     def forward(self, z: Tensor) -> Tensor:
@@ -98,12 +108,16 @@ class CharCritic(Critic):
 
     example_shapes: ClassVar[tuple[Shape, ...]] = EXAMPLES
 
-    def __init__(self, shape: Shape, width: Positive = 512, depth: Count = 5, scale: NonNegativeFloat = 0.3) -> None:
+    def __init__(
+        self, shape: Shape, width: Positive = 512, depth: Count = 5, scale: NonNegativeFloat = 0.3
+    ) -> None:
         super().__init__()
         self.shape = tuple(shape)
         length, symbols = line_shape(shape, "char-resnet")
         blocks = [CharResidual(width, scale) for _ in range(depth)]
-        self.net = nn.Sequential(_conv(symbols, width, 1), *blocks, nn.Flatten(), _linear(width * length, 1))
+        self.net = nn.Sequential(
+            _conv(symbols, width, 1), *blocks, nn.Flatten(), _linear(width * length, 1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Lines `(batch, length, symbols)` -> scores `(batch,)`, unconstrained."""
@@ -131,7 +145,9 @@ def symbols_of(x: Tensor, who: str) -> Tensor:
     """
     symbols = x.argmax(dim=-1)
     if not torch.equal(one_hot(symbols, x.shape[-1]).to(x.dtype), x):
-        raise DataError(f'{who} reads one-hot symbols; take a data set that says symbols, such as "lines" or "words".')
+        raise DataError(
+            f'{who} reads one-hot symbols; take a data set that says symbols, such as "lines" or "words".'
+        )
     return symbols
 
 

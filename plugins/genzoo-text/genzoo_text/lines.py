@@ -14,7 +14,7 @@ from genzoo import Dataset
 from genzoo.contract import Count
 from genzoo.data.cache import read_at_most, unpacked
 from genzoo.errors import DataError
-from genzoo.paths import local_path
+from genzoo.files import local_path
 from genzoo_text.alphabet import MOST, encode, points, vocabulary_of
 
 Longer = Literal["cut", "skip", "split"]
@@ -63,7 +63,9 @@ def lines(
     return _dataset(_read(path), length, longer, vocabulary_size, test_fraction, seed, name=path)
 
 
-def words(length: Count = 32, vocabulary_size: Size = MOST, test_fraction: Fraction = 0.1, seed: Seed = 0) -> Dataset:
+def words(
+    length: Count = 32, vocabulary_size: Size = MOST, test_fraction: Fraction = 0.1, seed: Seed = 0
+) -> Dataset:
     """The words of this machine's list, `/usr/share/dict/american-english` or else `words`; longer ones are left out.
 
     Arguments:
@@ -84,7 +86,9 @@ def words(length: Count = 32, vocabulary_size: Size = MOST, test_fraction: Fract
     return _dataset(_read(path), length, "skip", vocabulary_size, test_fraction, seed, name="words")
 
 
-def python_help(length: Count = 32, vocabulary_size: Size = MOST, test_fraction: Fraction = 0.1, seed: Seed = 0) -> Dataset:
+def python_help(
+    length: Count = 32, vocabulary_size: Size = MOST, test_fraction: Fraction = 0.1, seed: Seed = 0
+) -> Dataset:
     """The text that Python's `help()` has about the language, from the running Python: paragraphs, split as in `lines`.
 
     It comes with every Python and differs from version to version.
@@ -105,9 +109,15 @@ def python_help(length: Count = 32, vocabulary_size: Size = MOST, test_fraction:
     try:
         from pydoc_data.topics import topics
     except ImportError as error:
-        raise DataError(f"python-help: this Python has no pydoc_data ({error}); install its whole standard library.") from error
-    paragraphs = [" ".join(part.split()) for topic in sorted(topics) for part in topics[topic].split("\n\n")]
-    return _dataset(paragraphs, length, "split", vocabulary_size, test_fraction, seed, name="python-help")
+        raise DataError(
+            f"python-help: this Python has no pydoc_data ({error}); install its whole standard library."
+        ) from error
+    paragraphs = [
+        " ".join(part.split()) for topic in sorted(topics) for part in topics[topic].split("\n\n")
+    ]
+    return _dataset(
+        paragraphs, length, "split", vocabulary_size, test_fraction, seed, name="python-help"
+    )
 
 
 def _read(path: str) -> list[str]:
@@ -118,7 +128,9 @@ def _read(path: str) -> list[str]:
         with unpacked(file) as opened:
             content = read_at_most(opened, _LONGEST + 1, file)
         if len(content) > _LONGEST:
-            raise DataError(f"lines: {path} holds more than {_LONGEST / 2**30:g} GiB of text; use a part of it.")
+            raise DataError(
+                f"lines: {path} holds more than {_LONGEST / 2**30:g} GiB of text; use a part of it."
+            )
         return content.decode().removeprefix("\ufeff").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(
@@ -130,12 +142,20 @@ def _read(path: str) -> list[str]:
 
 
 def _dataset(
-    text: Sequence[str], length: int, longer: Longer, vocabulary_size: int, test_fraction: float, seed: int, name: str
+    text: Sequence[str],
+    length: int,
+    longer: Longer,
+    vocabulary_size: int,
+    test_fraction: float,
+    seed: int,
+    name: str,
 ) -> Dataset:
     examples = [part for line in text for part in _fit(line.rstrip(), length, longer) if part]
     different = sorted(set(examples))
     if len(different) < 2:
-        there = f"{len(different)} different lines" + (f" of at most {length} characters" if longer == "skip" else "")
+        there = f"{len(different)} different lines" + (
+            f" of at most {length} characters" if longer == "skip" else ""
+        )
         raise DataError(f"{name}: there are {there}, and two are needed at least.")
     random = np.random.RandomState(seed)  # numpy freezes its streams: the same split for ever
     chosen = random.permutation(len(different))[: int(len(different) * test_fraction)]
@@ -145,8 +165,16 @@ def _dataset(
     vocabulary = vocabulary_of(train, vocabulary_size)
     test = {}
     if held_out:
-        test["x"] = encode(points([line for line in shuffled if line in held_out], length), vocabulary)
-    return Dataset({"x": encode(train, vocabulary)}, test, symbols=len(vocabulary), tells={"vocabulary": vocabulary}, name=name)
+        test["x"] = encode(
+            points([line for line in shuffled if line in held_out], length), vocabulary
+        )
+    return Dataset(
+        {"x": encode(train, vocabulary)},
+        test,
+        symbols=len(vocabulary),
+        metadata={"vocabulary": vocabulary},
+        name=name,
+    )
 
 
 def _fit(line: str, length: int, longer: Longer) -> list[str]:

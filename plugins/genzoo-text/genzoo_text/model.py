@@ -21,7 +21,7 @@ from genzoo_text.blocks import EXAMPLES, line_shape, symbols_of
 class CharWGANGP(LatentModel):
     r"""A generator of lines of text against a critic whose slope is held near 1 between real and generated lines.
 
-    The generator gives each of L places a law on V symbols, and the critic sees these probabilities where real lines are one-hot
+    The generator gives each of L places a distribution on V symbols, and the critic sees these probabilities where real lines are one-hot
     vectors. So nothing is drawn and everything has a gradient:
 
     \[ \min_g \max_D \; E_x D(x) - E_z D(p) - \lambda\, E \big( \| \nabla D(\epsilon x + (1 - \epsilon) p) \|_2 - 1 \big)^2,
@@ -36,7 +36,7 @@ class CharWGANGP(LatentModel):
         penalty: a part of kind `"divergences"` that penalises the critic.
         generator: a part of kind `"decoders"`, which gives logits.
         critic: a part of kind `"critics"`, without batch norm.
-        prior: the law of the latent vectors, a part of kind `"priors"`; a learned one is the generator's.
+        prior: the distribution of the latent vectors, a part of kind `"priors"`; a learned one is the generator's.
         vocabulary: the characters of the V symbols, padding first; the data set tells it. Without one, `text` shows pictures.
         shape: the shape of one line, `(L, V)`.
 
@@ -78,15 +78,24 @@ class CharWGANGP(LatentModel):
                 f"vocabulary = {vocabulary!r} has {len(set(vocabulary))} different symbols, and lines of shape {tuple(shape)} "
                 f"have {symbols}; leave it out, and the data set tells it."
             )
-        self.shape, self.latent_dim, self.critic_steps, self.vocabulary = tuple(shape), latent_dim, critic_steps, vocabulary
-        self.generator = build(generator, "decoders", at="generator", dim=latent_dim, shape=self.shape)
+        self.shape, self.latent_dim, self.critic_steps, self.vocabulary = (
+            tuple(shape),
+            latent_dim,
+            critic_steps,
+            vocabulary,
+        )
+        self.generator = build(
+            generator, "decoders", at="generator", dim=latent_dim, shape=self.shape
+        )
         self.critic = build(critic, "critics", shape=self.shape)
         self.prior = build(prior, "priors", dim=latent_dim)
         self.penalty = build(penalty, "divergences", at="penalty")
         self.penalty_weight = penalty_weight
         self.refuse_mixing(self.generator, self.critic)
         if not isinstance(self.penalty, Penalty):
-            raise SettingError(f'penalty = {type(self.penalty).__name__} judges no critic; take "gradient-penalty".')
+            raise SettingError(
+                f'penalty = {type(self.penalty).__name__} judges no critic; take "gradient-penalty".'
+            )
 
     def decode(self, z: Tensor) -> Tensor:
         """Probabilities of the symbols, `(batch, latent_dim)` -> `(batch, L, V)`."""
@@ -116,7 +125,13 @@ class CharWGANGP(LatentModel):
             made = self.decode(self.prior.sample(batch.shape[0]))
         real, fake = self.score(batch).mean(), self.score(made).mean()
         gap, penalty = real - fake, self.penalty(self.critic, batch, made)
-        return {"loss": self.penalty_weight * penalty - gap, "real": real, "fake": fake, "gap": gap, "penalty": penalty}
+        return {
+            "loss": self.penalty_weight * penalty - gap,
+            "real": real,
+            "fake": fake,
+            "gap": gap,
+            "penalty": penalty,
+        }
 
     def generator_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
         """The negative score of as many of the generator's lines as `batch` has."""
@@ -125,7 +140,12 @@ class CharWGANGP(LatentModel):
     def players(self) -> tuple[Player, ...]:
         return (
             Player("critic", (self.critic,), self.critic_loss, self.critic_steps, self.optimizer),
-            Player("generator", (self.generator, self.prior), self.generator_loss, optimizer=self.optimizer),
+            Player(
+                "generator",
+                (self.generator, self.prior),
+                self.generator_loss,
+                optimizer=self.optimizer,
+            ),
         )
 
     def check_batch(self, batch: Any) -> None:
@@ -139,5 +159,5 @@ class CharWGANGP(LatentModel):
     def example(self, n: int) -> Tensor:
         """Lines of symbols drawn uniformly, `(n, L, V)`."""
         length, symbols = self.shape
-        drawn = torch.randint(symbols, (n, length), device=self.like.device)
-        return one_hot(drawn, symbols).to(self.like.dtype)
+        drawn = torch.randint(symbols, (n, length), device=self.reference_tensor.device)
+        return one_hot(drawn, symbols).to(self.reference_tensor.dtype)

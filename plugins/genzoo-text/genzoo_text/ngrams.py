@@ -47,9 +47,12 @@ def js(one: Tensor, other: Tensor) -> float:
         (0.0, 1.0)
     """
     values, places = torch.cat([one, other]).unique(return_inverse=True)
-    p, q = (torch.bincount(part, minlength=len(values)).double() / len(part) for part in places.split([len(one), len(other)]))
+    p, q = (
+        torch.bincount(part, minlength=len(values)).double() / len(part)
+        for part in places.split([len(one), len(other)])
+    )
     m = (p + q) / 2
-    nats = sum(torch.special.xlogy(law, law / m).sum() for law in (p, q))
+    nats = sum(torch.special.xlogy(distribution, distribution / m).sum() for distribution in (p, q))
     return min(1.0, max(0.0, float(nats) / 2 / math.log(2)))  # rounding leads out of [0, 1]
 
 
@@ -94,14 +97,20 @@ class NgramJS(Metric):
 
     def lacking(self, model: Any) -> list[str]:
         lines = [] if len(model.shape) == 2 else ["lines of symbols, of shape (length, symbols)"]
-        alone = [] if len(model.inputs) == 1 and not model.given else ["a single input, and samples without given"]
+        alone = (
+            []
+            if len(model.inputs) == 1 and not model.given
+            else ["a single input, and samples without given"]
+        )
         return [*super().lacking(model), *lines, *alone]
 
     @torch.no_grad()
     def __call__(self, model: Any, batches: Iterable[Tensor]) -> Mapping[str, float]:
         length, base = model.shape
         if self.orders > length or base**self.orders >= 2**63:
-            raise SettingError(f"ngram-js: orders = {self.orders} is too much for lines of {length} out of {base} symbols.")
+            raise SettingError(
+                f"ngram-js: orders = {self.orders} is too much for lines of {length} out of {base} symbols."
+            )
         found, rows = [], 0
         for x in batches:
             found.append(symbols_of(x, "ngram-js").cpu())
@@ -112,7 +121,9 @@ class NgramJS(Metric):
         if not n:
             raise DataError(f"ngram-js needs two held-out lines at least, and there are {rows}.")
         reference, other = torch.cat(found)[: 2 * n].view(n, 2, length).unbind(1)
-        sampled = torch.cat([model.sample(min(_AT_ONCE, n - i)).argmax(-1).cpu() for i in range(0, n, _AT_ONCE)])
+        sampled = torch.cat(
+            [model.sample(min(_AT_ONCE, n - i)).argmax(-1).cpu() for i in range(0, n, _AT_ONCE)]
+        )
         compared = {"": sampled, "_floor": other, "_shuffled": _shuffled(other)}
         return {
             f"js_{order}{which}": js(ngrams(lines, order, base), ngrams(reference, order, base))

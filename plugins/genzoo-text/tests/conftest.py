@@ -4,7 +4,9 @@ import pytest
 import torch
 from hypothesis import settings
 
-settings.register_profile("genzoo-text", deadline=None, derandomize=True, max_examples=40, database=None)
+settings.register_profile(
+    "genzoo-text", deadline=None, derandomize=True, max_examples=40, database=None
+)
 settings.load_profile("genzoo-text")
 torch.set_num_threads(1)
 

@@ -26,7 +26,9 @@ def convolved(x, weight, bias):
 def residual(block, x):
     one, two = (layer for layer in block.net if isinstance(layer, nn.Conv1d))
     first = convolved(np.maximum(x, 0), *(t.detach().numpy() for t in (one.weight, one.bias)))
-    return x + 0.3 * convolved(np.maximum(first, 0), *(t.detach().numpy() for t in (two.weight, two.bias)))
+    return x + 0.3 * convolved(
+        np.maximum(first, 0), *(t.detach().numpy() for t in (two.weight, two.bias))
+    )
 
 
 def random(module):
@@ -48,12 +50,17 @@ def test_a_block_with_known_weights_adds_three_tenths():
     block = CharResidual(width=1, scale=0.3)
     for layer in (block.net[1], block.net[3]):
         nn.init.dirac_(layer.weight)
-    torch.testing.assert_close(block(torch.tensor([[[1.0, -1.0, 2.0]]])), torch.tensor([[[1.3, -1.0, 2.6]]]))
+    torch.testing.assert_close(
+        block(torch.tensor([[[1.0, -1.0, 2.0]]])), torch.tensor([[[1.3, -1.0, 2.6]]])
+    )
 
 
 def test_the_networks_are_those_of_numpy():
     """A linear map reshaped to (width, length), five blocks, a linear map at each place; and the same backwards, to a number."""
-    decoder, critic = random(CharDecoder(dim=4, shape=(6, 5), width=3)), random(CharCritic(shape=(6, 5), width=3))
+    decoder, critic = (
+        random(CharDecoder(dim=4, shape=(6, 5), width=3)),
+        random(CharCritic(shape=(6, 5), width=3)),
+    )
     z, x = torch.randn(4, dtype=torch.float64), torch.rand(6, 5, dtype=torch.float64)
     arrays = {name: p.detach().numpy() for name, p in decoder.named_parameters()}
     h = (arrays["net.0.weight"] @ z.numpy() + arrays["net.0.bias"]).reshape(3, 6)
@@ -83,5 +90,7 @@ def test_the_start_has_the_authors_variances():
 
 
 def test_images_are_refused():
-    with pytest.raises(SettingError, match=r"lines of text, of shape \(length, symbols\), not for \(1, 8, 8\)"):
+    with pytest.raises(
+        SettingError, match=r"lines of text, of shape \(length, symbols\), not for \(1, 8, 8\)"
+    ):
         CharCritic(shape=(1, 8, 8))

@@ -10,7 +10,12 @@ CHECKS = {
     for label, found in {
         "model": checks("char-wgan-gp", generator=SMALL, critic=SMALL),
         "model, other parts": checks(
-            "char-wgan-gp", shapes=[(6, 5)], generator="mlp", critic="mlp", prior={"name": "mog", "components": 3}, penalty="r1"
+            "char-wgan-gp",
+            shapes=[(6, 5)],
+            generator="mlp",
+            critic="mlp",
+            prior={"name": "mog", "components": 3},
+            penalty="r1",
         ),
         "decoder": checks("char-resnet", "decoders", **SMALL),
         "critic": checks("char-resnet", "critics", **SMALL),

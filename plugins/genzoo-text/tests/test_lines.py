@@ -24,66 +24,103 @@ def write(folder, *rows, name="text.txt"):
 
 def read(codes, data):
     """Symbols as text, by the vocabulary alone."""
-    return ["".join(data.tells["vocabulary"][symbol] for symbol in row) for row in codes]
+    return ["".join(data.metadata["vocabulary"][symbol] for symbol in row) for row in codes]
 
 
 def test_lines_are_padded_and_cut(tmp_path):
     data = lines(write(tmp_path, "ab", "", "abcdef  ", "b"), length=4, test_fraction=0)
     assert data.shape == (4, 2 + 4)
     assert data.train["x"].dtype == np.uint8
-    assert sorted(read(data.train["x"], data)) == sorted([f"ab{PADDING * 2}", "abcd", f"b{PADDING * 3}"])
-    assert data.tells["vocabulary"] == f"{PADDING}{UNKNOWN}bacd"  # three b, two a
+    assert sorted(read(data.train["x"], data)) == sorted(
+        [f"ab{PADDING * 2}", "abcd", f"b{PADDING * 3}"]
+    )
+    assert data.metadata["vocabulary"] == f"{PADDING}{UNKNOWN}bacd"  # three b, two a
     first = data.prepare(torch.from_numpy(data.train["x"]))[0]
     assert first.shape == (4, 6)
     assert first.sum(dim=1).tolist() == [1, 1, 1, 1]
 
 
 def test_lines_conform(tmp_path):
-    table = {"name": "lines", "path": write(tmp_path, *(f"{i} and {i**2}" for i in range(99))), "longer": "split", "length": 5}
+    table = {
+        "name": "lines",
+        "path": write(tmp_path, *(f"{i} and {i**2}" for i in range(99))),
+        "longer": "split",
+        "length": 5,
+    }
     assert all(result.ok and not result.skipped for result in check(table))
 
 
-@pytest.mark.parametrize(("longer", "expected"), [("cut", ["abc", "xy"]), ("skip", ["xy", "z"]), ("split", ["abc", "de", "xy"])])
+@pytest.mark.parametrize(
+    ("longer", "expected"),
+    [("cut", ["abc", "xy"]), ("skip", ["xy", "z"]), ("split", ["abc", "de", "xy"])],
+)
 def test_what_becomes_of_longer_lines(tmp_path, longer, expected):
     extra = ["z"] if longer == "skip" else []
     data = lines(write(tmp_path, "abcde", "xy", *extra), length=3, longer=longer, test_fraction=0)
     assert sorted(row.rstrip(PADDING) for row in read(data.train["x"], data)) == expected
 
 
-LINE = st.text(st.characters(codec="utf-8", exclude_characters=["\n", "\0", "\ufeff", PADDING, UNKNOWN]), max_size=12)
+LINE = st.text(
+    st.characters(codec="utf-8", exclude_characters=["\n", "\0", "\ufeff", PADDING, UNKNOWN]),
+    max_size=12,
+)
 
 
-@given(st.lists(LINE.filter(lambda line: line == line.rstrip() and line), min_size=2, max_size=12, unique=True))
+@given(
+    st.lists(
+        LINE.filter(lambda line: line == line.rstrip() and line),
+        min_size=2,
+        max_size=12,
+        unique=True,
+    )
+)
 def test_text_goes_in_and_comes_out(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("text") / "text.txt"
     path.write_bytes("\n".join(rows).encode())
     data = lines(str(path), length=12, test_fraction=0)
     net = {"name": "mlp", "hidden": [4]}
-    model = build({"name": "char-wgan-gp", "generator": net, "critic": net}, shape=data.shape, offers=data.tells)
+    model = build(
+        {"name": "char-wgan-gp", "generator": net, "critic": net},
+        shape=data.shape,
+        offers=data.metadata,
+    )
     found = model.text(data.prepare(torch.from_numpy(data.train["x"])))
     assert sorted(found) == sorted(rows)
 
 
 def test_rare_characters_are_unknown(tmp_path):
-    data = lines(write(tmp_path, "aab", "aac", "ab\0", f"{PADDING}{UNKNOWN}a"), length=3, vocabulary_size=4, test_fraction=0)
-    assert data.tells["vocabulary"] == f"{PADDING}{UNKNOWN}ab"
-    assert sorted(read(data.train["x"], data)) == sorted(["aab", f"aa{UNKNOWN}", f"ab{UNKNOWN}", f"{UNKNOWN * 2}a"])
+    data = lines(
+        write(tmp_path, "aab", "aac", "ab\0", f"{PADDING}{UNKNOWN}a"),
+        length=3,
+        vocabulary_size=4,
+        test_fraction=0,
+    )
+    assert data.metadata["vocabulary"] == f"{PADDING}{UNKNOWN}ab"
+    assert sorted(read(data.train["x"], data)) == sorted(
+        ["aab", f"aa{UNKNOWN}", f"ab{UNKNOWN}", f"{UNKNOWN * 2}a"]
+    )
 
 
 def test_the_vocabulary_is_that_of_the_training_lines(tmp_path):
-    data = lines(write(tmp_path, *(chr(0x4E00 + i) for i in range(20))), length=1, test_fraction=0.5)
-    assert len(data.tells["vocabulary"]) == 2 + 10
+    data = lines(
+        write(tmp_path, *(chr(0x4E00 + i) for i in range(20))), length=1, test_fraction=0.5
+    )
+    assert len(data.metadata["vocabulary"]) == 2 + 10
     assert (data.test["x"] == 1).all()
 
 
 def test_no_held_out_line_was_trained_on_and_none_is_lost(tmp_path):
     rows = [f"{i % 70}" for i in range(400)]
     data = lines(write(tmp_path, *rows), length=2, test_fraction=0.3)
-    train, test = ([row.rstrip(PADDING) for row in read(split["x"], data)] for split in (data.train, data.test))
+    train, test = (
+        [row.rstrip(PADDING) for row in read(split["x"], data)] for split in (data.train, data.test)
+    )
     assert not set(train) & set(test)
     assert Counter(train) + Counter(test) == Counter(rows)
     assert len(set(test)) == 21  # 0.3 of 70
-    again, other = (lines(str(tmp_path / "text.txt"), length=2, test_fraction=0.3, seed=seed) for seed in (0, 1))
+    again, other = (
+        lines(str(tmp_path / "text.txt"), length=2, test_fraction=0.3, seed=seed) for seed in (0, 1)
+    )
     assert np.array_equal(again.train["x"], data.train["x"])
     assert {row.rstrip(PADDING) for row in read(other.test["x"], other)} != set(test)
     assert train != sorted(train)
@@ -92,7 +129,9 @@ def test_no_held_out_line_was_trained_on_and_none_is_lost(tmp_path):
 def test_a_compressed_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(genzoo_text.lines, "_LONGEST", 1 << 20)
     (tmp_path / "text.gz").write_bytes(gzip.compress(b"\n" * ((1 << 20) + 1)))
-    with pytest.raises(DataError, match=r"text\.gz holds more than .* GiB of text; use a part of it"):
+    with pytest.raises(
+        DataError, match=r"text\.gz holds more than .* GiB of text; use a part of it"
+    ):
         lines(str(tmp_path / "text.gz"))
 
 
@@ -131,7 +170,11 @@ def test_what_is_missing_is_named(monkeypatch, tmp_path):
 
 
 def test_words_are_those_of_the_list_up_to_the_length(monkeypatch, tmp_path):
-    monkeypatch.setattr(genzoo_text.lines, "WORD_LISTS", (str(tmp_path / "none"), write(tmp_path, "an", "aardvark", "be", "bee")))
+    monkeypatch.setattr(
+        genzoo_text.lines,
+        "WORD_LISTS",
+        (str(tmp_path / "none"), write(tmp_path, "an", "aardvark", "be", "bee")),
+    )
     data = words(length=3, test_fraction=0)
     assert sorted(row.rstrip(PADDING) for row in read(data.train["x"], data)) == ["an", "be", "bee"]
 

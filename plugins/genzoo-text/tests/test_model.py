@@ -39,7 +39,9 @@ class Linear(Critic):
 
 
 def model(**settings):
-    return build({"name": "char-wgan-gp", "generator": SMALL, "critic": SMALL, **settings}, shape=SHAPE)
+    return build(
+        {"name": "char-wgan-gp", "generator": SMALL, "critic": SMALL, **settings}, shape=SHAPE
+    )
 
 
 def test_the_losses_with_a_linear_critic_are_those_by_hand():
@@ -47,14 +49,31 @@ def test_the_losses_with_a_linear_critic_are_those_by_hand():
     x = one_hot(torch.tensor([[0, 1, 2], [3, 3, 0]]), 4).double()
     w, logits = game.critic.weight.detach(), game.generator.logits.detach()
     p = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
-    real = sum(w[place, symbol].item() for row in ([0, 1, 2], [3, 3, 0]) for place, symbol in enumerate(row)) / 2
+    real = (
+        sum(
+            w[place, symbol].item()
+            for row in ([0, 1, 2], [3, 3, 0])
+            for place, symbol in enumerate(row)
+        )
+        / 2
+    )
     fake, penalty = (w * p).sum().item(), (w.square().sum().sqrt().item() - 1) ** 2
-    expected = {"loss": fake - real + 7 * penalty, "real": real, "fake": fake, "gap": real - fake, "penalty": penalty}
-    assert {name: value.item() for name, value in game.critic_loss(x).items()} == pytest.approx(expected)
+    expected = {
+        "loss": fake - real + 7 * penalty,
+        "real": real,
+        "fake": fake,
+        "gap": real - fake,
+        "penalty": penalty,
+    }
+    assert {name: value.item() for name, value in game.critic_loss(x).items()} == pytest.approx(
+        expected
+    )
     loss = game.generator_loss(x)["loss"]
     assert loss.item() == pytest.approx(-fake)
     loss.backward()  # of -<w, p> by the logits: -p (w - <w, p>) in each place
-    torch.testing.assert_close(game.generator.logits.grad, -p * (w - (w * p).sum(dim=1, keepdim=True)))
+    torch.testing.assert_close(
+        game.generator.logits.grad, -p * (w - (w * p).sum(dim=1, keepdim=True))
+    )
 
 
 def test_the_penalty_has_a_point_of_its_own_for_each_line():
@@ -96,9 +115,9 @@ def test_samples_are_the_likeliest_symbols():
     torch.manual_seed(3)
     soft = game.decode(game.prior.sample(5))
     assert soft.sum(dim=-1).sub(1).abs().max() < 1e-6
-    for line, law in zip(x, soft, strict=True):
+    for line, distribution in zip(x, soft, strict=True):
         for place in range(3):
-            likeliest = max(range(4), key=lambda k: law[place, k].item())
+            likeliest = max(range(4), key=lambda k: distribution[place, k].item())
             assert line[place].tolist() == [float(k == likeliest) for k in range(4)]
 
 
@@ -111,7 +130,9 @@ def test_text_is_read_by_the_vocabulary():
 
 @pytest.mark.parametrize("vocabulary", ["abc", "abcde", "abca"])
 def test_a_vocabulary_of_another_size_is_refused(vocabulary):
-    with pytest.raises(SettingError, match=rf"'{vocabulary}' has {len(set(vocabulary))} different symbols"):
+    with pytest.raises(
+        SettingError, match=rf"'{vocabulary}' has {len(set(vocabulary))} different symbols"
+    ):
         model(vocabulary=vocabulary)
 
 
@@ -121,7 +142,9 @@ def test_what_it_cannot_train_on_is_refused():
         with pytest.raises(DataError, match="reads one-hot symbols"):
             game.check_batch(batch)
     game.check_batch(game.example(3))
-    with pytest.raises(SettingError, match=r"lines of text, of shape \(length, symbols\), not for \(1, 8, 8\)"):
+    with pytest.raises(
+        SettingError, match=r"lines of text, of shape \(length, symbols\), not for \(1, 8, 8\)"
+    ):
         build("char-wgan-gp", shape=(1, 8, 8))
     with pytest.raises(SettingError, match="penalty = MMD judges no critic"):
         model(penalty="mmd")

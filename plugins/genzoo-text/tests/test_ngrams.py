@@ -16,11 +16,15 @@ from torch.nn.functional import one_hot
 from genzoo import build
 from genzoo.errors import DataError, SettingError
 
-LINES = st.integers(0, 2**32 - 1).map(lambda seed: np.random.RandomState(seed).randint(0, 4, size=(7, 6)))
+LINES = st.integers(0, 2**32 - 1).map(
+    lambda seed: np.random.RandomState(seed).randint(0, 4, size=(7, 6))
+)
 
 
 def counted(lines, n):
-    return Counter(tuple(line[i : i + n]) for line in lines.tolist() for i in range(len(line) - n + 1))
+    return Counter(
+        tuple(line[i : i + n]) for line in lines.tolist() for i in range(len(line) - n + 1)
+    )
 
 
 def divergence(one, other, n):
@@ -39,7 +43,10 @@ def test_the_divergence_is_scipys(one, other, n):
 @given(LINES, st.integers(1, 6))
 def test_ngrams_are_counted_exactly(lines, n):
     found = Counter(ngrams(torch.from_numpy(lines), n, base=4).tolist())
-    assert found == {sum(s * 4 ** (n - 1 - j) for j, s in enumerate(key)): count for key, count in counted(lines, n).items()}
+    assert found == {
+        sum(s * 4 ** (n - 1 - j) for j, s in enumerate(key)): count
+        for key, count in counted(lines, n).items()
+    }
 
 
 def test_large_vocabularies_are_numbered_exactly():
@@ -61,7 +68,11 @@ class Fixed:
     inputs, given = ("x",), ()
 
     def __init__(self, lines, symbols):
-        self.lines, self.shape, self.drawn = one_hot(lines, symbols).float(), (lines.shape[1], symbols), 0
+        self.lines, self.shape, self.drawn = (
+            one_hot(lines, symbols).float(),
+            (lines.shape[1], symbols),
+            0,
+        )
 
     def sample(self, n):
         self.drawn += n
@@ -76,11 +87,17 @@ def test_the_metric_compares_equal_numbers_of_samples_and_lines():
     assert model.drawn == 650
     for n in (1, 2, 3):
         assert found[f"js_{n}"] == 0
-        assert found[f"js_{n}_floor"] == pytest.approx(divergence(real[1::2].numpy(), real[::2].numpy(), n))
+        assert found[f"js_{n}_floor"] == pytest.approx(
+            divergence(real[1::2].numpy(), real[::2].numpy(), n)
+        )
     few = Fixed(real[1::2], 5)
     found = NgramJS(orders=1, samples=100)(few, one_hot(real, 5).float().split(70))
     assert few.drawn == 100
-    assert found["js_1"] == found["js_1_floor"] == pytest.approx(divergence(real[1:200:2].numpy(), real[:200:2].numpy(), 1))
+    assert (
+        found["js_1"]
+        == found["js_1_floor"]
+        == pytest.approx(divergence(real[1:200:2].numpy(), real[:200:2].numpy(), 1))
+    )
 
 
 def test_shuffled_lines_keep_lengths_and_frequencies_and_lose_the_rest():

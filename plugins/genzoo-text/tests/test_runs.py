@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import genzoo
-from genzoo.cli import main
+from genzoo.cli.app import main
 
 SMALL = {"width": 4, "depth": 1}
 MODEL = {"name": "char-wgan-gp", "generator": SMALL, "critic": SMALL, "critic_steps": 2}
@@ -24,13 +24,27 @@ def text(tmp_path):
 
 def train(text, out, **settings):
     data = {"name": "lines", "path": str(text), "length": 8, "test_fraction": 0.25}
-    return genzoo.fit(MODEL, data, out, steps=9, batch_size=4, checkpoint=4, keep=9, log=1, samples=9, **settings)
+    return genzoo.fit(
+        MODEL,
+        data,
+        out,
+        steps=9,
+        batch_size=4,
+        checkpoint_every=4,
+        keep_checkpoints=9,
+        log_every=1,
+        sample_every=9,
+        **settings,
+    )
 
 
 def test_a_run_that_was_cut_ends_as_if_it_had_not_been(text, tmp_path):
     whole = train(text, tmp_path / "whole")
     train(text, tmp_path / "cut")
-    for late in (*(tmp_path / "cut" / "checkpoints").glob("step-00000[89].ckpt"), tmp_path / "cut" / "model.safetensors"):
+    for late in (
+        *(tmp_path / "cut" / "checkpoints").glob("step-00000[89].ckpt"),
+        tmp_path / "cut" / "model.safetensors",
+    ):
         late.unlink()
     assert [p.name for p in (tmp_path / "cut" / "checkpoints").iterdir()] == ["step-000004.ckpt"]
     again = train(text, tmp_path / "cut", resume=True)
@@ -72,7 +86,9 @@ def call(monkeypatch, *words):
 
 def test_the_commands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.txt").write_text("\n".join(f"[b]{i:03}é" for i in range(60)), encoding="utf-8")
+    (tmp_path / "text.txt").write_text(
+        "\n".join(f"[b]{i:03}é" for i in range(60)), encoding="utf-8"
+    )
     (tmp_path / "recipe.toml").write_text(
         '[model]\nname = "char-wgan-gp"\ncritic_steps = 1\n'
         "generator = { width = 4, depth = 1 }\ncritic = { width = 4, depth = 1 }\n"
@@ -89,5 +105,7 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     assert call(monkeypatch, "evaluate", "run") == 0
     found = json.loads((tmp_path / "run" / "report" / "evaluation.json").read_text())
     assert found.keys() == {"ngram-js"}
-    assert sorted(found["ngram-js"]) == sorted(f"js_{n}{which}" for n in range(1, 5) for which in ("", "_floor", "_shuffled"))
+    assert sorted(found["ngram-js"]) == sorted(
+        f"js_{n}{which}" for n in range(1, 5) for which in ("", "_floor", "_shuffled")
+    )
     assert all(0 <= value <= 1 for value in found["ngram-js"].values())

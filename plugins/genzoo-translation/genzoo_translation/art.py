@@ -12,7 +12,7 @@ import numpy as np
 from genzoo import Dataset
 from genzoo.contract import Count
 from genzoo.errors import DataError
-from genzoo.paths import local_path
+from genzoo.files import local_path
 from genzoo_translation.derived import with_truth
 from genzoo_translation.folders import Fraction, Seed
 
@@ -21,7 +21,11 @@ _ICONS = Path("/usr/share/icons")
 
 
 def emoji(
-    size: Count = 32, font: str | None = None, variants: bool = False, test_fraction: Fraction = 0.1, seed: Seed = 0
+    size: Count = 32,
+    font: str | None = None,
+    variants: bool = False,
+    test_fraction: Fraction = 0.1,
+    seed: Seed = 0,
 ) -> Dataset:
     """The emoji of a colour font, over white: column x, uint8 `(N, 3, size, size)`.
 
@@ -45,16 +49,24 @@ def emoji(
 
     path = _FONT if font is None else local_path(font, "emoji: font", DataError)
     if not path.is_file():
-        where = " Install the Debian package fonts-noto-color-emoji, or name a font = ..." if font is None else ""
+        where = (
+            " Install the Debian package fonts-noto-color-emoji, or name a font = ..."
+            if font is None
+            else ""
+        )
         raise DataError(f"emoji: there is no font {path}.{where}")
     try:
         with TTFont(path) as opened:
             strikes = opened["CBDT"].strikeData if "CBDT" in opened else []
             known = set(opened.getBestCmap().values())
             strike = strikes[0] if strikes else {}
-            glyphs = {name: glyph.imageData for name, glyph in strike.items() if variants or name in known}
+            glyphs = {
+                name: glyph.imageData for name, glyph in strike.items() if variants or name in known
+            }
     except (TTLibError, OSError, AttributeError) as error:
-        raise DataError(f"emoji: {path} cannot be read as a font with bitmap glyphs ({error}).") from error
+        raise DataError(
+            f"emoji: {path} cannot be read as a font with bitmap glyphs ({error})."
+        ) from error
     if not glyphs:
         raise DataError(f"emoji: {path} has no bitmap glyphs (a table CBDT).")
     images = [_square(io.BytesIO(glyphs[name]), size, name) for name in sorted(glyphs)]
@@ -62,7 +74,11 @@ def emoji(
 
 
 def icons(
-    size: Count = 32, paired: bool = False, folder: str | None = None, test_fraction: Fraction = 0.1, seed: Seed = 0
+    size: Count = 32,
+    paired: bool = False,
+    folder: str | None = None,
+    test_fraction: Fraction = 0.1,
+    seed: Seed = 0,
 ) -> Dataset:
     """Icons of the themes Tango (x) and Oxygen (y), over white, uint8 `(N, 3, size, size)`; unpaired, or those of one name.
 
@@ -91,16 +107,25 @@ def icons(
         shared = sorted(themes[0].keys() & themes[1].keys())
         themes = [{name: theme[name] for name in shared} for theme in themes]
     columns = {
-        column: [_square(theme[name], size, name) for name in sorted(theme)] for column, theme in zip("xy", themes, strict=True)
+        column: [_square(theme[name], size, name) for name in sorted(theme)]
+        for column, theme in zip("xy", themes, strict=True)
     }
-    return _split(columns, test_fraction, seed, "icons", groups=(("x", "y"),) if paired else (("x",), ("y",)))
+    return _split(
+        columns, test_fraction, seed, "icons", groups=(("x", "y"),) if paired else (("x",), ("y",))
+    )
 
 
 def _theme(folder: Path, package: str) -> dict[str, Path]:
     """A theme's icons by category and name; links, which are second names of the same picture, are left out."""
-    found = {f"{file.parent.name}/{file.stem}": file for file in sorted(folder.glob("*/*.png")) if not file.is_symlink()}
+    found = {
+        f"{file.parent.name}/{file.stem}": file
+        for file in sorted(folder.glob("*/*.png"))
+        if not file.is_symlink()
+    }
     if not found:
-        raise DataError(f"icons: there are no icons in {folder}. Install the Debian package {package}.")
+        raise DataError(
+            f"icons: there are no icons in {folder}. Install the Debian package {package}."
+        )
     return found
 
 
@@ -119,7 +144,11 @@ def _square(source: Any, size: int, name: str) -> Any:
 
 
 def _split(
-    columns: dict[str, list[Any]], test_fraction: float, seed: int, name: str, groups: Sequence[tuple[str, ...]]
+    columns: dict[str, list[Any]],
+    test_fraction: float,
+    seed: int,
+    name: str,
+    groups: Sequence[tuple[str, ...]],
 ) -> Dataset:
     """Rows in a random order that is one for the columns of a group, and the last of them held out."""
     train, test = {}, {}

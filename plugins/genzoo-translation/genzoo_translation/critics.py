@@ -62,7 +62,16 @@ class PatchCritic(Critic):
         net: list[nn.Module] = []
         for layer, (inputs, outputs) in enumerate(pairwise(channels)):
             normed = layer > 0 and norm != "none"
-            net.append(nn.Conv2d(inputs, outputs, 4, stride=2 if layer < layers else 1, padding=1, bias=not normed))
+            net.append(
+                nn.Conv2d(
+                    inputs,
+                    outputs,
+                    4,
+                    stride=2 if layer < layers else 1,
+                    padding=1,
+                    bias=not normed,
+                )
+            )
             net += [*([norms[norm](outputs)] if normed else []), nn.LeakyReLU(0.2)]
         self.net = nn.Sequential(*net, nn.Conv2d(channels[-1], 1, 4, padding=1))
 
@@ -102,7 +111,9 @@ class PyramidCritic(Critic):
     def __init__(self, shape: Shape, width: Positive = 64) -> None:
         super().__init__()
         if not is_image(shape) or min(shape[1:]) < 8:
-            raise SettingError(f"shape = {shape!r}: this critic needs images (C, H, W) of 8 pixels or more.")
+            raise SettingError(
+                f"shape = {shape!r}: this critic needs images (C, H, W) of 8 pixels or more."
+            )
         self.shape = shape
         least = min(shape[1:])
         depth = next(level for level in range(2, 32) if least >> level < 6)

@@ -53,7 +53,9 @@ class CycleGAN(TwoWay):
     """
 
     training_state: ClassVar[tuple[str, ...]] = ("pool_x", "pool_y")
-    optimizer: ClassVar[Mapping[str, Any]] = MappingProxyType({"name": "Adam", "lr": 2e-4, "betas": (0.5, 0.999)})
+    optimizer: ClassVar[Mapping[str, Any]] = MappingProxyType(
+        {"name": "Adam", "lr": 2e-4, "betas": (0.5, 0.999)}
+    )
 
     def __init__(
         self,
@@ -79,11 +81,17 @@ class CycleGAN(TwoWay):
         """Both generators' loss; `cycle` and `identity` are mean absolute errors in [-1, 1], summed over the directions."""
         x, y = self._seen(batch["x"]), self._seen(batch["y"])
         made_y, made_x = self._generate(self.to_y, x), self._generate(self.to_x, y)
-        fooled = _square(judge(self.critic_y, made_y) - 1) + _square(judge(self.critic_x, made_x) - 1)
-        cycle = _distance(self._generate(self.to_x, made_y), x) + _distance(self._generate(self.to_y, made_x), y)
+        fooled = _square(judge(self.critic_y, made_y) - 1) + _square(
+            judge(self.critic_x, made_x) - 1
+        )
+        cycle = _distance(self._generate(self.to_x, made_y), x) + _distance(
+            self._generate(self.to_y, made_x), y
+        )
         report = {"loss": fooled + self.cycle_weight * cycle, "fooled": fooled, "cycle": cycle}
         if self.identity:
-            report["identity"] = _distance(self._generate(self.to_y, y), y) + _distance(self._generate(self.to_x, x), x)
+            report["identity"] = _distance(self._generate(self.to_y, y), y) + _distance(
+                self._generate(self.to_x, x), x
+            )
             report["loss"] = report["loss"] + self.identity * self.cycle_weight * report["identity"]
         return report
 

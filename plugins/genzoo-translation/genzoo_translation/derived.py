@@ -21,7 +21,9 @@ _PIECE = 4096
 """Images whose edges are found at a time, to bound memory."""
 
 
-def edges(of: Source = "fashion-mnist", threshold: Annotated[float, Gt(0), Lt(1)] | None = 0.15) -> Dataset:
+def edges(
+    of: Source = "fashion-mnist", threshold: Annotated[float, Gt(0), Lt(1)] | None = 0.15
+) -> Dataset:
     r"""Pairs: x are the edges of images y, uint8 `(N, 1, H, W)`.
 
     An edge is where the length of the Sobel gradient of the grey image, of which 1 is the largest along an axis, is above the
@@ -82,7 +84,9 @@ def mapped(
     """
     source, train, test = _images(of)
     if by == "rotate" and train.shape[-1] != train.shape[-2]:
-        raise DataError(f"mapped: images of {source.name} are {tuple(train.shape[-2:])}; a quarter turn needs square ones.")
+        raise DataError(
+            f"mapped: images of {source.name} are {tuple(train.shape[-2:])}; a quarter turn needs square ones."
+        )
     order = torch.from_numpy(np.random.RandomState(seed).permutation(len(train)))
     first, second = order.tensor_split(2)
     held_out = {"x": test, "y": _MAPS[by](test)} if len(test) else {}
@@ -112,7 +116,9 @@ def classes(of: Source = "fashion-mnist", x: int = 7, y: int = 9) -> Dataset:
     """
     source, train, test = _images(of)
     if "y" not in source.train or as_tensor(source.train["y"], "y").dim() != 1:
-        raise DataError(f"classes: {source.name} has no labels in a column 'y'; it has {', '.join(source.train)}.")
+        raise DataError(
+            f"classes: {source.name} has no labels in a column 'y'; it has {', '.join(source.train)}."
+        )
 
     def chosen(images: Tensor, split: Mapping[str, Any]) -> dict[str, Any]:
         labels = as_tensor(split["y"], "y")
@@ -120,11 +126,18 @@ def classes(of: Source = "fashion-mnist", x: int = 7, y: int = 9) -> Dataset:
         for name, label in (("x", x), ("y", y)):
             if not len(found[name]):
                 there = labels.unique().tolist()
-                raise DataError(f"classes: {name} = {label}: no image of {source.name} has it; labels are {there}.")
+                raise DataError(
+                    f"classes: {name} = {label}: no image of {source.name} has it; labels are {there}."
+                )
         return found
 
     held_out = chosen(test, source.test) if len(test) else {}
-    return Dataset(chosen(train, source.train), held_out, groups=(("x",), ("y",)), name=f"{source.name}, classes {x} and {y}")
+    return Dataset(
+        chosen(train, source.train),
+        held_out,
+        groups=(("x",), ("y",)),
+        name=f"{source.name}, classes {x} and {y}",
+    )
 
 
 def with_truth(columns: dict[str, Any]) -> dict[str, Any]:
@@ -143,19 +156,31 @@ def _images(of: Source) -> tuple[Dataset, Tensor, Tensor]:
     column = next(iter(source.train))
     found = []
     for split in (source.train, source.test):
-        stored = as_tensor(split[column], f"{source.name}, column {column!r}") if split else torch.empty(0, *source.shape)
+        stored = (
+            as_tensor(split[column], f"{source.name}, column {column!r}")
+            if split
+            else torch.empty(0, *source.shape)
+        )
         if stored.dim() != 4:
-            raise DataError(f"{source.name} holds rows of shape {source.shape}, and translation is between images (C, H, W).")
+            raise DataError(
+                f"{source.name} holds rows of shape {source.shape}, and translation is between images (C, H, W)."
+            )
         scale = 255 / (source.levels - 1)
         exact = stored.dtype == torch.uint8 and source.levels == 256
-        found.append(stored if exact else (stored * (scale if stored.dtype == torch.uint8 else 255)).round().to(torch.uint8))
+        found.append(
+            stored
+            if exact
+            else (stored * (scale if stored.dtype == torch.uint8 else 255)).round().to(torch.uint8)
+        )
     return source, found[0], found[1]
 
 
 def _edges(images: Tensor, threshold: float | None) -> Tensor:
     x = images.float().mean(dim=1, keepdim=True) / 255
     kernel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 4
-    slopes = conv2d(pad(x, (1, 1, 1, 1), mode="replicate"), torch.stack([kernel, kernel.T])[:, None])
+    slopes = conv2d(
+        pad(x, (1, 1, 1, 1), mode="replicate"), torch.stack([kernel, kernel.T])[:, None]
+    )
     length = slopes.square().sum(dim=1, keepdim=True).sqrt()
     found = length.clamp(max=1) if threshold is None else (length > threshold).float()
     return (found * 255).round().to(torch.uint8)

@@ -84,14 +84,21 @@ class DiscoGAN(TwoWay):
     def optimizer(self) -> Mapping[str, Any]:
         """Of both players. The paper's weight decay is from memory; Adam adds it to the gradient, as both did."""
         decay = 1e-4 if self.variant == "paper" else 1e-5
-        return MappingProxyType({"name": "Adam", "lr": 2e-4, "betas": (0.5, 0.999), "weight_decay": decay})
+        return MappingProxyType(
+            {"name": "Adam", "lr": 2e-4, "betas": (0.5, 0.999), "weight_decay": decay}
+        )
 
     def generators_loss(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Both generators' loss; `fooled` and `cycle` (and `features`) are summed over the directions."""
         x, y = batch["x"], batch["y"]
         made_y, made_x = self._generate(self.to_y, x), self._generate(self.to_x, y)
-        fooled = softplus(-judge(self.critic_y, made_y)).mean() + softplus(-judge(self.critic_x, made_x)).mean()
-        cycle = _error(self._generate(self.to_x, made_y), x) + _error(self._generate(self.to_y, made_x), y)
+        fooled = (
+            softplus(-judge(self.critic_y, made_y)).mean()
+            + softplus(-judge(self.critic_x, made_x)).mean()
+        )
+        cycle = _error(self._generate(self.to_x, made_y), x) + _error(
+            self._generate(self.to_y, made_x), y
+        )
         if self.variant == "paper":
             return {"loss": fooled + cycle, "fooled": fooled, "cycle": cycle}
         # The code adds the error of one direction's cycle to the other's game; the sum is the same.
@@ -107,18 +114,27 @@ class DiscoGAN(TwoWay):
         with torch.no_grad():
             made_y, made_x = self._generate(self.to_y, x), self._generate(self.to_x, y)
         losses = {}
-        for name, critic, real, fake in (("x", self.critic_x, x, made_x), ("y", self.critic_y, y, made_y)):
-            losses[name] = 0.5 * (softplus(-judge(critic, real)).mean() + softplus(judge(critic, fake)).mean())
+        for name, critic, real, fake in (
+            ("x", self.critic_x, x, made_x),
+            ("y", self.critic_y, y, made_y),
+        ):
+            losses[name] = 0.5 * (
+                softplus(-judge(critic, real)).mean() + softplus(judge(critic, fake)).mean()
+            )
         return {"loss": losses["x"] + losses["y"], **losses}
 
     def players(self) -> tuple[Player, ...]:
-        critics = Player("critics", (self.critic_x, self.critic_y), self.critics_loss, optimizer=self.optimizer)
-        generators = Player("generators", (self.to_y, self.to_x), self.generators_loss, optimizer=self.optimizer)
+        critics = Player(
+            "critics", (self.critic_x, self.critic_y), self.critics_loss, optimizer=self.optimizer
+        )
+        generators = Player(
+            "generators", (self.to_y, self.to_x), self.generators_loss, optimizer=self.optimizer
+        )
         if self.variant == "paper":
             return critics, generators
         return (
-            replace(critics, steps=lambda r: int(r % 3 == 0)),
-            replace(generators, steps=lambda r: int(r % 3 != 0), after=self._count),
+            replace(critics, steps_per_round=lambda r: int(r % 3 == 0)),
+            replace(generators, steps_per_round=lambda r: int(r % 3 != 0), after=self._count),
         )
 
     def _count(self) -> None:
@@ -132,4 +148,6 @@ def _error(x: Tensor, y: Tensor) -> Tensor:
 def _matched(critic: Any, real: Tensor, made: Tensor) -> Tensor:
     """How far the batch means of a critic's features are apart, summed over its levels."""
     levels = zip(critic.features(real), critic.features(made), strict=True)
-    return torch.stack([(one.mean(0) - other.mean(0)).square().mean() for one, other in levels]).sum()
+    return torch.stack(
+        [(one.mean(0) - other.mean(0)).square().mean() for one, other in levels]
+    ).sum()

@@ -14,7 +14,7 @@ from genzoo import Dataset
 from genzoo.contract import Count
 from genzoo.data.folder import Portion, find_images, stored
 from genzoo.errors import DataError
-from genzoo.paths import local_path
+from genzoo.files import local_path
 from genzoo_translation.derived import with_truth
 
 Size = Count | tuple[Count, Count]
@@ -56,24 +56,40 @@ def pairs(
     root = local_path(path, "path", DataError)
     shape = _shape(size, channels)
     if layout == "folders":
-        found = [[(file.relative_to(root / side).with_suffix(""), file) for file in find_images(root / side)] for side in "AB"]
+        found = [
+            [
+                (file.relative_to(root / side).with_suffix(""), file)
+                for file in find_images(root / side)
+            ]
+            for side in "AB"
+        ]
         counts = [Counter(name for name, _ in named) for named in found]
         for name in sorted(counts[0] | counts[1]):
             if [count[name] for count in counts] != [1, 1]:
                 where = f"{root / 'A'} and once in {root / 'B'}"
-                raise DataError(f"pairs: {name} is not once in {where}; each image needs one partner.")
+                raise DataError(
+                    f"pairs: {name} is not once in {where}; each image needs one partner."
+                )
         files = [[file for _, file in sorted(named)] for named in found]
         portions: tuple[Portion, Portion] = ("whole", "whole")
     else:
         files, portions = [find_images(root)] * 2, ("left", "right")
     held = int(len(files[0]) * test_fraction)
-    splits = [_split(one, shape, root, held, seed, part) for one, part in zip(files, portions, strict=True)]
+    splits = [
+        _split(one, shape, root, held, seed, part)
+        for one, part in zip(files, portions, strict=True)
+    ]
     train, test = (_named(columns, reverse) for columns in zip(*splits, strict=True))
     return Dataset(train, with_truth(test) if held else {}, name=str(path))
 
 
 def domains(
-    path: str, size: Size = 256, channels: Channels = 3, reverse: bool = False, test_fraction: Fraction = 0.1, seed: Seed = 0
+    path: str,
+    size: Size = 256,
+    channels: Channels = 3,
+    reverse: bool = False,
+    test_fraction: Fraction = 0.1,
+    seed: Seed = 0,
 ) -> Dataset:
     """Unpaired image files of two kinds: x from `A/` and y from `B/`, or from `trainA/`, `trainB/`, `testA/` and `testB/`.
 
@@ -101,7 +117,9 @@ def domains(
         tested = (root / "testA").is_dir() or (root / "testB").is_dir()
         splits = [
             [
-                _split(find_images(root / f"{when}{side}"), shape, root / f"{when}{side}", 0, seed)[0]
+                _split(find_images(root / f"{when}{side}"), shape, root / f"{when}{side}", 0, seed)[
+                    0
+                ]
                 for when in ("train", "test")[: 1 + tested]
             ]
             for side in "AB"
@@ -115,7 +133,9 @@ def domains(
             for side, each, n in zip("AB", files, held, strict=True)
         ]
     columns = [_named(each, reverse) for each in zip(*splits, strict=True)]
-    return Dataset(columns[0], columns[1] if tested else {}, groups=(("x",), ("y",)), name=str(path))
+    return Dataset(
+        columns[0], columns[1] if tested else {}, groups=(("x",), ("y",)), name=str(path)
+    )
 
 
 def _shape(size: Any, channels: int) -> tuple[int, int, int]:
@@ -124,7 +144,12 @@ def _shape(size: Any, channels: int) -> tuple[int, int, int]:
 
 
 def _split(
-    files: Sequence[Path], shape: tuple[int, int, int], root: Path, held: int, seed: int, part: Portion = "whole"
+    files: Sequence[Path],
+    shape: tuple[int, int, int],
+    root: Path,
+    held: int,
+    seed: int,
+    part: Portion = "whole",
 ) -> tuple[Any, Any]:
     """Images in a random order that depends on their number and the seed: all but the last `held`, and those."""
     order = np.random.RandomState(seed).permutation(len(files))

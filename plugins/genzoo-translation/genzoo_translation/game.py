@@ -23,7 +23,11 @@ def same_size(shape: Shape, given_shape: Shape | None) -> tuple[Shape, Shape]:
         SettingError: they are not images of one height and width.
     """
     given = shape if given_shape is None else given_shape
-    if not is_image(tuple(shape)) or not is_image(tuple(given)) or tuple(shape[1:]) != tuple(given[1:]):
+    if (
+        not is_image(tuple(shape))
+        or not is_image(tuple(given))
+        or tuple(shape[1:]) != tuple(given[1:])
+    ):
         raise SettingError(
             f"shape = {tuple(shape)!r}, given_shape = {tuple(given)!r}: translation is between images (C, H, W) of one height "
             "and width."
@@ -41,5 +45,7 @@ def images_given(model: Any, n: int, given: Tensor | None) -> Tensor:
     if not isinstance(given, Tensor) or tuple(given.shape) != wanted:
         found = tuple(given.shape) if isinstance(given, Tensor) else given
         name = type(model).__name__
-        raise SettingError(f"{name}.sample({n}, given): given = {found}: it needs images of shape {wanted} in [0, 1].")
+        raise SettingError(
+            f"{name}.sample({n}, given): given = {found}: it needs images of shape {wanted} in [0, 1]."
+        )
     return given

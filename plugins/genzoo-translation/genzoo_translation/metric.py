@@ -42,10 +42,16 @@ class Translation(Metric):
             _, x = model.unpack(batch)
             truth = batch["truth"]
             numbers += truth.numel()
-            for label, found in (("", model.translate(x)), (" (identity)", _in_channels(x, truth.shape[1]))):
+            for label, found in (
+                ("", model.translate(x)),
+                (" (identity)", _in_channels(x, truth.shape[1])),
+            ):
                 if found is not None:
                     gap = (found - truth).double()
-                    for name, value in (("absolute_error", gap.abs().sum()), ("squared_error", gap.square().sum())):
+                    for name, value in (
+                        ("absolute_error", gap.abs().sum()),
+                        ("squared_error", gap.square().sum()),
+                    ):
                         totals[name + label] = totals.get(name + label, 0.0) + value.item()
         if not numbers:
             raise DataError("translation: there are no held-out images.")

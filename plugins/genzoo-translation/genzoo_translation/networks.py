@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from genzoo import build
 from genzoo.contract import Count, Part, Positive, Shape, Translator, is_image
+from genzoo.distributed import uniform
 from genzoo.errors import SettingError
-from genzoo.ranks import uniform
 
 Norm = Literal["instance", "batch", "none"]
 _HALVE = {"kernel_size": 4, "stride": 2, "padding": 1}
@@ -69,15 +69,26 @@ class UNet(Translator):
         sizes = [(height >> level, across >> level) for level in range(depth)]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, (inputs, outputs) in enumerate(pairwise(channels)):
-            inner = 0 < level < depth - 1  # the outermost level sees the data, the innermost makes one pixel
+            inner = (
+                0 < level < depth - 1
+            )  # the outermost level sees the data, the innermost makes one pixel
             layers = [nn.LeakyReLU(0.2)] if level else []
             block = _convolution(nn.Conv2d, inputs, outputs, norm if inner else "none", **_HALVE)
             self.down.append(nn.Sequential(*layers, *block))
         for level in reversed(range(depth)):
-            inputs = channels[level + 1] * (1 if level == depth - 1 else 2)  # the encoder's level beside the one below
+            inputs = channels[level + 1] * (
+                1 if level == depth - 1 else 2
+            )  # the encoder's level beside the one below
             outputs = channels[level] if level else shape[0]
             odd = (sizes[level][0] % 2, sizes[level][1] % 2)
-            block = _convolution(nn.ConvTranspose2d, inputs, outputs, norm if level else "none", **_HALVE, output_padding=odd)
+            block = _convolution(
+                nn.ConvTranspose2d,
+                inputs,
+                outputs,
+                norm if level else "none",
+                **_HALVE,
+                output_padding=odd,
+            )
             noisy = level and level >= depth - 3 and dropout
             self.up.append(nn.Sequential(nn.ReLU(), *block, *([Dropout(dropout)] if noisy else [])))
 
@@ -116,21 +127,40 @@ class ResNet(Translator):
         torch.Size([2, 3, 30, 41])
     """
 
-    def __init__(self, given_shape: Shape, shape: Shape, width: Positive = 64, blocks: Count | None = None) -> None:
+    def __init__(
+        self, given_shape: Shape, shape: Shape, width: Positive = 64, blocks: Count | None = None
+    ) -> None:
         super().__init__()
         size = _same_size(given_shape, shape, least=8)
         self.given_shape, self.shape = given_shape, shape
         blocks = blocks or (6 if min(size) < 256 else 9)
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), *_convolution(nn.Conv2d, given_shape[0], width, "plain", kernel_size=7)]
+        layers: list[nn.Module] = [
+            nn.ReflectionPad2d(3),
+            *_convolution(nn.Conv2d, given_shape[0], width, "plain", kernel_size=7),
+        ]
         sizes = [size]
         for level in (1, 2):
-            step = {"kernel_size": 3, "stride": 2, "padding": 1}  # n pixels become n / 2, rounded up
-            layers += [nn.ReLU(), *_convolution(nn.Conv2d, width * level, 2 * width * level, "plain", **step)]
+            step = {
+                "kernel_size": 3,
+                "stride": 2,
+                "padding": 1,
+            }  # n pixels become n / 2, rounded up
+            layers += [
+                nn.ReLU(),
+                *_convolution(nn.Conv2d, width * level, 2 * width * level, "plain", **step),
+            ]
             sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
         layers += [nn.ReLU(), *(_Residual(4 * width) for _ in range(blocks))]
         for level in (2, 1):
             even = tuple((side + 1) % 2 for side in sizes[level - 1])
-            layers += _convolution(nn.ConvTranspose2d, 2 * width * level, width * level, "plain", **step, output_padding=even)
+            layers += _convolution(
+                nn.ConvTranspose2d,
+                2 * width * level,
+                width * level,
+                "plain",
+                **step,
+                output_padding=even,
+            )
             layers.append(nn.ReLU())
         self.net = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, shape[0], 7))
 
@@ -177,9 +207,19 @@ class Bottleneck(Translator):
         super().__init__()
         self.given_shape, self.shape = given_shape, shape
         if encoder is None:
-            encoder = {"name": "conv", "channels": _widths(given_shape, width), "activation": "leaky-relu", "norm": "batch"}
+            encoder = {
+                "name": "conv",
+                "channels": _widths(given_shape, width),
+                "activation": "leaky-relu",
+                "norm": "batch",
+            }
         if decoder is None:
-            decoder = {"name": "conv", "channels": _widths(shape, width), "activation": "relu", "norm": "batch"}
+            decoder = {
+                "name": "conv",
+                "channels": _widths(shape, width),
+                "activation": "relu",
+                "norm": "batch",
+            }
         self.encoder = build(encoder, "encoders", shape=given_shape, dim=dim)
         self.between = nn.Sequential(nn.BatchNorm1d(dim), nn.LeakyReLU(0.2))
         self.decoder = build(decoder, "decoders", dim=dim, shape=shape)
@@ -219,7 +259,8 @@ class _Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         first, second = (
-            [nn.ReflectionPad2d(1), *_convolution(nn.Conv2d, width, width, "plain", kernel_size=3)] for _ in range(2)
+            [nn.ReflectionPad2d(1), *_convolution(nn.Conv2d, width, width, "plain", kernel_size=3)]
+            for _ in range(2)
         )
         self.net = nn.Sequential(*first, nn.ReLU(), *second)
 
@@ -228,7 +269,11 @@ class _Residual(nn.Module):
 
 
 def _convolution(
-    layer: type[nn.Module], inputs: int, outputs: int, norm: Norm | Literal["plain"], **geometry: int | tuple[int, ...]
+    layer: type[nn.Module],
+    inputs: int,
+    outputs: int,
+    norm: Norm | Literal["plain"],
+    **geometry: int | tuple[int, ...],
 ) -> list[nn.Module]:
     """Weights and their norm; `"plain"` is instance norm without gains, as in CycleGAN's code."""
     norms = {
@@ -237,12 +282,20 @@ def _convolution(
         "batch": lambda: [nn.BatchNorm2d(outputs)],
         "none": list,
     }
-    return [layer(inputs, outputs, bias=norm == "none", **geometry), *norms[norm]()]  # a norm cancels a bias before it
+    return [
+        layer(inputs, outputs, bias=norm == "none", **geometry),
+        *norms[norm](),
+    ]  # a norm cancels a bias before it
 
 
 def _same_size(given_shape: Shape, shape: Shape, least: int) -> tuple[int, int]:
     """Height and width of the images."""
-    if not is_image(given_shape) or not is_image(shape) or given_shape[1:] != shape[1:] or min(shape[1:]) < least:
+    if (
+        not is_image(given_shape)
+        or not is_image(shape)
+        or given_shape[1:] != shape[1:]
+        or min(shape[1:]) < least
+    ):
         raise SettingError(
             f"given_shape = {given_shape!r}, shape = {shape!r}: this network needs images (C, H, W) of one height and width, "
             f'{least} pixels at least; "bottleneck" takes others.'

@@ -12,9 +12,9 @@ from torch.nn.functional import softplus
 
 from genzoo import Model, Player, build
 from genzoo.contract import NonNegativeFloat, Part, Shape
+from genzoo.distributed import uniform
 from genzoo.errors import SettingError
 from genzoo.models.adversarial import initialise
-from genzoo.ranks import uniform
 from genzoo_translation.game import images_given, judge, same_size
 
 
@@ -53,7 +53,9 @@ class Pix2Pix(Model):
     inputs: ClassVar[tuple[str, ...]] = ("x", "y")
     given: ClassVar[tuple[str, ...]] = ("x",)
     # The authors' Torch code keeps the rate constant, as here; their PyTorch port lets it fall to 0 over the second half.
-    optimizer: ClassVar[Mapping[str, Any]] = MappingProxyType({"name": "Adam", "lr": 2e-4, "betas": (0.5, 0.999)})
+    optimizer: ClassVar[Mapping[str, Any]] = MappingProxyType(
+        {"name": "Adam", "lr": 2e-4, "betas": (0.5, 0.999)}
+    )
 
     def __init__(
         self,
@@ -67,9 +69,13 @@ class Pix2Pix(Model):
         super().__init__()
         self.shape, self.given_shape = same_size(shape, given_shape)
         if not adversarial_weight and not l1_weight:
-            raise SettingError("adversarial_weight = 0, l1_weight = 0: nothing is left to learn from; give one of them.")
+            raise SettingError(
+                "adversarial_weight = 0, l1_weight = 0: nothing is left to learn from; give one of them."
+            )
         self.adversarial_weight, self.l1_weight = adversarial_weight, l1_weight
-        self.translator = build(translator, "translators", given_shape=self.given_shape, shape=self.shape)
+        self.translator = build(
+            translator, "translators", given_shape=self.given_shape, shape=self.shape
+        )
         both = (self.given_shape[0] + self.shape[0], *self.shape[1:])
         self.critic = build(critic, "critics", shape=both) if adversarial_weight else None
         initialise(self)
@@ -90,7 +96,11 @@ class Pix2Pix(Model):
             made = self._generate(x)
         real, fake = self._judge(x, y), self._judge(x, made)
         # Half, so that the critic learns more slowly; the authors' Torch code halves what it reports only.
-        return {"loss": 0.5 * (softplus(-real).mean() + softplus(fake).mean()), "real": real.mean(), "fake": fake.mean()}
+        return {
+            "loss": 0.5 * (softplus(-real).mean() + softplus(fake).mean()),
+            "real": real.mean(),
+            "fake": fake.mean(),
+        }
 
     def generator_loss(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """The generator's loss on pairs; `l1` is the mean absolute error in [-1, 1]."""
@@ -103,14 +113,22 @@ class Pix2Pix(Model):
         return {"loss": loss, "l1": error}
 
     def players(self) -> tuple[Player, ...]:
-        generator = Player("generator", (self.translator,), self.generator_loss, optimizer=self.optimizer)
+        generator = Player(
+            "generator", (self.translator,), self.generator_loss, optimizer=self.optimizer
+        )
         if self.critic is None:
             return (generator,)
-        return (Player("critic", (self.critic,), self.critic_loss, optimizer=self.optimizer), generator)
+        return (
+            Player("critic", (self.critic,), self.critic_loss, optimizer=self.optimizer),
+            generator,
+        )
 
     def example(self, n: int) -> Mapping[str, Tensor]:
         shapes = {"x": self.given_shape, "y": self.shape}
-        return {name: uniform(n, *shape, like=self.like).to(self.like.dtype) for name, shape in shapes.items()}
+        return {
+            name: uniform(n, *shape, like=self.reference_tensor).to(self.reference_tensor.dtype)
+            for name, shape in shapes.items()
+        }
 
     def _generate(self, x: Tensor) -> Tensor:
         return self.translator(2 * x - 1).to(x.dtype).tanh()

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.contract import Shape
-from genzoo.ranks import gather, place
+from genzoo.distributed import gather, rank_and_world_size
 
 
 class ImagePool(nn.Module):
     """The last images that were generated, or nearly so: a critic that sees old ones too forgets less and oscillates less.
 
     Until it is full, each image is kept and handed on. From the next batch on, with probability 1/2 each, an image is handed on
-    as it is, or takes the place of one that is kept, which is handed on instead. Images of one batch take places of their own,
+    as it is, or takes the rank_and_world_size of one that is kept, which is handed on instead. Images of one batch take places of their own,
     which one after the other, as in the authors' code with its batches of one, they need not. All ranks keep the same pool, of
     the global batch.
 
@@ -46,7 +46,7 @@ class ImagePool(nn.Module):
         """Generated images `(batch, *shape)` -> as many to show."""
         if not len(self.images):
             return made
-        rank, _ = place()
+        rank, _ = rank_and_world_size()
         shown = torch.cat([self._exchange(part) for part in gather(made).split(len(self.images))])
         return shown[rank * made.shape[0] : (rank + 1) * made.shape[0]]
 
@@ -55,7 +55,9 @@ class ImagePool(nn.Module):
         noise = torch.rand(2, size, device=made.device)  # the same on every rank
         order = self.filled + torch.arange(n, device=made.device)
         full = self.filled >= size
-        where = torch.where(full, noise[0].argsort()[:n], order % size)  # places differ, so that the order of writing is none
+        where = torch.where(
+            full, noise[0].argsort()[:n], order % size
+        )  # places differ, so that the order of writing is none
         swap = full & (noise[1, :n] < 0.5)
         mask = swap.view(-1, *[1] * (made.dim() - 1))
         kept = (swap | (order < size)).view_as(mask)

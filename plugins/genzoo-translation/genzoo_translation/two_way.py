@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from genzoo import Model, build
 from genzoo.contract import Part, Shape
+from genzoo.distributed import uniform
 from genzoo.errors import SettingError
-from genzoo.ranks import uniform
 from genzoo_translation.game import images_given, same_size
 
 
@@ -30,7 +30,12 @@ class TwoWay(Model):
     given: ClassVar[tuple[str, ...]] = ("x",)
 
     def __init__(
-        self, translator: Part, critic: Part, output: Literal["tanh", "sigmoid"], shape: Shape, given_shape: Any
+        self,
+        translator: Part,
+        critic: Part,
+        output: Literal["tanh", "sigmoid"],
+        shape: Shape,
+        given_shape: Any,
     ) -> None:
         super().__init__()
         for slot, part in (("translator", translator), ("critic", critic)):
@@ -71,7 +76,10 @@ class TwoWay(Model):
 
     def example(self, n: int) -> Mapping[str, Tensor]:
         shapes = {"x": self.given_shape, "y": self.shape}
-        return {name: uniform(n, *shape, like=self.like).to(self.like.dtype) for name, shape in shapes.items()}
+        return {
+            name: uniform(n, *shape, like=self.reference_tensor).to(self.reference_tensor.dtype)
+            for name, shape in shapes.items()
+        }
 
     def _generate(self, network: nn.Module, x: Tensor) -> Tensor:
         made = network(x).to(x.dtype)

@@ -4,21 +4,39 @@ import pytest
 
 from genzoo.testing import checks, model_checks
 
-UNET, RESNET, PATCH = {"name": "unet", "width": 4}, {"name": "resnet", "width": 4, "blocks": 1}, {"name": "patch", "width": 4}
+UNET, RESNET, PATCH = (
+    {"name": "unet", "width": 4},
+    {"name": "resnet", "width": 4, "blocks": 1},
+    {"name": "patch", "width": 4},
+)
 NET = {"name": "conv", "channels": (4, 8), "norm": "batch"}
-BOTTLENECK, PYRAMID = {"name": "bottleneck", "encoder": NET, "decoder": NET}, {"name": "pyramid", "width": 4}
+BOTTLENECK, PYRAMID = (
+    {"name": "bottleneck", "encoder": NET, "decoder": NET},
+    {"name": "pyramid", "width": 4},
+)
 CHECKS = {
     f"{label}-{check}": check
     for label, found in {
         "pix2pix": model_checks("pix2pix", translator=UNET, critic=PATCH),
-        "pix2pix, l1": model_checks("pix2pix", [(1, 9, 12)], translator=UNET, adversarial_weight=0.0),
-        "pix2pix, grey to colour": model_checks("pix2pix", [(3, 9, 12)], translator=UNET, critic="conv", given_shape=(1, 9, 12)),
+        "pix2pix, l1": model_checks(
+            "pix2pix", [(1, 9, 12)], translator=UNET, adversarial_weight=0.0
+        ),
+        "pix2pix, grey to colour": model_checks(
+            "pix2pix", [(3, 9, 12)], translator=UNET, critic="conv", given_shape=(1, 9, 12)
+        ),
         "cyclegan": model_checks("cyclegan", translator=RESNET, critic=PATCH, pool=6),
         "cyclegan, grey to colour": model_checks(
-            "cyclegan", [(3, 9, 12)], translator=RESNET, critic=PATCH, identity=0.0, given_shape=(1, 9, 12)
+            "cyclegan",
+            [(3, 9, 12)],
+            translator=RESNET,
+            critic=PATCH,
+            identity=0.0,
+            given_shape=(1, 9, 12),
         ),
         "discogan": model_checks("discogan", translator=BOTTLENECK, critic=PYRAMID),
-        "discogan, code": model_checks("discogan", [(1, 9, 12)], variant="code", translator=BOTTLENECK, critic=PYRAMID),
+        "discogan, code": model_checks(
+            "discogan", [(1, 9, 12)], variant="code", translator=BOTTLENECK, critic=PYRAMID
+        ),
     }.items()
     for check in found
 } | {

@@ -22,10 +22,17 @@ def test_edges_are_where_scipy_finds_a_slope():
     data, source = edges("digits", threshold=0.3), digits()
     y = np.stack([image[0] for image in data.train["y"].numpy()[:50]])
     x = y / 255
-    length = np.stack([np.hypot(ndimage.sobel(i, 0, mode="nearest"), ndimage.sobel(i, 1, mode="nearest")) / 4 for i in x])
+    length = np.stack(
+        [
+            np.hypot(ndimage.sobel(i, 0, mode="nearest"), ndimage.sobel(i, 1, mode="nearest")) / 4
+            for i in x
+        ]
+    )
     clear = np.abs(length - 0.3) > 1e-6
     assert np.array_equal((data.train["x"].numpy()[:50, 0] == 255)[clear], (length > 0.3)[clear])
-    assert np.allclose(x, np.asarray(source.train["x"])[:50, 0] / (source.levels - 1), atol=0.5 / 255)
+    assert np.allclose(
+        x, np.asarray(source.train["x"])[:50, 0] / (source.levels - 1), atol=0.5 / 255
+    )
     soft = edges("digits", threshold=None).train["x"].numpy()[:50, 0] / 255
     assert np.allclose(soft, np.minimum(length, 1), atol=0.51 / 255)
 
@@ -35,7 +42,12 @@ def test_edges_of_colours_are_those_of_their_mean(monkeypatch):
     monkeypatch.setattr(derived, "as_dataset", lambda of: Dataset({"x": colours}))
     data = edges("anything", threshold=None)
     grey = colours.mean(axis=1) / 255
-    length = np.stack([np.hypot(ndimage.sobel(i, 0, mode="nearest"), ndimage.sobel(i, 1, mode="nearest")) / 4 for i in grey])
+    length = np.stack(
+        [
+            np.hypot(ndimage.sobel(i, 0, mode="nearest"), ndimage.sobel(i, 1, mode="nearest")) / 4
+            for i in grey
+        ]
+    )
     assert np.allclose(data.train["x"].numpy()[:, 0] / 255, np.minimum(length, 1), atol=0.51 / 255)
     assert data.shape_of("x") == (1, 9, 7)
     assert data.test == {}
@@ -57,7 +69,9 @@ def test_a_map_is_applied_to_other_images_than_those_in_x(by, oracle):
     assert np.array_equal(data.test["y"].numpy(), oracle(test))
     x, y = data.train["x"].numpy(), data.train["y"].numpy()
     source = edges("digits").train["y"].numpy()
-    back = {image.tobytes() for image in np.ascontiguousarray(oracle(oracle(oracle(y))))}  # each map to the fourth is nothing
+    back = {
+        image.tobytes() for image in np.ascontiguousarray(oracle(oracle(oracle(y))))
+    }  # each map to the fourth is nothing
     assert {image.tobytes() for image in x} | back == {image.tobytes() for image in source}
     assert len(x) == len(y) == len(source) // 2
 
@@ -164,7 +178,9 @@ def test_domains(tmp_path):
         picture(tmp_path / "B" / f"{i}.png", 100 + i)
     data = domains(str(tmp_path), size=6, channels=1, test_fraction=0.2)
     assert [len(data.train[name]) for name in "xy"] == [4, 16]
-    assert sorted(np.concatenate([data.train["x"], data.test["x"]])[:, 0, 0, 0].tolist()) == list(range(5))
+    assert sorted(np.concatenate([data.train["x"], data.test["x"]])[:, 0, 0, 0].tolist()) == list(
+        range(5)
+    )
     assert data.groups == (("x",), ("y",))
 
 
@@ -179,10 +195,16 @@ def test_domains_with_folders_of_their_own_for_tests(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: edges({"name": "toy", "law": "moons"}), "translation is between images"),
-        (lambda: classes("digits", 3, 11), r"y = 11: no image of digits.* has it; labels are \[0, 1"),
+        (lambda: edges({"name": "toy", "distribution": "moons"}), "translation is between images"),
+        (
+            lambda: classes("digits", 3, 11),
+            r"y = 11: no image of digits.* has it; labels are \[0, 1",
+        ),
         (lambda: classes({"name": "edges", "of": "digits"}), "labels"),
-        (lambda: edges({"name": "digits", "binarize": "threshold"}), "binarize = 'threshold'.*would be lost"),
+        (
+            lambda: edges({"name": "digits", "binarize": "threshold"}),
+            "binarize = 'threshold'.*would be lost",
+        ),
         (lambda: mapped({"name": "digits", "dequantize": True}), "dequantize = True would be lost"),
         (lambda: art.icons(folder="nowhere"), "tango-icon-theme"),
         (lambda: art.emoji(font=__file__), "cannot be read as a font"),
@@ -193,7 +215,9 @@ def test_what_is_unfit_is_refused(make, message):
         make()
 
 
-@pytest.mark.skipif(not art._FONT.exists(), reason="the Debian package fonts-noto-color-emoji is not installed")
+@pytest.mark.skipif(
+    not art._FONT.exists(), reason="the Debian package fonts-noto-color-emoji is not installed"
+)
 def test_emoji():
     data = art.emoji(16)
     rows = data.rows("train") + data.rows("test")
@@ -206,7 +230,10 @@ def test_emoji():
     assert (pairs_of.shape_of("x"), pairs_of.shape_of("y")) == ((1, 16, 16), (3, 16, 16))
 
 
-@pytest.mark.skipif(not (art._ICONS / "oxygen").exists(), reason="the Debian package oxygen-icon-theme is not installed")
+@pytest.mark.skipif(
+    not (art._ICONS / "oxygen").exists(),
+    reason="the Debian package oxygen-icon-theme is not installed",
+)
 def test_icons():
     data, side_by_side = art.icons(), art.icons(paired=True)
     assert data.shape == (3, 32, 32)

@@ -14,9 +14,16 @@ from genzoo import build
 from genzoo.errors import SettingError
 
 SHAPE = (1, 8, 8)
-UNET, RESNET, PATCH = {"name": "unet", "width": 2}, {"name": "resnet", "width": 2, "blocks": 1}, {"name": "patch", "width": 2}
+UNET, RESNET, PATCH = (
+    {"name": "unet", "width": 2},
+    {"name": "resnet", "width": 2, "blocks": 1},
+    {"name": "patch", "width": 2},
+)
 NET = {"name": "conv", "channels": (2,)}
-BOTTLENECK, PYRAMID = {"name": "bottleneck", "encoder": NET, "decoder": NET}, {"name": "pyramid", "width": 2}
+BOTTLENECK, PYRAMID = (
+    {"name": "bottleneck", "encoder": NET, "decoder": NET},
+    {"name": "pyramid", "width": 2},
+)
 
 
 class Affine(nn.Module):
@@ -68,8 +75,13 @@ def test_pix2pix(batch):
     made = np.tanh(0.5 * x + 0.1)
     real, fake = (1.5 * (x + other) - 0.4 for other in (y, made))  # the critic adds up both images
     found = model.critic_loss(batch)
-    assert found["loss"].item() == pytest.approx(0.5 * (softplus(-real).mean() + softplus(fake).mean()))
-    assert (found["real"].item(), found["fake"].item()) == (pytest.approx(real.mean()), pytest.approx(fake.mean()))
+    assert found["loss"].item() == pytest.approx(
+        0.5 * (softplus(-real).mean() + softplus(fake).mean())
+    )
+    assert (found["real"].item(), found["fake"].item()) == (
+        pytest.approx(real.mean()),
+        pytest.approx(fake.mean()),
+    )
     found = model.generator_loss(batch)
     error = np.abs(made - y).mean()
     assert found["l1"].item() == pytest.approx(error)
@@ -81,7 +93,9 @@ def test_without_a_critic_pix2pix_is_a_regression(batch):
     model = Pix2Pix(UNET, adversarial_weight=0.0, l1_weight=3.0, shape=SHAPE)
     (player,) = model.players()
     model.translator = Affine(0.5, 0.1)
-    error = np.abs(np.tanh(0.5 * (2 * batch["x"].numpy() - 1) + 0.1) - (2 * batch["y"].numpy() - 1)).mean()
+    error = np.abs(
+        np.tanh(0.5 * (2 * batch["x"].numpy() - 1) + 0.1) - (2 * batch["y"].numpy() - 1)
+    ).mean()
     assert player.name == "generator"
     assert player.loss(batch)["loss"].item() == pytest.approx(3 * error)
 
@@ -103,19 +117,32 @@ def test_cyclegan(batch):
     same = np.abs(to_y(y) - y).mean() + np.abs(to_x(x) - x).mean()
     found = model.generators_loss(batch)
     assert {k: v.item() for k, v in found.items()} == pytest.approx(
-        {"loss": fooled + 3 * cycle + 0.25 * 3 * same, "fooled": fooled, "cycle": cycle, "identity": same}
+        {
+            "loss": fooled + 3 * cycle + 0.25 * 3 * same,
+            "fooled": fooled,
+            "cycle": cycle,
+            "identity": same,
+        }
     )
     of_x = 0.5 * (np.mean((2 * x + 0.3 - 1) ** 2) + np.mean((2 * to_x(y) + 0.3) ** 2))
     of_y = 0.5 * (np.mean((-y + 0.4 - 1) ** 2) + np.mean((-to_y(x) + 0.4) ** 2))
     found = model.critics_loss(batch)
-    assert {k: v.item() for k, v in found.items()} == pytest.approx({"loss": of_x + of_y, "x": of_x, "y": of_y})
+    assert {k: v.item() for k, v in found.items()} == pytest.approx(
+        {"loss": of_x + of_y, "x": of_x, "y": of_y}
+    )
     back = model.cycle(batch["x"]).numpy()
     assert np.allclose(back, (to_x(to_y(x)) + 1) / 2)
 
 
 def test_cyclegans_rates_fall_over_the_second_half():
     for player in CycleGAN(RESNET, PATCH, shape=SHAPE).players():
-        assert [player.schedule(t) for t in (0.0, 0.25, 0.5, 0.75, 1.0)] == [1.0, 1.0, 1.0, 0.5, 0.0]
+        assert [player.schedule(t) for t in (0.0, 0.25, 0.5, 0.75, 1.0)] == [
+            1.0,
+            1.0,
+            1.0,
+            0.5,
+            0.0,
+        ]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +156,12 @@ def test_cyclegans_rates_fall_over_the_second_half():
 )
 def test_optimizers_are_those_of_the_papers(model, decay):
     for player in model.players():
-        expected = {"name": "Adam", "lr": 2e-4, "betas": (0.5, 0.999), **({"weight_decay": decay} if decay else {})}
+        expected = {
+            "name": "Adam",
+            "lr": 2e-4,
+            "betas": (0.5, 0.999),
+            **({"weight_decay": decay} if decay else {}),
+        }
         assert dict(player.optimizer) == expected
 
 
@@ -166,11 +198,19 @@ def test_discogan_as_in_the_code(batch, calls, rate):
     made_y, made_x = sigmoid(0.5 * x + 0.1), sigmoid(-0.7 * y + 0.2)
 
     def matched(real, made):
-        return sum(np.mean((f(real).mean(0) - f(made).mean(0)) ** 2) for f in (lambda z: z, lambda z: 2 * z, lambda z: z**2))
+        return sum(
+            np.mean((f(real).mean(0) - f(made).mean(0)) ** 2)
+            for f in (lambda z: z, lambda z: 2 * z, lambda z: z**2)
+        )
 
-    fooled = softplus(made_y.mean((1, 2, 3)) - 0.4).mean() + softplus(-2 * made_x.mean((1, 2, 3)) - 0.3).mean()
+    fooled = (
+        softplus(made_y.mean((1, 2, 3)) - 0.4).mean()
+        + softplus(-2 * made_x.mean((1, 2, 3)) - 0.3).mean()
+    )
     features = matched(y, made_y) + matched(x, made_x)
-    cycle = np.mean((sigmoid(-0.7 * made_y + 0.2) - x) ** 2) + np.mean((sigmoid(0.5 * made_x + 0.1) - y) ** 2)
+    cycle = np.mean((sigmoid(-0.7 * made_y + 0.2) - x) ** 2) + np.mean(
+        (sigmoid(0.5 * made_x + 0.1) - y) ** 2
+    )
     found = model.generators_loss(batch)
     assert {k: v.item() for k, v in found.items()} == pytest.approx(
         {
@@ -192,28 +232,48 @@ def test_discogan_as_in_the_paper(batch):
     x, y = batch["x"].numpy(), batch["y"].numpy()
     made_y, made_x = sigmoid(0.5 * x + 0.1), sigmoid(-0.7 * y + 0.2)
     fooled = softplus(made_y - 0.4).mean() + softplus(-2 * made_x - 0.3).mean()
-    cycle = np.mean((sigmoid(-0.7 * made_y + 0.2) - x) ** 2) + np.mean((sigmoid(0.5 * made_x + 0.1) - y) ** 2)
+    cycle = np.mean((sigmoid(-0.7 * made_y + 0.2) - x) ** 2) + np.mean(
+        (sigmoid(0.5 * made_x + 0.1) - y) ** 2
+    )
     assert model.generators_loss(batch)["loss"].item() == pytest.approx(fooled + cycle)
     of_x = 0.5 * (softplus(-2 * x - 0.3).mean() + softplus(2 * made_x + 0.3).mean())
     of_y = 0.5 * (softplus(y - 0.4).mean() + softplus(-made_y + 0.4).mean())
     found = model.critics_loss(batch)
-    assert {k: v.item() for k, v in found.items()} == pytest.approx({"loss": of_x + of_y, "x": of_x, "y": of_y})
+    assert {k: v.item() for k, v in found.items()} == pytest.approx(
+        {"loss": of_x + of_y, "x": of_x, "y": of_y}
+    )
 
 
-@pytest.mark.parametrize(("variant", "plays"), [("paper", [(1, 1)] * 6), ("code", [(1, 0), (0, 1), (0, 1)] * 2)])
+@pytest.mark.parametrize(
+    ("variant", "plays"), [("paper", [(1, 1)] * 6), ("code", [(1, 0), (0, 1), (0, 1)] * 2)]
+)
 def test_discogans_players_take_turns_as_in_the_code(variant, plays):
     critics, generators = DiscoGAN(variant, BOTTLENECK, PYRAMID, shape=SHAPE).players()
-    assert [tuple(p.steps(r) if callable(p.steps) else p.steps for p in (critics, generators)) for r in range(6)] == plays
+    assert [
+        tuple(p.steps(r) if callable(p.steps) else p.steps for p in (critics, generators))
+        for r in range(6)
+    ] == plays
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Pix2Pix(adversarial_weight=0.0, l1_weight=0.0, shape=SHAPE), "nothing is left to learn"),
-        (lambda: Pix2Pix(shape=(1, 8, 8), given_shape=(1, 8, 9)), r"given_shape = \(1, 8, 9\).*one height and width"),
+        (
+            lambda: Pix2Pix(adversarial_weight=0.0, l1_weight=0.0, shape=SHAPE),
+            "nothing is left to learn",
+        ),
+        (
+            lambda: Pix2Pix(shape=(1, 8, 8), given_shape=(1, 8, 9)),
+            r"given_shape = \(1, 8, 9\).*one height and width",
+        ),
         (lambda: Pix2Pix(shape=(5,)), "between images"),
         (lambda: CycleGAN(shape=(3, 8, 8), given_shape=(1, 8, 8)), "set identity = 0"),
-        (lambda: CycleGAN(build(RESNET, "translators", given_shape=SHAPE, shape=SHAPE), shape=SHAPE), "two are needed"),
+        (
+            lambda: CycleGAN(
+                build(RESNET, "translators", given_shape=SHAPE, shape=SHAPE), shape=SHAPE
+            ),
+            "two are needed",
+        ),
         (lambda: DiscoGAN("code", critic="conv", shape=SHAPE), 'take "pyramid"'),
     ],
 )

@@ -21,17 +21,35 @@ def test_the_unet_for_256_pixels_is_the_papers():
     expected = sum(16 * a * b for a, b in pairwise(down))
     expected += 64 + 512  # biases of the first and the innermost, which no norm follows
     expected += sum(2 * c for c in down[2:8])  # gains and shifts of the norms between
-    up = [(512, 512), (1024, 512), (1024, 512), (1024, 512), (1024, 256), (512, 128), (256, 64), (128, 3)]
+    up = [
+        (512, 512),
+        (1024, 512),
+        (1024, 512),
+        (1024, 512),
+        (1024, 256),
+        (512, 128),
+        (256, 64),
+        (128, 3),
+    ]
     expected += sum(16 * a * b for a, b in up) + 3 + sum(2 * b for _, b in up[:-1])
     with torch.device("meta"):
         net = UNet((3, 256, 256), (3, 256, 256))
     assert count(net) == expected
-    assert round((expected - 64 - 512) / 1e6, 3) == 54.414  # the authors' PyTorch port, without those biases (recalled)
+    assert (
+        round((expected - 64 - 512) / 1e6, 3) == 54.414
+    )  # the authors' PyTorch port, without those biases (recalled)
 
 
 def test_the_resnet_for_256_pixels_is_the_papers():
     """c7s1-64, d128, d256, nine blocks R256, u128, u64, c7s1-3; their norms have no parameters."""
-    weights = 49 * 3 * 64 + 9 * (64 * 128 + 128 * 256) + 9 * 2 * 9 * 256 * 256 + 9 * (256 * 128 + 128 * 64) + 49 * 64 * 3 + 3
+    weights = (
+        49 * 3 * 64
+        + 9 * (64 * 128 + 128 * 256)
+        + 9 * 2 * 9 * 256 * 256
+        + 9 * (256 * 128 + 128 * 64)
+        + 49 * 64 * 3
+        + 3
+    )
     with torch.device("meta"):
         net, small = ResNet((3, 256, 256), (3, 256, 256)), ResNet((3, 128, 128), (3, 128, 128))
     assert count(net) == weights
@@ -40,7 +58,9 @@ def test_the_resnet_for_256_pixels_is_the_papers():
 
 def test_the_patch_critic_is_the_papers():
     """C64-C128-C256-C512-1 on two colour images: 2.769 million, as the authors' PyTorch port prints (recalled)."""
-    expected = 16 * (6 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512) + 64 + 1 + 2 * (128 + 256 + 512)
+    expected = (
+        16 * (6 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512) + 64 + 1 + 2 * (128 + 256 + 512)
+    )
     assert count(PatchCritic((6, 256, 256))) == expected
     assert round(expected / 1e6, 3) == 2.769
 
@@ -52,10 +72,15 @@ def test_a_patch_has_the_size_that_is_promised(layers, seen):
     patches = critic.patches(x)
     patches[0, patches.shape[1] // 2, patches.shape[2] // 2].backward()
     rows, columns = x.grad[0, 0].nonzero(as_tuple=True)
-    assert (int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1) == (seen, seen)
+    assert (int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1) == (
+        seen,
+        seen,
+    )
 
 
-@pytest.mark.parametrize(("size", "layers"), [(8, 1), (28, 1), (33, 1), (34, 2), (64, 2), (70, 3), (256, 3)])
+@pytest.mark.parametrize(
+    ("size", "layers"), [(8, 1), (28, 1), (33, 1), (34, 2), (64, 2), (70, 3), (256, 3)]
+)
 def test_patches_are_not_larger_than_the_image(size, layers):
     with torch.device("meta"):
         own, asked = PatchCritic((1, size, size)), PatchCritic((1, size, size), layers=layers)
@@ -86,7 +111,10 @@ def test_a_skip_carries_what_the_bottleneck_cannot():
 
 def test_dropout_is_the_noise_and_stays_on():
     x = torch.rand(2, 1, 16, 16)
-    noisy, still = UNet((1, 16, 16), (1, 16, 16), width=4).eval(), UNet((1, 16, 16), (1, 16, 16), width=4, dropout=0.0).eval()
+    noisy, still = (
+        UNet((1, 16, 16), (1, 16, 16), width=4).eval(),
+        UNet((1, 16, 16), (1, 16, 16), width=4, dropout=0.0).eval(),
+    )
     assert not torch.equal(noisy(x), noisy(x))
     assert torch.equal(still(x), still(x))
 
@@ -94,7 +122,9 @@ def test_dropout_is_the_noise_and_stays_on():
 def test_dropout_is_in_the_three_innermost_levels_of_the_decoder_and_keeps_the_mean():
     with torch.device("meta"):
         net = UNet((3, 256, 256), (3, 256, 256))
-    assert [any(isinstance(m, Dropout) for m in block) for block in net.up] == [True] * 3 + [False] * 5
+    assert [any(isinstance(m, Dropout) for m in block) for block in net.up] == [True] * 3 + [
+        False
+    ] * 5
     assert Dropout(0.25)(torch.ones(4, 10_000)).mean().item() == pytest.approx(1, abs=0.02)
 
 
@@ -162,5 +192,8 @@ def test_what_does_not_fit_is_refused(make, message):
 
 
 def test_the_parts_serve_models_that_know_nothing_of_them():
-    gan = build({"name": "gan", "critic": {"name": "patch", "width": 4}, "generator": "mlp"}, shape=(1, 16, 16))
+    gan = build(
+        {"name": "gan", "critic": {"name": "patch", "width": 4}, "generator": "mlp"},
+        shape=(1, 16, 16),
+    )
     assert gan.critic_loss(torch.rand(3, 1, 16, 16))["loss"].isfinite()

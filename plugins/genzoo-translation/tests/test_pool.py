@@ -26,7 +26,9 @@ def test_no_image_is_lost_or_doubled(batch):
     for step in range(30):
         kept, made = pool.images.flatten().tolist(), numbered(step * batch, batch)
         shown = pool(made).flatten().tolist()
-        assert sorted(shown + pool.images.flatten().tolist()) == sorted(kept + made.flatten().tolist())
+        assert sorted(shown + pool.images.flatten().tolist()) == sorted(
+            kept + made.flatten().tolist()
+        )
 
 
 def test_a_batch_that_fills_it_keeps_what_fits():

@@ -11,23 +11,41 @@ from safetensors import safe_open
 
 import genzoo
 from genzoo import build
-from genzoo.cli import main
+from genzoo.cli.app import main
 from genzoo.errors import SettingError
 
 RESNET, PATCH = {"name": "resnet", "width": 2, "blocks": 1}, {"name": "patch", "width": 2}
 NET = {"name": "conv", "channels": (2, 4), "norm": "batch"}
-BOTTLENECK, PYRAMID = {"name": "bottleneck", "encoder": NET, "decoder": NET}, {"name": "pyramid", "width": 2}
+BOTTLENECK, PYRAMID = (
+    {"name": "bottleneck", "encoder": NET, "decoder": NET},
+    {"name": "pyramid", "width": 2},
+)
 MODELS = {
     "pix2pix": {"name": "pix2pix", "translator": {"name": "unet", "width": 2}, "critic": PATCH},
     "cyclegan": {"name": "cyclegan", "translator": RESNET, "critic": PATCH, "pool": 5},
-    "discogan": {"name": "discogan", "variant": "code", "translator": BOTTLENECK, "critic": PYRAMID},
+    "discogan": {
+        "name": "discogan",
+        "variant": "code",
+        "translator": BOTTLENECK,
+        "critic": PYRAMID,
+    },
 }
 MAPPED = {"name": "mapped", "of": "digits"}
 DATA = {"pix2pix": {"name": "edges", "of": "digits"}, "cyclegan": MAPPED, "discogan": MAPPED}
 
 
 def train(name, out, **settings):
-    return genzoo.fit(MODELS[name], DATA[name], out, steps=9, batch_size=4, checkpoint=4, keep=9, log=1, **settings)
+    return genzoo.fit(
+        MODELS[name],
+        DATA[name],
+        out,
+        steps=9,
+        batch_size=4,
+        checkpoint_every=4,
+        keep_checkpoints=9,
+        log_every=1,
+        **settings,
+    )
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -35,7 +53,10 @@ def test_a_run_that_was_cut_ends_as_if_it_had_not_been(name, tmp_path):
     """Both generators, both critics, the pools and the count of iterations: everything is as in the run that was not cut."""
     whole = train(name, tmp_path / "whole")
     train(name, tmp_path / "cut")
-    for late in (*(tmp_path / "cut" / "checkpoints").glob("step-000[0-9]0[89].ckpt"), tmp_path / "cut" / "model.safetensors"):
+    for late in (
+        *(tmp_path / "cut" / "checkpoints").glob("step-000[0-9]0[89].ckpt"),
+        tmp_path / "cut" / "model.safetensors",
+    ):
         late.unlink()
     assert [p.name for p in (tmp_path / "cut" / "checkpoints").iterdir()] == ["step-000004.ckpt"]
     again = train(name, tmp_path / "cut", resume=True)
@@ -62,7 +83,7 @@ def test_an_export_leaves_the_pools_out_and_a_load_gives_both_generators(tmp_pat
 
 
 def test_microbatches_are_not_counted_as_iterations(tmp_path):
-    assert int(train("discogan", None, accumulate=2).model.iterations) == 6
+    assert int(train("discogan", None, microbatches=2).model.iterations) == 6
     train("discogan", tmp_path / "run")
     with safe_open(tmp_path / "run" / "model.safetensors", framework="pt") as file:
         assert "iterations" not in set(file.keys())
@@ -88,13 +109,24 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     assert call(monkeypatch, "translate", "cycle", "images", "-o", "out") == 0
     assert Image.open("out/one.png").size == Image.open("out/more/two.png").size == (8, 8)
     model = genzoo.load("cycle")
-    assert call(monkeypatch, "translate", "cycle", "images/more/two.png", "-o", "back", "--reverse") == 0
+    assert (
+        call(monkeypatch, "translate", "cycle", "images/more/two.png", "-o", "back", "--reverse")
+        == 0
+    )
     expected = model.translate(torch.full((1, 1, 8, 8), 90 / 255), reverse=True)
-    assert np.abs(np.asarray(Image.open("back/two.png")) / 255 - expected[0, 0].detach().numpy()).max() <= 0.51 / 255
+    assert (
+        np.abs(np.asarray(Image.open("back/two.png")) / 255 - expected[0, 0].detach().numpy()).max()
+        <= 0.51 / 255
+    )
     assert call(monkeypatch, "sample", "cycle", "-n", 5, "-o", "known.png") == 0
-    assert Image.open("known.png").size == (width, height)  # of mapped images the truth is known as well
+    assert Image.open("known.png").size == (
+        width,
+        height,
+    )  # of mapped images the truth is known as well
     capsys.readouterr()
-    assert call(monkeypatch, "translate", "cycle", "images", "-o", "images") == 2  # two.png would be lost
+    assert (
+        call(monkeypatch, "translate", "cycle", "images", "-o", "images") == 2
+    )  # two.png would be lost
     assert "would be written over" in capsys.readouterr().err
     Image.new("L", (8, 8), 0).save("images/one.png")
     assert call(monkeypatch, "translate", "cycle", "images", "-o", "more") == 2
@@ -109,7 +141,10 @@ def test_the_metric_is_the_error_that_numpy_finds(tmp_path):
     data = build(DATA["cyclegan"], "datasets")
     model = build(MODELS["cyclegan"], shape=(1, 8, 8)).eval()
     x, t = (data.prepare(data.test[name]) for name in ("x", "truth"))
-    batches = [{"x": x[i : i + 100], "y": 1 - t[i : i + 100], "truth": t[i : i + 100]} for i in range(0, len(x), 100)]
+    batches = [
+        {"x": x[i : i + 100], "y": 1 - t[i : i + 100], "truth": t[i : i + 100]}
+        for i in range(0, len(x), 100)
+    ]
     found = build("translation", "metrics")(model, batches)
     with torch.no_grad():
         gap = (model.translate(x) - t).double().numpy()
@@ -134,7 +169,9 @@ def test_identity_between_other_channels(given, made):
     if oracle is None:
         assert "absolute_error (identity)" not in found
     else:
-        assert found["absolute_error (identity)"] == pytest.approx((oracle - t).abs().mean().item(), rel=1e-5)
+        assert found["absolute_error (identity)"] == pytest.approx(
+            (oracle - t).abs().mean().item(), rel=1e-5
+        )
 
 
 def test_channels_that_no_picture_has_train_and_are_shown(tmp_path):
@@ -146,5 +183,7 @@ def test_channels_that_no_picture_has_train_and_are_shown(tmp_path):
 def test_what_is_given_must_have_its_shape():
     data = genzoo.Dataset({"x": torch.rand(8, 1, 8, 8), "y": torch.rand(8, 3, 8, 8)})
     model = build(MODELS["pix2pix"], shape=(3, 8, 8))
-    with pytest.raises(SettingError, match=r"Pix2Pix has given_shape \(3, 8, 8\), the data have \(1, 8, 8\)"):
+    with pytest.raises(
+        SettingError, match=r"Pix2Pix has given_shape \(3, 8, 8\), the data have \(1, 8, 8\)"
+    ):
         genzoo.fit(model, data, steps=1, batch_size=4)

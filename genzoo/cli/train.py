@@ -1,0 +1,268 @@
+"""The commands `train` and `resume`: find what they are asked for, and train it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genzoo.cli.common import console, say
+from genzoo.errors import RunError, SettingError, did_you_mean
+from genzoo.registry.lookup import registry
+from genzoo.runs import recipe as recipes
+from genzoo.runs.recipe import Recipe
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[a.b=c]...", help="Settings that replace the recipe's."),
+]
+
+
+def train(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE|DATASET",
+            help="A recipe's name (see genzoo list recipes) or file, or a data set's name with --model.",
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    model: Annotated[
+        str | None, typer.Option(help="Without a recipe: the model to train on the data set.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps in all; the same as train.steps=N.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder; runs/<recipe> by default.")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the run that is there; RECIPE may be its folder."
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove the run that is there first.")
+    ] = False,
+    allow_other_data: Annotated[
+        bool,
+        typer.Option("--allow-other-data", help="Resume though the data are not those of the run."),
+    ] = False,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Begin with the weights of this run; without RECIPE, with its recipe too.",
+        ),
+    ] = None,
+) -> None:
+    """Train a recipe, or a model on a data set, into a run folder."""
+    texts = _texts(overrides, steps, device)
+    if init_from is not None and (what is None or ("=" in what and not Path(what).is_file())):
+        recipe = recipe_to_begin_from(init_from, [*([what] if what else []), *texts])
+        name = f"from-{init_from.resolve().name}"
+        return train_into(
+            out or Path("runs") / name, recipe, resume, overwrite, init_from, allow_other_data
+        )
+    if what is None:
+        raise SettingError(
+            "Say what to train: a recipe, a data set's name with --model, or --from RUN."
+        )
+    run = named_run(what) if model is None else None
+    if run is not None and out is None:
+        if not resume:
+            path = shlex.quote(str(run))
+            raise SettingError(
+                f"{what} is a run: genzoo resume {path} goes on with it, and "
+                f"genzoo train {path}/recipe.toml --out OTHER trains its recipe again"
+            )
+        if overwrite:
+            raise SettingError(
+                f"{what}: --resume goes on with the run and --overwrite removes it; give one of them"
+            )
+        recipe = recipe_of_run(run, texts, allow_other_data)
+        return train_into(
+            run, recipe, resume=True, init_from=init_from, allow_other_data=allow_other_data
+        )
+    recipe, name = named_recipe(what, model, texts)
+    return train_into(
+        out or Path("runs") / name, recipe, resume, overwrite, init_from, allow_other_data
+    )
+
+
+def resume(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[a.b=c]...", help="Such as train.steps=N; nothing that makes it another run."
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps in all; the same as train.steps=N.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    allow_other_data: Annotated[
+        bool,
+        typer.Option("--allow-other-data", help="Resume though the data are not those of the run."),
+    ] = False,
+) -> None:
+    """Go on with a run from its newest checkpoint."""
+    folder = named_run(str(run)) or run
+    recipe = recipe_of_run(folder, _texts(overrides, steps, device), allow_other_data)
+    train_into(folder, recipe, resume=True, allow_other_data=allow_other_data)
+
+
+def _texts(overrides: list[str] | None, steps: int | None, device: str | None) -> list[str]:
+    """Return the overrides, with those that have options of their own."""
+    texts = list(overrides or ())
+    texts += [] if steps is None else [f"train.steps={steps}"]
+    return texts + ([] if device is None else [f'train.device="{device}"'])
+
+
+def named_recipe(what: str, model: str | None, overrides: Sequence[str]) -> tuple[Recipe, str]:
+    """Return a recipe and the name of its run.
+
+    A name means the recipe of that name that comes with genzoo, also where a file or folder has it
+    too (`./NAME` means that one). With a model it means a data set.
+
+    Arguments:
+        what: a name, or the path of a recipe.
+        model: the model to train on the data set `what`.
+        overrides: `a.b=c` texts.
+
+    Raises:
+        SettingError: there is nothing of that name, or a recipe is given a model.
+    """
+    from genzoo.train.misplaced import explained
+
+    shipped = recipes.shipped()
+    is_file = what.endswith(".toml") or Path(what).is_file()
+    if model is not None:
+        if is_file or (what in shipped and what not in registry("datasets")):
+            raise SettingError(
+                f"{what} is a recipe, which names its model; override it with model={model}"
+            )
+        table = {"model": {"name": model}, "data": {"name": what}}
+        name = f"{model}-{what}".replace(":", "-")  # of a plugin, asked for as package:name
+        with explained():
+            return recipes.checked(recipes.override(table, overrides)), name
+    if what in shipped or is_file:
+        with explained():
+            recipe = recipes.read(shipped.get(what, what), overrides)
+        return _with_one_length(recipe, overrides), Path(what).stem
+    if what in registry("datasets"):
+        raise SettingError(f"{what!r} is a data set; to train on it, add --model NAME")
+    raise SettingError(
+        f"{what!r} is neither a recipe's name nor a recipe file; to train on a data set of that name, "
+        f"add --model NAME.{did_you_mean(what, shipped)}"
+    )
+
+
+def named_run(what: str) -> Path | None:
+    """Return the run folder that a path means, as itself or by its recipe.toml; None where it is none."""
+    path = Path(what)
+    folder = path.parent if path.name == "recipe.toml" else path
+    if what in recipes.shipped() or not (folder / "recipe.toml").is_file():
+        return None
+    from genzoo.runs.folder import RunFolder
+
+    return folder if RunFolder(folder).is_run() else None
+
+
+def recipe_of_run(folder: Path, overrides: Sequence[str], allow_other_data: bool = False) -> Recipe:
+    """Return the recipe with which a run goes on.
+
+    Raises:
+        RunError: an override would make it another run, or its data were handed over from Python.
+    """
+    from genzoo.runs.folder import IN_MEMORY, RunFolder
+
+    run = RunFolder(folder)
+    recipe = run.recipe()
+    new = recipes.checked(recipes.override(recipe, overrides))
+    new = _with_one_length(new, overrides)
+    run.agree(new, allow_other_data)
+    if recipe["data"]["name"] == IN_MEMORY:
+        raise RunError(
+            f"{folder} was trained on arrays from Python, which the folder does not hold; go on there: "
+            f"genzoo.fit(model, data, {str(folder)!r}, resume=True, ...)."
+        )
+    return new
+
+
+def recipe_to_begin_from(folder: Path, overrides: Sequence[str]) -> Recipe:
+    """Return the recipe of a run, changed, for another run that begins with its weights."""
+    from genzoo.train.misplaced import explained
+
+    with explained():
+        return _with_one_length(recipes.read(folder / "recipe.toml", overrides), overrides)
+
+
+def _with_one_length(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
+    """Return a recipe where `train.steps` from an override replaces `train.epochs`, and the other way round."""
+    overridden = {text.partition("=")[0].strip() for text in overrides}
+    train = dict(recipe["train"])
+    for new, old in (("steps", "epochs"), ("epochs", "steps")):
+        if f"train.{new}" in overridden and f"train.{old}" not in overridden:
+            train.pop(old, None)
+    return {**recipe, "train": train}
+
+
+def train_into(
+    folder: Path,
+    recipe: Recipe,
+    resume: bool = False,
+    overwrite: bool = False,
+    init_from: Path | None = None,
+    allow_other_data: bool = False,
+) -> None:
+    """Train a recipe into a run folder, and say what came of it."""
+    from genzoo.runs.checkpoint import Checkpoints
+    from genzoo.runs.folder import RunFolder
+    from genzoo.train.display import words
+    from genzoo.train.loop import fit
+    from genzoo.train.misplaced import explained
+    from genzoo.train.settings import Settings
+
+    with explained(
+        recipe["model"], recipe["data"]
+    ):  # before `fit`, some of whose arguments are no settings
+        Settings.of(recipe["train"])
+    main = os.environ.get("RANK", "0") == "0"
+    if resume and main and not Checkpoints(RunFolder(folder).checkpoints).paths():
+        say(f"note: {folder} has no checkpoint to go on from; training starts at step 0.")
+    console.outlives_reader = True
+    settings = {
+        "players": recipe["players"],
+        "resume": resume,
+        "overwrite": overwrite,
+        **recipe["train"],
+    }
+    settings["allow_other_data"] = allow_other_data
+    if init_from is not None:
+        settings["init_from"] = init_from
+    run = fit(recipe["model"], recipe["data"], folder, **settings)
+    if not main:
+        return
+    last = run.history[-1] if run.history else {}
+    already = " already" if run.was_complete else ""
+    summary = f"step {run.steps:,}"
+    if last:  # a run may stop, or be resumed, before its first line of the log
+        summary += f", {last['seconds']:,.0f} s. {words(last)}"
+    console.print(f"{folder} is complete{already}: {summary}", markup=False, soft_wrap=True)
+    path = shlex.quote(str(folder))
+    if run.was_complete:
+        following = (
+            f"Nothing was done; to train on: genzoo resume {path} train.steps={2 * run.steps}"
+        )
+    else:
+        following = f"Next: genzoo sample {path} -n 64"
+    console.print(following, markup=False, soft_wrap=True)

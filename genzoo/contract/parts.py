@@ -1,0 +1,219 @@
+"""The parts of a model: encoders, decoders, critics, translators, priors, divergences, penalties."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Self
+
+from annotated_types import Ge, Gt, Le
+from torch import Tensor, nn
+
+from genzoo.contract.dataset import Shape
+from genzoo.contract.inputs import check_methods
+from genzoo.distributed import alone
+from genzoo.errors import SettingError
+from genzoo.registry.build import InitRecord, check, config, record_init, settings_of, with_defaults
+from genzoo.registry.signatures import bind, parameters
+
+Part = nn.Module | str | Mapping[str, Any]
+"""A slot: an instance, a registered name, or a table with a name and settings."""
+
+Positive = Annotated[int, Gt(0)]
+
+PositiveFloat = Annotated[float, Gt(0)]
+
+NonNegativeFloat = Annotated[float, Ge(0)]
+
+Count = Annotated[int, Gt(0), Le(10_000)]
+"""A number that stays small, such as of layers, of steps a round, or of pixels along a side."""
+
+
+class _Recorded:
+    """What checks and records its constructor's arguments, outside its attributes."""
+
+    kind_of_part: ClassVar[str] = ""
+    """The registry that parts of this class belong to, such as `"encoders"`."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ARG004
+        # here, since a dataclass gets its constructor only after the class was made
+        if getattr(cls.__init__, "checked", None) is not cls.__init__:
+            cls.__init__ = _checked(cls.__init__)  # type: ignore[method-assign]
+        return super().__new__(cls)
+
+
+class Configurable(_Recorded, nn.Module):
+    """A module that remembers its constructor's arguments, outside its attributes, so that it can be built again.
+
+    `config` is the table for `genzoo.build`; subclasses need do nothing for it. A direct call checks
+    the arguments as `build` does: lists become tuples, and a table without a name, such as
+    `{"hidden": (8,)}`, changes the settings of the slot's default.
+    """
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The table that builds this again, with every default filled in.
+
+        Raises:
+            SettingError: it, or a part that it holds, is not registered.
+        """
+        return config(self)
+
+    def extra_repr(self) -> str:
+        own = {
+            key: value
+            for key, value in settings_of(self).items()
+            if not isinstance(getattr(self, key, None), nn.Module)
+        }
+        return ", ".join(f"{key}={value!r}" for key, value in own.items())
+
+
+def _checked(init: Callable[..., None]) -> Callable[..., None]:
+    """Return a constructor that gets its arguments as `build` hands them down, and records them."""
+
+    @functools.wraps(init)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+        if type(self).__init__ is checked:  # not one that a subclass's constructor calls
+            args, kwargs = _arguments(self, args, kwargs)
+        with alone():  # weights are drawn from the caller's random state, not from that of a run in another thread
+            init(self, *args, **kwargs)
+
+    checked.checked = checked  # type: ignore[attr-defined]
+    return checked
+
+
+def _arguments(
+    part: _Recorded, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Check a constructor's arguments and record them; return them with partial tables completed."""
+    cls = type(part)
+    try:
+        bound = bind(cls, *args, **kwargs)
+    except TypeError:  # the constructor itself says what is wrong
+        return args, kwargs
+    known = bound.signature.parameters
+    above = [name for name in parameters(cls) if name not in known]
+    settings: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        if known[name].kind is inspect.Parameter.VAR_KEYWORD:
+            settings |= value
+        elif known[name].kind is inspect.Parameter.VAR_POSITIONAL:
+            settings |= dict(zip(above, value, strict=False))
+        else:
+            settings[name] = value
+    settings = check(cls, settings, cls.__name__, cls.__name__)
+    record_init(part, InitRecord(cls.kind_of_part, "", with_defaults(cls, settings)))
+    for name, value in bound.arguments.items():
+        if known[name].kind is inspect.Parameter.VAR_KEYWORD:
+            bound.arguments[name] = {key: settings[key] for key in value}
+        elif known[name].kind is inspect.Parameter.VAR_POSITIONAL:
+            passed = [settings[key] for key in above[: len(value)]]
+            bound.arguments[name] = (*passed, *value[len(passed) :])
+        else:
+            bound.arguments[name] = settings[name]
+    return bound.args, bound.kwargs
+
+
+class Encoder(Configurable):
+    """Data -> features: `Encoder(shape, dim)` maps `(batch, *shape)` to `(batch, dim)`, unconstrained."""
+
+    kind_of_part: ClassVar[str] = "encoders"
+    shape: Shape
+    dim: int
+
+
+class Decoder(Configurable):
+    """Latent -> data (a generator is a decoder): `Decoder(dim, shape)` maps `(batch, dim)` to `(batch, *shape)`, unconstrained.
+
+    The model that holds it applies what its likelihood asks for (a sigmoid for images).
+    """
+
+    kind_of_part: ClassVar[str] = "decoders"
+    dim: int
+    shape: Shape
+
+
+class Critic(Configurable):
+    """Data -> score: `Critic(shape)` maps `(batch, *shape)` to `(batch,)`, unconstrained (a discriminator's logit)."""
+
+    kind_of_part: ClassVar[str] = "critics"
+    shape: Shape
+
+
+class Translator(Configurable):
+    """Data -> data: `Translator(given_shape, shape)` maps `(batch, *given_shape)` to `(batch, *shape)`, unconstrained.
+
+    The model that holds it applies what its data ask for (a sigmoid or tanh for images).
+    """
+
+    kind_of_part: ClassVar[str] = "translators"
+    given_shape: Shape
+    shape: Shape
+
+
+class Prior(Configurable):
+    """A distribution on latent vectors: `Prior(dim)`, with `sample` and, where it has a density, `log_prob`."""
+
+    kind_of_part: ClassVar[str] = "priors"
+    dim: int
+    spherical: ClassVar[bool] = False
+    """Whether the distribution looks the same in every direction from the origin; paths between codes then turn (`genzoo.models.latents.slerp`)."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_methods(
+            cls,
+            {"sample": "n", "truncated": "n", "strata": "n", "log_prob": "dim", "component": "dim"},
+        )
+
+    def sample(self, n: int) -> Tensor:
+        """`n` draws, `(n, dim)`; differentiable in the prior's parameters where it is learned and that is possible."""
+        raise NotImplementedError(f"{type(self).__name__} has no sample(n)")
+
+    def truncated(self, n: int, threshold: float) -> Tensor:  # noqa: ARG002
+        """`n` draws, `(n, dim)`, that stay within `threshold` standard deviations of a mean in each coordinate."""
+        raise SettingError(
+            f'{type(self).__name__} cannot be truncated; take a prior that can, such as "normal" or "mog"'
+        )
+
+    def log_prob(self, z: Tensor) -> Tensor:  # noqa: ARG002
+        """Log-density in nats, `(batch, dim)` -> `(batch,)`."""
+        raise SettingError(
+            f'{type(self).__name__} has no density; take a prior that has one, such as "normal" or "mog"'
+        )
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of each coordinate, `(dim,)`."""
+        raise SettingError(
+            f"{type(self).__name__} does not state its variance; give it a `variance` of shape (dim,)"
+        )
+
+    def strata(self, n: int) -> tuple[Tensor, Tensor]:
+        r"""A stratified sample for expectations: draws `(K, m, dim)` with K * m >= n, and the strata's weights `(K,)`.
+
+        \( E f(z) \approx \sum_k w_k \frac1m \sum_i f(z_{ki}) \). A mixture enumerates its components here, which gives its
+        weights a gradient; everything else is one stratum of weight 1.
+        """
+        z = self.sample(n)
+        return z[None], z.new_ones(1)
+
+
+class Divergence(Configurable):
+    """How far apart two distributions are: `forward(p, q)`, or `forward(q, prior, z)` for distributions with a draw `z` that the caller has.
+
+    Between samples `(n, dim)`, or a sample and a `Prior`, the result is a scalar; between a batch of distributions and a prior
+    it is `(batch,)`.
+    """
+
+    kind_of_part: ClassVar[str] = "divergences"
+
+
+class Penalty(Configurable):
+    """What a critic pays for not being smooth: `forward(critic, real, fake)`, a scalar; registered among the divergences.
+
+    `critic` maps `(batch, *shape)` to `(batch,)`, and each example must be scored on its own: no batch norm in train mode.
+    """
+
+    kind_of_part: ClassVar[str] = "divergences"

@@ -1,0 +1,108 @@
+"""Files: paths as people type them, and writes that are whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from genzoo.errors import GenzooError, RunError, SettingError, show
+
+_IMPOSSIBLE = {errno.ENAMETOOLONG, errno.ELOOP}
+"""What the system says of paths that nothing can be written to or read from."""
+
+
+def local_path(path: Any, what: str, error: type[GenzooError] = SettingError) -> Path:
+    """Return a path with `~` and `~user` replaced by the home folder.
+
+    Arguments:
+        path: a string or a path.
+        what: the argument's name, for messages.
+        error: the type of error that refuses it.
+
+    Raises:
+        GenzooError: it is neither a string nor a path, is empty, names a user that does not exist, or is one that the system
+            takes for no file: it holds a NUL character, or a name in it is too long.
+
+    Example:
+        >>> local_path("~nosuchuser/runs", "out")
+        Traceback (most recent call last):
+        genzoo.errors.SettingError: out = "~nosuchuser/runs": there is no user of that name here; ...
+    """
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise error(f"{what} = {show(path)}: expected a path, as text or a pathlib.Path.")
+    text = os.fspath(path)
+    if not text:
+        raise error(f'{what} = "": expected a path; the working folder is ".".')
+    if "\0" in text:
+        raise error(f"{what} = {show(text)}: a path cannot hold a NUL character; remove it.")
+    try:
+        result = Path(text).expanduser()
+    except RuntimeError:
+        way = f"for a name that begins with ~, write {show('./' + text)}"
+        raise error(f"{what} = {show(text)}: there is no user of that name here; {way}.") from None
+    try:
+        result.stat()
+    except OSError as reason:
+        if reason.errno in _IMPOSSIBLE:
+            raise error(f"{what} = {show(text)}: {reason.strerror}; take another path.") from None
+    except ValueError as reason:  # such as a lone surrogate, which no file system encodes
+        raise error(f"{what} = {show(text)}: {reason}; take another path.") from None
+    return result
+
+
+TEMPORARY_PREFIX = ".genzoo-"
+"""How the names of files begin that are not whole yet."""
+
+
+def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a temporary file in the same folder, then move it into place: a reader sees the old file or the new one.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written; what was there before is untouched.
+    """
+    name = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            prefix=TEMPORARY_PREFIX, suffix=f".{path.name}", dir=path.parent
+        )
+        os.close(handle)
+        write(Path(name))
+        with open(name, "rb+") as file:  # noqa: PTH123
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_UMASK)  # noqa: PTH101
+        os.replace(name, path)  # noqa: PTH105
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
+        raise RunError(
+            f"{path} could not be written: {error}. What was there before is untouched."
+        ) from error
+    finally:
+        if name:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+
+
+def _read_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = (
+    _read_umask()
+)  # once, at import: reading it means setting it, which is not safe among threads
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # not every file system can
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,54 @@
+"""Get a model by its registered name, or from a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from genzoo.contract import Model
+from genzoo.errors import RunError, SettingError
+from genzoo.files import local_path
+from genzoo.registry.build import build
+from genzoo.registry.lookup import registry
+from genzoo.runs.folder import RunFolder
+
+
+def load(name: str | Path, /, **settings: Any) -> Model:
+    """A model by its registered name, fresh, with settings; or the trained model of a run folder, in eval mode.
+
+    A registered name beats a folder of that name (write `./name` for the folder). Nothing in a folder is ever executed or
+    unpickled.
+
+    Arguments:
+        name: a registered name, or the path of a run folder.
+        **settings: the constructor's settings, for a name.
+
+    Raises:
+        SettingError: no such model, setting or value, or settings for a run, which has its own.
+        RunError: the folder is not a run's, or its weights are damaged or another model's.
+
+    Example:
+        >>> import genzoo
+        >>> genzoo.load("wae-mmd", prior="mog", latent_dim=2, shape=(1, 8, 8)).sample(4).shape
+        torch.Size([4, 1, 8, 8])
+    """
+    names = registry("models")
+    if isinstance(name, str) and name in names:
+        from genzoo.train.misplaced import explained
+
+        if "name" in settings:
+            raise SettingError(
+                f"name = {settings['name']!r}: the first argument, {name!r}, is the model's name."
+            )
+        with explained(name, call="load"):
+            return build({"name": name, **settings})
+    path = local_path(name, "name of a model or run folder")
+    if path.is_dir():
+        if settings:
+            raise SettingError(
+                f"{path} is a run, which has its own settings; leave out {', '.join(settings)}."
+            )
+        return RunFolder(path).model()
+    if isinstance(name, str) and len(path.parts) == 1 and not path.suffix:
+        return build(name)  # says that there is no such name, and what is near
+    raise RunError(f"{path} is neither a run folder nor a model's name.")

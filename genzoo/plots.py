@@ -1,0 +1,208 @@
+"""Pictures: sheets of images, scatter plots of points, curves of losses. Sheets need Pillow only, plots need matplotlib."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from genzoo.errors import GenzooError
+
+
+def sheet(images: Tensor, columns: int | None = None, side: int = 640, border: int = 1) -> Any:
+    """Images on a grid, enlarged by a whole factor towards `side` pixels: `(n, C, H, W)` in [0, 1] -> a Pillow image.
+
+    Each has a white border of so many pixels. Images with other than 1 or 3 channels show the mean over channels.
+
+    Example:
+        >>> sheet(torch.rand(6, 1, 8, 8), columns=3, side=54).size
+        (54, 36)
+    """
+    from PIL import Image
+
+    n, channels, _, width = images.shape
+    columns = columns or math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    x = images.detach().float().cpu().nan_to_num().clamp(0, 1)
+    if channels not in (1, 3):
+        x = x.mean(dim=1, keepdim=True)
+    factor = max(1, side // (columns * width))
+    x = x.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
+    x = torch.nn.functional.pad(x, (border,) * 4, value=1.0)
+    blank = x.new_ones(rows * columns - n, *x.shape[1:])
+    grid = rearrange(torch.cat([x, blank]), "(r c) k h w -> (r h) (c w) k", r=rows)
+    return Image.fromarray((grid * 255).round().byte().squeeze(-1).numpy())
+
+
+def side_by_side(*images: Tensor) -> Tensor:
+    """Tiles of a sheet that has k images beside each other, `(n, C, H, W)` each: `(n * k, C, H, W)`, all in colour if any is."""
+    shown = [x if x.shape[1] in (1, 3) else x.mean(dim=1, keepdim=True) for x in images]
+    channels = max(x.shape[1] for x in shown)
+    return torch.stack([x.expand(-1, channels, -1, -1) for x in shown], dim=1).flatten(0, 1)
+
+
+def columns_for(n: int, side: int) -> int:
+    """How many tiles a row of a nearly square sheet has, for `n` groups of `side` tiles beside each other."""
+    return side * max(1, math.ceil(math.sqrt(n / side)))
+
+
+def equation(columns: Sequence[Tensor], found: Tensor) -> Tensor:
+    """Tiles of a sheet with nine columns: a - b + c = the result amid its neighbours.
+
+    Arguments:
+        columns: for each term its examples and, last, their mean: these stand in one row, with the examples above.
+        found: the result and its eight neighbours.
+    """
+    height, width = found.shape[-2:]
+    tiles = found.new_ones(max(map(len, columns)) + 1, 9, *found.shape[1:])
+    means = len(tiles) - 2  # the row of the means; that of the neighbours below is the last
+    tiles[means - 1 :, 6:] = torch.cat([found[1:5], found[:1], found[5:]]).unflatten(0, (3, 3))
+    for place, column in zip((0, 2, 4), columns, strict=True):
+        tiles[means - len(column) + 1 : means + 1, place] = column
+    thick = max(1, height // 12)
+    middle, centre = (height - thick) // 2, (width - thick) // 2
+    for place, top in ((1, middle), (3, middle), (5, middle - thick), (5, middle + thick)):
+        tiles[means, place, :, top : top + thick, width // 4 : width - width // 4] = 0
+    tiles[means, 3, :, height // 4 : height - height // 4, centre : centre + thick] = 0
+    return tiles.flatten(0, 1)
+
+
+def can_plot() -> bool:
+    """Whether matplotlib is installed."""
+    from importlib.util import find_spec
+
+    return find_spec("matplotlib") is not None
+
+
+@contextmanager
+def _plain() -> Iterator[None]:
+    """Within: matplotlib as it comes, whatever a file `matplotlibrc` in the folder says; it might call other programs."""
+    if not can_plot():
+        raise GenzooError("plots need matplotlib: pip install 'genzoo[plots]'")
+    import matplotlib.style
+
+    with matplotlib.style.context("default", after_reset=True):
+        yield
+
+
+def _axes(width: float = 6.4, height: float = 4.8) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure  # without pyplot: no global state, no display
+
+    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
+    return figure, figure.add_subplot()
+
+
+@_plain()
+def scatter(
+    points: Tensor, data: Tensor | None = None, score: Callable[[Tensor], Tensor] | None = None
+) -> Any:
+    """Points `(n, 2)` over the data's: a matplotlib figure.
+
+    Arguments:
+        points: samples, `(n, 2)`.
+        data: what they should be like, `(m, 2)`.
+        score: a critic, `(k, 2)` to `(k,)`, on the points' device and in their dtype: drawn as a surface below the points.
+
+    Example:
+        >>> figure = scatter(torch.randn(50, 2), torch.randn(50, 2), score=lambda x: -x.square().sum(1))
+    """
+    figure, axes = _axes(5, 5)
+    colours = ("0.75", "tab:blue") if score is None else ("tab:orange", "tab:green")
+    if score is not None:
+        _surface(axes, score, points if data is None else data.to(points))
+    for what, label, colour in ((data, "data", colours[0]), (points, "samples", colours[1])):
+        if what is not None:
+            axes.scatter(*what.detach().float().cpu().T, s=3, color=colour, label=label)
+    axes.set_aspect("equal")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, markerscale=3)
+    return figure
+
+
+@torch.no_grad()
+def _surface(axes: Any, score: Callable[[Tensor], Tensor], around: Tensor, side: int = 150) -> None:
+    """A critic's values as filled contours, darker where higher, over the square around some points and a margin."""
+    low, high = around.amin(0), around.amax(0)
+    half = 0.6 * (high - low).max().clamp_min(1e-3)
+    x, y = (torch.linspace(-1, 1, side).to(around) * half + centre for centre in (low + high) / 2)
+    grid = score(torch.cartesian_prod(x, y)).reshape(side, side).T
+    xs, ys, values = (found.float().cpu().numpy() for found in (x, y, grid))
+    axes.contourf(xs, ys, values, levels=20, cmap="Blues", alpha=0.5, zorder=0)
+    axes.contour(
+        xs,
+        ys,
+        values,
+        levels=20,
+        colors="tab:blue",
+        alpha=0.4,
+        linewidths=0.6,
+        linestyles="solid",
+        zorder=0,
+    )
+    axes.set(xlim=(xs[0], xs[-1]), ylim=(ys[0], ys[-1]))
+
+
+@_plain()
+def curves(history: Sequence[Mapping[str, float]]) -> Any:
+    """Plot what was logged against the step: a panel for each loss, one for learning rates, one for gradient norms."""
+    from matplotlib.figure import Figure
+
+    skip = {"step", "seconds", "images_per_second"}
+    panels: dict[str, list[str]] = {}
+    for name in dict.fromkeys(key for line in history for key in line if key not in skip):
+        panels.setdefault(_panel(name), []).append(name)
+    columns = min(3, len(panels)) or 1
+    rows = math.ceil(len(panels) / columns) or 1
+    figure = Figure(figsize=(4.2 * columns, 2.8 * rows), dpi=100, layout="constrained")
+    for place, (title, names) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(rows, columns, place)
+        for name in names:
+            lines = [line for line in history if name in line]
+            axes.plot(
+                [line["step"] for line in lines],
+                [line[name] for line in lines],
+                label=name.removeprefix("gradient/"),
+            )
+        axes.set(title=title, xlabel="step")
+        axes.grid(alpha=0.3)
+        if title == "gradient norms":
+            axes.set_yscale("log")
+        if len(names) > 1:
+            axes.legend(fontsize=5)
+    return figure
+
+
+def _panel(name: str) -> str:
+    if name.startswith("gradient/"):
+        return "gradient norms"
+    return "learning rate" if "lr" in name.split("/")[:2] else name
+
+
+def draw(
+    samples: Tensor,
+    data: Tensor | None = None,
+    columns: int | None = None,
+    score: Callable[[Tensor], Tensor] | None = None,
+) -> Any:
+    """The picture that fits the samples' shape: a sheet for images, a scatter plot for points in the plane, else None."""
+    if samples.dim() == 4:
+        return sheet(samples, columns)
+    if samples.dim() == 2 and samples.shape[1] == 2:
+        return scatter(samples, data, score)
+    return None
+
+
+def save(picture: Any, path: str | Path) -> None:
+    """Write a picture as PNG, or a list of lines as text."""
+    if isinstance(picture, list):
+        Path(path).write_text("".join(f"{line}\n" for line in picture), encoding="utf-8")
+    elif hasattr(picture, "savefig"):
+        with _plain():
+            picture.savefig(path, format="png")
+    else:
+        picture.save(path, format="PNG")

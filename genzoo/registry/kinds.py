@@ -1,0 +1,67 @@
+"""The kinds of things that are registered by name, and the built-in names."""
+
+from __future__ import annotations
+
+BUILT_IN: dict[str, dict[str, str]] = {
+    "models": {
+        "vae": "genzoo.models.vae:VAE",
+        "wae-mmd": "genzoo.models.wae:WAEMMD",
+        "wae-gan": "genzoo.models.wae:WAEGAN",
+        "gan": "genzoo.models.gan:GAN",
+        "dcgan": "genzoo.models.gan:DCGAN",
+        "lsgan": "genzoo.models.gan:LSGAN",
+        "wgan": "genzoo.models.wgan:WGAN",
+        "wgan-gp": "genzoo.models.wgan_gp:WGANGP",
+        "nade": "genzoo.models.nade:NADE",
+        "rnade": "genzoo.models.nade:RNADE",
+        "eonade": "genzoo.models.eonade:EoNADE",
+        "pixel-rnn": "genzoo.models.pixel_rnn:PixelRNN",
+        "independent": "genzoo.models.pixels:Independent",
+        "markov": "genzoo.models.pixels:Markov",
+    },
+    "priors": {
+        "normal": "genzoo.priors.simple:Normal",
+        "uniform": "genzoo.priors.simple:Uniform",
+        "sphere": "genzoo.priors.simple:Sphere",
+        "mog": "genzoo.priors.mixture:MixtureOfGaussians",
+    },
+    "divergences": {
+        "kl": "genzoo.divergences.kl:KL",
+        "mmd": "genzoo.divergences.mmd:MMD",
+        "wasserstein": "genzoo.divergences.transport:Wasserstein",
+        "gradient-penalty": "genzoo.divergences.penalties:GradientPenalty",
+        "dragan": "genzoo.divergences.penalties:DRAGAN",
+        "r1": "genzoo.divergences.penalties:R1",
+    },
+    "encoders": {
+        "mlp": "genzoo.blocks.mlp:MLPEncoder",
+        "conv": "genzoo.blocks.conv:ConvEncoder",
+    },
+    "decoders": {
+        "mlp": "genzoo.blocks.mlp:MLPDecoder",
+        "conv": "genzoo.blocks.conv:ConvDecoder",
+    },
+    "critics": {
+        "mlp": "genzoo.blocks.mlp:MLPCritic",
+        "conv": "genzoo.blocks.conv:ConvCritic",
+    },
+    "translators": {},  # none of ours: a kind that plugins fill
+    "datasets": {
+        "digits": "genzoo.data.digits:digits",
+        "fashion-mnist": "genzoo.data.idx:fashion_mnist",
+        "mnist": "genzoo.data.idx:mnist",
+        "kmnist": "genzoo.data.idx:kmnist",
+        "emnist": "genzoo.data.idx:emnist",
+        "folder": "genzoo.data.folder:folder",
+        "toy": "genzoo.data.toy:toy",
+    },
+    "metrics": {
+        "likelihood": "genzoo.metrics.likelihood:Likelihood",
+        "reconstruction": "genzoo.metrics.reconstruction:Reconstruction",
+        "codes": "genzoo.metrics.codes:Codes",
+        "frechet": "genzoo.metrics.frechet:Frechet",
+        "modes": "genzoo.metrics.modes:Modes",
+    },
+}
+
+KINDS = tuple(BUILT_IN)

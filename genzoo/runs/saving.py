@@ -1,0 +1,98 @@
+"""Keep a model as a run folder: one that was trained elsewhere, or changed after training."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from genzoo.contract import Model
+from genzoo.data.arrays import as_dataset
+from genzoo.data.fingerprint import fingerprint
+from genzoo.errors import RunError, SettingError
+from genzoo.files import TEMPORARY_PREFIX, write_atomic
+from genzoo.runs.checkpoint import write_weights
+from genzoo.runs.folder import RunFolder, data_table, requirements
+from genzoo.runs.lock import FolderLock
+from genzoo.runs.record import record
+from genzoo.runs.weights import beginning, origin
+
+_HEAD = "# Saved with genzoo.save; genzoo did not train these weights in this folder.\n"
+
+
+def save(model: Model, folder: str | Path, data: Any = None, *, overwrite: bool = False) -> Path:
+    """Save a model as a run folder, which `genzoo.load`, `genzoo sample` and `genzoo evaluate` read.
+
+    The folder holds `recipe.toml`, whose `[run]` table says that the model was saved, and `model.safetensors`.
+
+    Arguments:
+        model: an instance of a registered model, trained anywhere; it stays as it is.
+        folder: a new folder, or one that holds a run if `overwrite` is set.
+        data: what the model was trained on, as in `genzoo.fit`; by default what is known from the run that the model is from.
+            Without it, commands that need data say so.
+        overwrite: replace the run that is in the folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        SettingError: the model or a part of it is not registered, or no settings build it as it is.
+        RunError: the folder is taken, or cannot be written; what it held is then untouched.
+
+    Example:
+        >>> import tempfile, torch, genzoo
+        >>> model = genzoo.load("independent", shape=(4,)).fit(torch.eye(4))
+        >>> folder = genzoo.save(model, tempfile.mkdtemp() + "/floor")
+        >>> genzoo.load(folder).log_prob(torch.eye(4)).shape
+        torch.Size([4])
+    """
+    if not isinstance(model, Model):
+        raise SettingError(
+            f"genzoo.save takes a genzoo.Model, not a {type(model).__name__}; torch.save keeps other modules."
+        )
+    run = RunFolder(folder)
+    lock = (
+        FolderLock(run.path) if run.path.is_dir() else None
+    )  # a new folder appears whole, in one step
+    try:
+        run.refuse(resume=False, overwrite=overwrite)
+        return _save(model, run, data)
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def _save(model: Model, run: RunFolder, data: Any) -> Path:
+    dataset = None if data is None else as_dataset(data)
+    table = origin(model).get("data") if dataset is None else data_table(dataset)
+    recipe = {"model": record(model), **({"data": table} if table else {})}
+    wanted = requirements(model, dataset)
+    prints = None if dataset is None else fingerprint(dataset)
+    began = beginning(model, fresh=False)
+    text = run.recipe_text(
+        recipe, model.reference_tensor.device, 1, wanted, began, time="saved", fingerprint=prints
+    )
+    stage = RunFolder(run.path.absolute().parent / f"{TEMPORARY_PREFIX}{uuid4().hex[:12]}")
+    try:  # both files are whole before anything that is there is touched
+        write_atomic(
+            stage.recipe_file, lambda path: path.write_text(_HEAD + text, encoding="utf-8")
+        )
+        write_weights(stage.weights, model, model.state_dict(), 0)
+        _move(stage, run)
+    except OSError as error:
+        raise RunError(f"{run.path} could not be written: {error}.") from error
+    finally:
+        shutil.rmtree(stage.path, ignore_errors=True)
+    return run.path
+
+
+def _move(stage: RunFolder, run: RunFolder) -> None:
+    """Put a staged folder in its place, in one step where nothing is there, else in place of the run that is."""
+    if not run.path.exists():
+        stage.path.rename(run.path)
+        return
+    run.clear()
+    run.sweep()
+    stage.recipe_file.replace(run.recipe_file)
+    stage.weights.replace(run.weights)

@@ -1,0 +1,196 @@
+"""Check what was read from a checkpoint before anything is restored from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_CONTENT = {"round", "batches", "model", "ema", "averaged", "players", "reports", "seconds"}
+
+
+def count(value: Any, name: str) -> int:
+    """Return a value that is a count.
+
+    Raises:
+        ValueError: it is not a whole number from 0 to 2**53.
+    """
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise ValueError(f"{name} is {_short(value)}: expected a whole number, at least 0")
+    return value
+
+
+def check_content(state: Mapping[str, Any]) -> None:
+    """Check that a checkpoint holds what a resume reads, each of the right type.
+
+    Raises:
+        ValueError: something is missing or of another type; the message names it.
+    """
+    if missing := sorted(_CONTENT - state.keys()):
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    for name in ("round", "batches", "averaged"):
+        count(state[name], name)
+    seconds = state["seconds"]
+    if type(seconds) not in (int, float) or not 0 <= seconds < math.inf:
+        raise ValueError(f"seconds is {_short(seconds)}: expected a number, at least 0")
+    _check_tensors(state["model"], "model")
+    if state["ema"] is not None:
+        _check_tensors(state["ema"], "ema")
+    for name, player in _table(state["players"], "players").items():
+        entry = f"players.{name}"
+        for key in ("optimizer", "scaler", "count"):
+            if key not in _table(player, entry):
+                raise ValueError(f"{entry} lacks {key}")
+        count(player["count"], f"{entry}.count")
+        _check_optimizer(_table(player["optimizer"], f"{entry}.optimizer"), f"{entry}.optimizer")
+        for key, value in _table(player["scaler"], f"{entry}.scaler").items():
+            if type(value) not in (int, float):
+                raise ValueError(f"{entry}.scaler.{key} is {_short(value)}: expected a number")
+    _check_reports(_table(state["reports"], "reports"))
+
+
+def check_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Check that an optimizer can go on from a state: settings, entries and shapes.
+
+    Raises:
+        ValueError: it cannot; the message says what is wrong.
+    """
+    groups, kept = optimizer.param_groups, state["param_groups"]
+    if [len(group["params"]) for group in groups] != [len(group["params"]) for group in kept]:
+        raise ValueError("it has other parameters")
+    entries = _entries(optimizer) if state["state"] else {}
+    parameters: dict[Any, Tensor] = {}
+    for group, old in zip(groups, kept, strict=True):
+        parameters.update(zip(old["params"], group["params"], strict=True))
+        for name in group.keys() & old.keys() - {"params"}:
+            if not _alike(group[name], old[name]):
+                raise ValueError(
+                    f"{name} is {_short(old[name])}, where it has {_short(group[name])}"
+                )
+    for key, values in state["state"].items():
+        if key not in parameters:
+            raise ValueError(f"it has no parameter {_short(key)}")
+        parameter, wanted = parameters[key], entries[id(parameters[key])]
+        if missing := sorted(wanted - values.keys()):
+            raise ValueError(f"parameter {key} lacks {', '.join(missing)}")
+        for name, value in values.items():
+            _check_entry(f"{name} of parameter {key}", value, parameter)
+
+
+def _check_entry(name: str, value: Any, parameter: Tensor) -> None:
+    if not isinstance(value, Tensor):
+        if value is not None and type(value) not in (int, float):
+            raise ValueError(f"{name} is {_short(value)}: expected a tensor or a number")
+        return
+    try:
+        fits = torch.broadcast_shapes(value.shape, parameter.shape) == parameter.shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)}, which does not fit {tuple(parameter.shape)}"
+        )
+    if value.is_floating_point() and bool(value.isnan().any()):
+        raise ValueError(f"{name} is not finite")
+
+
+def _entries(optimizer: torch.optim.Optimizer) -> dict[int, set[str]]:
+    """Return what the optimizer keeps for each parameter: a step on tiny stand-ins shows it."""
+    tiny = {
+        id(p): torch.zeros([1] * p.dim(), dtype=p.dtype, device=p.device)
+        for g in optimizer.param_groups
+        for p in g["params"]
+    }
+    groups = [
+        {**group, "params": [tiny[id(p)] for p in group["params"]]}
+        for group in optimizer.param_groups
+    ]
+    for stand_in in tiny.values():
+        stand_in.requires_grad_()
+        stand_in.grad = torch.zeros_like(stand_in)
+    probe = type(optimizer)(groups, lr=0.0)  # type: ignore[call-arg]
+    probe.step()
+    return {
+        key: {name for name, value in probe.state[x].items() if value is not None}
+        for key, x in tiny.items()
+    }
+
+
+def _alike(new: Any, old: Any) -> bool:
+    """Return whether two settings of an optimizer are of one type; numbers count as one, and so do lists and tuples."""
+    if isinstance(new, Sequence) and not isinstance(new, str):
+        return isinstance(old, Sequence) and len(new) == len(old) and all(map(_alike, new, old))
+    number = (int, float, Tensor)
+    if isinstance(new, number) and not isinstance(new, bool):
+        return isinstance(old, number) and not isinstance(old, bool)
+    return (
+        isinstance(old, type(new))
+        or (new is None and isinstance(old, bool))
+        or (old is None and isinstance(new, bool))
+    )
+
+
+def _check_optimizer(state: Mapping[str, Any], entry: str) -> None:
+    for key in ("state", "param_groups"):
+        if key not in state:
+            raise ValueError(f"{entry} lacks {key}")
+    for key, values in _table(state["state"], f"{entry}.state").items():
+        _table(values, f"{entry}.state.{_short(key)}")
+    if not isinstance(state["param_groups"], list):
+        raise ValueError(
+            f"{entry}.param_groups is {_short(state['param_groups'])}: expected a list"
+        )
+    for group in state["param_groups"]:
+        if not isinstance(_table(group, f"{entry}.param_groups").get("params"), list):
+            raise ValueError(f"{entry}.param_groups lacks params")
+
+
+def _check_reports(reports: Mapping[str, Any]) -> None:
+    for key in ("values", "rounds"):
+        if key not in reports:
+            raise ValueError(f"reports lacks {key}")
+    values, rounds = (_table(reports[key], f"reports.{key}") for key in ("values", "rounds"))
+    for name, value in values.items():
+        if not isinstance(value, Tensor) or value.dim() != 1:
+            raise ValueError(
+                f"reports.values.{name} is {_short(value)}: expected a tensor with one axis"
+            )
+    counted = {"loss"} if "loss" in values else set()
+    for name, steps in rounds.items():
+        if not isinstance(steps, list):
+            raise ValueError(f"reports.rounds.{name} is {_short(steps)}: expected a list")
+        for step in steps:
+            count(step, f"reports.rounds.{name}")
+        key = "loss" if "loss" in values else f"{name}/loss"
+        counted.add(key)
+        if key not in values or len(values[key]) != len(steps):
+            raise ValueError(
+                f"reports.rounds.{name} has {len(steps)} steps, and values has other losses"
+            )
+    alone = "loss" in values and len(rounds) == 1
+    losses = {key for key in values if key.endswith("/loss") and key.count("/") == 1}
+    if not alone and (values.keys() & {"loss"} or losses - counted):
+        raise ValueError("reports.values has losses of steps that reports.rounds lacks")
+
+
+def _check_tensors(tensors: Any, name: str) -> None:
+    for key, value in _table(tensors, name).items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name}.{key} is {_short(value)}: expected a tensor")
+
+
+def _table(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name} is {_short(value)}: expected a table")
+    return value
+
+
+def _short(value: Any) -> str:
+    """Return a value, or where that would be long its type, for a message."""
+    if isinstance(value, int | float | str | None):
+        text = repr(value) if not isinstance(value, int) or abs(value) < 2**64 else "a huge number"
+        return text if len(text) < 40 else f"a {type(value).__name__}"
+    return f"a {type(value).__name__}"

@@ -1,0 +1,159 @@
+"""The exponential moving average (EMA) of a model's weights, and batch statistics that fit it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from genzoo.contract import Batch, Model
+from genzoo.errors import SettingError
+from genzoo.train.frozen import train_mode
+
+
+class Average:
+    r"""The exponential moving average of a model's weights, with a warm-up.
+
+    \[ \bar w_{n + 1} = d_n \bar w_n + (1 - d_n)\, w_{n + 1}, \qquad
+       d_n = \min\Big(d, \frac{1 + n}{10 + n}\Big), \qquad \bar w_1 = w_1 \]
+
+    With the decay \( d \) alone, the average of a short run is mostly made of its first weights.
+
+    Arguments:
+        model: the model to average; its buffers are copied, not averaged.
+        decay: \( d \), in (0, 1).
+
+    Raises:
+        SettingError: the model cannot be copied.
+    """
+
+    def __init__(self, model: Model, decay: float) -> None:
+        self.decay = decay
+        self.module = _replica(model, decay)
+        self.updates = 0
+        """The number of updates; on the host, so that an update does not wait for the device."""
+
+    def weight(self) -> float:
+        """Return the factor on the average in the next update."""
+        n = self.updates
+        return min(self.decay, (1 + n) / (10 + n)) if n else 0.0
+
+    @torch.no_grad()
+    def update(self, model: Model) -> None:
+        """Take up the weights of a step."""
+        pairs = [*zip(self.module.parameters(), model.parameters(), strict=True)]
+        floating = [pair for pair in pairs if pair[0].is_floating_point()]
+        if floating:
+            averages, weights = map(list, zip(*floating, strict=True))
+            get_ema_multi_avg_fn(self.weight())(averages, weights, self.updates)
+        exact = [pair for pair in pairs if not pair[0].is_floating_point()]
+        for average, value in (*exact, *zip(self.module.buffers(), model.buffers(), strict=True)):
+            average.copy_(value)
+        self.updates += 1
+
+
+def _replica(model: Model, decay: float) -> Model:
+    """Return a deep copy of a model.
+
+    Tensors that a module keeps as plain attributes and computes at each pass, such as the weight of
+    `torch.nn.utils.weight_norm`, are part of a graph, which torch does not copy: their values are copied.
+    """
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        memo |= {id(t): t.detach().clone() for t in _tensors(vars(module)) if not t.is_leaf}
+    try:
+        return copy.deepcopy(model, dict(memo))
+    except Exception as error:  # an attribute may raise anything
+        culprit = _uncopied(model, memo) or f"a {type(model).__name__}"
+        raise SettingError(
+            f"train.ema = {decay:g} keeps a copy of the model, and {culprit} cannot be copied ({error}). "
+            "Give its class a __deepcopy__ method, or leave out train.ema."
+        ) from error
+
+
+def _tensors(value: Any, depth: int = 4) -> Iterator[Tensor]:
+    """Yield the tensors in a value: itself, or in nested mappings and sequences."""
+    if isinstance(value, Tensor):
+        yield value
+    elif depth and isinstance(value, Mapping | list | tuple | set):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(item, depth - 1)
+
+
+def _uncopied(model: nn.Module, memo: Mapping[int, Any]) -> str:
+    """Name the first attribute that cannot be copied."""
+    for name, module in model.named_modules():
+        for key, value in vars(module).items():
+            if key == "_modules":
+                continue
+            try:
+                copy.deepcopy(value, dict(memo))
+            except Exception:
+                return f"the attribute {f'{name}.{key}'.lstrip('.')!r} ({type(value).__name__})"
+    return ""
+
+
+def update_batch_norm(
+    model: Model,
+    batches: Iterable[Batch],
+    context: Callable[[], AbstractContextManager[Any]],
+    frozen: Sequence[str] = (),
+    idle: Sequence[str] = (),
+) -> None:
+    """Estimate the running statistics of every batch norm anew, in place, from the passes that the players' losses make.
+
+    Those that an average of weights took over from the last weights are statistics of other activations; with them samples of a
+    GAN can be far worse than with these.
+
+    Arguments:
+        model: whose batch norms; everything else is in eval mode, and stays as it was.
+        batches: what the losses get.
+        context: in which losses are computed.
+        frozen: names of modules that keep their statistics.
+        idle: names of players whose losses are not computed.
+
+    References:
+        Averaging Weights Leads to Wider Optima and Better Generalization, Izmailov et al., 2018,
+            https://arxiv.org/abs/1803.05407 (section 3.2, of batch normalization)
+    """
+    train_mode(
+        model, frozen
+    )  # a model may keep a part in eval mode, whose statistics are not this run's
+    norms = [
+        m
+        for m in model.modules()
+        if isinstance(m, _BatchNorm) and m.track_running_stats and m.training
+    ]
+    model.eval()
+    if not norms:
+        return
+    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all passes
+        norm.train()
+    players = [player for player in model.players() if player.name not in idle]
+    for batch in batches:
+        for player in players:
+            with context():
+                player.loss(batch)  # with gradients, which a loss may itself take
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()
+    settled = {
+        id(buffer) for norm in norms if norm.num_batches_tracked for buffer in norm.buffers()
+    }
+    with torch.no_grad():
+        for (
+            name,
+            buffer,
+        ) in model.named_buffers():  # what else losses wrote, and norms that they do not pass
+            if id(buffer) not in settled:
+                buffer.copy_(kept[name])

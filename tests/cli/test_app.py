@@ -1,0 +1,627 @@
+"""The command as a person types it: what it prints, its exit codes, and that a refusal is one line and loses nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genzoo.cli.app import app
+from genzoo.registry.lookup import registries
+from genzoo.runs.folder import RunFolder
+from tests.toys import Bigrams
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+@pytest.fixture
+def genzoo_(capsys, monkeypatch):
+    """Run the command in this process: arguments -> (exit code, what it printed)."""
+
+    def run(*arguments) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["genzoo", *map(str, arguments)])
+        monkeypatch.setattr(app.console, "_width", 200, raising=False)
+        with pytest.raises(SystemExit) as exit_:
+            app.main()
+        printed = capsys.readouterr()
+        return exit_.value.code or 0, printed.out + printed.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """A small run of each kind of data."""
+    path = tmp_path_factory.mktemp("runs") / "vae"
+    command = [
+        sys.executable,
+        "-m",
+        "genzoo",
+        "train",
+        str(RECIPES / "vae-digits.toml"),
+        "--steps",
+        "20",
+        "--out",
+        str(path),
+    ]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "is complete: step 20" in done.stdout
+    return path
+
+
+def test_list_shows_names_and_owners(genzoo_, monkeypatch):
+    monkeypatch.setenv("GENZOO_PLUGINS", "off")
+    code, text = genzoo_("list", "models", "wae-*")
+    assert code == 0
+    assert "wae-mmd" in text
+    assert "genzoo.models.wae:WAEMMD" in text
+    assert "vae  " not in text.replace("wae", "")
+    assert genzoo_("list", "--check")[1].count("broken") == 0
+    assert genzoo_("list", "priorz")[0] == 2
+
+
+def test_info_shows_documentation_and_settings(genzoo_):
+    code, text = genzoo_("info", "wae-mmd")
+    assert code == 0
+    for words in (
+        "latent_dim",
+        "200.0",
+        "https://arxiv.org/abs/1711.01558",
+        "genzoo.models.wae:WAEMMD",
+    ):
+        assert words in text
+    assert genzoo_("info", "mlp")[1].count("activation") >= 3  # encoder, decoder and critic
+    code, text = genzoo_("info", "wae-mdm")
+    assert (code, "Did you mean 'wae-mmd'" in text) == (2, True)
+
+
+def test_help_and_list_import_no_torch():
+    code = (
+        "import sys, runpy; sys.argv = ['genzoo', {!r}]\n"
+        "try: runpy.run_module('genzoo', run_name='__main__')\n"
+        "except SystemExit as e: assert not e.code\n"
+        "assert not {{'torch', 'numpy', 'lightning_fabric', 'sklearn', 'pyro'}} & set(sys.modules)"
+    )
+    for argument in ("list", "--help", "--version"):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(argument)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("train {r}/vae-digits.toml model.latnt_dim=3", "Did you mean 'latent_dim'"),
+        (
+            "train {r}/vae-digits.toml model.latent_dim=0",
+            "model.latent_dim = 0: expected greater than 0",
+        ),
+        (
+            "train {r}/vae-digits.toml model.latent_dim=many",
+            'model.latent_dim = "many": expected an integer',
+        ),
+        ("train {r}/vae-digits.toml model.prior=mogg", "Did you mean 'mog'"),
+        (
+            "train {r}/vae-digits.toml model.prior.name=mog model.prior.components=many",
+            "model.prior.components",
+        ),
+        ("train {r}/vae-digits.toml train.stesp=3", "Did you mean 'steps'"),
+        ("train {r}/vae-digits.toml tarin.steps=3", "Did you mean 'train'"),
+        ("train {r}/vae-digits.toml players.modle.lr=1", "no player"),
+        ("train {r}/vae-digits.toml data=digitz", "Did you mean 'digits'"),
+        ("train {r}/vae-digits.toml train.steps", "expected a.b=c"),
+        ("train {r}/vae-digits.toml train.batch_size=5000", "batch_size"),
+        ("train {r}/vae-digits.toml --model vae", "names its model"),
+        ("train {r}/nothing.toml", "No such file"),
+        ("train digits", "--model NAME"),
+        ("train digits --model vaee", "Did you mean 'vae'"),
+        ("train {r}/vae-digits.toml --device tpu", "tpu"),
+        ("sample {t}", "not a run folder"),
+        ("sample {t}/nowhere", "neither a run folder nor a model's name"),
+        ("sample vae -o picture.jpg", ".png or .npy"),
+        ("reconstruct vae", "not a run folder"),
+        ("evaluate {t}", "not a run folder"),
+        ("train {r}/vae-digits.toml --out ~nosuchuser/run", "there is no user of that name"),
+        ("train ~nosuchuser/a.toml", "there is no user of that name"),
+        ("train {r}/vae-digits.toml --plugin ~nosuchuser/a.py", "there is no user of that name"),
+        ("sample vae -o ~nosuchuser/a.png", "there is no user of that name"),
+        ("sample ~nosuchuser", "there is no user of that name"),
+        (
+            "train {r}/vae-digits.toml data.name=folder data.path=~nosuchuser/a",
+            "there is no user of that name",
+        ),
+        (
+            f"train {{r}}/vae-digits.toml train.steps={'9' * 5000}",
+            "a number with thousands of digits",
+        ),
+        (f"train {{r}}/vae-digits.toml train.x={'[' * 5000}{']' * 5000}", "nested too deeply"),
+        (
+            "train {r}/vae-digits.toml model.latent_dim=100000000000",
+            "Lower model.latent_dim = 100000000000",
+        ),
+        ("train {r}/vae-digits.toml train.epochs=inf", "expected a finite number"),
+        ("train {r}/wae-mmd-digits.toml model.divergence.scales=[]", "at least 1 item"),
+        ("sample vae -n 100000000000000", "needs"),
+        ("frobnicate", "No such command"),
+        ("sample", "Missing argument"),
+    ],
+)
+def test_refusals_are_one_line_with_exit_code_2(genzoo_, tmp_path, monkeypatch, command, words):
+    monkeypatch.chdir(tmp_path)
+    code, text = genzoo_(*command.format(r=RECIPES, t=tmp_path).split())
+    assert code == 2
+    assert words in text
+    assert text.startswith("error: ")
+    assert len(text.strip().splitlines()) == 1
+    assert not list(tmp_path.rglob("*")), "nothing is left behind"
+
+
+def test_a_batch_of_one_is_refused_where_a_model_needs_pairs(genzoo_, tmp_path):
+    code, text = genzoo_(
+        "train", RECIPES / "wae-mmd-digits.toml", "train.batch_size=1", "--out", tmp_path / "run"
+    )
+    assert (code, "n >= 2" in text, len(text.strip().splitlines())) == (2, True, 1), text
+
+
+def test_settings_of_a_slot_need_no_name(genzoo_, tmp_path):
+    code, text = genzoo_(
+        "train",
+        RECIPES / "vae-digits.toml",
+        "--steps",
+        1,
+        "model.prior.scale=2.0",
+        "--out",
+        tmp_path / "run",
+    )
+    assert code == 0, text
+    assert 'name = "normal"\nscale = 2.0' in (tmp_path / "run" / "recipe.toml").read_text()
+    code, text = genzoo_(
+        "train",
+        RECIPES / "vae-digits.toml",
+        "model.prior.components=2",
+        "--out",
+        tmp_path / "other",
+    )
+    assert (code, "model.prior 'normal' has no setting 'components'" in text) == (2, True)
+
+
+def test_malformed_recipes_are_named_with_the_line(genzoo_, tmp_path):
+    bad = tmp_path / "bad.toml"
+    for text, words in [
+        ("[model\nname = 1", "line 1"),
+        ('[model]\nname = "vae"', "needs a section [data]"),
+        ('model = "vae"\ndata = "digits"\n[trian]\nsteps = 3', "Did you mean 'train'"),
+        ('model = "vae"\ndata = 3', "expected a table"),
+        ('model = "vae"\ndata = "digits"\nplayers = { critic = 3 }', "players.critic"),
+    ]:
+        bad.write_text(text)
+        code, printed = genzoo_("train", bad, "--out", tmp_path / "run")
+        assert (code, words in printed) == (2, True), printed
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_a_model_on_a_dataset_writes_its_recipe(genzoo_, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, text = genzoo_(
+        "train",
+        "toy",
+        "--model",
+        "vae",
+        "--steps",
+        "3",
+        "data.distribution=moons",
+        "model.latent_dim=2",
+    )
+    assert code == 0, text
+    recipe = (tmp_path / "runs" / "vae-toy" / "recipe.toml").read_text()
+    assert 'distribution = "moons"' in recipe
+    assert "steps = 3" in recipe
+    code, text = genzoo_("train", tmp_path / "runs" / "vae-toy" / "recipe.toml", "--out", "again")
+    assert code == 0, text
+    weights = [
+        (tmp_path / name / "model.safetensors").read_bytes() for name in ("runs/vae-toy", "again")
+    ]
+    assert weights[0] == weights[1]  # a run's own recipe is the run again
+
+
+def test_resume_by_hand(genzoo_, run_folder):
+    code, text = genzoo_(
+        "train", RECIPES / "vae-digits.toml", "--steps", "20", "--out", run_folder, "--resume"
+    )
+    assert (code, "already" in text, "Nothing was done" in text) == (0, True, True)
+    code, text = genzoo_("train", RECIPES / "vae-digits.toml", "--out", run_folder)
+    assert (code, "--resume" in text, "--overwrite" in text) == (2, True, True)
+
+
+def test_pictures_and_arrays(genzoo_, run_folder, tmp_path):
+    for command, n, out in [
+        (("sample", run_folder, "-n", 12), 12, "s.png"),
+        (("sample", run_folder, "-n", 12), 12, "s.npy"),
+        (("reconstruct", run_folder, "-n", 4), 8, "r.png"),
+        (("interpolate", run_folder, "-n", 3, "--steps", 5), 15, "i.png"),
+        (("arithmetic", run_folder, "-a", "1,2,3", "-b", "4,5", "-c", 6), 9, "a.png"),
+    ]:
+        code, text = genzoo_(*command, "-o", tmp_path / out)
+        assert code == 0, text
+        assert f"{n} of shape (1, 8, 8)" in text
+    array = np.load(tmp_path / "s.npy")
+    assert array.shape == (12, 1, 8, 8)
+    assert 0 <= array.min() <= array.max() <= 1
+    assert Image.open(tmp_path / "s.png").mode == "L"
+    assert genzoo_("reconstruct", run_folder, "-n", 400)[0] == 2
+
+
+def test_samples_repeat_by_seed(genzoo_, run_folder, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        genzoo_("sample", run_folder, "-n", 3, "--seed", seed, "-o", tmp_path / f"{name}.npy")
+    a, b, c = (np.load(tmp_path / f"{name}.npy") for name in "abc")
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+@pytest.fixture(scope="module")
+def explicit_run(tmp_path_factory):
+    """A small explicit model of labelled digits."""
+    import genzoo
+
+    path = tmp_path_factory.mktemp("explicit") / "run"
+    table = {"name": "pixel-rnn", "layer": "row-lstm", "hidden": 4, "depth": 1, "classes": 10}
+    genzoo.fit(
+        table,
+        {"name": "digits", "binarize": "threshold"},
+        path,
+        steps=5,
+        batch_size=8,
+        sample_every=5,
+    )
+    return path
+
+
+def test_completions_keep_the_rows_that_are_seen(genzoo_, explicit_run, tmp_path):
+    code, text = genzoo_(
+        "complete", explicit_run, "-n", 3, "--rows", 5, "--times", 2, "-o", tmp_path / "c.npy"
+    )
+    assert code == 0, text
+    drawn = np.load(tmp_path / "c.npy").reshape(3, 2, 8, 8)
+    held_out = RunFolder(explicit_run).dataset()
+    x = (held_out.test["x"][:3, 0] > 8).astype(float)
+    assert np.array_equal(drawn[:, :, :5], np.broadcast_to(x[:, None, :5], (3, 2, 5, 8)))
+    assert not np.array_equal(drawn[:, 0, 5:], drawn[:, 1, 5:])
+    genzoo_("complete", explicit_run, "-n", 3, "--rows", 5, "--times", 2, "-o", tmp_path / "c.png")
+    picture = np.asarray(Image.open(tmp_path / "c.png")) / 255
+    tile = picture.shape[1] // 4  # what is seen, two completions, the original
+    assert picture.shape[0] == 3 * tile
+    pixels = picture.reshape(3, tile, 4, tile)[
+        :, 1 : tile - 1 : (tile - 2) // 8, :, 1 : tile - 1 : (tile - 2) // 8
+    ]
+    assert np.array_equal(pixels[:, :, 3], x)
+    assert np.array_equal(pixels[:, :5, 0], x[:, :5])
+    np.testing.assert_allclose(pixels[:, 5:, 0], 0.5, atol=0.01)
+    assert np.array_equal(pixels[:, :, 1:3].transpose(0, 2, 1, 3), drawn)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (
+            "complete {e} --rows 8",
+            "--rows 8: images have 8 rows, so nothing would be left to complete",
+        ),
+        ("complete {v}", "VAE has no complete; it can sample, encode"),
+        ("complete {e} -n 400", "297 held-out examples"),
+        ("complete nade", "not a run folder"),
+        ("complete rnade", "draws no images"),
+        ("sample {e} --truncation 1", "cannot truncate"),
+    ],
+)
+def test_what_cannot_be_completed_is_named(
+    genzoo_, explicit_run, run_folder, tmp_path, monkeypatch, command, words
+):
+    monkeypatch.chdir(tmp_path)
+    code, text = genzoo_(*command.format(e=explicit_run, v=run_folder).split())
+    assert (code, words in text, len(text.strip().splitlines())) == (2, True, 1), text
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_interpolation_turns_unless_told_otherwise(genzoo_, run_folder, tmp_path):
+    for name, options in (
+        ("auto", ()),
+        ("slerp", ("--path", "slerp")),
+        ("linear", ("--path", "linear")),
+    ):
+        genzoo_(
+            "interpolate",
+            run_folder,
+            "-n",
+            2,
+            "--steps",
+            3,
+            *options,
+            "-o",
+            tmp_path / f"{name}.npy",
+        )
+    auto, turned, straight = (
+        np.load(tmp_path / f"{name}.npy").reshape(2, 3, 64) for name in ("auto", "slerp", "linear")
+    )
+    assert np.array_equal(auto, turned)  # its prior is the normal one
+    assert not np.allclose(turned[:, 1], straight[:, 1], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(turned[:, ::2], straight[:, ::2], atol=1e-6)  # the same ends
+
+
+def test_arithmetic_takes_places_on_the_sheet_of_samples(genzoo_, run_folder, tmp_path):
+    options = ("-n", 12, "--seed", 3)
+    genzoo_("sample", run_folder, *options, "-o", tmp_path / "s.npy")
+    code, text = genzoo_(
+        "arithmetic",
+        run_folder,
+        "-a",
+        "5",
+        "-b",
+        "12,1",
+        "-c",
+        "1,12",
+        *options,
+        "-o",
+        tmp_path / "a.npy",
+    )
+    assert code == 0, text
+    sums, samples = np.load(tmp_path / "a.npy"), np.load(tmp_path / "s.npy")
+    np.testing.assert_allclose(sums[0], samples[4], atol=1e-5)  # what is taken away comes back
+    genzoo_(
+        "arithmetic",
+        run_folder,
+        "-a",
+        "5",
+        "-b",
+        "12,1",
+        "-c",
+        "1,12",
+        *options,
+        "-o",
+        tmp_path / "a.png",
+    )
+    picture = np.asarray(Image.open(tmp_path / "a.png")) / 255
+    tile = picture.shape[1] // 9  # eight pixels, enlarged, and a margin of 1
+    assert picture.shape[0] == 4 * tile  # two examples, the means, and the last row of neighbours
+    pixels = picture.reshape(4, tile, 9, tile)[
+        :, 1 : tile - 1 : (tile - 2) // 8, :, 1 : tile - 1 : (tile - 2) // 8
+    ]
+    assert [(pixels[2, :, sign] == 0).sum() for sign in (1, 3, 5)] == [
+        4,
+        7,
+        8,
+    ]  # bars of four: minus, plus, equals
+    assert (
+        pixels[0, :, [0, 1, 3, 5, 6, 7, 8]] == 1
+    ).all()  # white but for the first examples of b and c
+    np.testing.assert_allclose(
+        pixels[2, :, 7], sums[0, 0], atol=0.01
+    )  # the result, amid its neighbours
+
+
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [
+        ("1,65", "-b 1,65: there is no place 65 on a sheet of 64 samples; they are 1 to 64"),
+        ("0", "-b 0: there is no place 0"),
+        ("1,x", "-b 1,x: expected places on the sheet of samples, as in 1,2,3"),
+    ],
+)
+def test_places_off_the_sheet_are_refused(genzoo_, run_folder, tmp_path, places, words):
+    code, text = genzoo_(
+        "arithmetic", run_folder, "-a", 1, "-b", places, "-c", 2, "-o", tmp_path / "a.png"
+    )
+    assert (code, words in text, len(text.strip().splitlines())) == (2, True, 1), text
+
+
+def test_truncated_samples_vary_less(genzoo_, run_folder, tmp_path):
+    for name, options in (("plain", ()), ("typical", ("--truncation", 0.1))):
+        assert genzoo_("sample", run_folder, *options, "-o", tmp_path / f"{name}.npy")[0] == 0
+    plain, typical = (
+        np.load(tmp_path / f"{name}.npy").std(axis=0).mean() for name in ("plain", "typical")
+    )
+    assert typical < 0.2 * plain
+    code, text = genzoo_("sample", run_folder, "--truncation", 0)
+    assert (code, "truncation at 0 standard deviations" in text) == (2, True)
+
+
+def test_what_a_model_lacks_is_said_by_name(genzoo_, monkeypatch):
+    monkeypatch.setattr(registries["models"], "_registered", {})
+    registries["models"].register("bigrams", func=Bigrams)
+    code, text = genzoo_("sample", "bigrams", "--truncation", 1)
+    assert (code, "Bigrams cannot truncate its samples; leave out --truncation" in text) == (
+        2,
+        True,
+    )
+    code, text = genzoo_("arithmetic", "bigrams", "-a", 1, "-b", 2, "-c", 3)
+    assert (code, "Bigrams has no decode" in text) == (2, True)
+
+
+def test_text_is_printed_or_written_as_it_is(genzoo_, tmp_path, monkeypatch):
+    monkeypatch.setattr(registries["models"], "_registered", {})
+
+    def text(self, x):
+        return ["[red]" + "".join("abc"[i] for i in row) for row in x.argmax(-1)]
+
+    monkeypatch.setattr(Bigrams, "text", text, raising=False)
+
+    class Long(Bigrams):
+        def __init__(self, shape: tuple[int, int] = (90, 3)) -> None:
+            super().__init__(shape)
+
+    registries["models"].register("bigrams", func=Long)
+    code, text = genzoo_("sample", "bigrams", "-n", 3)
+    lines = text.splitlines()
+    assert (code, len(lines), {len(line) for line in lines}) == (
+        0,
+        3,
+        {95},
+    )  # no markup is read, no line broken
+    assert genzoo_("sample", "bigrams", "-n", 3, "-o", tmp_path / "three.txt")[0] == 0
+    lines = (tmp_path / "three.txt").read_text().splitlines()
+    assert (len(lines), {line[:5] for line in lines}) == (3, {"[red]"})
+    code, text = genzoo_("sample", "bigrams", "-o", tmp_path / "three.png")
+    assert (code, "or text, as in -o samples.txt" in text) == (2, True)
+
+
+def test_a_model_of_no_text_writes_none(genzoo_, run_folder, tmp_path):
+    code, text = genzoo_("sample", run_folder, "-o", tmp_path / "x.txt")
+    assert (code, "expected a name that ends in .png or .npy" in text) == (2, True)
+
+
+def test_a_translation_needs_a_model_that_translates(genzoo_, run_folder, tmp_path):
+    code, text = genzoo_("translate", run_folder, tmp_path)
+    assert (code, "VAE has no translate" in text) == (2, True)
+
+
+def test_evaluate_writes_a_table(genzoo_, run_folder):
+    code, text = genzoo_("evaluate", run_folder, "reconstruction", "likelihood", "--limit", "50")
+    assert code == 0, text
+    found = json.loads((run_folder / "report" / "evaluation.json").read_text())
+    assert set(found) == {"reconstruction", "likelihood"}
+    assert "50 held-out examples" in (run_folder / "report" / "evaluation.md").read_text()
+    assert genzoo_("evaluate", run_folder, "likelihod")[0] == 2
+
+
+def test_evaluate_on_other_data_is_refused_by_name_or_allowed(genzoo_, tmp_path):
+    import torch
+
+    import genzoo
+
+    rows = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
+
+    @genzoo.datasets.register("test-replaced")
+    def replaced(binarize: str | None = None):
+        return genzoo.Dataset({"x": rows[:32].clone()}, {"x": rows[32:].clone()}, binarize=binarize)
+
+    genzoo.fit(
+        {"name": "vae", "latent_dim": 2}, "test-replaced", tmp_path / "run", steps=2, batch_size=8
+    )
+    assert genzoo_("evaluate", tmp_path / "run", "reconstruction")[0] == 0
+    rows[0] = 0.5  # only a training row: what is measured is the same
+    assert genzoo_("evaluate", tmp_path / "run", "reconstruction")[0] == 0
+    rows[39] = 0.5
+    code, text = genzoo_("evaluate", tmp_path / "run", "reconstruction")
+    assert code == 2
+    assert "error: " in text
+    assert "was trained on other data: the test column 'x' holds other values" in text
+    assert "--allow-other-data" in text
+    assert genzoo_("evaluate", tmp_path / "run", "reconstruction", "--allow-other-data")[0] == 0
+
+
+def test_an_evaluation_is_strict_json_whatever_a_metric_returns(genzoo_, run_folder):
+    import genzoo
+
+    @genzoo.metrics.register("test-infinite")
+    class Infinite:
+        needs, reads = (), ()
+
+        def lacking(self, model):
+            return []
+
+        def __call__(self, model, batches):
+            return {"nothing": float("nan"), "much": float("inf"), "half": 0.5}
+
+    assert genzoo_("evaluate", run_folder, "test-infinite")[0] == 0
+    text = (run_folder / "report" / "evaluation.json").read_text()
+    found = json.loads(text, parse_constant=pytest.fail)
+    assert found == {"test-infinite": {"nothing": "nan", "much": "inf", "half": 0.5}}
+
+
+def test_weights_of_nan_are_refused_in_one_line(genzoo_, run_folder, tmp_path):
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    for file in folder.glob("*.safetensors"):
+        weights = load_file(file)
+        broken = {
+            name: value * torch.nan if value.is_floating_point() else value
+            for name, value in weights.items()
+        }
+        save_file(broken, file, {"genzoo": '{"format": 1, "round": 20}'})
+    for command in (("sample", folder), ("evaluate", folder)):
+        code, text = genzoo_(*command)
+        assert code == 2
+        assert "holds weights that are not finite" in text
+        assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_evaluate_and_arrays_in_other_precisions(genzoo_, tmp_path, precision):
+    out = tmp_path / "run"
+    small = ["model.latent_dim=2", "model.critic.hidden=[8]", "train.batch_size=16"]
+    code, text = genzoo_(
+        "train",
+        "digits",
+        "--model",
+        "wae-gan",
+        f"train.precision={precision}",
+        *small,
+        "--steps",
+        "2",
+        "--out",
+        out,
+    )
+    assert code == 0, text
+    code, text = genzoo_("evaluate", out, "--limit", "3")
+    assert code == 0, text
+    assert "note: frechet: " in text  # three images are too few for it, and nothing else is lost
+    assert {"codes", "reconstruction"} <= set(
+        json.loads((out / "report" / "evaluation.json").read_text())
+    )
+    assert genzoo_("evaluate", out, "frechet", "--limit", "3")[0] == 2
+    assert genzoo_("sample", out, "-n", "3", "-o", tmp_path / "x.npy")[0] == 0
+    assert np.isfinite(np.load(tmp_path / "x.npy")).all()
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "genzoo",
+        "train",
+        str(RECIPES / "vae-digits.toml"),
+        "--steps",
+        "100000000",
+        "--out",
+        "run",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.read_text()):
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.1)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate()
+    assert child.returncode == 130
+    assert "stopped at step" in said
+    assert "Go on with `genzoo resume run`." in said
+    assert len(list((tmp_path / "run" / "checkpoints").glob("step-*.ckpt"))) == 1

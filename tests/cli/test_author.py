@@ -1,0 +1,153 @@
+"""`genzoo check`: a table that a person can read, and an exit code that a script can."""
+
+import re
+import sys
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from genzoo.cli.app import main
+from genzoo.contract import Prior
+from genzoo.errors import DataError
+from genzoo.registry.lookup import registries
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["genzoo", *words])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        printed = capsys.readouterr()
+        return stop.value.code or 0, printed.out + printed.err
+
+    return run
+
+
+@pytest.fixture
+def register(monkeypatch):
+    def register(kind, name, thing):
+        monkeypatch.setattr(registries[kind], "_registered", dict(registries[kind]._registered))
+        registries[kind].register(name, func=thing)
+
+    return register
+
+
+class Loose(Prior):
+    """Its draws depend on how many processes there are, and its width is not what it says."""
+
+    expected_failures = {"ranks": "a toy of tests"}
+
+    def __init__(self, dim: int, broken: bool = True) -> None:
+        super().__init__()
+        self.dim, self.broken, self.scale = dim, broken, nn.Parameter(torch.ones(()))
+
+    def sample(self, n: int) -> Tensor:
+        return self.scale * torch.randn(n, self.dim, dtype=self.scale.dtype)
+
+    @property
+    def variance(self) -> Tensor:
+        return (self.scale + self.broken).expand(self.dim)
+
+
+def rows(printed):
+    return {
+        line.split()[0]: line.split(maxsplit=2)[1:]
+        for line in printed.splitlines()
+        if re.match(r"[a-z_\d]+-[\dx]+ ", line)
+    }
+
+
+def test_what_passes(cli):
+    code, printed = cli("check", "sphere")
+    assert code == 0
+    assert printed.startswith("prior sphere  from genzoo")
+    assert {words[0] for words in rows(printed).values()} == {"ok"}
+    assert f"sphere: passed; {len(rows(printed))} checks: {len(rows(printed))} ok" in printed
+
+
+def test_what_fails_is_said_with_its_reason_and_the_exit_code(cli, register):
+    register("priors", "test-loose", Loose)
+    code, printed = cli("check", "test-loose")
+    assert code == 1
+    found = rows(printed)
+    assert found["variance-1"][0] == "FAIL"
+    assert "variance is [2.0], where 16384 draws have" in found["variance-1"][1]
+    assert found["ranks-4"] == ["expected", "a toy of tests"]
+    assert (
+        f"test-loose: FAILED; {len(found)} checks: {len(found) - 4} ok, 2 expected, 2 FAIL"
+        in printed
+    )
+
+
+def test_settings_and_shapes(cli, register):
+    register("priors", "test-loose", Loose)
+    code, printed = cli("check", "test-loose", "broken=false", "--shape", "2", "--shape", "3")
+    assert code == 0
+    assert {name.rpartition("-")[2] for name in rows(printed)} == {"2", "3"}
+
+
+def test_every_kind_that_has_the_name(cli):
+    code, printed = cli("check", "mlp")
+    assert code == 0
+    assert re.findall(r"^(\w+) mlp  from", printed, re.MULTILINE) == [
+        "encoder",
+        "decoder",
+        "critic",
+    ]
+    code, printed = cli("check", "mlp", "--kind", "critics", "--shape", "2", "hidden=[4]")
+    assert (code, re.findall(r"^(\w+) mlp  from", printed, re.MULTILINE)) == (0, ["critic"])
+    code, printed = cli("check", "mlp", "hidden=[4]")
+    assert code == 2
+    assert (
+        "'mlp' is the name of encoders and decoders and critics; say which is meant, as in --kind encoders"
+        in printed
+    )
+
+
+def test_what_is_skipped(cli, register):
+    def nowhere():
+        raise DataError("it is on the other machine; fetch it")
+
+    register("datasets", "test-nowhere", nowhere)
+    code, printed = cli("check", "test-nowhere")
+    assert code == 0
+    assert "builds  skipped   it is on the other machine; fetch it" in printed
+    assert "test-nowhere: passed; 1 check: 1 skipped" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["wae-mdm"], "Nothing is named 'wae-mdm'. Did you mean 'wae-mmd'"),
+        (
+            ["vae", "--shape", "1by8"],
+            "--shape 1by8: expected sizes with x between them, as in 1x28x28 or 2",
+        ),
+        (["toy"], "dataset 'toy' has no default for distribution; give distribution=..."),
+        (["vae", "--kind", "modles"], "No kind of thing named 'modles'. Did you mean 'models'"),
+    ],
+)
+def test_refusals(cli, words, message):
+    code, printed = cli("check", *words)
+    assert code == 2
+    assert message in printed
+
+
+def test_what_a_plugin_file_registers(cli, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import genzoo\nfrom genzoo.priors.simple import Normal\n\n\n"
+        "@genzoo.priors.register('test-mine')\nclass Mine(Normal):\n    '''A normal distribution.'''\n"
+    )
+    code, printed = cli("check", "test-mine", "--plugin", str(file))
+    assert code == 0, printed
+    assert "test-mine: passed;" in printed
+
+
+def test_a_broken_plugin_fails_with_the_reason(cli, install):
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:Foo"}, genzoo_foo="import bar_not_there")
+    code, printed = cli("check", "foo")
+    assert code == 1
+    assert "which failed to import: No module named 'bar_not_there'" in printed

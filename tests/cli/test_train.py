@@ -1,0 +1,238 @@
+"""Recipes by name, and resuming as people type it."""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+import genzoo
+from genzoo.cli.app import app
+from genzoo.runs.recipe import shipped
+
+ROOT = Path(__file__).parents[2]
+SMALL = [
+    "train.batch_size=8",
+    "model.latent_dim=2",
+    "model.encoder.hidden=[8]",
+    "model.decoder.hidden=[8]",
+    "train.checkpoint_every=2",
+]
+
+
+@pytest.fixture
+def genzoo_(capsys, monkeypatch, tmp_path):
+    """Run the command in this process, in an empty folder: arguments -> (exit code, what it printed)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["genzoo", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            app.main()
+        printed = capsys.readouterr()
+        return exit_.value.code or 0, printed.out + printed.err
+
+    return run
+
+
+@pytest.fixture
+def run_folder(genzoo_):
+    """A run of two steps of the recipe vae-digits, in its default folder."""
+    code, text = genzoo_("train", "vae-digits", "train.steps=2", *SMALL)
+    assert (code, "Next: genzoo sample runs/vae-digits" in text) == (0, True), text
+    return Path("runs/vae-digits")
+
+
+def test_recipes_are_listed_with_model_data_time_and_what_they_need(genzoo_, monkeypatch):
+    code, text = genzoo_("list", "recipes")
+    assert code == 0
+    assert {line.split()[0] for line in text.splitlines()[1:]} == {
+        path.stem for path in ROOT.glob("recipes/*.toml")
+    }
+    rows = {line.split()[0]: line.split() for line in text.splitlines()}
+    assert rows["vae-digits"][:5] == ["vae-digits", "vae", "digits", "7", "s"]
+    assert rows["wgan-fashion-mnist"][3:5] == ["5", "min"]
+    assert all(row[4] in ("s", "min") for name, row in rows.items() if name != "recipe")
+    monkeypatch.setenv("GENZOO_PLUGINS", "off")
+    rows = {line.split()[0]: line.split() for line in genzoo_("list", "recipes")[1].splitlines()}
+    for name, plugin in {
+        "swae-digits": "sliced",
+        "cyclegan-icons": "translation",
+        "char-wgan-gp-words": "text",
+    }.items():
+        assert rows[name][-2:] == ["needs", f"genzoo-{plugin}"]
+    assert "needs" not in rows["vae-digits"]
+    assert genzoo_("list", "recipes", "w*digits")[1].count("\n") == 5
+    code, text = genzoo_("list", "recipes", "nothing")
+    assert (code, "no recipe matches 'nothing'" in text) == (2, True)
+
+
+def test_a_recipe_is_shown(genzoo_):
+    code, text = genzoo_("info", "vae-digits")
+    assert code == 0
+    assert shipped()["vae-digits"].read_text() in text
+    code, text = genzoo_("info", "vae-digitz", "--kind", "recipes")
+    assert (code, "Did you mean 'vae-digits'" in text) == (2, True)
+
+
+def test_the_wheel_has_the_recipes_where_they_are_looked_for():
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"][
+        "targets"
+    ]["wheel"]
+    assert built["force-include"] == {"recipes": "genzoo/recipes"}
+    assert (
+        "recipes"
+        in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"][
+            "targets"
+        ]["sdist"]["include"]
+    )
+
+
+@pytest.mark.parametrize("where", ["wheel", "checkout", "neither"])
+def test_recipes_come_from_the_package_or_its_checkout(tmp_path, monkeypatch, where):
+    package = tmp_path / "genzoo"
+    folder = package / "recipes" if where == "wheel" else tmp_path / "recipes"
+    folder.mkdir(parents=True)
+    (folder / "mine.toml").touch()
+    if where == "checkout":
+        (tmp_path / "pyproject.toml").touch()
+    monkeypatch.setattr("genzoo.runs.recipe.__file__", str(package / "recipe.py"))
+    assert shipped() == ({} if where == "neither" else {"mine": folder / "mine.toml"})
+
+
+def test_a_name_is_the_recipes_and_a_path_the_files(genzoo_):
+    Path("vae-digits").write_text('model = "vaee"\ndata = "digits"\n')
+    assert genzoo_("train", "vae-digits", "train.steps=1", *SMALL)[0] == 0
+    code, text = genzoo_("train", "./vae-digits", "--out", "other")
+    assert (code, "'vaee'" in text) == (2, True), text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["vae-digitz"], "neither a recipe's name nor a recipe file.*Did you mean 'vae-digits'"),
+        (["digits"], "'digits' is a data set; to train on it, add --model NAME"),
+        (["vae-digits", "--model", "vae"], "names its model; override it with model=vae"),
+    ],
+)
+def test_what_is_no_recipe_is_named(genzoo_, arguments, words):
+    code, text = genzoo_("train", *arguments)
+    assert code == 2
+    assert len(text.splitlines()) == 1
+    assert re.search(words, text)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "resume {run} train.steps=3",
+        "resume {run}/ --steps 3",
+        "resume {run}/recipe.toml --steps 3",
+        "train {run} --resume train.steps=3",
+        "train {run}/recipe.toml --resume --steps 3",
+    ],
+)
+def test_all_ways_to_resume_mean_the_same_run(genzoo_, run_folder, command):
+    code, text = genzoo_(*command.format(run=run_folder).split())
+    assert (code, "is complete: step 3" in text) == (0, True), text
+    assert "note" not in text
+    assert [path.name for path in Path("runs").iterdir()] == ["vae-digits"]
+
+
+def test_a_resume_may_change_how_long_and_nothing_else(genzoo_, run_folder):
+    before = (run_folder / "recipe.toml").read_text()
+    code, text = genzoo_("resume", run_folder, "model.latent_dim=3")
+    assert (code, len(text.splitlines())) == (2, 1)
+    for words in ("model.latent_dim was 2, now 3", "a resume may change", "train.steps"):
+        assert words in text
+    assert (run_folder / "recipe.toml").read_text() == before
+    code, text = genzoo_("resume", run_folder, "train.epochs=0.02")  # 1,500 rows in batches of 8
+    assert (code, "is complete: step 4" in text) == (0, True), text
+    code, text = genzoo_("resume", run_folder)
+    assert (
+        code,
+        "Nothing was done; to train on: genzoo resume runs/vae-digits train.steps=8" in text,
+    ) == (0, True), text
+
+
+def test_a_run_is_not_trained_again_by_accident(genzoo_, run_folder):
+    for what in (run_folder, run_folder / "recipe.toml"):
+        code, text = genzoo_("train", what)
+        assert (code, len(text.splitlines())) == (2, 1)
+        assert "genzoo resume runs/vae-digits goes on with it" in text
+        assert "genzoo train runs/vae-digits/recipe.toml --out OTHER" in text
+    assert genzoo_("train", run_folder, "--resume", "--overwrite")[0] == 2
+    code, text = genzoo_("train", run_folder / "recipe.toml", "--out", "again")
+    assert code == 0, text
+    assert (Path("again") / "model.safetensors").read_bytes() == (
+        run_folder / "model.safetensors"
+    ).read_bytes()
+
+
+def test_a_resume_that_found_nothing_says_so_and_starts(genzoo_):
+    code, text = genzoo_("train", "vae-digits", "train.steps=2", *SMALL, "--resume")
+    assert code == 0, text
+    assert (
+        "note: runs/vae-digits has no checkpoint to go on from; training starts at step 0." in text
+    )
+    for checkpoint in Path("runs/vae-digits/checkpoints").iterdir():
+        checkpoint.unlink()
+    Path("runs/vae-digits/model.safetensors").unlink()
+    code, text = genzoo_("resume", "runs/vae-digits")
+    assert (code, "has no checkpoint to go on from" in text, "is complete: step 2" in text) == (
+        0,
+        True,
+        True,
+    )
+
+
+def test_what_is_no_run_cannot_go_on(genzoo_):
+    Path("empty").mkdir()
+    for what in ("empty", "nowhere", "vae-digits"):
+        code, text = genzoo_("resume", what)
+        assert (code, "is not a run folder" in text, len(text.splitlines())) == (2, True, 1)
+
+
+def test_arrays_from_python_go_on_in_python(genzoo_):
+    genzoo.fit(
+        {"name": "vae", "latent_dim": 2},
+        torch.rand(16, 1, 8, 8),
+        "run",
+        steps=1,
+        batch_size=8,
+        progress=False,
+    )
+    code, text = genzoo_("resume", "run", "train.steps=2")
+    assert (code, "genzoo.fit(model, data, 'run', resume=True, ...)" in text) == (2, True), text
+
+
+@pytest.mark.parametrize(
+    "command", [("train", "vae-digits"), ("train", "--from", "runs/vae-digits")]
+)
+def test_epochs_replace_the_steps_of_a_recipe(genzoo_, run_folder, command):
+    overrides = ["train.epochs=1", "train.batch_size=750", "--out", "runs/epochs"]
+    code, text = genzoo_(*command, *SMALL, *overrides)
+    assert (code, "runs/epochs is complete: step 2" in text) == (0, True), text
+    table = tomllib.loads(Path("runs/epochs/recipe.toml").read_text())["train"]
+    assert (table["epochs"], "steps" in table) == (1, False)
+
+
+def test_steps_and_epochs_together_are_refused_when_a_run_is_resumed(genzoo_, run_folder):
+    code, text = genzoo_("resume", run_folder, "train.steps=3", "train.epochs=1")
+    assert (code, "give one of them" in text) == (2, True), text
+
+
+def test_a_run_that_ends_before_its_first_line_of_the_log_has_no_clock_to_show(genzoo_, run_folder):
+    (run_folder / "metrics.jsonl").unlink()
+    assert (
+        genzoo_("resume", run_folder)[1].splitlines()[0]
+        == f"{run_folder} is complete already: step 2"
+    )
+
+
+def test_a_run_resumed_from_other_weights_is_refused(genzoo_, run_folder):
+    assert genzoo_("train", "--from", run_folder, "--out", "runs/second")[0] == 0
+    code, text = genzoo_("train", run_folder, "--resume", "--from", "runs/second", "train.steps=3")
+    assert (code, "did not begin with" in text) == (2, True), text

@@ -1,0 +1,225 @@
+"""What the contract promises, of everything that genzoo registers and of two toys that share nothing with its models."""
+
+import copy
+import struct
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import genzoo
+from genzoo import Model, Player
+from genzoo.contract import Configurable, Prior
+from genzoo.data import idx
+from genzoo.errors import DataError, SettingError
+from genzoo.registry.kinds import KINDS
+from genzoo.registry.lookup import registry
+from genzoo.testing import checks, model_checks
+from tests.toys import Bigrams, Translator
+
+OWN = [
+    (kind, name)
+    for kind in KINDS
+    for name, (owner, *_) in registry(kind).sources().items()
+    if owner.distribution == "genzoo"
+]
+"""Whatever plugins this machine has, and other test files register."""
+CHECKS = {
+    f"{name}-{check}": check
+    for name, suite in {
+        "translator": model_checks(Translator),
+        "bigrams": model_checks(Bigrams, shapes=[(5, 4)]),
+        "labelled": model_checks(
+            "pixel-rnn",
+            shapes=[(3, 4, 5)],
+            classes=3,
+            levels=4,
+            hidden=5,
+            depth=1,
+            layer="row-lstm",
+        ),
+        "mmd-sampled": checks("mmd", estimator="sampled"),
+        "mog-learned": checks("mog", learn=True, components=3),
+        "kl-monte-carlo": checks("kl", estimator="monte-carlo"),
+        "conv-norms": checks("conv", "critics", norm="layer"),
+        **{f"{kind}-{name}": checks(name, kind) for kind, name in OWN if kind != "datasets"},
+    }.items()
+    for check in suite
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_conforms(name):
+    CHECKS[name]()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A few images as files of each sort that a data set of genzoo reads, so that nothing is downloaded."""
+    folder = tmp_path_factory.mktemp("files")
+    images = np.random.default_rng(0).integers(0, 256, (24, 28, 28), dtype=np.uint8)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{number}.png")
+    for prefix, (train, test) in {
+        "": ("train", "t10k"),
+        "emnist-letters-": ("train", "test"),
+    }.items():
+        for split in (train, test):
+            for what, axes, values in (
+                ("images-idx3", (24, 28, 28), images),
+                ("labels-idx1", (24,), np.arange(24) % 10),
+            ):
+                header = bytes([0, 0, 8, len(axes)]) + b"".join(
+                    struct.pack(">I", axis) for axis in axes
+                )
+                (folder / f"{prefix}{split}-{what}-ubyte").write_bytes(
+                    header + values.astype(np.uint8).tobytes()
+                )
+    return folder
+
+
+@pytest.mark.parametrize("name", [name for kind, name in OWN if kind == "datasets"])
+def test_a_data_set_conforms(name, files, monkeypatch):
+    monkeypatch.setenv("GENZOO_DATA", str(files / "cache"))
+    settings = {
+        "digits": {},
+        "toy": {"distribution": "moons", "rows": 100},
+        "folder": {"path": str(files), "size": 8, "test_fraction": 0.5},
+    }
+    results = [
+        check.result()
+        for check in checks(name, "datasets", **settings.get(name, {"folder": str(files)}))
+    ]
+    assert [str(result) for result in results if not result.ok or result.skipped] == []
+    assert len(results) > 3
+
+
+def test_data_that_would_have_to_be_downloaded_are_skipped_with_the_reason(monkeypatch, tmp_path):
+    def offline(url, *_):
+        raise DataError(f"{url} cannot be downloaded: no network")
+
+    monkeypatch.setenv("GENZOO_DATA", str(tmp_path))
+    monkeypatch.setattr(idx, "fetch", offline)
+    (result,) = (check.result() for check in checks("kmnist", "datasets"))
+    assert (result.check, result.skipped) == ("builds", True)
+    assert "no network. Put its files into $GENZOO_DATA/kmnist" in result.reason
+
+
+def test_a_law_on_texts_sums_to_one():
+    """The toy's exact likelihood is one: over all 3**4 texts it adds up to 1."""
+    model = Bigrams(shape=(4, 3)).double()
+    texts = torch.cartesian_prod(*[torch.arange(3)] * 4)
+    total = model.log_prob(nn.functional.one_hot(texts, 3).double()).exp().sum()
+    torch.testing.assert_close(total, torch.ones((), dtype=torch.float64))
+
+
+class Constant(Model):
+    def __init__(self, value: float = 0.5, shape: tuple[int, ...] = (2,)) -> None:
+        super().__init__()
+        self.value, self.shape = nn.Parameter(torch.full(shape, value)), shape
+
+    def loss(self, batch: Tensor) -> dict[str, Tensor]:
+        return {"loss": (batch - self.value).square().mean()}
+
+    @torch.no_grad()
+    def sample(self, n: int, given: object = None) -> Tensor:
+        return self.value.expand(n, -1)
+
+
+def test_the_smallest_model_has_one_player_that_owns_it():
+    model = Constant()
+    (player,) = model.players()
+    assert player.name == "model"
+    assert [id(p) for p in player.parameters()] == [id(model.value)]
+    assert player.steps == 1
+    assert player.loss(torch.ones(3, 2))["loss"].item() == 0.25
+
+
+def test_arguments_are_kept_apart_from_attributes():
+    model = Constant(0.25)
+    assert isinstance(model.value, nn.Parameter)
+    assert repr(model) == "Constant(value=0.25, shape=(2,))"
+    assert repr(copy.deepcopy(model)) == repr(model)
+
+
+def test_arguments_are_checked_as_in_a_recipe():
+    with pytest.raises(SettingError, match=r'Constant\.value = "a half": expected a number'):
+        Constant("a half")
+    with pytest.raises(TypeError, match="valeu"):
+        Constant(valeu=1.0)
+
+
+def test_an_unregistered_model_works_but_has_no_config():
+    with pytest.raises(SettingError, match=r"test_contract\.Constant is not registered"):
+        _ = Constant().config
+
+
+def test_a_registered_class_has_a_config():
+    genzoo.models.register("constant", func=Constant)
+    try:
+        assert Constant(0.25).config == {"name": "constant", "value": 0.25, "shape": (2,)}
+        assert genzoo.build("constant", shape=(3,)).config == {
+            "name": "constant",
+            "value": 0.5,
+            "shape": (3,),
+        }
+    finally:
+        genzoo.registry.lookup.registries["models"].unregister("constant")
+
+
+def test_frozen_and_shared_parameters():
+    one, two = nn.Linear(2, 2), nn.Linear(2, 2)
+    one.bias.requires_grad_(False)
+    player = Player("all", owns=(one, nn.Sequential(one, two)), loss=lambda batch: {})
+    assert [id(p) for p in player.parameters()] == [
+        id(p) for p in (one.weight, two.weight, two.bias)
+    ]
+
+
+def test_a_round_gives_the_last_batches_to_who_makes_fewer_steps():
+    critic, generator, idle = (
+        Player(name, owns=(), loss=lambda batch: {}) for name in ("critic", "generator", "idle")
+    )
+    seen = []
+    plan = [(critic, 3), (generator, 1), (idle, 0)]
+    Constant().round(plan, ["a", "b", "c"], lambda player, batch: seen.append((player.name, batch)))
+    assert seen == [("critic", "a"), ("critic", "b"), ("critic", "c"), ("generator", "c")]
+
+
+def test_batch_size_and_example():
+    assert Constant().batch_size(torch.zeros(3, 7)) == 3
+    assert Translator().batch_size({"x": torch.zeros(4, 1), "y": torch.zeros(4, 2)}) == 4
+    assert Constant().double().example(2).dtype == torch.float64
+
+
+@pytest.mark.parametrize("call", [lambda m: m.loss(None), lambda m: m.sample(1)])
+def test_what_a_model_lacks_is_said_by_name(call):
+    class Empty(Model):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Empty has "):
+        call(Empty())
+
+
+def test_a_prior_is_one_stratum_unless_it_says_otherwise():
+    class Zero(Prior):
+        def __init__(self, dim: int) -> None:
+            super().__init__()
+            self.dim = dim
+
+        def sample(self, n: int) -> Tensor:
+            return torch.zeros(n, self.dim)
+
+    z, weights = Zero(3).strata(5)
+    assert z.shape == (1, 5, 3)
+    assert weights.tolist() == [1.0]
+
+
+def test_configurable_keeps_variable_arguments_out_of_the_way():
+    class Pair(Configurable):
+        def __init__(self, first: int, *, second: int = 2) -> None:
+            super().__init__()
+
+    assert repr(Pair(1)) == "Pair(first=1, second=2)"

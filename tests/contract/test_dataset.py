@@ -1,0 +1,59 @@
+"""Columns and what a model sees of them; the rest of what a data set does is tested where data are read."""
+
+import numpy as np
+import pytest
+import torch
+
+from genzoo import Dataset
+from genzoo.errors import DataError
+
+
+def test_symbols_are_read_as_one_hot_vectors():
+    stored = torch.tensor([[0, 2, 1], [3, 3, 0]], dtype=torch.uint8)
+    data = Dataset({"x": stored, "label": torch.tensor([7, 8])}, symbols=4)
+    seen = data.prepare(stored, torch.float64)
+    assert seen.dtype == torch.float64
+    assert np.array_equal(seen.numpy(), np.eye(4)[stored.numpy()])
+    assert (data.shape, data.shape_of("label")) == ((3, 4), ())
+    assert torch.equal(
+        data.prepare(data.train["label"]), data.train["label"]
+    )  # what is not uint8 is no symbol
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"symbols": 3}, "column 'x': holds 3, where 3 levels or symbols are 0 to 2"),
+        ({"symbols": 0}, "symbols = 0; there are 1 to 256"),
+        ({"symbols": 257}, "symbols = 257; there are 1 to 256"),
+        ({"symbols": 4, "binarize": "threshold"}, "neither binarize nor dequantize"),
+    ],
+)
+def test_what_is_no_symbol_is_refused(settings, message):
+    with pytest.raises(DataError, match=message):
+        Dataset({"x": torch.tensor([[0, 3]], dtype=torch.uint8)}, **settings)
+
+
+def test_a_column_has_a_shape_of_its_own():
+    data = Dataset({"x": torch.zeros(4, 1, 8, 8), "y": torch.zeros(4, 3, 8, 8)})
+    assert (data.shape, data.shape_of("y")) == ((1, 8, 8), (3, 8, 8))
+    with pytest.raises(DataError, match="no column 'z'; it has x, y"):
+        data.shape_of("z")
+
+
+def test_held_out_columns_may_be_more_than_those_to_train_on():
+    data = Dataset({"x": torch.zeros(4, 2)}, {"x": torch.zeros(3, 2), "truth": torch.ones(3, 2)})
+    assert set(data.split("test")) == {"x", "truth"}
+
+
+@pytest.mark.parametrize(
+    ("truth", "message"),
+    [
+        (torch.ones(2, 1, 4, 4), "has 2 rows, where others have"),
+        (torch.full((3, 1, 4, 4), 7.0), "floats in"),
+    ],
+)
+def test_further_columns_are_checked_like_others(truth, message):
+    x = torch.zeros(3, 1, 4, 4)
+    with pytest.raises(DataError, match=message):
+        Dataset({"x": x}, {"x": x, "truth": truth})

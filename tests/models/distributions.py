@@ -1,0 +1,49 @@
+"""Parts that make the distribution of a generator known: a fixed sample, in another order each time, and a generator that lets it pass."""
+
+import torch
+from torch import nn
+
+from genzoo.contract import Prior
+
+
+class Sample(Prior):
+    """Draws are the rows of a sample, each once, in a random order."""
+
+    def __init__(self, x):
+        super().__init__()
+        self.register_buffer("x", x)
+        self.dim = x.shape[1]
+
+    def sample(self, n):
+        assert n == len(self.x)
+        return self.x[torch.randperm(n)]
+
+
+class Shift(nn.Module):
+    """Latent vectors, moved by a parameter."""
+
+    def __init__(self, by=0.0):
+        super().__init__()
+        self.by = nn.Parameter(torch.tensor(float(by)))
+
+    def forward(self, z):
+        return z + self.by
+
+
+def quantiles(n, mean=0.0, sd=1.0):
+    """The quantiles of a normal distribution at the middles of n equal shares, `(n, 1)`."""
+    shares = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+    return (mean + sd * torch.special.ndtri(shares))[:, None].float()
+
+
+def train_critic(model, real, steps, **settings):
+    """Train a model's critic alone, by the loss of its player, the learning rate falling linearly to 0."""
+    player = model.players()[0]
+    optimizer = torch.optim.Adam(player.parameters(), **settings)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, steps)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        player.loss(real[torch.randperm(len(real))])["loss"].backward()
+        optimizer.step()
+        schedule.step()
+    return {name: value.item() for name, value in player.loss(real).items()}

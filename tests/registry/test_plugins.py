@@ -1,0 +1,1044 @@
+"""What installed packages claim, which of it may be used, files that register names, and that a run folder executes nothing."""
+
+import hashlib
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from packaging.utils import canonicalize_name
+
+import genzoo
+from genzoo.cli.app import app
+from genzoo.errors import GenzooError, PluginError, RunError, SettingError
+from genzoo.registry import plugins
+from genzoo.registry.diagnose import _starved, trial, trouble
+from genzoo.registry.kinds import BUILT_IN, KINDS
+from genzoo.registry.lookup import Registry, registries, registry
+from genzoo.registry.plugins import CONTRACT_VERSION
+from genzoo.runs.folder import RunFolder
+
+MODEL = """
+import torch
+from torch import nn
+import genzoo
+
+
+class Mine(genzoo.Model):
+    def __init__(self, size: int = 1, shape: tuple[int, ...] = (1, 8, 8)):
+        super().__init__()
+        self.shape = shape
+        self.mean = nn.Parameter(torch.zeros(shape))
+
+    def loss(self, batch):
+        return {"loss": (batch - self.mean).square().mean()}
+
+    @torch.no_grad()
+    def sample(self, n, given=None):
+        return self.mean.clamp(0, 1).expand(n, *self.shape).clone()
+"""
+REGISTERED = MODEL.replace("class Mine", '@genzoo.models.register("mine")\nclass Mine')
+PRIOR = """
+import torch
+from genzoo.contract import Prior
+
+
+class Still(Prior):
+    def __init__(self, dim: int):
+        super().__init__()
+        self.dim = dim
+
+    def sample(self, n):
+        return torch.zeros(n, self.dim)
+
+    def log_prob(self, z):
+        return z.sum(1) * 0
+"""
+GOOD = "def foo(shape, size: int = 3): from types import SimpleNamespace; return SimpleNamespace(shape=shape, size=size)"
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch):
+    """What happens to be installed on this machine is no part of these tests, and nothing that they register stays."""
+    monkeypatch.setenv("GENZOO_PLUGINS", "off")
+    for each in registries.values():
+        monkeypatch.setattr(each, "_registered", dict(each._registered))
+
+
+@pytest.fixture
+def models():
+    """A registry of models of one's own."""
+    return Registry("models")
+
+
+@pytest.fixture
+def genzoo_(capsys, monkeypatch):
+    """Run the command in this process: arguments -> (exit code, what it printed)."""
+
+    def run(*arguments) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["genzoo", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            app.main()
+        printed = capsys.readouterr()
+        return exit_.value.code or 0, printed.out + printed.err
+
+    return run
+
+
+def refusal(models, name):
+    with pytest.raises(PluginError) as caught:
+        models.get(name)
+    return str(caught.value)
+
+
+# -- the contract's version
+
+
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        ([], None),
+        (["{0}.{1}"], None),
+        (["{0}.0"], None),
+        (["99.0", "{0}.0"], None),
+        (["2.0"], "needs contract 2.0 of genzoo, and this one has 1.0: upgrade genzoo"),
+        (["1.1"], "needs contract 1.1 of genzoo, and this one has 1.0: upgrade genzoo"),
+        (["0.9"], "needs contract 0.9 of genzoo, and this one has 1.0: upgrade genzoo-foo"),
+        (["0.9", "2.0"], "needs contract 2.0 of genzoo, and this one has 1.0: upgrade genzoo"),
+        (
+            ["1"],
+            "states a malformed version of genzoo's contract, '1': expected MAJOR.MINOR, as in 1.0",
+        ),
+        (
+            ["1.x"],
+            "states a malformed version of genzoo's contract, '1.x': expected MAJOR.MINOR, as in 1.0",
+        ),
+        (["9" * 5000 + ".0"], "states a malformed version of genzoo's contract"),
+    ],
+)
+def test_a_plugin_says_for_which_contract_it_was_written(install, models, stated, words):
+    assert CONTRACT_VERSION == (1, 0), "the messages below are about this version"
+    contract = [text.format(*CONTRACT_VERSION) for text in stated]
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, contract=contract, genzoo_foo=GOOD)
+    if words is None:
+        assert models.get("foo").__name__ == "foo"
+        assert "foo" in models.available()
+    else:
+        assert refusal(models, "foo").startswith(
+            f"models 'foo' comes from genzoo-foo 0.3 (genzoo_foo:foo), which {words}"
+        )
+        assert refusal(models, "genzoo-foo:foo").endswith(
+            refusal(models, "foo").partition("which")[2]
+        )
+        assert "genzoo_foo" not in sys.modules
+        assert "foo" not in models.available()
+        assert "foo" not in models
+
+
+# -- GENZOO_PLUGINS
+
+
+def test_plugins_may_be_forbidden_or_allowed_by_name(install, models, monkeypatch):
+    install(
+        "genzoo-foo", "0.3", {"foo": "genzoo_foo:foo", "same": "genzoo_foo:foo"}, genzoo_foo=GOOD
+    )
+    install(
+        "genzoo-bar", "0.3", {"bar": "genzoo_bar:foo", "same": "genzoo_bar:foo"}, genzoo_bar=GOOD
+    )
+    place = "models 'foo' comes from genzoo-foo 0.3 (genzoo_foo:foo), which is "
+    for setting in ("off", " OFF ", "off"):
+        monkeypatch.setenv("GENZOO_PLUGINS", setting)
+        assert set(models.available()) == set(BUILT_IN["models"])
+        assert (
+            refusal(models, "foo")
+            == place
+            + "forbidden by GENZOO_PLUGINS=off: set GENZOO_PLUGINS=genzoo-foo to allow it alone"
+        )
+    for setting in ("genzoo-bar", "Genzoo.Bar, other", "genzoo__BAR,"):
+        monkeypatch.setenv("GENZOO_PLUGINS", setting)
+        assert set(models.available()) == {*BUILT_IN["models"], "bar", "same"}
+        assert models.get("same").__module__ == "genzoo_bar", (
+            "what is not allowed clashes with nothing"
+        )
+        assert (
+            refusal(models, "foo")
+            == place + "not named in GENZOO_PLUGINS: add genzoo-foo there to allow it"
+        )
+        assert "foo" not in models
+    monkeypatch.setenv("GENZOO_PLUGINS", ",")
+    assert set(models.available()) == set(BUILT_IN["models"])
+    assert "genzoo_foo" not in sys.modules
+    for setting in ("", None):
+        monkeypatch.delenv("GENZOO_PLUGINS") if setting is None else monkeypatch.setenv(
+            "GENZOO_PLUGINS", setting
+        )
+        assert {"foo", "bar", "same"} <= set(models.available())
+        with pytest.raises(SettingError, match=r"is claimed by genzoo-bar .* and genzoo-foo"):
+            models.get("same")
+
+
+def test_a_forbidden_name_may_be_given_here(install, models, monkeypatch):
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD)
+    monkeypatch.setenv("GENZOO_PLUGINS", "off")
+    models.register("foo", func=Registry)
+    assert models.get("foo") is Registry
+
+
+# -- who has a name
+
+
+@pytest.mark.parametrize("spelling", ["genzoo-foo", "genzoo_foo", "Genzoo.Foo", "genzoo--foo"])
+def test_packages_are_compared_as_indexes_compare_them(install, models, spelling):
+    install("Genzoo_Foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD)
+    assert models.get(f"{spelling}:foo").__name__ == "foo"
+    assert f"{spelling}:foo" in models
+    assert plugins.normalised(spelling) == canonicalize_name(spelling)
+
+
+def test_nobody_takes_anothers_full_name(install, models):
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD)
+    install("genzoo-bar", "0.3", {"genzoo-foo:foo": "genzoo_bar:foo", "genzoo:vae": "genzoo_bar:foo", "x:y": "genzoo_bar:foo"},
+            genzoo_bar=GOOD)  # fmt: skip
+    assert models.get("genzoo-foo:foo").__module__ == "genzoo_foo"
+    assert models.get("genzoo:vae").__module__ == "genzoo.models.vae"
+    assert "which has a colon in the name" in refusal(models, "x:y")
+    with pytest.raises(
+        SettingError, match="a colon in the name, which stands between a package and a name"
+    ):
+        models.register("genzoo-foo:foo", func=Registry)
+
+
+def test_a_package_found_twice_does_not_clash_with_itself(install, models):
+    install(
+        "genzoo-foo", "0.2", {"foo": "genzoo_foo:foo", "old": "genzoo_foo:foo"}, genzoo_foo=GOOD
+    )
+    install(
+        "genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD
+    )  # this one comes first on the path
+    assert models.find_source("foo").version == "0.3"
+    assert "old" not in models, "nor does the hidden copy claim anything"
+    assert len(models.sources()["foo"]) == 1
+
+
+def test_a_plugin_never_displaces_a_built_in_and_is_found_by_its_full_name(install, tmp_path):
+    install("genzoo-foo", "0.3", {"vae": "genzoo_foo:Mine"}, genzoo_foo=MODEL)
+    assert registry("models").get("vae").__module__ == "genzoo.models.vae"
+    assert [source.distribution for source in registry("models").sources()["vae"]] == [
+        "genzoo",
+        "genzoo-foo",
+    ]
+    theirs = registry("models").get("genzoo-foo:vae")
+    for made in (
+        theirs(),
+        theirs(size=2),
+        genzoo.load("genzoo-foo:vae"),
+        genzoo.build({"name": "genzoo-foo:vae"}),
+    ):
+        assert made.config["name"] == "genzoo-foo:vae"
+    run = genzoo.fit(theirs(), "digits", tmp_path / "run", steps=2, batch_size=8, progress=False)
+    assert 'name = "genzoo-foo:vae"' in (tmp_path / "run" / "recipe.toml").read_text()
+    again = genzoo.load(tmp_path / "run")
+    assert type(again) is theirs
+    assert torch.equal(again.mean, run.model.mean)
+    recipe = RunFolder(tmp_path / "run").recipe()
+    assert genzoo.fit(recipe["model"], recipe["data"], steps=1, batch_size=8).steps == 1
+
+
+def test_an_instance_of_a_clashing_class_is_found_again(install):
+    for name in ("foo", "bar"):
+        install(
+            f"genzoo-{name}", "0.3", {"same": f"genzoo_{name}:Mine"}, **{f"genzoo_{name}": MODEL}
+        )
+    for name in ("foo", "bar"):
+        model = registry("models").get(f"genzoo-{name}:same")()
+        assert model.config["name"] == f"genzoo-{name}:same"
+        assert type(genzoo.build(model.config)) is type(model)
+
+
+def test_a_name_that_a_package_claims_twice_is_its_authors_to_mend(install, models):
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, entries="[genzoo_models]\nfoo = genzoo_foo:bar\nbar = genzoo_foo:foo",
+            genzoo_foo=GOOD)  # fmt: skip
+    assert "claims the name twice (genzoo_foo:foo, genzoo_foo:bar)" in refusal(models, "foo")
+    assert models.get("bar").__name__ == "foo"
+
+
+# -- malformed metadata
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("genzoo foo", "has a malformed entry point: expected module:attribute"),
+        ("genzoo_foo", "has a malformed entry point: expected module:attribute"),
+        ("../evil:run", "has a malformed entry point"),
+        (":foo", "has a malformed entry point"),
+        ("", "has a malformed entry point"),
+        ("os.path:join()", "has a malformed entry point"),
+    ],
+)
+def test_a_malformed_entry_point_is_refused_by_name(install, models, value, words):
+    install("genzoo-foo", "0.3", {"foo": value, "good": "genzoo_foo:foo [extra]"}, genzoo_foo=GOOD)
+    assert f"models 'foo' comes from genzoo-foo 0.3 ({value}), which {words}" in refusal(
+        models, "foo"
+    )
+    assert models.get("good").__name__ == "foo"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    ["", "Version: 1\n", "Name:\n", "Name: not a name\nVersion: 1\n", "\x00\xff", "Name: a:b\n"],
+)
+def test_a_package_without_a_name_is_refused_and_breaks_nothing(
+    install, models, monkeypatch, metadata, genzoo_
+):
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, metadata=metadata, genzoo_foo=GOOD)
+    monkeypatch.delenv("GENZOO_PLUGINS")
+    assert "comes from an unnamed package" in refusal(models, "foo")
+    assert "foo" not in models.available()
+    assert genzoo_("list")[0] == 0
+    with pytest.raises(SettingError, match="Did you mean 'wae-mmd'"):
+        models.get("wae-mdm")
+
+
+def test_a_package_without_a_version_works(install, models):
+    install(
+        "genzoo-foo",
+        "0.3",
+        {"foo": "genzoo_foo:foo"},
+        metadata="Name: genzoo-foo\n",
+        genzoo_foo=GOOD,
+    )
+    assert models.get("foo").__name__ == "foo"
+    assert str(models.find_source("foo")) == "genzoo-foo (genzoo_foo:foo)"
+
+
+def test_lines_that_are_no_entry_points_stop_nobody(tmp_path):
+    """Not even the import of genzoo: `catalogue` reads everybody's entry points as it is imported."""
+    info = tmp_path / "junk-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: junk\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(
+        "[genzoo_models]\nno equals sign\n[\n= nothing\nfine = junk:Fine\n\x1b[31mred = junk:Red\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "GENZOO_PLUGINS": "junk"}
+    command = [sys.executable, "-m", "genzoo", "list", "models"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[1]: line for line in done.stdout.splitlines()}
+    assert "there is no module 'junk'" in rows["fine"]
+    assert {"vae", "gan"} <= set(rows)
+    assert "\x1b" not in done.stdout, "names are printed so that they colour no terminal"
+
+
+junk = st.text(max_size=12) | st.sampled_from(
+    [
+        "vae",
+        "foo",
+        "genzoo",
+        "genzoo-a",
+        "a:b",
+        "[x]",
+        "=",
+        "#",
+        "1.0",
+        "2.0",
+        "1",
+        "genzoo_models",
+        "os:system",
+        "vae = a:b",
+        "here",
+    ]
+)
+values = junk | st.sampled_from(
+    ["genzoo_foo:foo", "genzoo.models.gan:GAN", "m:a.b", "m : a", "m:a [x,y]", "m", ":", "é:é"]
+)
+groups = (
+    st.sampled_from([*(f"genzoo_{kind}" for kind in KINDS), "genzoo_contract", "console_scripts"])
+    | junk
+)
+packages = st.lists(
+    st.tuples(
+        junk,
+        junk,
+        st.lists(st.tuples(groups, junk, values), max_size=5),
+        st.text(max_size=30),
+        st.booleans(),
+    ),
+    max_size=3,
+)
+
+
+@given(
+    packages=packages, policy=st.sampled_from([None, "", "off", "genzoo-a", "foo,genzoo"]) | junk
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_the_metadata_say_the_built_ins_stand(
+    packages, policy, tmp_path_factory, monkeypatch
+):
+    sites = []
+    for name, version, points, noise, as_bytes in packages:
+        site = tmp_path_factory.mktemp("site")
+        info = site / f"{'x' if as_bytes else ''}-{version.encode().hex()}.dist-info"
+        info.mkdir()
+        text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        (info / "METADATA").write_bytes(
+            text.encode("utf-16" if as_bytes and noise else "utf-8", "surrogatepass")
+        )
+        lines = [f"[{group}]\n{key} = {value}" for group, key, value in points]
+        (info / "entry_points.txt").write_bytes(
+            "\n".join([*lines, noise]).encode("utf-8", "surrogatepass")
+        )
+        sites.append(str(site))
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "path", [*sites, *sys.path])
+        if policy is None or "\0" in policy:
+            patch.delenv("GENZOO_PLUGINS", raising=False)
+        else:
+            patch.setenv("GENZOO_PLUGINS", policy)
+        before = set(sys.modules)
+        for kind in KINDS:
+            names = Registry(kind)
+            sources = names.sources()
+            for name in BUILT_IN[kind]:
+                assert (
+                    names.find_source(name).value == sources[name][0].value == BUILT_IN[kind][name]
+                )
+            usable = set(names.available())
+            assert set(BUILT_IN[kind]) <= usable <= set(sources)
+            for name in sources:
+                try:
+                    source = names.find_source(name)
+                except GenzooError:
+                    continue
+                assert not source.refusal
+                assert name in usable
+            for claim in (claim for claims in sources.values() for claim in claims):
+                assert str(claim).isprintable()
+                trouble(claim)
+        list(app.listing._rows("models", "*"))
+        assert not {
+            module
+            for module in set(sys.modules) - before
+            if module.startswith(("genzoo_", "m", "os", "é"))
+        }
+    for site in sites:
+        shutil.rmtree(site)
+
+
+# -- what metadata give away
+
+
+@pytest.mark.parametrize(
+    ("requires", "value", "words"),
+    [
+        (["torch"], "genzoo_foo:foo", ""),
+        (["nosuchlib>=2"], "genzoo_foo:foo", "it requires nosuchlib>=2, which is not installed"),
+        (
+            ["torch<1"],
+            "genzoo_foo:foo",
+            f"it requires torch<1, and {torch.__version__} is installed",
+        ),
+        (
+            ["Torch>=99,!=99.1"],
+            "genzoo_foo:foo",
+            f"it requires Torch!=99.1,>=99, and {torch.__version__} is installed",
+        ),
+        (
+            ["genzoo>=99"],
+            "genzoo_foo:foo",
+            f"it requires genzoo>=99, and {genzoo.__version__} is installed",
+        ),
+        (["genzoo", "torch>=2"], "genzoo_foo:foo", ""),
+        (["nosuchlib; python_version < '3'"], "genzoo_foo:foo", ""),
+        (
+            ["nosuchlib; python_version > '3'"],
+            "genzoo_foo:foo",
+            "it requires nosuchlib, which is not installed",
+        ),
+        (["nosuchlib; extra == 'plots'"], "genzoo_foo:foo", ""),
+        (
+            ["nosuchlib; extra == 'plots'"],
+            "genzoo_foo:foo [plots]",
+            "it requires nosuchlib, which is not installed",
+        ),
+        (
+            ["genzoo-bar[more]"],
+            "genzoo_foo:foo",
+            "it requires nosuchlib>3, which is not installed (genzoo-bar[more])",
+        ),
+        (["genzoo-bar"], "genzoo_foo:foo", ""),
+        (
+            ["not a requirement!"],
+            "genzoo_foo:foo",
+            "it requires 'not a requirement!', which is malformed",
+        ),
+        ([], "genzoo_nowhere.deep:foo", "there is no module 'genzoo_nowhere'"),
+    ],
+)
+def test_metadata_give_away_what_is_missing(install, models, requires, value, words):
+    install(
+        "genzoo-bar",
+        "1",
+        {},
+        requires=["nosuchlib>3; extra == 'more'", "alsonot; extra == 'other'"],
+        genzoo_bar="",
+    )
+    install(
+        "genzoo-foo",
+        "0.3",
+        {"foo": value},
+        requires=requires,
+        genzoo_foo="raise RuntimeError('imported')",
+    )
+    assert trouble(models.find_source("foo")) == words
+    assert "genzoo_foo" not in sys.modules
+
+
+# -- imports in a process of its own
+
+
+def test_imports_are_tried_where_they_hurt_nobody(install):
+    install(
+        "genzoo-foo",
+        "0.3",
+        {"foo": "genzoo_foo:foo", "lost": "genzoo_foo:lost"},
+        genzoo_foo=GOOD + "\nprint('hello')",
+    )
+    install(
+        "genzoo-dies",
+        "1",
+        {"dies": "genzoo_dies:X", "too": "genzoo_dies:Y"},
+        genzoo_dies="import os; os._exit(4)",
+    )
+    install(
+        "genzoo-killed",
+        "1",
+        {"killed": "genzoo_killed:X"},
+        genzoo_killed="import os; os.kill(os.getpid(), 11)",
+    )
+    install(
+        "genzoo-exits", "1", {"exits": "genzoo_exits:X"}, genzoo_exits="import sys; sys.exit(3)"
+    )
+    install("genzoo-thread", "1", {"thread": "genzoo_thread:X"},
+            genzoo_thread="import threading, time; threading.Timer(600, print).start(); X = dict")  # fmt: skip
+    claims = registry("models").sources()
+    names = ["foo", "lost", "dies", "too", "killed", "exits", "thread", "vae"]
+    found = {
+        source.name: reason
+        for source, reason in trial((claims[name][0] for name in names), limit=10_000).items()
+    }
+    assert found == {
+        "foo": "",
+        "lost": "AttributeError: module 'genzoo_foo' has no attribute 'lost'",
+        "dies": "its import ends the process, with exit code 4",
+        "too": "not tried: it comes after 'dies' of the same package",
+        "killed": "its import ends the process, with SIGSEGV",
+        "exits": "SystemExit: 3",
+        "thread": "",
+        "vae": "",
+    }
+    assert not {module for module in sys.modules if module.startswith("genzoo_")} & {
+        f"genzoo_{name}" for name in names
+    }
+
+
+def test_an_import_that_does_not_end_is_ended(install):
+    install(
+        "genzoo-slow", "1", {"slow": "genzoo_slow:X"}, genzoo_slow="import time; time.sleep(1e6)"
+    )
+    (source,) = registry("models").sources()["slow"]
+    assert trial([source], limit=0.5) == {source: "its import takes longer than 0.5 s"}
+
+
+def test_waits_for_a_busy_processor_do_not_count(install, monkeypatch):
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD)
+    (source,) = registry("models").sources()["foo"]
+    assert trial([source], limit=0) == {source: "its import takes longer than 0 s"}
+    monkeypatch.setattr("genzoo.registry.diagnose._starved", lambda pid: 10_000.0)
+    assert trial([source], limit=0) == {source: ""}
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the system keeps no account")
+def test_what_a_process_waited_is_read_from_the_systems_account(monkeypatch):
+    monkeypatch.setattr(
+        Path, "read_text", lambda path: {"/proc/7/schedstat": "5000000 2500000000 12\n"}[str(path)]
+    )
+    assert _starved(7) == 2.5
+
+
+# -- files
+
+
+def test_a_file_registers_names(tmp_path, genzoo_, monkeypatch):
+    file = tmp_path / "my-model.py"
+    file.write_text(REGISTERED)
+    module = plugins.load_file(file)
+    assert registry("models").get("mine") is module.Mine
+    assert sys.modules[module.__name__] is module
+    source = registry("models").find_source("mine")
+    assert (source.distribution, source.origin) == (str(file), "file")
+    assert not (tmp_path / "__pycache__").exists()
+    assert genzoo.load("mine", size=2).config == {"name": "mine", "size": 2, "shape": (1, 8, 8)}
+    with pytest.raises(SettingError, match=r"model\.size = \"many\": expected an integer"):
+        genzoo.load("mine", size="many")
+    code, text = genzoo_("list", "models", "mine")
+    assert (code, f"models  mine  {file}" in text) == (0, True)
+    assert f"{file}, line 7" in genzoo_("info", "mine")[1].replace("\n", " ")
+
+
+def test_a_file_is_loaded_anew(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(REGISTERED)
+    first = plugins.load_file(file).Mine
+    second = plugins.load_file(str(file)).Mine
+    assert first is not second
+    assert registry("models").get("mine") is second
+    file.write_text(REGISTERED.replace('"mine"', '"yours"'))
+    plugins.load_file(file)
+    assert "mine" not in registry("models"), "what it no longer registers is gone"
+    assert "yours" in registry("models")
+    file.write_text("1 / 0")
+    with pytest.raises(PluginError):
+        plugins.load_file(file)
+    assert "yours" not in registry("models")
+
+
+def test_two_files_do_not_share_a_name(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.py").write_text(REGISTERED)
+    plugins.load_file(tmp_path / "a.py")
+    with pytest.raises(
+        PluginError, match=r"b\.py, line 7: SettingError: models 'mine' is taken by .*a\.py"
+    ):
+        plugins.load_file(tmp_path / "b.py")
+    assert registry("models").find_source("mine").distribution == str(tmp_path / "a.py")
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import genzoo\n\n1 / 0", ", line 3: ZeroDivisionError: division by zero"),
+        ("import sys\nsys.exit(3)", ", line 2: SystemExit: 3"),
+        ("x = 1\nclass", ", line 2: SyntaxError: invalid syntax"),
+        ("def f():\n    import nosuchlib\nf()", ", line 2: No module named 'nosuchlib'"),
+        ("import json\njson.loads('{')", ", line 2: JSONDecodeError: "),
+        ("x = 1", " registers nothing: put @genzoo.models.register"),
+        ("", " registers nothing"),
+        ("\0", "null bytes"),
+        ("raise ValueError('two\\nlines')", ", line 1: ValueError: two lines"),
+        (None, ": No such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line(tmp_path, monkeypatch, genzoo_, source, words):
+    monkeypatch.chdir(tmp_path)
+    if source is not None:
+        (tmp_path / "mine.py").write_text(source)
+    before = set(sys.modules)
+    code, text = genzoo_("list", "--plugin", "mine.py")
+    assert (code, len(text.strip().splitlines())) == (2, 1), text
+    assert text.startswith("error: mine.py")
+    assert words in text
+    assert not [name for name in set(sys.modules) - before if name.startswith("mine_")]
+
+
+def test_a_plugin_is_a_python_file(tmp_path, genzoo_):
+    code, text = genzoo_("list", "--plugin", tmp_path / "mine.txt")
+    assert (code, "expected a Python file, with a name that ends in .py" in text) == (2, True)
+
+
+def test_an_interrupt_is_no_fault_of_the_file(tmp_path):
+    (tmp_path / "mine.py").write_text("raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        plugins.load_file(tmp_path / "mine.py")
+
+
+COMMANDS = [
+    "train",
+    "sample",
+    "complete",
+    "reconstruct",
+    "interpolate",
+    "arithmetic",
+    "translate",
+    "evaluate",
+    "list",
+    "info",
+    "check",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_that_takes_names_takes_files(genzoo_, command):
+    code, text = genzoo_(command, "--help")
+    assert code == 0
+    assert "--plugin FILE" in " ".join(text.split())
+
+
+def test_a_file_at_work_and_what_its_run_says_it_needs(tmp_path, monkeypatch, genzoo_):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_model.py").write_text(REGISTERED)
+    (tmp_path / "my_data.py").write_text(
+        "import genzoo, torch\n\n@genzoo.datasets.register('grey')\ndef grey(rows: int = 64):\n"
+        "    x = torch.full((rows, 1, 8, 8), 0.5)\n    return genzoo.Dataset({'x': x}, {'x': x})\n"
+    )
+    both = ("--plugin", "my_model.py", "--plugin", "my_data.py")
+    code, text = genzoo_(
+        "train",
+        "grey",
+        "--model",
+        "mine",
+        "--steps",
+        3,
+        "train.batch_size=8",
+        "--out",
+        "run",
+        *both,
+    )
+    assert code == 0, text
+    digest = hashlib.sha256((tmp_path / "my_model.py").read_bytes()).hexdigest()[:16]
+    need = f"models 'mine' from the file my_model.py (sha256 {digest}; --plugin my_model.py)"
+    recipe = (tmp_path / "run" / "recipe.toml").read_text()
+    assert need in recipe
+    assert "datasets 'grey' from the file my_data.py (sha256 " in recipe
+    assert genzoo_("sample", "run", "-n", 2, "-o", "s.npy", *both)[0] == 0
+    assert genzoo_("evaluate", "run", *both)[0] == 0
+    for kind in ("models", "datasets"):
+        monkeypatch.setattr(registries[kind], "_registered", {})
+    for command in (("sample", "run"), ("evaluate", "run")):
+        code, text = genzoo_(*command)
+        assert (code, len(text.strip().splitlines())) == (2, 1)
+        assert text.startswith("error: No model named 'mine'. ")
+        assert f" The run says that it needs {need}; datasets 'grey' from" in text
+    code, text = genzoo_("evaluate", "run", "--plugin", "my_model.py")
+    assert (
+        code,
+        text.startswith("error: No dataset named 'grey'."),
+        "--plugin my_data.py" in text,
+    ) == (2, True, True)
+
+
+def test_a_run_of_a_plugin_says_what_it_needs_of_every_part(install, tmp_path, monkeypatch):
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:Mine"}, genzoo_foo=MODEL)
+    install(
+        "genzoo-still", "1.2", {"still": "genzoo_still:Still"}, kind="priors", genzoo_still=PRIOR
+    )
+    genzoo.fit(
+        {"name": "wae-gan", "prior": "still"},
+        "digits",
+        tmp_path / "a",
+        steps=1,
+        batch_size=8,
+        progress=False,
+    )
+    genzoo.fit("foo", "digits", tmp_path / "b", steps=1, batch_size=8, progress=False)
+    genzoo.fit("vae", "digits", tmp_path / "c", steps=1, batch_size=8, progress=False)
+    needs = {
+        name: RunFolder(tmp_path / name)
+        .recipe_file.read_text()
+        .partition("needs = ")[2]
+        .splitlines()[0]
+        for name in "abc"
+    }
+    assert needs == {
+        "a": "[\"priors 'still' from genzoo-still 1.2\"]",
+        "b": "[\"models 'foo' from genzoo-foo 0.3\"]",
+        "c": "[]",
+    }
+    monkeypatch.setenv("GENZOO_PLUGINS", "off")
+    with pytest.raises(PluginError) as caught:
+        genzoo.load(tmp_path / "b")
+    assert str(caught.value) == (
+        "models 'foo' comes from genzoo-foo 0.3 (genzoo_foo:Mine), which is forbidden by GENZOO_PLUGINS=off: set "
+        "GENZOO_PLUGINS=genzoo-foo to allow it alone. The run says that it needs models 'foo' from genzoo-foo 0.3. "
+        "If you trust where it comes from: pip install genzoo-foo==0.3."
+    )
+    monkeypatch.setattr(
+        sys, "path", [entry for entry in sys.path if not entry.startswith(str(tmp_path))]
+    )
+    with pytest.raises(
+        SettingError,
+        match=r"No prior named 'still'\. .*it needs priors 'still' from genzoo-still 1\.2\. If",
+    ):
+        genzoo.load(tmp_path / "a")
+
+
+def test_a_run_of_what_a_program_registered_says_where(tmp_path, monkeypatch):
+    module = type(sys)("somewhere")
+    exec(compile(REGISTERED, "somewhere.py", "exec"), vars(module))
+    monkeypatch.setitem(sys.modules, "somewhere", module)
+    genzoo.fit("mine", "digits", tmp_path / "run", steps=1, batch_size=8, progress=False)
+    registry("models").unregister("mine")
+    with pytest.raises(
+        SettingError,
+        match=r"needs models 'mine' registered in somewhere \(import what defines it first\)\.",
+    ):
+        genzoo.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("needs", "shown"),
+    [
+        ("[\"models 'x' from evil; rm -rf 1.0\"]", "evil; rm -rf 1.0."),
+        ('["a\\u001b[31mb", "ok"]', "that it needs ok."),
+        ('"text"', None),
+        ("[1, 2]", None),
+        ("{}", None),
+    ],
+)
+def test_what_a_run_says_it_needs_is_only_words(tmp_path, needs, shown):
+    (tmp_path / "recipe.toml").write_text(
+        f'[model]\nname = "x"\n[data]\nname = "digits"\n[run]\nneeds = {needs}\n'
+    )
+    with pytest.raises(SettingError) as caught:
+        genzoo.load(tmp_path)
+    assert str(caught.value).endswith(
+        shown or "Known: " + str(caught.value).partition("Known: ")[2]
+    )
+    assert "pip install" not in str(caught.value)
+
+
+# -- nothing in a run folder is executed
+
+PAYLOAD = "import pathlib; pathlib.Path(__file__).with_suffix('.ran').touch()\n" + MODEL
+
+
+@pytest.fixture
+def trap(tmp_path):
+    """A run folder with everything in it that somebody might hope is executed."""
+    folder = tmp_path / "run"
+    genzoo.fit("vae", "digits", folder, steps=1, batch_size=8, progress=False)
+    for name in (
+        "sitecustomize",
+        "usercustomize",
+        "evil",
+        "my_model",
+        "torch",
+        "genzoo",
+        "genzoo_evil",
+        "conftest",
+    ):
+        (folder / f"{name}.py").write_text(PAYLOAD)
+    (folder / "evil.pth").write_text("import evil\n")
+    info = folder / "genzoo_evil-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: genzoo-evil\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[genzoo_models]\nevil = genzoo_evil:Mine\n")
+    (folder / "evil-2.0.egg-info").mkdir()
+    (folder / "evil-2.0.egg-info" / "PKG-INFO").write_text("Name: evil\nVersion: 2.0\n")
+    (folder / "evil-2.0.egg-info" / "entry_points.txt").write_text(
+        "[genzoo_models]\nevil2 = evil:Mine\n"
+    )
+    return folder
+
+
+def ran(folder):
+    return sorted(path.name for path in folder.rglob("*.ran"))
+
+
+NAMES = (
+    "evil",
+    "evil2",
+    "genzoo-evil:evil",
+    "genzoo_evil:Mine",
+    "os:system",
+    "my_model.py",
+    "./my_model.py",
+    "evil.Mine",
+    "os.system",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_causes_no_import(trap, monkeypatch, name, genzoo_):
+    monkeypatch.delenv("GENZOO_PLUGINS")
+    monkeypatch.chdir(trap)
+    monkeypatch.syspath_prepend("")
+    text = trap.joinpath("recipe.toml").read_text()
+    for old in ('name = "vae"', 'name = "normal"'):
+        assert old in text
+        (trap / "recipe.toml").write_text(text.replace(old, f'name = "{name}"', 1))
+        with pytest.raises(SettingError, match=rf"^No (model|prior) named '{name}'"):
+            genzoo.load("./")
+        code, printed = genzoo_("train", "recipe.toml", "--out", "again")
+        assert (code, "named" in printed) == (2, True)
+    assert not {"genzoo_evil", "evil", "my_model"} & set(sys.modules)
+    assert ran(trap) == []
+
+
+@pytest.mark.parametrize(
+    ("way", "gone"),
+    [
+        (
+            ["-m", "genzoo"],
+            ["genzoo.py"],
+        ),  # a module of that name in the folder is what Python itself runs
+        (["-c", "from genzoo.cli.app import main; main()"], ["genzoo.py", "torch.py"]),
+        (["-P", "-m", "genzoo"], []),
+    ],
+)
+def test_a_run_folder_is_only_read_where_one_stands_in_it(trap, way, gone):
+    environment = {name: value for name, value in os.environ.items() if name != "GENZOO_PLUGINS"}
+    for name in gone:
+        (trap / name).unlink()
+    for command in (["list"], ["sample", ".", "-n", "2", "-o", "s.npy"]):
+        done = subprocess.run(
+            [sys.executable, *way, *command],
+            cwd=trap,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "evil" not in done.stdout
+    assert ran(trap) == []
+
+
+def test_a_pickle_is_no_checkpoint(trap):
+    class Payload:
+        def __reduce__(self):
+            return (os.mkdir, (str(trap / "pickle.ran"),))
+
+    for path in (*(trap / "checkpoints").iterdir(), trap / "model.safetensors"):
+        path.write_bytes(pickle.dumps(Payload()))
+    with pytest.raises(RunError, match=r"damaged|weights"):
+        genzoo.load(trap)
+    torch.save({"format": 1, "payload": Payload()}, trap / "checkpoints" / "step-000002.ckpt")
+    with pytest.raises(RunError):
+        genzoo.load(trap)
+    assert ran(trap) == []
+
+
+def test_a_package_called_off_is_off_as_well(install, models, monkeypatch):
+    install("off", "1.0", {"dark": "off_module:A"}, off_module="raise RuntimeError('imported')")
+    monkeypatch.setenv("GENZOO_PLUGINS", "off")
+    assert "forbidden by GENZOO_PLUGINS=off" in refusal(models, "dark")
+
+
+def test_a_contract_before_the_first_is_no_contract_of_ours(install, models):
+    install(
+        "genzoo-foo",
+        "1.0",
+        {"foo": "genzoo_foo:A"},
+        contract=["0.0"],
+        genzoo_foo="raise RuntimeError('imported')",
+    )
+    assert "needs contract 0.0 of genzoo, and this one has 1.0: upgrade genzoo-foo" in refusal(
+        models, "foo"
+    )
+
+
+@pytest.mark.parametrize("name", ["genzoo", "GenZoo"])
+def test_nobody_else_is_genzoo(install, models, name):
+    install(name, "9.9", {"foo": "genzoo_foo:A"}, genzoo_foo="A = dict")
+    assert "foo" not in models.sources()
+
+
+def test_a_package_whose_first_copy_claims_nothing_claims_nothing(install, models):
+    """As Python imports the first copy on the path, only that one's names count."""
+    install("genzoo-foo", "1.0", {"foo": "genzoo_foo:A"}, genzoo_foo="A = dict")
+    site = install("genzoo-foo", "2.0", {}, genzoo_foo="A = list")
+    (site / "genzoo_foo-2.0.dist-info" / "entry_points.txt").write_text("")
+    assert "foo" not in models.sources()
+
+
+def test_a_class_is_found_by_what_it_is_where_its_entry_point_names_another_module(install):
+    source = "from genzoo_inner import Inner as Outer"
+    inner = "def Inner(shape): ..."
+    install("genzoo-foo", "1.0", {"foo": "genzoo_foo:Outer"}, genzoo_foo=source, genzoo_inner=inner)
+    thing = registry("models").get("foo")
+    assert thing.__module__ == "genzoo_inner"
+    assert registry("models").name_of(thing) == "foo"
+
+
+def test_a_metric_that_nobody_asked_for_harms_no_other(install, tmp_path, monkeypatch, genzoo_):
+    run = tmp_path / "run"
+    genzoo.fit("vae", "digits", run, steps=1, batch_size=8, progress=False)
+    install(
+        "genzoo-bad",
+        "1.0",
+        {"bad": "genzoo_bad:A"},
+        "metrics",
+        genzoo_bad="import sys; sys.exit(3)",
+    )
+    install("genzoo-odd", "1.0", {"odd": "genzoo_odd:A"}, "metrics", genzoo_odd="class A: pass")
+    for twin in "xy":
+        install(
+            f"genzoo-{twin}",
+            "1.0",
+            {"twin": f"genzoo_{twin}:A"},
+            "metrics",
+            **{f"genzoo_{twin}": "A = dict"},
+        )
+    code, text = genzoo_("evaluate", run, "--limit", 20)
+    assert code == 0, text
+    for words in (
+        "squared_error",
+        "note: bad: ",
+        "SystemExit: 3",
+        "note: odd: AttributeError",
+        "note: twin: ",
+        "Say which",
+    ):
+        assert words in text
+    code, text = genzoo_("evaluate", run, "bad")
+    assert (code, "SystemExit: 3" in text) == (2, True)
+
+
+def test_no_program_of_the_folder_is_run_for_its_revision(tmp_path, monkeypatch):
+    folder = tmp_path / "there"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for words in (
+        "init -q",
+        "config user.email a@b.c",
+        "config user.name n",
+        "commit -q --allow-empty -m x",
+    ):
+        subprocess.run(["git", *words.split()], check=True)
+    (folder / "file").write_text("1")
+    subprocess.run(["git", "add", "file"], check=True)
+    hook = tmp_path / "ran"
+    subprocess.run(["git", "config", "core.fsmonitor", f"touch {hook}; false"], check=True)
+    subprocess.run(["git", "config", "filter.f.clean", f"touch {hook}; cat"], check=True)
+    (folder / ".gitattributes").write_text("* filter=f\n")
+    (folder / "file").write_text("2")
+    genzoo.fit("vae", "digits", "run", steps=1, batch_size=8, progress=False)
+    assert 'git = "' in (folder / "run" / "recipe.toml").read_text()
+    assert not hook.exists()
+
+
+def test_a_marker_that_cannot_be_evaluated_is_said(install, models):
+    install(
+        "genzoo-foo",
+        "1.0",
+        {"foo": "genzoo_foo:A"},
+        requires=["numpy; platform_system ~= 'Linux'"],
+        genzoo_foo="A = dict",
+    )
+    assert "of which it cannot be said when" in trouble(models.find_source("foo"))
+
+
+def test_a_plugin_that_forks_or_forges_its_report_hides_nothing(install, models):
+    forks = "import os\nif os.fork() == 0: pass\ndef A(): ..."
+    written = "no line of ours\\n[1]\\n"
+    forges = f"import sys\nfor w in sys.argv:\n    if w.endswith('report'): open(w, 'a').write('{written}')\ndef A(): ..."
+    install(
+        "genzoo-fork",
+        "1.0",
+        {"a": "genzoo_fork:A", "b": "genzoo_b:B"},
+        genzoo_fork=forks,
+        genzoo_b="raise ValueError('b')",
+    )
+    install("genzoo-forge", "1.0", {"c": "genzoo_forge:A"}, genzoo_forge=forges)
+    found = {
+        source.name: why
+        for source, why in trial([models.find_source(name) for name in "abc"]).items()
+    }
+    assert found == {"a": "", "b": "ValueError: b", "c": ""}

@@ -1,0 +1,272 @@
+"""The lock of a run folder, among processes and among threads, and what stands in its way."""
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+
+import genzoo
+from genzoo.errors import RunError
+from genzoo.runs import lock as locks
+from genzoo.runs.lock import LOCK, FolderLock
+from tests.games import Mean
+
+DATA = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
+FAST = {"batch_size": 8, "checkpoint_every": 2, "log_every": 2}
+
+
+@pytest.fixture(autouse=True)
+def _without_pictures(monkeypatch):
+    monkeypatch.setattr(
+        "genzoo.train.loop.can_plot", lambda: False
+    )  # figures take longer than the games
+    monkeypatch.setattr("genzoo.train.loop.picture", lambda *_: None)
+    monkeypatch.setattr("genzoo.train.history.find_spec", lambda _: None)
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from genzoo.runs.lock import FolderLock
+lock = FolderLock(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+lock.release()
+"""
+
+FORKER = """
+import os, signal, sys
+from pathlib import Path
+from genzoo.runs.lock import FolderLock
+lock = FolderLock(Path(sys.argv[1]))
+child = os.fork()
+if child == 0:
+    while True:  # a data worker that outlives its parent
+        signal.pause()
+print(child, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.fixture
+def hold():
+    """Hold folders in processes of their own, which end with the test."""
+    processes = []
+
+    def start(folder, code=HOLDER):
+        command = [sys.executable, "-c", code, str(folder)]
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in processes:
+        process.communicate()
+
+
+def content(folder):
+    return {
+        p.relative_to(folder): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.is_file() and p.name != LOCK
+    }
+
+
+@pytest.mark.parametrize("flags", [{}, {"resume": True}, {"overwrite": True}])
+def test_a_folder_that_another_process_holds_is_refused_untouched(tmp_path, hold, flags):
+    folder = tmp_path / "run"
+    genzoo.fit("test-mean", DATA, folder, steps=2, **FAST)
+    before = content(folder)
+    process = hold(folder)
+    with pytest.raises(
+        RunError, match=rf"run is in use by process {process.pid} on .*choose another --out"
+    ):
+        genzoo.fit("test-mean", DATA, folder, steps=4, **FAST, **flags)
+    assert content(folder) == before
+    process.communicate()
+    genzoo.fit("test-mean", DATA, folder, steps=4, resume=True, **FAST)
+
+
+def test_a_folder_that_does_not_exist_yet_is_held_too(tmp_path, hold):
+    hold(tmp_path / "run")
+    with pytest.raises(RunError, match="is in use by process"):
+        genzoo.fit("test-mean", DATA, tmp_path / "run", steps=2, **FAST)
+    assert list((tmp_path / "run").iterdir()) == [tmp_path / "run" / LOCK]
+
+
+def test_a_symbolic_link_is_no_second_way_in(tmp_path, hold):
+    hold(tmp_path / "run")
+    (tmp_path / "link").symlink_to("run")
+    with pytest.raises(RunError, match="link is in use"):
+        genzoo.fit("test-mean", DATA, tmp_path / "link", steps=2, **FAST)
+
+
+def test_a_killed_process_leaves_no_lock_though_its_workers_live(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", FORKER, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
+    )
+    worker = int(process.stdout.readline())
+    process.wait()
+    try:
+        os.kill(worker, 0)  # it lives
+        assert genzoo.fit("test-mean", DATA, tmp_path / "run", steps=2, **FAST).steps == 2
+    finally:
+        os.kill(worker, 9)
+
+
+def test_two_runs_of_one_process_do_not_share_a_folder(tmp_path, monkeypatch):
+    inside, go_on = threading.Event(), threading.Event()
+    real = Mean.loss
+
+    def slow(self, batch):
+        inside.set()
+        go_on.wait()
+        return real(self, batch)
+
+    monkeypatch.setattr(Mean, "loss", slow)
+    thread = threading.Thread(
+        target=genzoo.fit, args=("test-mean", DATA, tmp_path / "run"), kwargs={"steps": 2, **FAST}
+    )
+    thread.start()
+    inside.wait()
+    (tmp_path / "link").symlink_to("run")
+    try:
+        for name in ("run", "link"):
+            for flags in ({}, {"resume": True}, {"overwrite": True}):
+                with pytest.raises(RunError, match="in use by another run of this process"):
+                    genzoo.fit("test-mean", DATA, tmp_path / name, steps=2, **FAST, **flags)
+        code = f"from pathlib import Path; from genzoo.runs.lock import FolderLock; FolderLock(Path({str(tmp_path / 'run')!r}))"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert (
+            f"in use by process {os.getpid()}" in done.stderr
+        )  # the refusals did not drop the lock
+    finally:
+        go_on.set()
+        thread.join()
+    assert not (tmp_path / "run" / LOCK).exists()
+    genzoo.fit("test-mean", DATA, tmp_path / "run", steps=4, resume=True, **FAST)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, genzoo.errors.TrainingError])
+def test_every_way_out_gives_the_folder_up(tmp_path, monkeypatch, error):
+    def fail(self, batch):
+        raise error("out")
+
+    real = Mean.loss
+    monkeypatch.setattr(Mean, "loss", fail)
+    with pytest.raises(error):
+        genzoo.fit("test-mean", DATA, tmp_path / "run", steps=2, **FAST)
+    monkeypatch.setattr(Mean, "loss", real)
+    assert not (tmp_path / "run" / LOCK).exists()
+    assert genzoo.fit("test-mean", DATA, tmp_path / "run", steps=2, resume=True, **FAST).steps == 2
+
+
+def test_a_refusal_leaves_no_folder_behind(tmp_path):
+    with pytest.raises(genzoo.errors.SettingError):
+        genzoo.fit("nothing-of-that-name", DATA, tmp_path / "a" / "run", steps=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_file_of_a_killed_run_is_no_obstacle(tmp_path):
+    (tmp_path / LOCK).write_text("12 elsewhere\n")
+    assert genzoo.fit("test-mean", DATA, tmp_path, steps=2, **FAST).steps == 2
+    assert not (tmp_path / LOCK).exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_said_and_used(tmp_path, monkeypatch, number):
+    def lockf(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(locks.fcntl, "lockf", lockf)
+    with pytest.warns(
+        UserWarning, match="run cannot be locked: its file system cannot lock files"
+    ) as said:
+        genzoo.fit("test-mean", DATA, tmp_path / "run", steps=2, **FAST)
+    assert sum("cannot be locked" in str(warning.message) for warning in said) == 1
+
+
+def test_a_platform_without_locks_is_said_and_threads_are_kept_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "fcntl", None)
+    with pytest.warns(UserWarning, match="this platform has no POSIX locks"):
+        lock = FolderLock(tmp_path / "run")
+    assert lock.intact()
+    with pytest.raises(RunError, match="another run of this process"):
+        FolderLock(tmp_path / "run")
+    lock.release()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_lock_file_that_leads_elsewhere_is_refused(tmp_path):
+    (tmp_path / "secret").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK).symlink_to(tmp_path / "secret")
+    with pytest.raises(RunError, match="run cannot be locked"):
+        FolderLock(tmp_path / "run")
+    assert (tmp_path / "secret").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(RunError, match="is a file; a run needs a folder"):
+            FolderLock(path)
+
+
+def test_a_lock_notices_that_its_folder_went(tmp_path):
+    for change in ("moved", "replaced", "emptied"):
+        lock = FolderLock(tmp_path / change)
+        assert lock.intact()
+        if change == "emptied":
+            (tmp_path / change / LOCK).unlink()
+        else:
+            (tmp_path / change).rename(tmp_path / f"{change}-away")
+        if change == "replaced":
+            (tmp_path / change).mkdir()
+            other = FolderLock(tmp_path / change)  # another folder, though its path is the same
+        assert not lock.intact()
+        lock.release()
+        if change == "replaced":
+            assert other.intact()  # the release did not remove the other's file
+            other.release()
+
+
+RANK = """
+import sys, torch, genzoo
+torch.set_num_threads(1)
+try:
+    genzoo.fit("vae", "digits", sys.argv[1], steps=2, batch_size=16)
+except genzoo.errors.RunError as error:
+    print(f"<{error}>", flush=True)
+"""
+
+
+def test_ranks_are_refused_together(tmp_path, hold):
+    hold(tmp_path / "run")
+    (tmp_path / "rank.py").write_text(RANK)
+    launch = [
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        "localhost:0",
+    ]
+    done = subprocess.run(
+        [sys.executable, *launch, str(tmp_path / "rank.py"), str(tmp_path / "run")],
+        capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("run is in use by process") == 1
+    assert done.stdout.count("run is refused by rank 0; its message says why.>") == 1

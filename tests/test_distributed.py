@@ -1,0 +1,305 @@
+"""Noise is one draw for the whole batch, whatever cuts it; other noise is each microbatch's; threads leave each other alone."""
+
+import _thread
+import os
+import queue
+import threading
+
+import pytest
+import torch
+
+from genzoo import distributed
+from genzoo.distributed import (
+    draws,
+    emulate_rank,
+    exclusive,
+    noise,
+    reseed,
+    share,
+    uniform,
+    whole_batch,
+)
+
+CPU = torch.device("cpu")
+LIKE = torch.zeros(())
+DRAWS = {
+    "noise": lambda n: noise(n, 3, like=LIKE),
+    "uniform": lambda n: uniform(n, 3, like=LIKE),
+    "double": lambda n: noise(n, 3, like=LIKE.double()),
+    "half": lambda n: noise(n, 3, like=LIKE.bfloat16()),
+}
+
+
+def rows(draw, n, *, parts=1, size=1, pieces=1, key=("seed", 1)):
+    """What all shares of a batch of `n` rows draw first and second, put together in their order."""
+    found = []
+    for part in range(parts):
+        for rank in range(size):
+            for piece in range(pieces):
+                with (
+                    emulate_rank(rank, size),
+                    draws(CPU, *key, part=part, parts=parts, piece=piece, pieces=pieces),
+                ):
+                    found.append([draw(n // (parts * size * pieces)) for _ in range(2)])
+    return [torch.cat(each) for each in zip(*found, strict=True)]
+
+
+@pytest.mark.parametrize("draw", DRAWS)
+@pytest.mark.parametrize(
+    "cut",
+    [{"parts": 4}, {"size": 3}, {"parts": 2, "size": 3}, {"parts": 2, "size": 2, "pieces": 3}],
+)
+def test_a_draw_is_one_for_the_whole_batch_however_it_is_cut(draw, cut):
+    whole, parts = rows(DRAWS[draw], 12), rows(DRAWS[draw], 12, **cut)
+    assert all(torch.equal(one, other) for one, other in zip(whole, parts, strict=True))
+    assert not torch.equal(*whole)
+    assert len(whole[0].unique(dim=0)) == 12
+    assert not torch.equal(whole[0], rows(DRAWS[draw], 12, key=("seed", 2))[0])
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_the_rows_of_all_microbatches_lie_one_microbatch_after_the_other(size):
+    whole = rows(DRAWS["noise"], 12)[0].view(3, size, -1, 3)
+    for rank in range(size):
+        with emulate_rank(rank, size), draws(CPU, "seed", 1, part=None, parts=3):
+            assert torch.equal(noise(12 // size, 3, like=LIKE), whole[:, rank].flatten(0, 1))
+
+
+def test_gathered_examples_get_the_noise_of_their_microbatch():
+    whole = rows(DRAWS["noise"], 12)[0]
+    for part in range(2):
+        for rank in range(3):
+            with (
+                emulate_rank(rank, 3),
+                draws(CPU, "seed", 1, part=part, parts=2),
+                emulate_rank(0, 1),
+            ):
+                assert torch.equal(noise(6, 3, like=LIKE), whole[6 * part : 6 * part + 6])
+
+
+def test_what_is_drawn_for_a_batch_as_a_whole_is_the_same_in_all_its_shares():
+    shares, drawn = [], []
+    for part in range(2):
+        for rank in range(3):
+            with emulate_rank(rank, 3), draws(CPU, "seed", 1, part=part, parts=2):
+                shares.append(share())
+                with whole_batch():
+                    drawn.append(noise(1, 3, like=LIKE))
+                    assert share() == (0, 1)
+    assert shares == [(i, 6) for i in range(6)]
+    assert all(torch.equal(each, rows(DRAWS["noise"], 1)[0]) for each in drawn)
+
+
+def test_other_noise_is_each_microbatchs_and_moves_none_of_the_first_kind():
+    def both(part, many):
+        with draws(CPU, "seed", 1, part=part, parts=2):
+            other = torch.randn(many)
+            return other[:4], noise(4, 3, like=LIKE)
+
+    (few, first), (_, same), (another, _) = both(0, 4), both(0, 40), both(1, 4)
+    assert torch.equal(first, same)
+    assert not torch.equal(few, another)
+    assert torch.equal(few, both(0, 4)[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_uniform_numbers_have_single_precision_at_least(dtype):
+    torch.manual_seed(0)
+    u = uniform(200_000, like=torch.zeros((), dtype=dtype))
+    assert u.dtype == torch.promote_types(dtype, torch.float32)
+    assert (u < 1e-4).double().mean().item() == pytest.approx(1e-4, rel=0.7)
+    assert noise(2, like=torch.zeros((), dtype=dtype)).dtype == dtype
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_compiled_loss_draws_what_the_eager_one_draws_and_is_compiled_once(backend):
+    from torch._dynamo.testing import CompileCounterWithBackend
+
+    def loss(w):
+        one, other = noise(len(w), 2, like=w), noise(len(w), 2, like=w)
+        with emulate_rank(0, 1):
+            gathered = uniform(3 * len(w), 2, like=w)
+        with whole_batch():
+            shift = noise(1, 2, like=w)
+        return (w * one).sum(), other, gathered, shift
+
+    torch.compiler.reset()
+    counter = CompileCounterWithBackend(backend)
+    compiled = torch.compile(loss, fullgraph=True, backend=counter)
+    for step in range(2):
+        for part in range(3):
+            w = torch.ones(4, 2, requires_grad=True)
+            results = []
+            for function in (loss, compiled):
+                with emulate_rank(1, 3), draws(CPU, "seed", step, part=part, parts=3):
+                    first, *rest = function(w)
+                    results.append([*torch.autograd.grad(first, w), *rest, noise(1, like=w)])
+            assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+            assert not torch.equal(results[0][0], results[0][1])
+    assert counter.frame_count == 1
+    torch.manual_seed(0)
+    expected = torch.randn(4, 2), torch.randn(4, 2)
+    torch.manual_seed(0)
+    assert torch.equal(compiled(w)[0], expected[0].sum())  # outside of a run: torch's own
+    torch.manual_seed(0)
+    assert torch.equal(compiled(w)[1], expected[1])
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["kept", "checkpointed"])
+def test_checkpointed_activations_have_the_noise_that_they_had_at_first(again):
+    def layer(w):
+        return (
+            w * noise(4, 2, like=w) + noise(4, 2, like=w)
+        ).exp()  # whose gradient is w's noise times the result
+
+    w = torch.zeros(4, 2, requires_grad=True)
+    with draws(CPU, "seed"):
+        noise(3, like=w)
+        y = torch.utils.checkpoint.checkpoint(layer, w, use_reentrant=False) if again else layer(w)
+        noise(3, like=w)
+        gradient = torch.autograd.grad(y.sum(), w)[0]
+    with draws(CPU, "seed"):
+        noise(3, like=w)
+        first, second = noise(4, 2, like=w), noise(4, 2, like=w)
+    torch.testing.assert_close(gradient, first * second.exp())
+
+
+def test_a_section_gives_the_callers_random_state_back():
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    with exclusive():
+        reseed(CPU, "other")
+        other = torch.rand(2)
+        with exclusive():
+            reseed(CPU, "another")
+            torch.rand(7)
+        assert not torch.equal(torch.rand(4), expected)
+        reseed(CPU, "other")
+        assert torch.equal(torch.rand(2), other)
+    assert torch.equal(torch.rand(4), expected)
+    with pytest.raises(
+        RuntimeError, match="outside of exclusive: the caller's random state would be lost"
+    ):
+        reseed(CPU, "other")
+
+
+def at_once(*functions):
+    """Run functions in threads of their own; raise what they raised."""
+    errors = []
+
+    def guarded(function):
+        try:
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [
+        threading.Thread(target=guarded, args=(function,), daemon=True) for function in functions
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+@pytest.mark.parametrize(
+    "last_word", [False, True], ids=["and the section draws on", "and the section ends"]
+)
+def test_a_seed_that_another_thread_sets_meanwhile_holds_after_the_section(last_word):
+    torch.manual_seed(3)
+    expected = torch.randn(5, 2)
+    seeded, waits, drawn = threading.Event(), threading.Event(), []
+
+    def run():
+        with exclusive():
+            reseed(CPU, "a round")
+            waits.set()
+            seeded.wait()
+            if not last_word:
+                reseed(CPU, "its next microbatch")
+                torch.rand(9)
+
+    def sample():
+        waits.wait()
+        torch.manual_seed(3)
+        seeded.set()
+        drawn.append(noise(5, 2, like=LIKE))  # once the section is over
+
+    at_once(run, sample)
+    assert torch.equal(drawn[0], expected)
+
+
+def test_rank_and_key_are_a_threads_and_the_one_that_waits_comes_next():
+    entered, order, seen = threading.Event(), [], []
+
+    def run():
+        with emulate_rank(1, 2):
+            for turn in range(2):
+                with draws(CPU, "seed", part=1, parts=2):
+                    order.append(turn)
+                    entered.set()
+                    while (
+                        turn == 0 and not distributed._turns.queue.locked()
+                    ):  # until the other thread waits
+                        os.sched_yield()
+
+    def other():
+        entered.wait()
+        seen.append((distributed.place(), distributed.share(), distributed._local.here.keyed))
+        with exclusive():
+            order.append("other")
+
+    at_once(run, other)
+    assert seen == [((0, 1), (0, 1), False)]
+    assert order == [0, "other", 1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_forked_from_another_threads_round_can_draw():
+    entered, forked, code = threading.Event(), threading.Event(), []
+
+    def run():
+        with exclusive():
+            entered.set()
+            forked.wait()
+
+    def fork():
+        entered.wait()
+        child = os.fork()
+        if child == 0:
+            noise(2, like=LIKE)
+            os._exit(7)
+        forked.set()
+        code.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+    at_once(run, fork)
+    assert code == [7]
+
+
+def test_a_thread_from_outside_of_python_draws_for_whoever_waits_for_it_now():
+    tasks, samples = queue.SimpleQueue(), queue.SimpleQueue()
+
+    def helper():  # as a thread of autograd's, which outlives the backward pass that it was started for
+        while tasks.get():
+            samples.put(noise(3, like=LIKE))
+
+    def drawn_by_helper():
+        tasks.put(True)
+        return samples.get(timeout=60)
+
+    _thread.start_new_thread(helper, ())
+    drawn = {}
+
+    def wait_for(key):
+        with draws(CPU, key):
+            drawn[key] = drawn_by_helper()
+
+    for key in ("first", "second"):
+        at_once(lambda key=key: wait_for(key))
+    tasks.put(False)
+    for key, sample in drawn.items():
+        with draws(CPU, key):
+            assert torch.equal(noise(3, like=LIKE), sample)

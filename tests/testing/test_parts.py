@@ -1,0 +1,673 @@
+"""The suite of everything that is no model: one fault fails the check for that fault, and it says what is wrong."""
+
+import functools
+import itertools
+import random
+import re
+from collections import Counter
+from unittest import SkipTest
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import genzoo
+from genzoo import Dataset
+from genzoo.blocks.mlp import MLPCritic, MLPDecoder, MLPEncoder
+from genzoo.contract import Divergence, Encoder, Metric, Penalty, Prior, Translator
+from genzoo.distributed import noise
+from genzoo.divergences.kl import KL
+from genzoo.divergences.penalties import R1
+from genzoo.errors import DataError, SettingError
+from genzoo.registry.build import settings_of
+from genzoo.testing import ConformanceError, check, checks, kind_of
+from genzoo.testing.suites import SUITES
+
+COUNT = itertools.count()
+
+
+class Bell(Prior):
+    """A normal distribution of any width: nothing is wrong with it."""
+
+    def __init__(self, dim: int, start: float = 0.5) -> None:
+        super().__init__()
+        self.dim, self.scale = dim, nn.Parameter(torch.full((dim,), start))
+        self.distribution = torch.distributions.Normal
+
+    def sample(self, n: int) -> Tensor:
+        return self.scale * noise(n, self.dim, like=self.scale)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return (-0.5 * (z / self.scale).square() - self.scale.log() - 0.5 * np.log(2 * np.pi)).sum(
+            1
+        )
+
+    def truncated(self, n: int, threshold: float) -> Tensor:
+        return self.sample(n).clamp(-threshold, threshold)
+
+    @property
+    def variance(self) -> Tensor:
+        return self.scale**2
+
+    def gaussians(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.scale.new_ones(1), self.scale.new_zeros(1, self.dim), self.scale[None]
+
+
+class OtherDim(Bell):
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim + 1)
+
+
+class FlatDraws(Bell):
+    def sample(self, n):
+        return super().sample(n).flatten()
+
+
+class PlainNoise(Bell):
+    def sample(self, n):
+        return self.scale * torch.randn(n, self.dim, dtype=self.scale.dtype)
+
+
+class LogProbPerCoordinate(Bell):
+    def log_prob(self, z):
+        return super().log_prob(z)[:, None]
+
+
+class NoConstant(Bell):
+    def log_prob(self, z):
+        return -0.5 * (z / self.scale).square().sum(1)
+
+
+class DensityOfAnother(Bell):
+    def log_prob(self, z):
+        return super().log_prob(z - 0.3)
+
+
+class TailsTooThick(Bell):
+    """Right in mass and in the mean of each coordinate, wrong in spread."""
+
+    def log_prob(self, z):
+        return super().log_prob(z / 2) - self.dim * np.log(2)
+
+
+class StatesItsDeviation(Bell):
+    @property
+    def variance(self):
+        return self.scale
+
+
+class WeightsOfTwo(Bell):
+    def strata(self, n):
+        z, weights = super().strata(n)
+        return z, 2 * weights
+
+
+class StrataOfAnother(Bell):
+    def strata(self, n):
+        return self.sample(n)[None] + 1, self.scale.new_ones(1)
+
+
+class TruncatesAllToOne(Bell):
+    def truncated(self, n, threshold):
+        return super().truncated(1, threshold)[0]
+
+
+class GaussiansOfVariances(Bell):
+    def gaussians(self):
+        weights, means, scales = super().gaussians()
+        return weights, means, scales**2
+
+
+class Moments(Divergence):
+    """Means and variances, compared: nothing is wrong with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(()) + 1)
+
+    def forward(self, z: Tensor, prior: Prior) -> Tensor:
+        return self.weight * (z.mean(0).square().sum() + (z.var(0) - prior.variance).square().sum())
+
+
+class PerCoordinate(Moments):
+    def forward(self, z, prior):
+        return z.mean(0).square() + super().forward(z, prior)
+
+
+class NoPull(Moments):
+    def forward(self, z, prior):
+        return super().forward(z.detach(), prior)
+
+
+class Nearness(Moments):
+    def forward(self, z, prior):
+        return -super().forward(z, prior)
+
+
+class NormalOnly(Moments):
+    def forward(self, z, prior):
+        return super().forward(z, prior) + 0 * prior.scale
+
+
+class Weighted(KL):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(()) + 1)
+
+    def forward(self, q, prior, z=None):
+        return self.weight * super().forward(q, prior, z)
+
+
+class InAll(Weighted):
+    def forward(self, q, prior, z=None):
+        return super().forward(q, prior, z).sum()
+
+
+class IgnoresTheScale(Weighted):
+    def forward(self, q, prior, z=None):
+        return q.mean.square().sum(1)
+
+
+class NoLawIsLike(Weighted):
+    def forward(self, q, prior, z=None):
+        return -super().forward(q, prior, z)
+
+
+class NormalLawsOnly(Weighted):
+    def forward(self, q, prior, z=None):
+        return super().forward(q, prior, z) + 0 * prior.scale
+
+
+class Flat(R1):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(()) + 1)
+
+    def forward(self, critic, real, fake):
+        return self.weight * super().forward(critic, real, fake)
+
+
+class PerExample(Flat):
+    def forward(self, critic, real, fake):
+        return super().forward(critic, real, fake).expand(len(real))
+
+
+class OfADetachedCritic(Flat):
+    def forward(self, critic, real, fake):
+        return super().forward(critic, real, fake).detach() * self.weight
+
+
+class OverTheBatch(Flat):
+    def forward(self, critic, real, fake):
+        return super().forward(critic, real, fake) * len(real)
+
+
+class Layer(Encoder):
+    """A smooth layer: nothing is wrong with it."""
+
+    def __init__(self, shape: tuple[int, ...], dim: int) -> None:
+        super().__init__()
+        self.shape, self.dim = shape, dim
+        self.linear = nn.Linear(int(np.prod(shape)), dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.flatten(1)).tanh()
+
+
+class OtherFeatures(Layer):
+    def __init__(self, shape: tuple[int, ...], dim: int) -> None:
+        super().__init__(shape, dim)
+        self.dim = dim + 1
+
+
+class Column(Layer):
+    def forward(self, x):
+        return super().forward(x)[:, :, None]
+
+
+class Unused(Layer):
+    def __init__(self, shape: tuple[int, ...], dim: int) -> None:
+        super().__init__(shape, dim)
+        self.spare = nn.Linear(2, 2)
+
+
+class BlindToData(Layer):
+    def forward(self, x):
+        return super().forward(x.detach())
+
+
+class Centred(Layer):
+    def forward(self, x):
+        return super().forward(x) - super().forward(x).mean(0)
+
+
+class Normed(Layer):
+    def __init__(self, shape: tuple[int, ...], dim: int) -> None:
+        super().__init__(shape, dim)
+        self.norm = nn.BatchNorm1d(dim)
+
+    def forward(self, x):
+        return self.norm(super().forward(x))
+
+
+class Grey(Translator):
+    """A translator of images to images of any channels: nothing is wrong with it."""
+
+    def __init__(self, given_shape: tuple[int, ...], shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.given_shape, self.shape = given_shape, shape
+        self.net = nn.Conv2d(given_shape[0], shape[0], 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class KeepsTheShape(Grey):
+    def forward(self, x):
+        return self.net(x).mean(1, keepdim=True).expand(-1, self.given_shape[0], -1, -1)
+
+
+def good(rows: int = 40) -> Dataset:
+    x = np.arange(rows * 64, dtype=np.uint8).reshape(rows, 1, 8, 8)
+    return Dataset({"x": x[10:]}, {"x": x[:10]}, name="good")
+
+
+def no_dataset() -> dict:
+    return {"x": torch.rand(20, 3)}
+
+
+def integer_images() -> Dataset:
+    return Dataset({"x": torch.arange(20 * 64).reshape(20, 1, 8, 8)})
+
+
+def words_held_out() -> Dataset:
+    return Dataset({"x": torch.rand(20, 3)}, {"x": torch.rand(2, 3), "word": np.array(["a", "b"])})
+
+
+def new_rows_each_time() -> Dataset:
+    return Dataset({"x": torch.rand(20, 3)})
+
+
+def longer_each_time() -> Dataset:
+    return Dataset({"x": torch.zeros(20 + next(COUNT), 3)})
+
+
+class Size(Metric):
+    """The mean square of reconstructions: nothing is wrong with it."""
+
+    needs = ("reconstruct",)
+
+    def __call__(self, model, batches):
+        return {"size": torch.cat([model.reconstruct(x) for x in batches]).square().mean().item()}
+
+
+class NeedsAWord(Size):
+    needs = "reconstruct"
+
+
+class LacksNothing(Size):
+    def lacking(self, model):
+        return []
+
+
+class AsksForMore(Size):
+    def lacking(self, model):
+        return [*super().lacking(model), *model.prior.lacking]
+
+
+class ATensor(Size):
+    def __call__(self, model, batches):
+        return {key: torch.tensor(value) for key, value in super().__call__(model, batches).items()}
+
+
+class NotANumber(Size):
+    def __call__(self, model, batches):
+        return {"size": float("nan")}
+
+
+class Moody(Size):
+    def __call__(self, model, batches):
+        return {"size": random.random()}
+
+
+class TrainsTheModel(Size):
+    def __call__(self, model, batches):
+        model.train()
+        return super().__call__(model, batches)
+
+
+class ScalesTheModel(Size):
+    def __call__(self, model, batches):
+        next(model.parameters()).data *= 2
+        return super().__call__(model, batches)
+
+
+def spoilt(base, method):
+    """A class with each fault that any module may have, and the check that finds it."""
+    sound = getattr(base, method)
+
+    def variant(name, spoil, **members):
+        @functools.wraps(sound)  # the number of its arguments tells what sort of divergence it is
+        def spoilt_method(self, *arguments):
+            return spoil(self, sound(self, *arguments))
+
+        return type(f"{name}{base.__name__}", (base,), {method: spoilt_method, **members})
+
+    def remember(self, *arguments, **settings):
+        base.__init__(self, *arguments, **settings)
+        self.hidden = torch.rand(()).item()
+
+    def copied(self, memo):
+        twin = type(self)(**settings_of(self))
+        twin.load_state_dict(self.state_dict())
+        twin.copied = True
+        return twin
+
+    def broken(self, result):
+        print(result)
+        return result
+
+    counting = {"extra_repr": lambda self: str(next(COUNT))}
+    return [
+        (
+            variant("Unseeded", lambda self, r: r * random.random()),
+            "seeds",
+            "equal seeds give other results",
+        ),
+        (variant("Nameless", lambda self, r: r, **counting), "config", "what is rebuilt is"),
+        (
+            variant("Hidden", lambda self, r: r + self.hidden, __init__=remember),
+            "state_dict",
+            "with the same state dict",
+        ),
+        (
+            variant("Copied", lambda self, r: r + hasattr(self, "copied"), __deepcopy__=copied),
+            "deepcopy",
+            "a copy gives other",
+        ),
+        (variant("Single", lambda self, r: r.float()), "float64", "in float64 is torch.float32"),
+        (variant("Broken", broken), "compile", "print"),
+    ]
+
+
+SORTS = {
+    # suite: (a thing with which nothing is wrong, what it computes with)
+    ("priors", 0): (Bell, "sample"),
+    ("divergences", 0): (Flat, "forward"),
+    ("divergences", 1): (Weighted, "forward"),
+    ("divergences", 2): (Moments, "forward"),
+    ("encoders", 0): (Layer, "forward"),
+    ("translators", 0): (Grey, "forward"),
+    ("datasets", 0): (good, None),
+    ("metrics", 0): (Size, None),
+}
+FAULTS = {
+    ("priors", 0): [
+        (OtherDim, "builds", "its dim is 2, not 1"),
+        (FlatDraws, "sample", r"sample\(1\) has shape \(1,\), not \(1, 1\)"),
+        (PlainNoise, "ranks", "two processes draw other samples than one"),
+        (LogProbPerCoordinate, "log_prob", r"log_prob\(z\) is \(1, 1\) for 1 draws"),
+        (NoConstant, "density", "integrates to 1.25"),
+        (DensityOfAnother, "density", r"draws do not follow exp\(log_prob\)"),
+        (TailsTooThick, "density", r"draws do not follow exp\(log_prob\)"),
+        (StatesItsDeviation, "variance", r"variance is \[0\.5"),
+        (WeightsOfTwo, "strata", "sum to 2"),
+        (StrataOfAnother, "strata", "means over strata"),
+        (TruncatesAllToOne, "truncated", r"truncated\(1, 0\.5\) has shape \(1,\)"),
+        (GaussiansOfVariances, "gaussians", "log_prob is not that of gaussians"),
+    ],
+    ("divergences", 0): [
+        (
+            lambda: nn.Linear(2, 2),
+            "builds",
+            r"Linear is neither a genzoo\.contract\.Divergence nor a Penalty",
+        ),
+        (PerExample, "penalty", r"the penalty is \(8,\), not a scalar"),
+        (OfADetachedCritic, "critic_gradient", "by the critic"),
+        (OverTheBatch, "batch_size", "take the mean over examples"),
+    ],
+    ("divergences", 1): [
+        (lambda: None, "builds", "NoneType is neither"),
+        (InAll, "value", r"the divergence is \(\), not \(64,\)"),
+        (IgnoresTheScale, "gradient", "a gradient of zero by its codes"),
+        (NoLawIsLike, "tells_apart", "for equal distributions and"),
+        (NormalLawsOnly, "priors", "has no attribute 'scale'"),
+    ],
+    ("divergences", 2): [
+        (lambda: None, "builds", "NoneType is neither"),
+        (PerCoordinate, "value", r"the divergence is \(4,\), not \(\)"),
+        (NoPull, "gradient", "a gradient of zero by its codes"),
+        (Nearness, "tells_apart", "for equal distributions and"),
+        (NormalOnly, "priors", "has no attribute 'scale'"),
+    ],
+    ("encoders", 0): [
+        (OtherFeatures, "builds", "its dim is 6, not 5"),
+        (Column, "forward", r"2 rows become \(2, 5, 1\), not \(2, 5\)"),
+        (Unused, "gradients", r"spare\.weight gets no gradient"),
+        (BlindToData, "gradients", "what went in gets no gradient"),
+        (Centred, "rows", "an example depends on its neighbours"),
+        (Normed, "batch_of_one", "more than 1 value"),
+    ],
+    ("translators", 0): [
+        (
+            lambda given_shape, shape: Grey(shape, shape),
+            "builds",
+            r"its given_shape is \(1, 8, 8\), not \(3, 8, 8\)",
+        ),
+        (KeepsTheShape, "forward", r"2 rows become \(2, 3, 8, 8\), not \(2, 1, 8, 8\)"),
+    ],
+    ("datasets", 0): [
+        (no_dataset, "builds", r"dict is not a genzoo\.Dataset"),
+        (integer_images, "batches", "as torch.int64; images are floats"),
+        (words_held_out, "held_out", "column 'word'"),
+        (new_rows_each_time, "same_again", "column 'x' of its train split has other rows"),
+    ],
+    ("metrics", 0): [
+        (NeedsAWord, "builds", "needs = 'reconstruct': expected a tuple"),
+        (LacksNothing, "lacking", r"a model without reconstruct lacks \[\]"),
+        (AsksForMore, "lacking", "has no attribute 'prior'"),
+        (ATensor, "measures", "'size' is a Tensor, not a plain number"),
+        (NotANumber, "measures", "'size' is nan"),
+        (Moody, "repeats", "from one seed it measures"),
+        (TrainsTheModel, "leaves_the_model", "leaves the model in train mode"),
+        (ScalesTheModel, "leaves_the_model", "it changes the model"),
+    ],
+}
+for sort, (sound, method) in SORTS.items():
+    FAULTS[sort] += spoilt(sound, method) if method else []
+
+
+@pytest.mark.parametrize(
+    ("kind", "thing"), [(kind, sound) for (kind, _), (sound, _) in SORTS.items()]
+)
+def test_a_sound_thing_passes(kind, thing):
+    results = [(one.result(), one) for one in checks(thing, kind)]
+    assert [str(result) for result, _ in results if not result.ok] == []
+    assert {one.name for result, one in results if result.skipped} <= {
+        "config"
+    }  # of a data set that has no name
+
+
+@pytest.mark.parametrize(
+    ("kind", "thing", "name", "reason"),
+    [
+        pytest.param(kind, *fault, id=f"{kind}-{fault[1]}-{fault[2]}")
+        for (kind, _), faults in FAULTS.items()
+        for fault in faults
+    ],
+)
+def test_a_fault_is_found(kind, thing, name, reason):
+    """By its check, at one of the shapes at least."""
+    results = [one.result() for one in checks(thing, kind) if one.name == name]
+    failed = [result.reason for result in results if not result.ok]
+    assert failed, [str(result) for result in results]
+    assert any(re.search(reason, said) for said in failed), failed
+
+
+@pytest.mark.parametrize("sort", SORTS, ids=lambda sort: f"{sort[0]}-{sort[1]}")
+def test_every_check_has_a_fault_that_it_finds(sort):
+    kind, number = sort
+    found = {name for _, name, _ in FAULTS[sort]}
+    if kind == "translators":  # the same functions as for encoders
+        found |= {name for _, name, _ in FAULTS["encoders", 0]}
+    if kind == "datasets":  # below, as it needs a name
+        found |= {"config"}
+    assert SUITES[kind][number].names - {"device"} == found
+
+
+def test_every_suite_has_a_sound_thing_or_is_made_of_the_same_promises():
+    seen = {(kind, number) for kind, suites in SUITES.items() for number, _ in enumerate(suites)}
+    assert seen - set(SORTS) == {("models", 0), ("decoders", 0), ("critics", 0)}
+    assert (
+        SUITES["decoders"][0].always == SUITES["critics"][0].always == SUITES["encoders"][0].always
+    )
+
+
+class RegisteredAs:
+    """A name for as long as a test takes."""
+
+    def __init__(self, kind, name, thing):
+        self.kind, self.name, self.thing = kind, name, thing
+
+    def __enter__(self):
+        getattr(genzoo, self.kind).register(self.name, func=self.thing)
+
+    def __exit__(self, *_):
+        genzoo.registry.lookup.registries[self.kind].unregister(self.name)
+
+
+def test_the_config_of_a_data_set():
+    with RegisteredAs("datasets", "test-good", good):
+        assert all(result.ok and not result.skipped for result in check("test-good", rows=30))
+    with RegisteredAs("datasets", "test-longer", longer_each_time):
+        (result,) = (one.result() for one in checks("test-longer") if one.name == "config")
+        assert not result.ok
+        assert "what is rebuilt from {'name': 'test-longer'} has" in result.reason
+
+
+def test_data_that_are_not_there_skip_and_data_that_are_refused_fail():
+    def nowhere():
+        raise DataError("the files are on the other machine; fetch them")
+
+    def bright():
+        return Dataset({"x": torch.full((20, 1, 8, 8), 2.0)})
+
+    (skipped,) = check(nowhere, "datasets")
+    assert str(skipped) == "skip builds: the files are on the other machine; fetch them"
+    (one,) = checks(nowhere, "datasets")
+    with pytest.raises(SkipTest, match="on the other machine"):
+        one()
+    with pytest.raises(ConformanceError, match="images are floats in"):
+        check(bright, "datasets")
+
+
+def test_a_skip_is_no_expected_failure():
+    def no_rest():
+        return Dataset({"x": torch.zeros(20, 3)})
+
+    results = {
+        result.check: result
+        for result in check(no_rest, "datasets", expected_failures={"held_out": "there is no rest"})
+    }
+    assert str(results["held_out"]) == "skip held_out: it holds no rows out"
+
+
+def test_a_metric_that_no_model_meets_is_skipped_with_what_it_needs():
+    class Levitates(Size):
+        needs = ("levitate",)
+
+    results = {result.check: result for result in check(Levitates, "metrics")}
+    assert results["measures"].reason == "no registered model has levitate"
+    assert results["lacking"].ok
+    assert not results["lacking"].skipped
+
+
+def test_a_metric_gets_the_columns_that_it_reads():
+    class Gap(Metric):
+        needs = ("reconstruct",)
+        reads = ("truth",)
+
+        def __call__(self, model, batches):
+            return {
+                "gap": sum(
+                    (model.reconstruct(b["x"]) - b["truth"]).square().mean().item() for b in batches
+                )
+            }
+
+    assert all(result.ok and not result.skipped for result in check(Gap))
+
+
+def test_the_kind_is_found_where_there_is_only_one():
+    for thing, kind in [
+        ("mmd", "divergences"), ({"name": "mog", "components": 3}, "priors"), ("vae", "models"), ("no-such-name", "models"),
+        (Bell, "priors"), (Flat, "divergences"), (MLPDecoder, "decoders"), (MLPCritic, "critics"), (Grey, "translators"),
+        (Size, "metrics"), (Bell(3), "priors"), (good(), "datasets"), (lambda shape: None, "models"),
+    ]:  # fmt: skip
+        assert kind_of(thing) == kind
+    with pytest.raises(
+        SettingError,
+        match="'mlp' is the name of encoders and decoders and critics; say which kind is meant",
+    ):
+        checks("mlp")
+
+
+def test_shapes_come_from_the_class_unless_they_are_given():
+    class Twos(Bell):
+        example_shapes = ((2,),)
+
+    assert {str(one).rpartition("-")[2] for one in checks(Twos)} == {"2"}
+    assert {str(one).rpartition("-")[2] for one in checks(Twos, shapes=[(3,)])} == {"3"}
+    assert {str(one).rpartition("-")[2] for one in checks(Bell)} == {"1", "4"}
+    assert {one.subject().shape for one in checks(MLPEncoder, shapes=[(7,)], hidden=(3,))} == {(7,)}
+
+
+def test_an_expected_failure_may_be_of_one_shape_alone():
+    class OddOnly(Bell):
+        def sample(self, n):
+            return super().sample(n) if self.dim % 2 else super().sample(n).flatten()
+
+    failing = {
+        one.check: "flat" for one in (each.result() for each in checks(OddOnly)) if not one.ok
+    }
+    assert {name.rpartition("-")[2] for name in failing} == {"4"}
+    results = check(OddOnly, expected_failures=failing)
+    assert Counter(bool(result.reason) for result in results)[True] == len(failing)
+    with pytest.raises(
+        SettingError,
+        match=r"expects a failure of 'smaple-4', which is no check\. Did you mean 'sample'",
+    ):
+        checks(OddOnly, expected_failures={"smaple-4": "a slip"})
+
+
+def test_an_instance_is_left_as_it_is():
+    prior = Bell(3)
+    before = prior.scale.detach().clone()
+    assert {str(one).rpartition("-")[2] for one in checks(prior)} == {"3"}
+    assert all(result.ok for result in check(prior))
+    assert torch.equal(prior.scale, before)
+    with pytest.raises(SettingError, match="is an instance, of sizes that are not the suite's"):
+        checks(MLPEncoder((3,), 2))
+
+
+def test_what_cannot_be_built_has_one_check_a_shape():
+    (first, second) = checks({"name": "mog", "components": "many"}, "priors")
+    assert (str(first), str(second)) == ("builds-1", "builds-4")
+    with pytest.raises(SettingError, match=r"prior\.components = \"many\": expected an integer"):
+        first()
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(
+        SettingError, match=r"No kind of thing named 'modles'\. Did you mean 'models'"
+    ):
+        checks("vae", "modles")
+
+
+def test_a_penalty_is_told_from_a_divergence_by_its_class():
+    class Own(Penalty):
+        def forward(self, critic, real, fake):
+            return critic(real).square().mean()
+
+    assert "batch_size" in {one.name for one in checks(Own)}
+    assert "tells_apart" in {one.name for one in checks(Moments)}
