@@ -65,7 +65,7 @@ def built_in() -> list[str]:
     """The models that come with genzoo."""
     return [
         name
-        for name, claims in sorted(registry("models").sources().items())
+        for name, claims in sorted(registry("models").registrations().items())
         if claims[0].origin == "genzoo"
     ]
 

@@ -196,7 +196,7 @@ def test_every_built_in_model_is_measured(script):
     own = [
         name
         for name in genzoo.available()
-        if registry("models").find_source(name).origin == "genzoo"
+        if registry("models").registration(name).origin == "genzoo"
     ]
     assert script("gpu").built_in() == own
 

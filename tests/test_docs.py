@@ -101,7 +101,7 @@ def test_every_registered_name_is_documented():
     own = [
         (name, owner)
         for registry in registries.values()
-        for name, (owner, *_) in registry.sources().items()
+        for name, (owner, *_) in registry.registrations().items()
     ]
     assert [
         name for name, owner in own if owner.distribution == "genzoo" and f"`{name}`" not in text

@@ -62,7 +62,7 @@ def check(
     words: Counter[str] = Counter()
     for each in _kinds(name, kind, several=not (overrides or shape)):
         _check_required(table, each)
-        source = next(iter(registry(each).claims(name)), None)
+        source = next(iter(registry(each).registrations_of(name)), None)
         console.print(
             f"[bold]{each[:-1]} {escape(name)}[/bold]"
             + (f"  from {escape(str(source))}" if source else "")
@@ -216,7 +216,7 @@ def _words(name: str) -> dict[str, str]:
         raise SettingError(
             f"plugin {name!r}: there is a module {module} already, which it would hide; choose another name"
         )
-    if taken := registry("models").claims(model):
+    if taken := registry("models").registrations_of(model):
         raise SettingError(
             f"plugin {name!r}: model {model!r} is taken by {taken[0]}; choose another name"
         )

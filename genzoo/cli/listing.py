@@ -53,11 +53,19 @@ def list_(
     rows = [row for each in ((kind,) if kind else KINDS) for row in _rows(each, pattern)]
     if not rows:
         raise SettingError(f"no {kind or 'thing'} matches {pattern!r}; see genzoo list")
-    tried = trial((source for source, _ in rows if not source.refusal), timeout) if check else {}
+    tried = (
+        trial((source for source, _ in rows if not source.blocked_because), timeout)
+        if check
+        else {}
+    )
     states = []
     for source, rivals in rows:
         broken = tried.get(source) or trouble(source)
-        why = f"refused: {source.refusal}" if source.refusal else broken and f"broken: {broken}"
+        why = (
+            f"refused: {source.blocked_because}"
+            if source.blocked_because
+            else broken and f"broken: {broken}"
+        )
         states.append("; ".join(words for words in (why, rivals) if words))
     if not console.is_terminal:
         Console(width=10_000).print(_table(rows, states))  # in a pipe a line is a claim
@@ -149,12 +157,12 @@ def _time(head: str) -> str:
 
 def _rows(kind: str, pattern: str) -> Iterator[tuple[Registration, str]]:
     """The claims to the names of a kind that match, each with what stands in its way."""
-    sources = registry(kind).sources()
+    sources = registry(kind).registrations()
     for name in sorted(fnmatch.filter(sources, pattern)):
-        usable = [source for source in sources[name] if not source.refusal]
+        usable = [source for source in sources[name] if not source.blocked_because]
         for source in sources[name]:
             others = [other.distribution for other in usable if other is not source]
-            if source.refusal or not others or source.origin != "package":
+            if source.blocked_because or not others or source.origin != "package":
                 yield source, ""
             elif usable[0].origin == "package":
                 yield source, f"clash with {', '.join(others)}: ask for {source.full_name}"
@@ -172,7 +180,7 @@ def info(
     if kind == "recipes" or (kind is None and name in shipped() and not kinds_of(name)):
         return _show_recipe(name)
     for each in kinds_named(name) if kind is None else [kind]:
-        thing, source = registry(each).get(name), registry(each).find_source(name)
+        thing, source = registry(each).get(name), registry(each).registration(name)
         console.print(f"[bold]{each[:-1]} {escape(name)}[/bold]  from {escape(str(source))}")
         for line in (_place(thing), *_about(source)):
             console.print(line, markup=False, style="dim", soft_wrap=True)

@@ -189,7 +189,7 @@ def recipe_of_run(folder: Path, overrides: Sequence[str], allow_other_data: bool
     recipe = run.recipe()
     new = recipes.checked(recipes.override(recipe, overrides))
     new = _with_one_length(new, overrides)
-    run.agree(new, allow_other_data)
+    run.check_same_recipe(new, allow_other_data)
     if recipe["data"]["name"] == IN_MEMORY:
         raise RunError(
             f"{folder} was trained on arrays from Python, which the folder does not hold; go on there: "

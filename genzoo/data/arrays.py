@@ -38,7 +38,7 @@ def as_dataset(data: Any) -> Dataset:
     if isinstance(data, Dataset):
         return data
     if isinstance(data, str) or (isinstance(data, Mapping) and isinstance(data.get("name"), str)):
-        return build(data, "datasets", at="data")
+        return build(data, "datasets", slot="data")
     if not isinstance(data, tuple):
         return Dataset(_columns(data, "train"))
     if len(data) != 2:

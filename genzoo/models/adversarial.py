@@ -56,11 +56,11 @@ class Adversarial(LatentModel):
         self.shape, self.latent_dim, self.critic_steps = tuple(shape), latent_dim, critic_steps
         self.output = output if is_image(self.shape) else "none"
         self.generator = build(
-            generator, "decoders", at="generator", dim=latent_dim, shape=self.shape
+            generator, "decoders", slot="generator", dim=latent_dim, shape=self.shape
         )
         self.critic = build(critic, "critics", shape=self.shape)
         self.prior = build(prior, "priors", dim=latent_dim)
-        self.penalty = None if penalty is None else build(penalty, "divergences", at="penalty")
+        self.penalty = None if penalty is None else build(penalty, "divergences", slot="penalty")
         self.penalty_weight = penalty_weight
         self.refuse_mixing(self.generator, self.critic)
         if self.penalty is not None and not isinstance(self.penalty, Penalty):

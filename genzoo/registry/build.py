@@ -48,8 +48,8 @@ def build(
     kind: str = "models",
     /,
     *,
-    at: str | None = None,
-    offers: Mapping[str, Any] = _NOTHING,
+    slot: str | None = None,
+    defaults: Mapping[str, Any] = _NOTHING,
     **context: Any,
 ) -> Any:
     """A part from its name, its table or itself.
@@ -57,8 +57,8 @@ def build(
     Arguments:
         spec: a registered name (`"mog"`), a table (`{"name": "mog", "components": 20}`) or an instance, returned as it is.
         kind: the registry to look in, `"models"` by default.
-        at: what the slot is called in its owner, for error messages; the kind's singular by default.
-        offers: settings for a part that has them and is not told otherwise.
+        slot: what the slot is called in its owner, for error messages; the kind's singular by default.
+        defaults: used where the constructor accepts them and the table leaves them out.
         **context: sizes that the owner hands down (`dim=8`, `shape=(1, 28, 28)`).
 
     Raises:
@@ -69,7 +69,7 @@ def build(
         >>> build({"name": "mog", "components": 20}, "priors", dim=2).dim
         2
     """
-    place = (*_place.get(), at or registry(kind).kind[:-1])
+    place = (*_place.get(), slot or registry(kind).kind[:-1])
     if not isinstance(spec, str | Mapping):
         _check_instance(spec, context, ".".join(place))
         mark = _record(spec) or InitRecord(kind, "", _UNKNOWN)
@@ -95,7 +95,7 @@ def build(
                     f"{'.'.join(place)}.{key} = {show(settings[key])} where its owner needs {value!r}; leave it out"
                 )
         settings = {
-            **{key: value for key, value in offers.items() if key in parameters(target)},
+            **{key: value for key, value in defaults.items() if key in parameters(target)},
             **settings,
         }
         arguments = check(target, {**settings, **context}, label, ".".join(place))

@@ -42,7 +42,7 @@ def trouble(source: Registration) -> str:
     Its module must be on the import path, and the packages that it requires must be installed in a version that will do; what
     those require in turn is not followed. Nothing is imported.
     """
-    if source.package is None or source.refusal:
+    if source.package is None or source.blocked_because:
         return ""
     module = re.split(r"[.:\s]", source.value)[0]
     try:
@@ -72,7 +72,7 @@ def _lacking(
                 for extra in ("", *asked)
             )
         except Exception:  # such as an order of things that have none
-            yield f"it requires {printable(text)!r}, of which it does not say when"
+            yield f"it requires {printable(text)!r}, and its marker cannot be evaluated"
             continue
         if not (base if always else any(wanted)):
             continue

@@ -58,10 +58,10 @@ class Registry(catalogue.Registry):
         self.kind = kind
         self._registered: dict[str, Registration] = {}
 
-    def sources(self) -> dict[str, list[Registration]]:
+    def registrations(self) -> dict[str, list[Registration]]:
         """Every claim to every name, in order of precedence: built-in, registered here, entry points. Imports nothing.
 
-        Claims that may not be used, such as those that `GENZOO_PLUGINS` forbids, are among them, with their `refusal`.
+        Claims that may not be used, such as those that `GENZOO_PLUGINS` forbids, are among them, with their `blocked_because`.
         """
         found = {name: [self._built_in(name)] for name in BUILT_IN[self.kind]}
         here = [
@@ -79,9 +79,9 @@ class Registry(catalogue.Registry):
         load = functools.partial(plugins.load_value, value)
         return Registration(self.kind, name, value, "genzoo", __version__, load, origin="genzoo")
 
-    def claims(self, name: str) -> list[Registration]:
+    def registrations_of(self, name: str) -> list[Registration]:
         """Who claims a name, in order of precedence; for `package:name`, that package's claim."""
-        sources = self.sources()
+        sources = self.registrations()
         owner, _, short = name.rpartition(":")
         full = [
             source
@@ -94,12 +94,12 @@ class Registry(catalogue.Registry):
         """The names that match a glob and may be used, sorted. Imports no plugin."""
         usable = [
             name
-            for name, claims in self.sources().items()
-            if not all(source.refusal for source in claims)
+            for name, claims in self.registrations().items()
+            if not all(source.blocked_because for source in claims)
         ]
         return sorted(fnmatch.filter(usable, pattern))
 
-    def find_source(self, name: str) -> Registration:
+    def registration(self, name: str) -> Registration:
         """Who owns a name. `package:name` asks for one owner's when several claim it.
 
         Raises:
@@ -108,15 +108,15 @@ class Registry(catalogue.Registry):
         """
         if name in BUILT_IN[self.kind]:  # the common case reads no metadata
             return self._built_in(name)
-        claims = self.claims(name)
+        claims = self.registrations_of(name)
         if not claims:
             raise SettingError(
                 f"No {self.kind[:-1]} named {shorten(name)!r}.{did_you_mean(name, self.available())}"
             )
-        usable = [source for source in claims if not source.refusal]
+        usable = [source for source in claims if not source.blocked_because]
         if not usable:
             raise PluginError(
-                f"{self.kind} {name!r} comes from {claims[0]}, which {claims[0].refusal}"
+                f"{self.kind} {name!r} comes from {claims[0]}, which {claims[0].blocked_because}"
             )
         first, *others = usable
         if others and first.origin == "package":
@@ -127,11 +127,12 @@ class Registry(catalogue.Registry):
 
     def get(self, name: str) -> Any:
         """What a name stands for; imports that one thing only."""
-        return _load(self.find_source(name))
+        return _load(self.registration(name))
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and (
-            name in BUILT_IN[self.kind] or any(not source.refusal for source in self.claims(name))
+            name in BUILT_IN[self.kind]
+            or any(not source.blocked_because for source in self.registrations_of(name))
         )
 
     def get_all(self) -> dict[str, Any]:
@@ -163,10 +164,14 @@ class Registry(catalogue.Registry):
             file = plugins.loading()
             owner: str = "here" if file is None else file.given
             origin: Literal["here", "file"] = "here" if file is None else "file"
-            for old in self.sources().get(name, ()):
-                if not old.refusal and old.origin in ("genzoo", "package") and old.value == value:
+            for old in self.registrations().get(name, ()):
+                if (
+                    not old.blocked_because
+                    and old.origin in ("genzoo", "package")
+                    and old.value == value
+                ):
                     return thing  # a package's entry point names it already
-                if not old.refusal and (old.distribution, old.value) != (owner, value):
+                if not old.blocked_because and (old.distribution, old.value) != (owner, value):
                     raise SettingError(
                         f"{self.kind} {name!r} is taken by {old}, so {value} needs another name."
                     )
@@ -189,8 +194,8 @@ class Registry(catalogue.Registry):
         Where the plain name means another thing, or may, it is `package:name`.
         """
         value = f"{thing.__module__}:{thing.__qualname__}"
-        for name, claims in self.sources().items():
-            usable = [source for source in claims if not source.refusal]
+        for name, claims in self.registrations().items():
+            usable = [source for source in claims if not source.blocked_because]
             for place, source in enumerate(usable):
                 if source.value == value or source.imported() is thing:
                     alone = len(usable) == 1 or source.origin != "package"
@@ -214,7 +219,7 @@ def registry(kind: str) -> Registry:
 
 def kinds_of(name: str) -> list[str]:
     """The kinds in which somebody claims a name, claims that may not be used included."""
-    return [kind for kind in KINDS if registries[kind].claims(name)]
+    return [kind for kind in KINDS if registries[kind].registrations_of(name)]
 
 
 def available(kind: str = "models", pattern: str = "*") -> list[str]:

@@ -1,6 +1,6 @@
 """Plugins: what installed packages claim, which claims may be used, and Python files that register names.
 
-Everything here but `load_file` reads metadata only. A claim that may not be used says why in its `refusal`: the package needs
+Everything here but `load_file` reads metadata only. A claim that may not be used says why in its `blocked_because`: the package needs
 another version of the contract, the environment variable `GENZOO_PLUGINS` forbids it, or its metadata are malformed.
 
 `GENZOO_PLUGINS` is read at each call: unset or empty, every installed plugin may be used; `off`, none; else those that it names,
@@ -67,7 +67,7 @@ class Registration:
     distribution: str
     version: str
     load: Callable[[], Any]
-    refusal: str = ""
+    blocked_because: str = ""
     """Why it may not be loaded, as what follows "which"; empty where it may."""
     origin: Literal["genzoo", "package", "file", "here"] = "package"
     """Whether it is built in, an installed package's, a file's (see `load_file`), or registered in this process."""
@@ -90,7 +90,7 @@ class Registration:
         return parts and getattr(sys.modules.get(parts["module"]), parts["attribute"], None)
 
     @property
-    def need(self) -> str:
+    def requirement(self) -> str:
         """What must be there for a run that uses this; empty for what is genzoo's own."""
         what = f"{self.kind} {self.name!r}"
         if self.file is not None:
@@ -117,7 +117,7 @@ def registrations(kind: str) -> list[Registration]:
     """What installed packages claim among the names of a kind, refused claims included; imports nothing."""
     found = []
     for package in _packages():
-        refusal = _refusal(package)
+        refusal = _blocked_because(package)
         values: dict[str, list[str]] = {}
         for group, name, value in package.points:
             if group == f"genzoo_{kind}" and value not in values.setdefault(name, []):
@@ -236,7 +236,7 @@ def metadata_field(found: metadata.Distribution, key: str) -> str:
         return ""
 
 
-def _refusal(package: _Package) -> str:
+def _blocked_because(package: _Package) -> str:
     if package.name == _NAMELESS:
         return "states no valid name in its metadata: reinstall it"
     return _forbidden(package) or _mismatch(package)

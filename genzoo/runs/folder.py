@@ -117,7 +117,7 @@ class RunFolder:
         """The folder of what `genzoo evaluate` measured."""
         return self.path / "report"
 
-    def refuse(self, resume: bool, overwrite: bool) -> None:
+    def check_writable(self, resume: bool, overwrite: bool) -> None:
         """Refuse to write where something is, unless told what to do with it.
 
         Raises:
@@ -186,7 +186,7 @@ class RunFolder:
         """Return whether the folder that is held is still there, with its recipe."""
         return self.lock is None or (self.lock.intact() and self.recipe_file.exists())
 
-    def clear(self) -> None:
+    def remove_artifacts(self) -> None:
         """Remove the files that a run wrote, and nothing else; the recipe last, so that it can be done again after a kill.
 
         Of a symbolic link the link is removed; what is behind one that leads to a folder stays.
@@ -200,7 +200,7 @@ class RunFolder:
                 if path.is_symlink() or not path.is_dir():
                     _remove(path)
 
-    def sweep(self) -> None:
+    def remove_temporary(self) -> None:
         """Remove what killed writes left behind, except in folders outside that links lead to."""
         for folder in (self.path, self.checkpoints, self.samples, self.report):
             if folder != self.path and folder.is_symlink():
@@ -250,7 +250,7 @@ class RunFolder:
         kept = self.facts().get("data")
         return kept if isinstance(kept, dict) else None
 
-    def agree(self, recipe: Mapping[str, Any], allow_other_data: bool = False) -> None:
+    def check_same_recipe(self, recipe: Mapping[str, Any], allow_other_data: bool = False) -> None:
         """Make sure that a resume goes on with the same run.
 
         Raises:
@@ -412,7 +412,7 @@ def requirements(model: Model, dataset: Dataset | None) -> list[str]:
             GenzooError
         ):  # what has no name: a layer, data handed in from Python
             how = init_record(part)
-            found[registry(how.kind).find_source(how.name).need] = None
+            found[registry(how.kind).registration(how.name).requirement] = None
     return [need for need in found if need]
 
 

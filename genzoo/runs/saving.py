@@ -56,7 +56,7 @@ def save(model: Model, folder: str | Path, data: Any = None, *, overwrite: bool 
         FolderLock(run.path) if run.path.is_dir() else None
     )  # a new folder appears whole, in one step
     try:
-        run.refuse(resume=False, overwrite=overwrite)
+        run.check_writable(resume=False, overwrite=overwrite)
         return _save(model, run, data)
     finally:
         if lock is not None:
@@ -92,7 +92,7 @@ def _move(stage: RunFolder, run: RunFolder) -> None:
     if not run.path.exists():
         stage.path.rename(run.path)
         return
-    run.clear()
-    run.sweep()
+    run.remove_artifacts()
+    run.remove_temporary()
     stage.recipe_file.replace(run.recipe_file)
     stage.weights.replace(run.weights)

@@ -35,7 +35,7 @@ def build_for(model: Any, dataset: Dataset, seed: int, device: torch.device) -> 
         )  # what has no name is refused by `build`
         with exclusive():
             reseed(device, seed, "weights")
-            model = build(model, offers=_offers(target, dataset), shape=_shape(target, dataset))
+            model = build(model, defaults=_offers(target, dataset), shape=_shape(target, dataset))
     if not isinstance(model, Model):
         raise SettingError(
             f"{type(model).__name__} is no genzoo.Model; subclass it: a constructor, loss(batch) and sample(n)"

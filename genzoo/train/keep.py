@@ -27,7 +27,7 @@ def hold(folder: RunFolder | None, engine: Engine, resume: bool, overwrite: bool
         if engine.main:
             try:
                 folder.lock = FolderLock(folder.path)
-                folder.refuse(resume, overwrite)
+                folder.check_writable(resume, overwrite)
             except RunError as error:
                 refusal = error
         refused = engine.any(refusal is not None)  # so that the other ranks do not wait for ever

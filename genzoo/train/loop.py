@@ -252,7 +252,7 @@ class Session:
         prints = fingerprint(self.dataset)
         resume = resume and folder.recipe_file.exists()
         if resume:
-            folder.agree(recipe, allow_other_data)
+            folder.check_same_recipe(recipe, allow_other_data)
             if not allow_other_data:
                 check_same_data(folder, self.dataset, "train", self.model.inputs, prints)
             found = self.checkpoints.paths()
@@ -268,8 +268,8 @@ class Session:
         self.engine.barrier()  # all have looked before one writes
         if self.engine.main:
             if overwrite:
-                folder.clear()
-            folder.sweep()
+                folder.remove_artifacts()
+            folder.remove_temporary()
             self.history.resume(self.round)
             if self.round < self.total:
                 self._write_recipe()
@@ -380,7 +380,7 @@ class Session:
         except KeyboardInterrupt as stop:  # a second Ctrl-C, or one that is not ours
             raise Stopped(self._farewell(at_once=True), self._result()) from stop
         finally:
-            self.ownership.release()
+            self.ownership.release_all()
             self.history.close()
             self.model.eval()
         if stopped:
@@ -497,7 +497,7 @@ class Session:
     def _update(self, player: Player, batch: Batch) -> None:
         if player.name in self.idle:
             return
-        self.ownership.give(player.name)
+        self.ownership.activate(player.name)
         report = self.by_name[player.name].step(batch, self.round / self.total, self.norms)
         self.reports.add(player.name, self.round, report)
 

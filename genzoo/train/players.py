@@ -241,7 +241,7 @@ class Ownership:
                     f"players {one!r} and {other!r} both own {what} and both play in round {round}; let one make 0 steps there"
                 )
 
-    def give(self, name: str) -> None:
+    def activate(self, name: str) -> None:
         """Make it this player's turn."""
         if name == self.turn:
             return
@@ -252,7 +252,7 @@ class Ownership:
             parameter.requires_grad_(True)
         self.turn = name
 
-    def release(self) -> None:
+    def release_all(self) -> None:
         """Nobody's turn: everything that a player owns takes gradients again."""
         for parameters in self.owned.values():
             for parameter in parameters:

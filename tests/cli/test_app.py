@@ -614,13 +614,18 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # a background job ignores Ctrl-C, and so would what it starts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     metrics = tmp_path / "run" / "metrics.jsonl"
-    while not (metrics.exists() and metrics.read_text()):
-        assert child.poll() is None, child.communicate()
-        time.sleep(0.1)
-    child.send_signal(signal.SIGINT)
-    _, said = child.communicate()
+    try:
+        while not (metrics.exists() and metrics.read_text()):
+            assert child.poll() is None, child.communicate()
+            time.sleep(0.1)
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate()
+    finally:
+        child.kill()
     assert child.returncode == 130
     assert "stopped at step" in said
     assert "Go on with `genzoo resume run`." in said

@@ -22,7 +22,7 @@ from tests.toys import Bigrams, Translator
 OWN = [
     (kind, name)
     for kind in KINDS
-    for name, (owner, *_) in registry(kind).sources().items()
+    for name, (owner, *_) in registry(kind).registrations().items()
     if owner.distribution == "genzoo"
 ]
 """Whatever plugins this machine has, and other test files register."""

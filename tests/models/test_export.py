@@ -97,7 +97,7 @@ def inputs(model: genzoo.Model, capability: str, n: int) -> tuple[Tensor, ...]:
 def cases() -> list[Any]:
     found = []
     for name, model in registries["models"].get_all().items():
-        if registries["models"].find_source(name).origin == "here":  # another test's
+        if registries["models"].registration(name).origin == "here":  # another test's
             continue
         for i, settings in enumerate(VARIANTS.get(name, [{}])):
             shape = settings.get("shape", model.example_shapes[0])

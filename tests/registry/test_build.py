@@ -164,7 +164,7 @@ def test_a_class_is_not_an_instance():
 
 def test_an_owner_may_name_its_slot():
     with pytest.raises(SettingError, match=r"^first\.hidden = -1"):
-        build({"name": "mlp", "hidden": -1}, "encoders", at="first", shape=(4,), dim=1)
+        build({"name": "mlp", "hidden": -1}, "encoders", slot="first", shape=(4,), dim=1)
 
 
 def test_toml_has_lists_and_whole_numbers():

@@ -35,7 +35,7 @@ NAMED = [
     (kind, name)
     for kind in KINDS
     for name in registry(kind).available()
-    if registry(kind).find_source(name).origin == "genzoo"
+    if registry(kind).registration(name).origin == "genzoo"
 ]
 
 

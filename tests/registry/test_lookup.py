@@ -49,7 +49,7 @@ def test_listing_imports_nothing(install):
     )
     for kind in KINDS:
         available(kind)
-    source = registry("models").find_source("foo")
+    source = registry("models").registration("foo")
     assert (source.distribution, source.version, source.value) == (
         "genzoo-foo",
         "0.3",
@@ -119,7 +119,10 @@ def test_a_built_in_is_not_displaced(install, models):
     install("genzoo-foo", "0.3", {"vae": "genzoo_foo:A"}, genzoo_foo="A = lambda: 'mine'")
     assert models.get("vae").__module__ == "genzoo.models.vae"
     assert models.get("genzoo-foo:vae")() == "mine"
-    assert [source.distribution for source in models.sources()["vae"]] == ["genzoo", "genzoo-foo"]
+    assert [source.distribution for source in models.registrations()["vae"]] == [
+        "genzoo",
+        "genzoo-foo",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -206,7 +209,7 @@ def test_what_registers_itself_may_also_be_named_by_its_package(install):
     source = "import genzoo\n@genzoo.models.register('twice')\ndef made(shape): ..."
     install("genzoo-foo", "0.3", {"twice": "genzoo_foo:made"}, genzoo_foo=source)
     assert registry("models").get("twice").__name__ == "made"
-    assert registry("models").find_source("twice").distribution == "genzoo-foo"
+    assert registry("models").registration("twice").distribution == "genzoo-foo"
 
 
 @pytest.mark.parametrize("name", ["run", "my.model", "x_1", "a+b", "ß"])

@@ -221,15 +221,15 @@ def test_a_package_found_twice_does_not_clash_with_itself(install, models):
     install(
         "genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD
     )  # this one comes first on the path
-    assert models.find_source("foo").version == "0.3"
+    assert models.registration("foo").version == "0.3"
     assert "old" not in models, "nor does the hidden copy claim anything"
-    assert len(models.sources()["foo"]) == 1
+    assert len(models.registrations()["foo"]) == 1
 
 
 def test_a_plugin_never_displaces_a_built_in_and_is_found_by_its_full_name(install, tmp_path):
     install("genzoo-foo", "0.3", {"vae": "genzoo_foo:Mine"}, genzoo_foo=MODEL)
     assert registry("models").get("vae").__module__ == "genzoo.models.vae"
-    assert [source.distribution for source in registry("models").sources()["vae"]] == [
+    assert [source.distribution for source in registry("models").registrations()["vae"]] == [
         "genzoo",
         "genzoo-foo",
     ]
@@ -315,7 +315,7 @@ def test_a_package_without_a_version_works(install, models):
         genzoo_foo=GOOD,
     )
     assert models.get("foo").__name__ == "foo"
-    assert str(models.find_source("foo")) == "genzoo-foo (genzoo_foo:foo)"
+    assert str(models.registration("foo")) == "genzoo-foo (genzoo_foo:foo)"
 
 
 def test_lines_that_are_no_entry_points_stop_nobody(tmp_path):
@@ -404,19 +404,19 @@ def test_whatever_the_metadata_say_the_built_ins_stand(
         before = set(sys.modules)
         for kind in KINDS:
             names = Registry(kind)
-            sources = names.sources()
+            sources = names.registrations()
             for name in BUILT_IN[kind]:
                 assert (
-                    names.find_source(name).value == sources[name][0].value == BUILT_IN[kind][name]
+                    names.registration(name).value == sources[name][0].value == BUILT_IN[kind][name]
                 )
             usable = set(names.available())
             assert set(BUILT_IN[kind]) <= usable <= set(sources)
             for name in sources:
                 try:
-                    source = names.find_source(name)
+                    source = names.registration(name)
                 except GenzooError:
                     continue
-                assert not source.refusal
+                assert not source.blocked_because
                 assert name in usable
             for claim in (claim for claims in sources.values() for claim in claims):
                 assert str(claim).isprintable()
@@ -496,7 +496,7 @@ def test_metadata_give_away_what_is_missing(install, models, requires, value, wo
         requires=requires,
         genzoo_foo="raise RuntimeError('imported')",
     )
-    assert trouble(models.find_source("foo")) == words
+    assert trouble(models.registration("foo")) == words
     assert "genzoo_foo" not in sys.modules
 
 
@@ -527,7 +527,7 @@ def test_imports_are_tried_where_they_hurt_nobody(install):
     )
     install("genzoo-thread", "1", {"thread": "genzoo_thread:X"},
             genzoo_thread="import threading, time; threading.Timer(600, print).start(); X = dict")  # fmt: skip
-    claims = registry("models").sources()
+    claims = registry("models").registrations()
     names = ["foo", "lost", "dies", "too", "killed", "exits", "thread", "vae"]
     found = {
         source.name: reason
@@ -552,13 +552,13 @@ def test_an_import_that_does_not_end_is_ended(install):
     install(
         "genzoo-slow", "1", {"slow": "genzoo_slow:X"}, genzoo_slow="import time; time.sleep(1e6)"
     )
-    (source,) = registry("models").sources()["slow"]
+    (source,) = registry("models").registrations()["slow"]
     assert trial([source], limit=0.5) == {source: "its import takes longer than 0.5 s"}
 
 
 def test_waits_for_a_busy_processor_do_not_count(install, monkeypatch):
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD)
-    (source,) = registry("models").sources()["foo"]
+    (source,) = registry("models").registrations()["foo"]
     assert trial([source], limit=0) == {source: "its import takes longer than 0 s"}
     monkeypatch.setattr("genzoo.registry.diagnose._starved", lambda pid: 10_000.0)
     assert trial([source], limit=0) == {source: ""}
@@ -581,7 +581,7 @@ def test_a_file_registers_names(tmp_path, genzoo_, monkeypatch):
     module = plugins.load_file(file)
     assert registry("models").get("mine") is module.Mine
     assert sys.modules[module.__name__] is module
-    source = registry("models").find_source("mine")
+    source = registry("models").registration("mine")
     assert (source.distribution, source.origin) == (str(file), "file")
     assert not (tmp_path / "__pycache__").exists()
     assert genzoo.load("mine", size=2).config == {"name": "mine", "size": 2, "shape": (1, 8, 8)}
@@ -617,7 +617,7 @@ def test_two_files_do_not_share_a_name(tmp_path):
         PluginError, match=r"b\.py, line 7: SettingError: models 'mine' is taken by .*a\.py"
     ):
         plugins.load_file(tmp_path / "b.py")
-    assert registry("models").find_source("mine").distribution == str(tmp_path / "a.py")
+    assert registry("models").registration("mine").distribution == str(tmp_path / "a.py")
 
 
 @pytest.mark.parametrize(
@@ -937,7 +937,7 @@ def test_a_contract_before_the_first_is_no_contract_of_ours(install, models):
 @pytest.mark.parametrize("name", ["genzoo", "GenZoo"])
 def test_nobody_else_is_genzoo(install, models, name):
     install(name, "9.9", {"foo": "genzoo_foo:A"}, genzoo_foo="A = dict")
-    assert "foo" not in models.sources()
+    assert "foo" not in models.registrations()
 
 
 def test_a_package_whose_first_copy_claims_nothing_claims_nothing(install, models):
@@ -945,7 +945,7 @@ def test_a_package_whose_first_copy_claims_nothing_claims_nothing(install, model
     install("genzoo-foo", "1.0", {"foo": "genzoo_foo:A"}, genzoo_foo="A = dict")
     site = install("genzoo-foo", "2.0", {}, genzoo_foo="A = list")
     (site / "genzoo_foo-2.0.dist-info" / "entry_points.txt").write_text("")
-    assert "foo" not in models.sources()
+    assert "foo" not in models.registrations()
 
 
 def test_a_class_is_found_by_what_it_is_where_its_entry_point_names_another_module(install):
@@ -1022,7 +1022,7 @@ def test_a_marker_that_cannot_be_evaluated_is_said(install, models):
         requires=["numpy; platform_system ~= 'Linux'"],
         genzoo_foo="A = dict",
     )
-    assert "of which it cannot be said when" in trouble(models.find_source("foo"))
+    assert "and its marker cannot be evaluated" in trouble(models.registration("foo"))
 
 
 def test_a_plugin_that_forks_or_forges_its_report_hides_nothing(install, models):
@@ -1039,6 +1039,6 @@ def test_a_plugin_that_forks_or_forges_its_report_hides_nothing(install, models)
     install("genzoo-forge", "1.0", {"c": "genzoo_forge:A"}, genzoo_forge=forges)
     found = {
         source.name: why
-        for source, why in trial([models.find_source(name) for name in "abc"]).items()
+        for source, why in trial([models.registration(name) for name in "abc"]).items()
     }
     assert found == {"a": "", "b": "ValueError: b", "c": ""}

@@ -85,11 +85,11 @@ class CharWGANGP(LatentModel):
             vocabulary,
         )
         self.generator = build(
-            generator, "decoders", at="generator", dim=latent_dim, shape=self.shape
+            generator, "decoders", slot="generator", dim=latent_dim, shape=self.shape
         )
         self.critic = build(critic, "critics", shape=self.shape)
         self.prior = build(prior, "priors", dim=latent_dim)
-        self.penalty = build(penalty, "divergences", at="penalty")
+        self.penalty = build(penalty, "divergences", slot="penalty")
         self.penalty_weight = penalty_weight
         self.refuse_mixing(self.generator, self.critic)
         if not isinstance(self.penalty, Penalty):

@@ -82,7 +82,7 @@ def test_text_goes_in_and_comes_out(tmp_path_factory, rows):
     model = build(
         {"name": "char-wgan-gp", "generator": net, "critic": net},
         shape=data.shape,
-        offers=data.metadata,
+        defaults=data.metadata,
     )
     found = model.text(data.prepare(torch.from_numpy(data.train["x"])))
     assert sorted(found) == sorted(rows)

@@ -46,8 +46,8 @@ class TwoWay(Model):
         self.shape, self.given_shape = same_size(shape, given_shape)
         self.output = output
         x, y = self.given_shape, self.shape
-        self.to_y = build(translator, "translators", at="translator", given_shape=x, shape=y)
-        self.to_x = build(translator, "translators", at="translator", given_shape=y, shape=x)
+        self.to_y = build(translator, "translators", slot="translator", given_shape=x, shape=y)
+        self.to_x = build(translator, "translators", slot="translator", given_shape=y, shape=x)
         self.critic_x = build(critic, "critics", shape=x)
         self.critic_y = build(critic, "critics", shape=y)
 
