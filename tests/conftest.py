@@ -1,5 +1,6 @@
 """All tests: a fixed seed, a single thread, Hypothesis without chance or deadlines; and packages as an installer leaves them."""
 
+import signal
 import sys
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import settings
 settings.register_profile("genzoo", deadline=None, derandomize=True, max_examples=40, database=None)
 settings.load_profile("genzoo")
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores Ctrl-C
 
 
 @pytest.fixture(autouse=True)
