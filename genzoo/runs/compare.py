@@ -22,7 +22,7 @@ from genzoo.registry.build import settings_of
 ABSENT = type("Absent", (), {"__repr__": lambda _: "absent"})()
 """Stands for an attribute or a submodule that one of the two models lacks."""
 
-_INTERNAL = frozenset({*vars(nn.Module()), "_compiled_call_impl", "_genzoo_made", "_genzoo_origin"})
+_INTERNAL = frozenset({*vars(nn.Module()), "_compiled_call_impl", "_genzoo_init", "_genzoo_origin"})
 _MACHINE = (torch.device, torch.dtype, torch.Generator)
 """Attributes that follow the device and the precision, and say nothing about the model."""
 _CONSTRUCTORS = frozenset({"__init__", "__new__", "__post_init__"})
