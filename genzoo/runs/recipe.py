@@ -45,7 +45,7 @@ def shipped() -> dict[str, Path]:
         >>> shipped()["vae-digits"].name
         'vae-digits.toml'
     """
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     folder = package / "recipes"
     if not folder.is_dir() and (package.parent / "pyproject.toml").is_file():
         folder = package.parent / "recipes"

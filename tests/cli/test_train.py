@@ -98,7 +98,7 @@ def test_recipes_come_from_the_package_or_its_checkout(tmp_path, monkeypatch, wh
     (folder / "mine.toml").touch()
     if where == "checkout":
         (tmp_path / "pyproject.toml").touch()
-    monkeypatch.setattr("genzoo.runs.recipe.__file__", str(package / "recipe.py"))
+    monkeypatch.setattr("genzoo.runs.recipe.__file__", str(package / "runs" / "recipe.py"))
     assert shipped() == ({} if where == "neither" else {"mine": folder / "mine.toml"})
 
 
