@@ -372,7 +372,7 @@ def speed_section(part: Numbers) -> list[str]:
         "",
         "The handwritten loop generates fake images without a graph, freezes the critic in the",
         "generator's step, and never copies a value back to Python. It computes only the losses.",
-        "genzoo also reports scores, the gap, and the spread of",
+        "genzoo also reports scores, the gap, and the variance ratio of",
         "samples.",
         "",
         "torchgan's trainer uses the same networks, optimizer, and steps, and writes no",

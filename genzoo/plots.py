@@ -53,15 +53,15 @@ def columns_for(n: int, side: int) -> int:
 
 
 def equation(columns: Sequence[Tensor], found: Tensor) -> Tensor:
-    """Tiles of a sheet with nine columns: a - b + c = the result amid its neighbours.
+    """Tiles of a sheet with nine columns: a - b + c = the result amid its neighbors.
 
     Arguments:
         columns: for each term its examples and, last, their mean: these stand in one row, with the examples above.
-        found: the result and its eight neighbours.
+        found: the result and its eight neighbors.
     """
     height, width = found.shape[-2:]
     tiles = found.new_ones(max(map(len, columns)) + 1, 9, *found.shape[1:])
-    means = len(tiles) - 2  # the row of the means; that of the neighbours below is the last
+    means = len(tiles) - 2  # the row of the means; that of the neighbors below is the last
     tiles[means - 1 :, 6:] = torch.cat([found[1:5], found[:1], found[5:]]).unflatten(0, (3, 3))
     for place, column in zip((0, 2, 4), columns, strict=True):
         tiles[means - len(column) + 1 : means + 1, place] = column

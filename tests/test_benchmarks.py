@@ -39,7 +39,7 @@ def levels(rows, size):
 
 @pytest.fixture
 def script(monkeypatch):
-    """A benchmark as a module, whose neighbours it finds as it does when it is run."""
+    """A benchmark as a module, whose neighbors it finds as it does when it is run."""
     monkeypatch.syspath_prepend(FOLDER)
     return importlib.import_module
 

@@ -20,17 +20,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear, pad
 
-from genzoo.blocks.recurrent import neighbour
+from genzoo.blocks.recurrent import neighbor
 
 PAST = -1
 """The group of features of earlier pixels, which every group sees."""
 
 
-def colour_groups(features: int, colours: int) -> Tensor:
+def color_groups(features: int, colours: int) -> Tensor:
     """The group of each feature, `(features,)`: runs of equal length, or as near as the numbers allow.
 
     Example:
-        >>> colour_groups(7, 3).tolist()
+        >>> color_groups(7, 3).tolist()
         [0, 0, 0, 1, 1, 2, 2]
     """
     return torch.arange(features) * colours // features
@@ -111,7 +111,7 @@ class CausalConv(nn.Module):
             for right in range(2 * self.reach + 1)
         ]
         return torch.stack(
-            [neighbour(height, width, *offset) for offset in offsets if offset <= (0, 0)]
+            [neighbor(height, width, *offset) for offset in offsets if offset <= (0, 0)]
         )
 
     def fixed(self) -> Callable[[Tensor], Tensor]:

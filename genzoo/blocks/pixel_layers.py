@@ -22,8 +22,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from genzoo.blocks.masked import PAST, CausalConv, MaskedLinear, colour_groups, sees
-from genzoo.blocks.recurrent import Fronts, cell, diagonals, neighbour, rows, scan
+from genzoo.blocks.masked import PAST, CausalConv, MaskedLinear, color_groups, sees
+from genzoo.blocks.recurrent import Fronts, cell, diagonals, neighbor, rows, scan
 
 Cache = dict[str, Any]
 Spot = Any
@@ -52,7 +52,7 @@ class PixelLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.hidden, self.width, self.pixels = hidden, width, height * width
-        self.inner, self.outer = colour_groups(hidden, colours), colour_groups(2 * hidden, colours)
+        self.inner, self.outer = color_groups(hidden, colours), color_groups(2 * hidden, colours)
         self.up = MaskedLinear(self.inner, self.outer)
         if classes:
             self.label = nn.Embedding(classes, gates)
@@ -177,7 +177,7 @@ class RowLSTM(_LSTM):
     def __init__(
         self, hidden: int, colours: int, height: int, width: int, classes: int = 0
     ) -> None:
-        own = colour_groups(2 * hidden, colours)
+        own = color_groups(2 * hidden, colours)
         left = torch.full_like(own, PAST)
         super().__init__(
             hidden,
@@ -189,7 +189,7 @@ class RowLSTM(_LSTM):
             1,
             torch.cat([left, own]),
         )
-        self.register_buffer("left", neighbour(height, width, 0, -1), persistent=False)
+        self.register_buffer("left", neighbor(height, width, 0, -1), persistent=False)
 
     def inputs(self, f: Tensor) -> Tensor:
         image = f.unflatten(0, (-1, self.width))
@@ -243,7 +243,7 @@ class DiagonalBiLSTM(_LSTM):
     ) -> None:
         fronts = diagonals(height, width)
         super().__init__(
-            hidden, colours, height, width, classes, fronts, 2, colour_groups(2 * hidden, colours)
+            hidden, colours, height, width, classes, fronts, 2, color_groups(2 * hidden, colours)
         )
         self.reach = width - 1
         mirrored = torch.arange(height * width).view(height, width).flip(1).flatten()

@@ -1,10 +1,10 @@
-r"""An LSTM over the pixels of an image: all pixels of a front at once, each from its neighbours in earlier fronts.
+r"""An LSTM over the pixels of an image: all pixels of a front at once, each from its neighbors in earlier fronts.
 
-Fronts that are rows, with three neighbours above, make the Row LSTM; fronts that are diagonals, with the neighbours above and to
+Fronts that are rows, with three neighbors above, make the Row LSTM; fronts that are diagonals, with the neighbors above and to
 the left, make one direction of the Diagonal BiLSTM. Pixels are stored front after front, so that a front is a slice, and no
 position outside the image is ever computed.
 
-\[ [i, f, g, o] = [\sigma, \sigma, \tanh, \sigma](W x + b + U h_{\text{neighbours}}), \qquad
+\[ [i, f, g, o] = [\sigma, \sigma, \tanh, \sigma](W x + b + U h_{\text{neighbors}}), \qquad
    c = f \odot c_{\text{carry}} + i \odot g, \qquad h = o \odot \tanh(c) \]
 
 Pre-activations of \( g \) stand doubled, since \( \tanh x = 2 \sigma(2x) - 1 \): one sigmoid then makes all four gates, which is
@@ -25,11 +25,11 @@ from torch import Tensor, nn
 from genzoo.blocks.reverse_only import refuse_forward_mode
 
 
-def neighbour(height: int, width: int, down: int, right: int) -> Tensor:
+def neighbor(height: int, width: int, down: int, right: int) -> Tensor:
     """For each pixel in raster order, the pixel so far down and to the right of it; `height * width` where that is outside.
 
     Example:
-        >>> neighbour(2, 3, -1, 0).tolist()
+        >>> neighbor(2, 3, -1, 0).tolist()
         [6, 6, 6, 0, 1, 2]
     """
     r, c = torch.arange(height)[:, None] + down, torch.arange(width) + right
@@ -44,7 +44,7 @@ class Fronts(nn.Module):
         height: of the image.
         width: of the image.
         number: the front of each pixel in raster order, `(height * width,)`.
-        offsets: the neighbours whose states a pixel reads, as `(down, right)`; all lie in earlier fronts.
+        offsets: the neighbors whose states a pixel reads, as `(down, right)`; all lie in earlier fronts.
         carry: which of them hands on its cell.
     """
 
@@ -67,7 +67,7 @@ class Fronts(nn.Module):
         place = torch.cat([order.argsort(), torch.tensor([len(order)])])
         self.sizes = torch.bincount(number).tolist()
         raster = [
-            torch.stack([neighbour(height, width, s * r, s * c) for r, c in offsets])
+            torch.stack([neighbor(height, width, s * r, s * c) for r, c in offsets])
             for s in (1, -1)
         ]
         for name, value in (
@@ -76,8 +76,8 @@ class Fronts(nn.Module):
                 "place",
                 place,
             ),  # stored position of each raster pixel; one past the last stands for outside
-            ("before", place[raster[0][:, order]]),  # (K, P), stored positions of the neighbours
-            ("after", place[raster[1][:, order]]),  # of the pixels that it is a neighbour of
+            ("before", place[raster[0][:, order]]),  # (K, P), stored positions of the neighbors
+            ("after", place[raster[1][:, order]]),  # of the pixels that it is a neighbor of
         ):
             self.register_buffer(name, value, persistent=False)
 
@@ -86,14 +86,14 @@ class Fronts(nn.Module):
 
 
 def rows(height: int, width: int, kernel: int) -> Fronts:
-    """Fronts that are rows; a pixel's neighbours are the `kernel` pixels above it."""
+    """Fronts that are rows; a pixel's neighbors are the `kernel` pixels above it."""
     half = kernel // 2
     number = torch.arange(height).repeat_interleave(width)
     return Fronts(height, width, number, [(-1, right) for right in range(-half, half + 1)], half)
 
 
 def diagonals(height: int, width: int) -> Fronts:
-    """Fronts that are diagonals; a pixel's neighbours are those above and to the left."""
+    """Fronts that are diagonals; a pixel's neighbors are those above and to the left."""
     number = (torch.arange(height)[:, None] + torch.arange(width)).flatten()
     return Fronts(height, width, number, [(-1, 0), (0, -1)], 1)
 
@@ -115,7 +115,7 @@ def scan(x: Tensor, weight: Tensor, bias: Tensor, h0: Tensor, c0: Tensor, fronts
 
     Arguments:
         x: inputs, `(directions, P, batch, inputs)` with P pixels in the order of `fronts`.
-        weight: of the inputs, then of the states of each neighbour, `(directions, inputs + K * h, 4h)`.
+        weight: of the inputs, then of the states of each neighbor, `(directions, inputs + K * h, 4h)`.
         bias: `(directions, 1, 4h)`, or `(directions, batch, 4h)` where examples differ.
         h0: states outside the image, `(directions, h)`.
         c0: cells outside the image, `(directions, h)`.
@@ -134,7 +134,7 @@ def scan(x: Tensor, weight: Tensor, bias: Tensor, h0: Tensor, c0: Tensor, fronts
 
 
 def _told(x: Tensor, h: Tensor, before: Tensor) -> Tensor:
-    """What a front's pixels read, side by side: their inputs and the states of their neighbours."""
+    """What a front's pixels read, side by side: their inputs and the states of their neighbors."""
     return torch.cat([x, *(h.index_select(1, row) for row in before.unbind())], -1).flatten(1, 2)
 
 
@@ -198,7 +198,7 @@ def _backward(
     _, pixels, batch, inputs = x.shape
     hidden, taps = h.shape[-1], len(before)
     d_x, d_weight, d_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
-    # what each pixel sends back to its neighbours; the last place stands for pixels that are not there
+    # what each pixel sends back to its neighbors; the last place stands for pixels that are not there
     d_states, d_cells = h.new_empty(taps, *h.shape), torch.empty_like(h)
     d_states[:, :, -1], d_cells[:, -1] = 0, 0
     end = pixels

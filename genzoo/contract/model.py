@@ -102,7 +102,7 @@ class Model(Configurable):
         """What a person should know about a line of the log, in words that hold no numbers: the trainer says each text once.
 
         Arguments:
-            line: the means that were logged, by the names in the log (`"critic/spread"`).
+            line: the means that were logged, by the names in the log (`"critic/sample_variance_ratio"`).
             progress: the fraction of training that is done.
         """
         return None

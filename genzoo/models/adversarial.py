@@ -95,7 +95,7 @@ class Adversarial(LatentModel):
         """The critic's loss on `batch`, `(batch, *shape)`, and as many of the generator's examples.
 
         Returns:
-            `loss`; the mean scores `real` and `fake`; `gap`, real less fake; `spread`, the variance of a coordinate over the
+            `loss`; the mean scores `real` and `fake`; `gap`, real less fake; `sample_variance_ratio`, the variance of a coordinate over the
             batch, of generated examples over that of real ones; `penalty`, without its weight, where there is one.
         """
         x = self._seen(batch)
@@ -107,7 +107,7 @@ class Adversarial(LatentModel):
             "real": real.mean(),
             "fake": fake.mean(),
             "gap": real.mean() - fake.mean(),
-            "spread": _spread(made, x),
+            "sample_variance_ratio": _sample_variance_ratio(made, x),
         }
         if self.penalty is not None:
             report["penalty"] = self.penalty(self.critic, x, made)
@@ -135,7 +135,7 @@ class Adversarial(LatentModel):
 
     def diagnose(self, line: Mapping[str, float], progress: float) -> str | None:
         begun = progress > 0.25 and line["step"] >= 200  # untrained generators vary little too
-        if begun and line.get("critic/spread", 1.0) < 0.05:
+        if begun and line.get("critic/sample_variance_ratio", 1.0) < 0.05:
             return (
                 "the generator's samples vary less than a twentieth as much as the data: it has collapsed to hardly more than "
                 "one. Lower the learning rates, give the critic more steps, or take wgan-gp."
@@ -155,7 +155,7 @@ class Adversarial(LatentModel):
         return 2 * x - 1 if self.output == "tanh" else x
 
 
-def _spread(made: Tensor, real: Tensor) -> Tensor:
+def _sample_variance_ratio(made: Tensor, real: Tensor) -> Tensor:
     """The ratio of mean variances over a batch; 1 for a batch of one."""
     if real.shape[0] < 2:
         return real.new_ones(())
@@ -163,7 +163,7 @@ def _spread(made: Tensor, real: Tensor) -> Tensor:
     return made.var(dim=0).mean() / real.var(dim=0).mean().clamp(min=floor)
 
 
-def initialise(parts: nn.Module, std: float = 0.02) -> None:
+def initialize(parts: nn.Module, std: float = 0.02) -> None:
     """DCGAN's start, in place: weights from N(0, std^2), gains of norms from N(1, std^2), biases 0."""
     for module in parts.modules():
         weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)

@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 
 from genzoo.contract import Count, Part, Positive, PositiveFloat, Shape, is_image
 from genzoo.errors import SettingError
-from genzoo.models.adversarial import Adversarial, Output, initialise
+from genzoo.models.adversarial import Adversarial, Output, initialize
 
 Loss = Literal["non-saturating", "minimax", "least-squares"]
 Smoothing = Annotated[float, Ge(0), Lt(1)]
@@ -58,7 +58,7 @@ class GAN(Adversarial):
     Example:
         >>> gan = GAN(latent_dim=8, shape=(1, 8, 8))
         >>> sorted(gan.critic_loss(torch.rand(5, 1, 8, 8)))
-        ['fake', 'gap', 'js', 'loss', 'real', 'spread']
+        ['fake', 'gap', 'js', 'loss', 'real', 'sample_variance_ratio']
     """
 
     def __init__(
@@ -95,11 +95,11 @@ class GAN(Adversarial):
                 f"smoothing = {smoothing:g} is for the logistic losses; with least squares lower the label b, as in "
                 f"labels = (0.0, {1 - smoothing:g}, 1.0)."
             )
-        self.kind, self.labels, self.smoothing = loss, labels, smoothing
+        self.loss_name, self.labels, self.smoothing = loss, labels, smoothing
 
     def critic_objective(self, real: Tensor, fake: Tensor) -> Tensor:
         """The negative value of the game, in nats for the logistic losses: scores `(batch,)` of both kinds -> a scalar."""
-        if self.kind == "least-squares":
+        if self.loss_name == "least-squares":
             a, b, _ = self.labels
             return 0.5 * ((real - b).square().mean() + (fake - a).square().mean())
         on_real = (
@@ -109,9 +109,9 @@ class GAN(Adversarial):
 
     def generator_objective(self, fake: Tensor) -> Tensor:
         """The generator's loss for each of its examples: scores `(batch,)` -> `(batch,)`."""
-        if self.kind == "least-squares":
+        if self.loss_name == "least-squares":
             return 0.5 * (fake - self.labels[2]).square()
-        return softplus(-fake) if self.kind == "non-saturating" else -softplus(fake)
+        return softplus(-fake) if self.loss_name == "non-saturating" else -softplus(fake)
 
     def critic_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
         """As in every adversarial model; for the logistic losses also `js`, the Jensen-Shannon divergence that the critic sees.
@@ -119,7 +119,7 @@ class GAN(Adversarial):
         It is (log 4 - loss) / 2 in nats, at most log 2, and a lower bound on the true one up to the noise of a batch.
         """
         report = dict(super().critic_loss(batch))
-        if self.kind != "least-squares" and not self.smoothing:
+        if self.loss_name != "least-squares" and not self.smoothing:
             penalty = self.penalty_weight * report["penalty"] if "penalty" in report else 0.0
             report["js"] = (math.log(4) - (report["loss"] - penalty)) / 2
         return report
@@ -164,8 +164,8 @@ class DCGAN(GAN):
             latent_dim, loss, generator=net, critic=net, prior=prior, output="tanh", shape=shape
         )
         self.width = width
-        initialise(self.generator)
-        initialise(self.critic)
+        initialize(self.generator)
+        initialize(self.critic)
 
 
 class LSGAN(DCGAN):
@@ -186,7 +186,7 @@ class LSGAN(DCGAN):
         Least Squares Generative Adversarial Networks, Mao et al., 2017, https://arxiv.org/abs/1611.04076
 
     Example:
-        >>> LSGAN(width=8, shape=(1, 8, 8)).kind
+        >>> LSGAN(width=8, shape=(1, 8, 8)).loss_name
         'least-squares'
     """
 

@@ -122,7 +122,7 @@ def interpolate(
 
 @torch.no_grad()
 def latent_arithmetic(
-    model: nn.Module, a: Tensor, b: Tensor, c: Tensor, neighbours: int = 8, spread: float = 0.25
+    model: nn.Module, a: Tensor, b: Tensor, c: Tensor, neighbors: int = 8, radius: float = 0.25
 ) -> Tensor:
     r"""Decode "a without b, with c" (a smiling woman - a neutral woman + a neutral man), without gradients.
 
@@ -135,11 +135,11 @@ def latent_arithmetic(
         a: codes of examples, `(k, dim)`; so are `b` and `c`, each with a `k` of its own.
         b: what is taken away.
         c: what is added.
-        neighbours: how many points near \( y \) to decode too; they show whether the result holds around it.
-        spread: \( s \), how far they lie from it in each coordinate. The paper's prior is uniform on [-1, 1].
+        neighbors: how many points near \( y \) to decode too; they show whether the result holds around it.
+        radius: \( s \), how far they lie from it in each coordinate. The paper's prior is uniform on [-1, 1].
 
     Returns:
-        `(1 + neighbours, *shape)`: the result, then its neighbours.
+        `(1 + neighbors, *shape)`: the result, then its neighbors.
 
     Raises:
         SettingError: the model cannot decode, the codes are not of one dimension that it can decode, or a setting is wrong.
@@ -156,13 +156,13 @@ def latent_arithmetic(
         torch.Size([9, 1, 8, 8])
     """
     decoder = _decoding(model, a=a, b=b, c=c)
-    neighbours = whole(neighbours, f"neighbours = {show(neighbours)}", 0)
-    if not isinstance(spread, int | float) or not 0 <= spread < math.inf:
-        raise SettingError(f"spread = {show(spread)}: expected a finite number from 0 on.")
-    fits(neighbours * a.shape[1], a, f"neighbours = {neighbours}: the sum")
+    neighbors = whole(neighbors, f"neighbors = {show(neighbors)}", 0)
+    if not isinstance(radius, int | float) or not 0 <= radius < math.inf:
+        raise SettingError(f"radius = {show(radius)}: expected a finite number from 0 on.")
+    fits(neighbors * a.shape[1], a, f"neighbors = {neighbors}: the sum")
     y = a.mean(dim=0, keepdim=True) - b.mean(dim=0, keepdim=True) + c.mean(dim=0, keepdim=True)
-    noise = 2 * uniform(neighbours, y.shape[1], like=y) - 1
-    images: Tensor = decoder.decode(torch.cat([y, (y + spread * noise).to(y.dtype)]))
+    noise = 2 * uniform(neighbors, y.shape[1], like=y) - 1
+    images: Tensor = decoder.decode(torch.cat([y, (y + radius * noise).to(y.dtype)]))
     return images
 
 

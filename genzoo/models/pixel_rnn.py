@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from genzoo import memory
-from genzoo.blocks.masked import CausalConv, MaskedLinear, colour_groups
+from genzoo.blocks.masked import CausalConv, MaskedLinear, color_groups
 from genzoo.blocks.pixel_layers import ConvLayer, DiagonalBiLSTM, PixelLayer, RowLSTM
 from genzoo.contract import Batch, Count, Positive, Shape, is_image
 from genzoo.errors import DataError, SettingError
@@ -90,7 +90,7 @@ class PixelRNN(Autoregressive):
         if classes:
             self.inputs, self.given = ("x", "y"), ("y",)  # type: ignore[misc]
         colours, height, width = self.shape
-        values, outer, inner = (colour_groups(n, colours) for n in (colours, 2 * hidden, head))
+        values, outer, inner = (color_groups(n, colours) for n in (colours, 2 * hidden, head))
         self.first = CausalConv(values, outer, kernel, strict=True)
         self.layers = nn.ModuleList(
             _LAYERS[layer](hidden, colours, height, width, classes) for _ in range(depth)

@@ -42,7 +42,7 @@ class WGAN(Adversarial):
     Example:
         >>> wgan = WGAN(latent_dim=8, shape=(1, 8, 8))
         >>> sorted(wgan.critic_loss(torch.rand(5, 1, 8, 8)))
-        ['clipped', 'fake', 'gap', 'loss', 'real', 'spread']
+        ['clipped', 'fake', 'gap', 'loss', 'real', 'sample_variance_ratio']
     """
 
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "RMSprop", "lr": 5e-5}

@@ -41,7 +41,7 @@ class WGANGP(Adversarial):
     Example:
         >>> wgan = WGANGP(latent_dim=8, shape=(1, 8, 8))
         >>> sorted(wgan.critic_loss(torch.rand(5, 1, 8, 8)))
-        ['fake', 'gap', 'loss', 'penalty', 'real', 'spread']
+        ['fake', 'gap', 'loss', 'penalty', 'real', 'sample_variance_ratio']
     """
 
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 1e-4, "betas": (0.0, 0.9)}

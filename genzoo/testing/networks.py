@@ -108,7 +108,7 @@ def check_rows(subject: Subject) -> None:
     torch.testing.assert_close(
         first,
         again,
-        msg=lambda detail: f"in eval mode, an example depends on its neighbours. {detail}",
+        msg=lambda detail: f"in eval mode, an example depends on its neighbors. {detail}",
     )
 
 

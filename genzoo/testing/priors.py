@@ -193,7 +193,7 @@ def _check_draws(z: Tensor, shape: Shape, what: str) -> None:
 
 
 def _features(z: Tensor) -> Tensor:
-    """Bounded functions of each coordinate, odd and even, and of products of neighbours: `(n, dim)` -> `(n, 3 * dim)`."""
+    """Bounded functions of each coordinate, odd and even, and of products of neighbors: `(n, dim)` -> `(n, 3 * dim)`."""
     t = z.tanh()
     return torch.cat([t, t.square(), t * t.roll(1, dims=1)], dim=1)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import conv2d
 
-from genzoo.blocks.masked import CausalConv, MaskedLinear, colour_groups
+from genzoo.blocks.masked import CausalConv, MaskedLinear, color_groups
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from genzoo.blocks.masked import CausalConv, MaskedLinear, colour_groups
     ],
 )
 def test_groups_of_colours(features, colours, groups):
-    assert colour_groups(features, colours).tolist() == groups
+    assert color_groups(features, colours).tolist() == groups
 
 
 def test_a_masked_map_sees_groups_up_to_its_own():

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.blocks import recurrent
-from genzoo.blocks.recurrent import Fronts, cell, diagonals, neighbour, rows, scan
+from genzoo.blocks.recurrent import Fronts, cell, diagonals, neighbor, rows, scan
 
 
 def plain(x, weight, bias, h0, c0, at: dict[tuple[int, int], int], offsets, carry) -> Tensor:
@@ -97,9 +97,9 @@ def test_a_cell_is_torchs_own_with_the_candidate_doubled():
         torch.testing.assert_close(ours[-4:], theirs)
 
 
-def test_neighbours_and_fronts():
-    assert neighbour(2, 3, 0, -1).tolist() == [6, 0, 1, 6, 3, 4]
-    assert neighbour(2, 3, -1, 1).tolist() == [6, 6, 6, 1, 2, 6]
+def test_neighbors_and_fronts():
+    assert neighbor(2, 3, 0, -1).tolist() == [6, 0, 1, 6, 3, 4]
+    assert neighbor(2, 3, -1, 1).tolist() == [6, 6, 6, 1, 2, 6]
     fronts = diagonals(2, 3)
     assert fronts.sizes == [1, 2, 2, 1]
     assert fronts.order.tolist() == [0, 1, 3, 2, 4, 5]

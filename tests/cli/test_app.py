@@ -399,7 +399,7 @@ def test_arithmetic_takes_places_on_the_sheet_of_samples(genzoo_, run_folder, tm
     )
     picture = np.asarray(Image.open(tmp_path / "a.png")) / 255
     tile = picture.shape[1] // 9  # eight pixels, enlarged, and a margin of 1
-    assert picture.shape[0] == 4 * tile  # two examples, the means, and the last row of neighbours
+    assert picture.shape[0] == 4 * tile  # two examples, the means, and the last row of neighbors
     pixels = picture.reshape(4, tile, 9, tile)[
         :, 1 : tile - 1 : (tile - 2) // 8, :, 1 : tile - 1 : (tile - 2) // 8
     ]
@@ -413,7 +413,7 @@ def test_arithmetic_takes_places_on_the_sheet_of_samples(genzoo_, run_folder, tm
     ).all()  # white but for the first examples of b and c
     np.testing.assert_allclose(
         pixels[2, :, 7], sums[0, 0], atol=0.01
-    )  # the result, amid its neighbours
+    )  # the result, amid its neighbors
 
 
 @pytest.mark.parametrize(

@@ -162,11 +162,11 @@ def test_the_report_in_closed_form():
     (layer, *_) = (m for m in reversed([*model.generator.modules()]) if isinstance(m, nn.Linear))
     layer.bias.data = torch.tensor([1.0, 2.0, 3.0])
     report = model.critic_loss(torch.tensor([[0.0, 1.0, 5.0], [1.0, 1.0, 1.0]]))
-    assert {name: report[name].item() for name in ("real", "fake", "gap", "spread")} == {
-        "real": 4.5, "fake": 6.0, "gap": -1.5, "spread": 0.0,
+    assert {name: report[name].item() for name in ("real", "fake", "gap", "sample_variance_ratio")} == {
+        "real": 4.5, "fake": 6.0, "gap": -1.5, "sample_variance_ratio": 0.0,
     }  # fmt: skip
     one = model.critic_loss(torch.ones(1, 3))
-    assert one["spread"].item() == 1
+    assert one["sample_variance_ratio"].item() == 1
     assert all(value.isfinite() for value in one.values())
 
 
@@ -187,9 +187,9 @@ class Spread(nn.Module):
 def test_advice_on_a_collapsed_generator_alone(scale, collapsed):
     # data of variance 1: a twentieth of it is a standard deviation of 0.224
     model = GAN(2, generator=Spread(scale), critic=SMALL, prior="normal", shape=(2,))
-    spread = model.critic_loss(torch.randn(20_000, 2))["spread"].item()
+    spread = model.critic_loss(torch.randn(20_000, 2))["sample_variance_ratio"].item()
     assert spread == pytest.approx(scale**2, rel=0.05)
-    line = {"step": 1000, "critic/spread": spread}
+    line = {"step": 1000, "critic/sample_variance_ratio": spread}
     text = model.diagnose(line, 0.5)
     assert (text is not None) == collapsed
     assert model.diagnose(line, 0.05) is None  # at the start none are varied yet

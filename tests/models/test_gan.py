@@ -208,7 +208,7 @@ def test_presets_are_the_papers():
         pytest.approx(0.02, rel=0.3),
     )
     least = LSGAN(width=4, labels=(-1.0, 1.0, 0.0), shape=(1, 8, 8))
-    assert (least.kind, least.labels) == ("least-squares", (-1.0, 1.0, 0.0))
+    assert (least.loss_name, least.labels) == ("least-squares", (-1.0, 1.0, 0.0))
     scores = torch.tensor([0.0, 2.0])
     assert least.critic_objective(scores, scores).item() == 0.5 * (1 + 5)
 

@@ -112,7 +112,7 @@ def test_arithmetic_adds_means():
     a, b, c = np.random.default_rng(0).normal(size=(3, 4, 6))
     b = b[:2]  # each term has a number of its own
     found = latent_arithmetic(
-        Codes(), *map(torch.from_numpy, (a, b, c)), neighbours=5000, spread=0.1
+        Codes(), *map(torch.from_numpy, (a, b, c)), neighbors=5000, radius=0.1
     )
     assert found.shape == (5001, 6)
     np.testing.assert_allclose(
@@ -123,10 +123,10 @@ def test_arithmetic_adds_means():
     assert np.abs(np.corrcoef(offsets.T) - np.eye(6)).max() < 0.06
 
 
-def test_arithmetic_without_neighbours_and_without_spread():
+def test_arithmetic_without_neighbors_and_without_radius():
     a, b, c = torch.randn(3, 2, 5)
-    assert latent_arithmetic(Codes(), a, b, c, neighbours=0).shape == (1, 5)
-    found = latent_arithmetic(Codes(), a, b, c, spread=0.0)
+    assert latent_arithmetic(Codes(), a, b, c, neighbors=0).shape == (1, 5)
+    found = latent_arithmetic(Codes(), a, b, c, radius=0.0)
     assert torch.equal(found, found[:1].expand(9, 5))
 
 
@@ -170,8 +170,8 @@ def test_models_are_left_as_they_are():
             r"k >= 1; these are a \(3, 2\), b \(0, 2\), c \(3, 2\)",
         ),
         (lambda z: latent_arithmetic(Codes(), z, z, z[:, :1]), r"one dimension; .* c \(3, 1\)"),
-        (lambda z: latent_arithmetic(Codes(), z, z, z, neighbours=-1), "neighbours = -1"),
-        (lambda z: latent_arithmetic(Codes(), z, z, z, spread=math.nan), "spread = nan"),
+        (lambda z: latent_arithmetic(Codes(), z, z, z, neighbors=-1), "neighbors = -1"),
+        (lambda z: latent_arithmetic(Codes(), z, z, z, radius=math.nan), "radius = nan"),
     ],
 )
 def test_refusals_name_the_thing_and_the_value(call, words):

@@ -118,7 +118,7 @@ def test_ring_of_eight():
     assert float(torch.exp(-(usage * usage.log()).sum())) == pytest.approx(7.999, abs=0.002)
     wrong = 2 * stats.norm.cdf(
         -2 * math.sin(math.pi / 8) / 0.3
-    )  # beyond the half-way line to either neighbour: 0.0107
+    )  # beyond the half-way line to either neighbor: 0.0107
     assert float((probability.argmax(dim=1) == label).double().mean()) == pytest.approx(
         1 - wrong, abs=0.002
     )

@@ -446,7 +446,7 @@ FAULTS = {
         (Column, "forward", r"2 rows become \(2, 5, 1\), not \(2, 5\)"),
         (Unused, "gradients", r"spare\.weight gets no gradient"),
         (BlindToData, "gradients", "what went in gets no gradient"),
-        (Centred, "rows", "an example depends on its neighbours"),
+        (Centred, "rows", "an example depends on its neighbors"),
         (Normed, "batch_of_one", "more than 1 value"),
     ],
     ("translators", 0): [

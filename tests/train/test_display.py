@@ -28,7 +28,7 @@ GAME = {
     "critic/gap": 0.2726,
     "generator/loss": 0.6065,
     "critic/js": 0.046561,
-    "critic/spread": 12.25,
+    "critic/weight": 12.25,
 }
 
 
@@ -57,7 +57,7 @@ def test_what_fits_is_shown_the_step_first():
     assert bar.split()[1:] == ["199,999/200,000", "ETA", "12:34:56"]
     assert "━" in bar
     assert frame(16)[0] == "199,999/200,000"
-    assert frame(200)[1].endswith("critic/spread 12.25")
+    assert frame(200)[1].endswith("critic/weight 12.25")
 
 
 def on_a_terminal(columns: int, script: str, messages_too: bool = False) -> str:

@@ -22,7 +22,7 @@ def ngrams(symbols: Tensor, n: int, base: int) -> Tensor:
 
     Arguments:
         symbols: integers from 0 to V - 1.
-        n: how many neighbours.
+        n: how many neighbors.
         base: V.
 
     Example:

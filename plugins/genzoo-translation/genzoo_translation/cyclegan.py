@@ -13,7 +13,7 @@ from torch import Tensor
 from genzoo import Player
 from genzoo.contract import NonNegativeFloat, Part, Shape
 from genzoo.errors import SettingError
-from genzoo.models.adversarial import initialise
+from genzoo.models.adversarial import initialize
 from genzoo_translation.game import judge
 from genzoo_translation.pool import ImagePool
 from genzoo_translation.two_way import TwoWay
@@ -75,7 +75,7 @@ class CycleGAN(TwoWay):
             )
         self.cycle_weight, self.identity = cycle_weight, identity
         self.pool_x, self.pool_y = ImagePool(pool, self.given_shape), ImagePool(pool, self.shape)
-        initialise(self)
+        initialize(self)
 
     def generators_loss(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Both generators' loss; `cycle` and `identity` are mean absolute errors in [-1, 1], summed over the directions."""

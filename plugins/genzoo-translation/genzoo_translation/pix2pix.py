@@ -14,7 +14,7 @@ from genzoo import Model, Player, build
 from genzoo.contract import NonNegativeFloat, Part, Shape
 from genzoo.distributed import uniform
 from genzoo.errors import SettingError
-from genzoo.models.adversarial import initialise
+from genzoo.models.adversarial import initialize
 from genzoo_translation.game import images_given, judge, same_size
 
 
@@ -78,7 +78,7 @@ class Pix2Pix(Model):
         )
         both = (self.given_shape[0] + self.shape[0], *self.shape[1:])
         self.critic = build(critic, "critics", shape=both) if adversarial_weight else None
-        initialise(self)
+        initialize(self)
 
     def translate(self, x: Tensor) -> Tensor:
         """Images `(batch, *given_shape)` -> images `(batch, *shape)`, all in [0, 1]."""
