@@ -33,9 +33,9 @@ class Mean(Model):
     def players(self) -> tuple[Player, ...]:
         return (
             Player(
-                "mean",
-                (self,),
-                self.loss,
+                name="mean",
+                owns=(self,),
+                loss=self.loss,
                 optimizer={"name": "SGD", "lr": self.lr, "momentum": self.momentum},
             ),
         )
@@ -67,16 +67,16 @@ class Game(Model):
     def players(self) -> tuple[Player, ...]:
         return (
             Player(
-                "critic",
-                (self.critic,),
-                self.critic_loss,
+                name="critic",
+                owns=(self.critic,),
+                loss=self.critic_loss,
                 steps_per_round=self.steps,
                 optimizer={"name": "Adam", "lr": 1e-2},
             ),
             Player(
-                "generator",
-                (self.generator,),
-                self.generator_loss,
+                name="generator",
+                owns=(self.generator,),
+                loss=self.generator_loss,
                 optimizer={"name": "Adam", "lr": 1e-2},
             ),
         )
@@ -132,18 +132,18 @@ class Phases(Model):
     def players(self) -> tuple[Player, ...]:
         return (
             Player(
-                "pretraining",
-                (self.first,),
-                self.early,
-                lambda r: int(r < self.until),
-                {"name": "SGD", "lr": 0.5},
+                name="pretraining",
+                owns=(self.first,),
+                loss=self.early,
+                steps_per_round=lambda r: int(r < self.until),
+                optimizer={"name": "SGD", "lr": 0.5},
             ),
             Player(
-                "joint",
-                (self,),
-                self.late,
-                lambda r: int(r >= self.after),
-                {"name": "SGD", "lr": 0.25},
+                name="joint",
+                owns=(self,),
+                loss=self.late,
+                steps_per_round=lambda r: int(r >= self.after),
+                optimizer={"name": "SGD", "lr": 0.25},
             ),
         )
 

@@ -55,8 +55,8 @@ class Translator(Model):
 
     def players(self) -> tuple[Player, ...]:
         return (
-            Player("critic", owns=(self.critic,), loss=self.critic_loss),
-            Player("generator", owns=(self.generator,), loss=self.generator_loss),
+            Player(name="critic", owns=(self.critic,), loss=self.critic_loss),
+            Player(name="generator", owns=(self.generator,), loss=self.generator_loss),
         )
 
     @torch.no_grad()

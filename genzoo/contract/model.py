@@ -77,7 +77,7 @@ class Model(Configurable):
 
     def players(self) -> tuple[Player, ...]:
         """Who trains this model; by default one player that owns all of it and minimises `loss`."""
-        return (Player("model", owns=(self,), loss=self.loss),)
+        return (Player(name="model", owns=(self,), loss=self.loss),)
 
     def round(
         self,

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Player:
     """One participant in training: the parameters it moves, and the loss it moves them for.
 

@@ -124,11 +124,17 @@ class Adversarial(LatentModel):
 
     def players(self) -> tuple[Player, ...]:
         return (
-            Player("critic", (self.critic,), self.critic_loss, self.critic_steps, self.optimizer),
             Player(
-                "generator",
-                (self.generator, self.prior),
-                self.generator_loss,
+                name="critic",
+                owns=(self.critic,),
+                loss=self.critic_loss,
+                steps_per_round=self.critic_steps,
+                optimizer=self.optimizer,
+            ),
+            Player(
+                name="generator",
+                owns=(self.generator, self.prior),
+                loss=self.generator_loss,
                 optimizer=self.optimizer,
             ),
         )

@@ -63,7 +63,7 @@ class Autoencoder(LatentModel):
         return self.decode(self.encode(x))
 
     def players(self) -> tuple[Player, ...]:
-        return (Player("autoencoder", owns=(self,), loss=self.loss, optimizer=self.optimizer),)
+        return (Player(name="autoencoder", owns=(self,), loss=self.loss, optimizer=self.optimizer),)
 
 
 LOG_VARIANCES = (-30.0, 20.0)

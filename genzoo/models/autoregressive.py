@@ -174,7 +174,7 @@ class Autoregressive(Model):
         return {"loss": nats, "bits_per_dim": nats / (math.prod(self.shape) * math.log(2))}
 
     def players(self) -> tuple[Player, ...]:
-        return (Player("model", owns=(self,), loss=self.loss, optimizer=self.optimizer),)
+        return (Player(name="model", owns=(self,), loss=self.loss, optimizer=self.optimizer),)
 
     def example(self, n: int) -> Batch:
         if self.levels is None:

@@ -289,8 +289,18 @@ class WAEGAN(WAE):
         owned = (self.encoder, self.decoder, self.prior)
         if not self.pretrain:
             return (
-                Player("critic", (self.critic,), self.critic_loss, optimizer=self.critic_optimizer),
-                Player("autoencoder", owned, self.autoencoder_loss, optimizer=self.optimizer),
+                Player(
+                    name="critic",
+                    owns=(self.critic,),
+                    loss=self.critic_loss,
+                    optimizer=self.critic_optimizer,
+                ),
+                Player(
+                    name="autoencoder",
+                    owns=owned,
+                    loss=self.autoencoder_loss,
+                    optimizer=self.optimizer,
+                ),
             )
 
         def before(round: int) -> int:
@@ -300,7 +310,25 @@ class WAEGAN(WAE):
             return int(round >= self.pretrain)
 
         return (
-            Player("pretraining", (self.encoder,), self.pretraining_loss, before, self.optimizer),
-            Player("critic", (self.critic,), self.critic_loss, after, self.critic_optimizer),
-            Player("autoencoder", owned, self.autoencoder_loss, after, self.optimizer),
+            Player(
+                name="pretraining",
+                owns=(self.encoder,),
+                loss=self.pretraining_loss,
+                steps_per_round=before,
+                optimizer=self.optimizer,
+            ),
+            Player(
+                name="critic",
+                owns=(self.critic,),
+                loss=self.critic_loss,
+                steps_per_round=after,
+                optimizer=self.critic_optimizer,
+            ),
+            Player(
+                name="autoencoder",
+                owns=owned,
+                loss=self.autoencoder_loss,
+                steps_per_round=after,
+                optimizer=self.optimizer,
+            ),
         )

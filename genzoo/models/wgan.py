@@ -88,7 +88,7 @@ class WGAN(Adversarial):
 
         return (
             Player(
-                critic.name, critic.owns, critic.loss, steps if self.burst else self.critic_steps, self.optimizer,
+                name=critic.name, owns=critic.owns, loss=critic.loss, steps_per_round=steps if self.burst else self.critic_steps, optimizer=self.optimizer,
                 after=self.clip_weights,
             ),
             generator,

@@ -172,7 +172,7 @@ def test_a_registered_class_has_a_config():
 def test_frozen_and_shared_parameters():
     one, two = nn.Linear(2, 2), nn.Linear(2, 2)
     one.bias.requires_grad_(False)
-    player = Player("all", owns=(one, nn.Sequential(one, two)), loss=lambda batch: {})
+    player = Player(name="all", owns=(one, nn.Sequential(one, two)), loss=lambda batch: {})
     assert [id(p) for p in player.parameters()] == [
         id(p) for p in (one.weight, two.weight, two.bias)
     ]
@@ -180,7 +180,8 @@ def test_frozen_and_shared_parameters():
 
 def test_a_round_gives_the_last_batches_to_who_makes_fewer_steps():
     critic, generator, idle = (
-        Player(name, owns=(), loss=lambda batch: {}) for name in ("critic", "generator", "idle")
+        Player(name=name, owns=(), loss=lambda batch: {})
+        for name in ("critic", "generator", "idle")
     )
     seen = []
     plan = [(critic, 3), (generator, 1), (idle, 0)]

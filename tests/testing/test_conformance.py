@@ -157,8 +157,8 @@ class TwoParts(Sound):
 
     def players(self):
         one, two = self.parts()
-        return Player("one", owns=one[1:], loss=self.loss), Player(
-            "two", owns=two[1:], loss=self.loss
+        return Player(name="one", owns=one[1:], loss=self.loss), Player(
+            name="two", owns=two[1:], loss=self.loss
         )
 
     def loss(self, batch):
@@ -178,19 +178,19 @@ class BothOwnOne(TwoParts):
 class OneName(TwoParts):
     def players(self):
         return tuple(
-            Player("one", owns=player.owns, loss=player.loss) for player in super().players()
+            Player(name="one", owns=player.owns, loss=player.loss) for player in super().players()
         )
 
 
 class NewNames(TwoParts):
     def players(self):
         name = str(random.random())
-        return (Player(name, owns=(self,), loss=self.loss),)
+        return (Player(name=name, owns=(self,), loss=self.loss),)
 
 
 class UnusedPart(TwoParts):
     def players(self):
-        return (Player("all", owns=(self,), loss=self.loss),)
+        return (Player(name="all", owns=(self,), loss=self.loss),)
 
     def loss(self, batch):
         return {"loss": (self.one(batch.new_ones(2)) - self.mean.sum()).sum().square()}
@@ -202,8 +202,8 @@ class MovesAnothers(TwoParts):
             self.two.weight.clamp_(-0.001, 0.001)
 
         return (
-            Player("one", owns=(self.one,), loss=self.loss, after=clip),
-            Player("two", owns=(self.two,), loss=self.loss),
+            Player(name="one", owns=(self.one,), loss=self.loss, after=clip),
+            Player(name="two", owns=(self.two,), loss=self.loss),
         )
 
 
@@ -245,7 +245,7 @@ class BoundToTheOriginal(Sound):
     def __init__(self, shape: tuple[int, ...] = SHAPE) -> None:
         super().__init__(shape=shape)
         original = [self]
-        self.game = lambda: (Player("model", owns=(original[0],), loss=original[0].loss),)
+        self.game = lambda: (Player(name="model", owns=(original[0],), loss=original[0].loss),)
 
     def players(self):
         return self.game()

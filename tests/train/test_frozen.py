@@ -105,7 +105,12 @@ def test_the_moving_player_moves_as_it_would_with_a_player_that_makes_no_steps()
     two.load_state_dict(one.state_dict())
     one.critic.requires_grad_(False)
     critic, generator = Game.players(two)
-    players = (Player(critic.name, critic.owns, critic.loss, lambda round: 0), generator)
+    players = (
+        Player(
+            name=critic.name, owns=critic.owns, loss=critic.loss, steps_per_round=lambda round: 0
+        ),
+        generator,
+    )
     two.players = lambda: players
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -23,7 +23,14 @@ class Groups(Model):
         self.decoder = nn.Linear(4, 3)
 
     def players(self) -> tuple[Player, ...]:
-        return (Player("autoencoder", (self,), self.loss, optimizer={"name": "AdamW", "lr": 0.01}),)
+        return (
+            Player(
+                name="autoencoder",
+                owns=(self,),
+                loss=self.loss,
+                optimizer={"name": "AdamW", "lr": 0.01},
+            ),
+        )
 
     def loss(self, batch: Tensor) -> Mapping[str, Tensor]:
         return {"loss": (self.decoder(self.norm(self.encoder(batch))) - batch).square().mean()}
@@ -218,7 +225,9 @@ def test_a_schedule_that_returns_no_factor_is_refused_by_name(tmp_path, value):
 
 def test_an_authors_schedule_is_checked_at_each_step():
     model = Groups()
-    player = Player("autoencoder", (model,), model.loss, schedule=lambda t: 1 - 2 * t)
+    player = Player(
+        name="autoencoder", owns=(model,), loss=model.loss, schedule=lambda t: 1 - 2 * t
+    )
     model.players = lambda: (player,)
     with pytest.raises(
         TrainingError,

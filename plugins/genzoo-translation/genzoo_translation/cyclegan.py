@@ -111,7 +111,7 @@ class CycleGAN(TwoWay):
     def players(self) -> tuple[Player, ...]:
         # The authors show the critics what the generators made before their step; here it is made again, after it.
         return tuple(
-            Player(name, owns, loss, optimizer=self.optimizer, schedule=_late_decay)
+            Player(name=name, owns=owns, loss=loss, optimizer=self.optimizer, schedule=_late_decay)
             for name, owns, loss in (
                 ("generators", (self.to_y, self.to_x), self.generators_loss),
                 ("critics", (self.critic_x, self.critic_y), self.critics_loss),

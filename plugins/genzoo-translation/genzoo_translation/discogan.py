@@ -125,10 +125,16 @@ class DiscoGAN(TwoWay):
 
     def players(self) -> tuple[Player, ...]:
         critics = Player(
-            "critics", (self.critic_x, self.critic_y), self.critics_loss, optimizer=self.optimizer
+            name="critics",
+            owns=(self.critic_x, self.critic_y),
+            loss=self.critics_loss,
+            optimizer=self.optimizer,
         )
         generators = Player(
-            "generators", (self.to_y, self.to_x), self.generators_loss, optimizer=self.optimizer
+            name="generators",
+            owns=(self.to_y, self.to_x),
+            loss=self.generators_loss,
+            optimizer=self.optimizer,
         )
         if self.variant == "paper":
             return critics, generators

@@ -114,12 +114,17 @@ class Pix2Pix(Model):
 
     def players(self) -> tuple[Player, ...]:
         generator = Player(
-            "generator", (self.translator,), self.generator_loss, optimizer=self.optimizer
+            name="generator",
+            owns=(self.translator,),
+            loss=self.generator_loss,
+            optimizer=self.optimizer,
         )
         if self.critic is None:
             return (generator,)
         return (
-            Player("critic", (self.critic,), self.critic_loss, optimizer=self.optimizer),
+            Player(
+                name="critic", owns=(self.critic,), loss=self.critic_loss, optimizer=self.optimizer
+            ),
             generator,
         )
 
