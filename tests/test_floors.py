@@ -22,6 +22,8 @@ FLOORS = {name: floor for floor, name in enumerate(ORDER)}
 LIGHT = {"__about__", "errors", "terminal", "files", "memory", "progress", "registry"}
 """What `import genzoo` may load, with the packages of `KINDS`, of which it loads only the registries."""
 KINDS = {"models", "priors", "divergences", "metrics"}
+TYPES = {("registry", "contract")}
+"""Upward imports for type checkers only: `build` and `Registry` return the classes of the contract."""
 HEAVY = {"pyro", "sklearn", "matplotlib", "lightning_fabric", "tensorboard"}
 """Imported by the function that needs them, never with a module."""
 NOT_FOR_LIGHT = HEAVY | {"torch", "pydantic", "numpy", "einops"}
@@ -33,6 +35,7 @@ class Import:
     line: int
     deferred: bool
     """Inside a function, or for type checkers only."""
+    typing_only: bool = False
     names: tuple[str, ...] = ()
     """What `from module import names` takes from it."""
 
@@ -41,23 +44,26 @@ def imports(source: str) -> list[Import]:
     """All imports of a module; `from genzoo import train` counts as an import of `genzoo.train`."""
     found = []
 
-    def visit(node: ast.AST, deferred: bool) -> None:
+    def visit(node: ast.AST, deferred: bool, typing_only: bool) -> None:
         if isinstance(node, ast.Import):
-            found.extend(Import(alias.name, node.lineno, deferred) for alias in node.names)
+            found.extend(
+                Import(alias.name, node.lineno, deferred, typing_only) for alias in node.names
+            )
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: imports are absolute here"
             names = tuple(alias.name for alias in node.names)
             if node.module == "genzoo":
-                found.extend(Import(f"genzoo.{name}", node.lineno, deferred) for name in names)
+                found.extend(
+                    Import(f"genzoo.{name}", node.lineno, deferred, typing_only) for name in names
+                )
             else:
-                found.append(Import(node.module or "", node.lineno, deferred, names))
+                found.append(Import(node.module or "", node.lineno, deferred, typing_only, names))
         within = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            within = True
+        for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for child in ast.iter_child_nodes(node):
-            visit(child, deferred or within)
+            visit(child, deferred or within or for_types, typing_only or for_types)
 
-    visit(ast.parse(source), False)
+    visit(ast.parse(source), False, False)
     return found
 
 
@@ -67,7 +73,8 @@ def offences(package: str, source: str) -> list[str]:
     for item in imports(source):
         top, *rest = item.module.split(".")
         if top == "genzoo" and rest and rest[0] in FLOORS:
-            if FLOORS[rest[0]] > FLOORS[package]:
+            for_types = item.typing_only and (package, rest[0]) in TYPES
+            if FLOORS[rest[0]] > FLOORS[package] and not for_types:
                 found.append(f"line {item.line}: {package} is below {rest[0]}, which it imports")
             if (package, rest[0]) == ("train", "models"):
                 found.append(f"line {item.line}: train knows no model by name, and imports none")
@@ -139,6 +146,13 @@ def test_the_top_module_imports_only_the_ground_floor():
         ("models", "from genzoo import Model", "only users import"),
         ("cli", "import genzoo.attic", "genzoo.attic has no floor"),
         ("registry", "if TYPE_CHECKING:\n    import torch", None),
+        ("registry", "if TYPE_CHECKING:\n    from genzoo.contract import Model", None),
+        (
+            "registry",
+            "def f():\n    from genzoo.contract import Model",
+            "registry is below contract",
+        ),
+        ("data", "if TYPE_CHECKING:\n    from genzoo.models import GAN", "data is below models"),
         ("metrics", "def f():\n    import sklearn.svm", None),
         ("cli", "from genzoo.models.vae import VAE", None),
     ],

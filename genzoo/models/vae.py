@@ -92,17 +92,18 @@ class VAE(Autoencoder):
         self.likelihood = likelihood
         self.sigma = sigma
         self.beta = beta
-        self.divergence = build(divergence, "divergences")
+        measure = build(divergence, "divergences")
         if not positive_everywhere(self.prior):
             raise SettingError(
                 f"prior = {type(self.prior).__name__}: a VAE needs a density that is positive everywhere, or its KL is infinite; "
                 'take "normal" or "mog", or the model "wae-mmd".'
             )
-        if not compares_distributions(self.divergence) or isinstance(self.divergence, Penalty):
+        if isinstance(measure, Penalty) or not compares_distributions(measure):
             raise SettingError(
-                f"divergence = {type(self.divergence).__name__} does not compare distributions, where a VAE compares each posterior with "
+                f"divergence = {type(measure).__name__} does not compare distributions, where a VAE compares each posterior with "
                 'the prior; take "kl", or the model "wae-mmd".'
             )
+        self.divergence = measure
         if likelihood == "gaussian" and sigma == "learned":
             self.log_sigma = nn.Parameter(torch.zeros(()))
         if likelihood == "gaussian" and sigma == "optimal":

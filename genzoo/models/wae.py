@@ -142,12 +142,13 @@ class WAEMMD(WAE):
         super().__init__(
             latent_dim, weight, random_encoder, variance_penalty, encoder, decoder, prior, shape
         )
-        self.divergence = build(divergence, "divergences")
-        if compares_distributions(self.divergence) or isinstance(self.divergence, Penalty):
+        measure = build(divergence, "divergences")
+        if isinstance(measure, Penalty) or compares_distributions(measure):
             raise SettingError(
-                f"divergence = {type(self.divergence).__name__} does not compare samples, where wae-mmd compares codes with the "
+                f"divergence = {type(measure).__name__} does not compare samples, where wae-mmd compares codes with the "
                 'prior; take "mmd", or the model "vae".'
             )
+        self.divergence = measure
 
     def loss(self, batch: Tensor) -> Mapping[str, Tensor]:
         """Squared error summed over pixels, the mean over `(batch, *shape)`, + weight * squared MMD (+ the variance penalty)."""

@@ -14,13 +14,28 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from genzoo.errors import SettingError, UnknownSettingError, did_you_mean, shorten, show
 from genzoo.memory import TooLargeError, allocations
 from genzoo.registry.kinds import KINDS
 from genzoo.registry.lookup import registry
 from genzoo.registry.signatures import call, hints, own_parameters, parameters
+
+if TYPE_CHECKING:
+    from genzoo.contract import (
+        Critic,
+        Dataset,
+        Decoder,
+        Divergence,
+        Encoder,
+        Metric,
+        Model,
+        Part,
+        Penalty,
+        Prior,
+        Translator,
+    )
 
 _place: ContextVar[tuple[str, ...]] = ContextVar("place", default=())
 _DEEPEST = 100
@@ -41,6 +56,126 @@ class InitRecord:
     """Every argument with its value, defaults included."""
     context: frozenset[str] = frozenset()
     """Which of them the owner handed down."""
+
+
+@overload
+def build(
+    spec: Part,
+    kind: Literal["models"] = "models",
+    /,
+    *,
+    slot: str | None = None,
+    defaults: Mapping[str, Any] = ...,
+    **context: Any,
+) -> Model: ...
+
+
+@overload
+def build(
+    spec: Part,
+    kind: Literal["priors"],
+    /,
+    *,
+    slot: str | None = None,
+    defaults: Mapping[str, Any] = ...,
+    **context: Any,
+) -> Prior: ...
+
+
+@overload
+def build(
+    spec: Part,
+    kind: Literal["divergences"],
+    /,
+    *,
+    slot: str | None = None,
+    defaults: Mapping[str, Any] = ...,
+    **context: Any,
+) -> Divergence | Penalty: ...
+
+
+@overload
+def build(
+    spec: Part,
+    kind: Literal["encoders"],
+    /,
+    *,
+    slot: str | None = None,
+    defaults: Mapping[str, Any] = ...,
+    **context: Any,
+) -> Encoder: ...
+
+
+@overload
+def build(
+    spec: Part,
+    kind: Literal["decoders"],
+    /,
+    *,
+    slot: str | None = None,
+    defaults: Mapping[str, Any] = ...,
+    **context: Any,
+) -> Decoder: ...
+
+
+@overload
+def build(
+    spec: Part,
+    kind: Literal["critics"],
+    /,
+    *,
+    slot: str | None = None,
+    defaults: Mapping[str, Any] = ...,
+    **context: Any,
+) -> Critic: ...
+
+
+@overload
+def build(
+    spec: Part,
+    kind: Literal["translators"],
+    /,
+    *,
+    slot: str | None = None,
+    defaults: Mapping[str, Any] = ...,
+    **context: Any,
+) -> Translator: ...
+
+
+@overload
+def build(
+    spec: Dataset | str | Mapping[str, Any],
+    kind: Literal["datasets"],
+    /,
+    *,
+    slot: str | None = None,
+    defaults: Mapping[str, Any] = ...,
+    **context: Any,
+) -> Dataset: ...
+
+
+@overload
+def build(
+    spec: Metric | str | Mapping[str, Any],
+    kind: Literal["metrics"],
+    /,
+    *,
+    slot: str | None = None,
+    defaults: Mapping[str, Any] = ...,
+    **context: Any,
+) -> Metric: ...
+
+
+@overload
+def build(
+    spec: Any,
+    kind: str,
+    /,
+    *,
+    slot: str | None = None,
+    defaults: Mapping[str, Any] = ...,
+    **context: Any,
+) -> Any: ...
 
 
 def build(

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from genzoo.__about__ import __version__
 from genzoo.errors import PluginError, SettingError, did_you_mean, shorten
@@ -50,7 +51,14 @@ def _load(source: Registration) -> Any:
         ) from error
 
 
-class Registry(catalogue.Registry):
+Thing = TypeVar("Thing")
+"""The contract's class for one kind, such as `genzoo.contract.Prior`."""
+
+Definition = TypeVar("Definition", bound=Callable[..., Any])
+"""A class or factory, which `register` returns unchanged."""
+
+
+class Registry(catalogue.Registry, Generic[Thing]):
     """The names of one kind: `available`, `get`, `register`."""
 
     def __init__(self, kind: str) -> None:
@@ -125,7 +133,7 @@ class Registry(catalogue.Registry):
             raise SettingError(f"{self.kind} {name!r} is claimed by {owners}. Say which: {ways}.")
         return first
 
-    def get(self, name: str) -> Any:
+    def get(self, name: str) -> Callable[..., Thing]:
         """What a name stands for; imports that one thing only."""
         return _load(self.registration(name))
 
@@ -135,7 +143,7 @@ class Registry(catalogue.Registry):
             or any(not source.blocked_because for source in self.registrations_of(name))
         )
 
-    def get_all(self) -> dict[str, Any]:
+    def get_all(self) -> dict[str, Callable[..., Thing]]:
         """Everything that imports, by name; what does not is left out (see `genzoo list`)."""
         found = {}
         for name in self.available():
@@ -144,6 +152,12 @@ class Registry(catalogue.Registry):
             except (PluginError, SettingError):
                 continue
         return found
+
+    @overload
+    def register(self, name: str) -> Callable[[Definition], Definition]: ...
+
+    @overload
+    def register(self, name: str, *, func: Definition) -> Definition: ...
 
     def register(self, name: str, *, func: Any = None) -> Any:
         """Decorator: give a class or factory a name in this process.
@@ -203,10 +217,10 @@ class Registry(catalogue.Registry):
         return None
 
 
-registries: dict[str, Registry] = {kind: Registry(kind) for kind in KINDS}
+registries: dict[str, Registry[Any]] = {kind: Registry(kind) for kind in KINDS}
 
 
-def registry(kind: str) -> Registry:
+def registry(kind: str) -> Registry[Any]:
     """The table of one kind.
 
     Raises:
