@@ -68,7 +68,7 @@ def test_a_recipe_trains(path, tmp_path):
     ]
     assert losses
     assert all(map(math.isfinite, losses))
-    assert torch.equal(genzoo.load(run.folder).like, run.model.reference_tensor)
+    assert torch.equal(genzoo.load(run.folder).reference_tensor, run.model.reference_tensor)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -85,7 +85,7 @@ def test_the_autoencoder_is_a_wae_with_this_divergence():
 
 def test_it_trains_and_is_loaded_by_name(tmp_path):
     run = genzoo.fit("swae", torch.rand(64, 1, 8, 8), tmp_path / "run", steps=3, batch_size=16)
-    assert torch.equal(genzoo.load(tmp_path / "run").like, run.model.reference_tensor)
+    assert torch.equal(genzoo.load(tmp_path / "run").reference_tensor, run.model.reference_tensor)
     assert "genzoo-sliced" in (tmp_path / "run" / "recipe.toml").read_text()
 
 
