@@ -35,7 +35,7 @@ from train_overhead import batches, by_fit, images, markdown, race, row
 
 import genzoo
 from genzoo.data.stream import once
-from genzoo.metrics.features import NETWORKS, FeatureStatistics, Name, features
+from genzoo.metrics.features import NETWORKS, FeatureStatistics, Name, extract_features
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.metrics.reconstruction import Reconstruction
 
@@ -347,7 +347,7 @@ def some(dataset: genzoo.Dataset, split: str) -> Iterator[Tensor]:
 def statistics_of(pictures: Iterable[Tensor]) -> FeatureStatistics:
     found = FeatureStatistics(NETWORKS[NETWORK].dim)
     for x in pictures:
-        found.update(features(NETWORK, x))
+        found.update(extract_features(NETWORK, x))
     return found
 
 

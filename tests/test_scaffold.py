@@ -125,7 +125,7 @@ def test_it_learns(home, here):
     """Its loss falls, and by more than a constant could: below that of the mean image."""
     script = """
 import genzoo, torch
-from genzoo.data.digits import digits
+from genzoo.data.sklearn_digits import digits
 data = digits()
 x = data.prepare(torch.from_numpy(data.train["x"]))
 mean = (x - x.mean(0)).square().flatten(1).sum(1).mean().item() / (2 * 0.1**2)

@@ -245,7 +245,7 @@ sys.meta_path.insert(0, Finder)
         ("genzoo.registry.diagnose", ["list"]),
         ("torch", ["train", "digits", "--model", "vae"]),
         ("genzoo.models.vae", ["sample", "vae"]),
-        ("genzoo.data.digits", ["train", "digits", "--model", "vae", "--out", "run"]),
+        ("genzoo.data.sklearn_digits", ["train", "digits", "--model", "vae", "--out", "run"]),
         ("genzoo.testing", ["check", "vae"]),
         ("genzoo.plots", ["sample", "vae"]),
     ],

@@ -98,7 +98,7 @@ def translate(
 
     import torch
 
-    from genzoo.data.folder import find_images, read_image
+    from genzoo.data.image_folder import find_images, read_image
     from genzoo.files import write_atomic
     from genzoo.plots import save, sheet
 

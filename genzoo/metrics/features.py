@@ -144,7 +144,7 @@ def network_for(shape: Shape) -> Name | None:
 
 
 @torch.no_grad()
-def features(name: Name, images: Tensor) -> Tensor:
+def extract_features(name: Name, images: Tensor) -> Tensor:
     """What a network sees in images.
 
     Arguments:
@@ -158,7 +158,7 @@ def features(name: Name, images: Tensor) -> Tensor:
         SettingError: there is no such network, or its images have another shape.
 
     Example:
-        >>> features("digits-cnn", torch.rand(5, 1, 8, 8)).shape
+        >>> extract_features("digits-cnn", torch.rand(5, 1, 8, 8)).shape
         torch.Size([5, 32])
     """
     network = feature_network(name, str(images.device))

@@ -11,7 +11,13 @@ from torch import Tensor
 
 from genzoo.contract import Batch, Metric, generated_columns
 from genzoo.errors import DataError, SettingError
-from genzoo.metrics.features import NETWORKS, FeatureStatistics, features, network_for, there_is
+from genzoo.metrics.features import (
+    NETWORKS,
+    FeatureStatistics,
+    extract_features,
+    network_for,
+    there_is,
+)
 
 
 def frechet_distance(
@@ -111,12 +117,12 @@ class Frechet(Metric):
         one, other, both, sampled = (FeatureStatistics(NETWORKS[name].dim) for _ in range(4))
         for batch in batches:
             x, given = model.unpack(batch)
-            seen = features(name, x)
+            seen = extract_features(name, x)
             one.update(seen[both.n % 2 :: 2])
             other.update(seen[1 - both.n % 2 :: 2])
             both.update(seen)
             sampled.update(
-                features(
+                extract_features(
                     name, model.sample(len(x)) if given is None else model.sample(len(x), given)
                 )
             )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genzoo.contract import Positive
-from genzoo.data.toy import MODES
+from genzoo.data.toy_points import MODES
 from genzoo.divergences.transport import Wasserstein
 from genzoo.errors import DataError
 from genzoo.metrics.one_input import OneInput

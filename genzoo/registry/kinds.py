@@ -47,13 +47,13 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "translators": {},  # none of ours: a kind that plugins fill
     "datasets": {
-        "digits": "genzoo.data.digits:digits",
+        "digits": "genzoo.data.sklearn_digits:digits",
         "fashion-mnist": "genzoo.data.idx:fashion_mnist",
         "mnist": "genzoo.data.idx:mnist",
         "kmnist": "genzoo.data.idx:kmnist",
         "emnist": "genzoo.data.idx:emnist",
-        "folder": "genzoo.data.folder:folder",
-        "toy": "genzoo.data.toy:toy",
+        "folder": "genzoo.data.image_folder:folder",
+        "toy": "genzoo.data.toy_points:toy",
     },
     "metrics": {
         "likelihood": "genzoo.metrics.likelihood:Likelihood",

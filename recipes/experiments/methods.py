@@ -14,7 +14,7 @@ import genzoo
 from genzoo.contract import Model
 from genzoo.contract.dataset import Dataset
 from genzoo.errors import TrainingError
-from genzoo.metrics.features import NETWORKS, FeatureStatistics, features, network_for
+from genzoo.metrics.features import NETWORKS, FeatureStatistics, extract_features, network_for
 from genzoo.metrics.frechet import frechet_distance
 
 Net = Mapping[str, Any]
@@ -93,7 +93,9 @@ class Real:
         self.floor = self._distance(images[self.n :])
 
     def _statistics(self, images: torch.Tensor) -> FeatureStatistics:
-        return FeatureStatistics(NETWORKS[self.network].dim).update(features(self.network, images))
+        return FeatureStatistics(NETWORKS[self.network].dim).update(
+            extract_features(self.network, images)
+        )
 
     def _distance(self, images: torch.Tensor) -> float:
         other = self._statistics(images)

@@ -10,8 +10,8 @@ from genzoo.metrics import features as module
 from genzoo.metrics.features import (
     NETWORKS,
     FeatureStatistics,
+    extract_features,
     feature_network,
-    features,
     network_for,
 )
 from genzoo.registry.build import build
@@ -55,7 +55,7 @@ def test_files_are_small_and_what_the_code_says(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_features_are_the_hidden_layer(name):
     source, x = NETWORKS[name], torch.rand(7, *NETWORKS[name].shape)
-    found = features(name, x)
+    found = extract_features(name, x)
     assert found.shape == (7, source.dim)
     assert found.dtype == torch.float32
     assert (found >= 0).all()
@@ -68,20 +68,20 @@ def test_features_are_the_hidden_layer(name):
 def test_the_first_call_of_a_process_draws_no_random_numbers(name):
     feature_network.cache_clear()
     before = torch.get_rng_state()
-    features(name, torch.zeros(1, *NETWORKS[name].shape))
+    extract_features(name, torch.zeros(1, *NETWORKS[name].shape))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_many_images_are_cut():
     x = torch.rand(2100, 1, 8, 8)
     torch.testing.assert_close(
-        features("digits-cnn", x)[1990:2010], features("digits-cnn", x[1990:2010])
+        extract_features("digits-cnn", x)[1990:2010], extract_features("digits-cnn", x[1990:2010])
     )
 
 
 def test_half_precision_images_are_seen_in_single():
     x = torch.rand(3, 1, 8, 8).bfloat16()
-    assert torch.equal(features("digits-cnn", x), features("digits-cnn", x.float()))
+    assert torch.equal(extract_features("digits-cnn", x), extract_features("digits-cnn", x.float()))
 
 
 @pytest.mark.parametrize("content", [b"damaged", None], ids=["damaged", "missing"])
@@ -107,7 +107,7 @@ def test_unknown_names_and_shapes_say_what_there_is():
         SettingError,
         match=r"fmnist-cnn does not fit images of shape \(1, 8, 8\).*digits-cnn for images",
     ):
-        features("fmnist-cnn", torch.rand(2, 1, 8, 8))
+        extract_features("fmnist-cnn", torch.rand(2, 1, 8, 8))
 
 
 def test_a_network_for_a_shape():

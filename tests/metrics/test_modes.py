@@ -7,7 +7,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from genzoo.data.toy import toy
+from genzoo.data.toy_points import toy
 from genzoo.errors import DataError, SettingError
 from genzoo.registry.build import build
 

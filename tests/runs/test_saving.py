@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import genzoo
-from genzoo.data.digits import digits
+from genzoo.data.sklearn_digits import digits
 from genzoo.errors import RunError, SettingError
 from genzoo.runs.folder import RunFolder
 

@@ -12,7 +12,7 @@ from annotated_types import Ge, Lt
 
 from genzoo import Dataset
 from genzoo.contract import Count
-from genzoo.data.folder import Portion, find_images, stored
+from genzoo.data.image_folder import Portion, find_images, stored
 from genzoo.errors import DataError
 from genzoo.files import local_path
 from genzoo_translation.derived import with_truth

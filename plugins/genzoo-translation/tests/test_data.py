@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import ndimage
 
 from genzoo import Dataset, build
-from genzoo.data.digits import digits
+from genzoo.data.sklearn_digits import digits
 from genzoo.errors import DataError
 
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from genzoo.data.toy import toy
+from genzoo.data.toy_points import toy
 from genzoo.errors import SettingError
 from genzoo.registry.build import build
 

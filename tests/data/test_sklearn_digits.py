@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from genzoo.data.digits import digits
+from genzoo.data.sklearn_digits import digits
 from genzoo.registry.build import build, config
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from genzoo.data import folder as module
-from genzoo.data.folder import folder
+from genzoo.data import image_folder as module
+from genzoo.data.image_folder import folder
 from genzoo.data.stream import once
 from genzoo.errors import DataError
 from genzoo.registry.build import build, config
