@@ -50,6 +50,10 @@ class DataError(GenzooError):
     """A data set is missing, damaged or unfit for what was asked."""
 
 
+class MissingDataError(DataError):
+    """The files of a dataset are not on this machine and cannot be downloaded."""
+
+
 class RunError(GenzooError):
     """A run folder or a checkpoint cannot be written, read or continued."""
 

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,33 +59,57 @@ TEMPORARY_PREFIX = ".genzoo-"
 """How the names of files begin that are not whole yet."""
 
 
-def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a temporary file in the same folder, then move it into place: a reader sees the old file or the new one.
+@contextlib.contextmanager
+def atomic(
+    path: Path,
+    error: type[GenzooError] = RunError,
+    hint: str = "What was there before is untouched.",
+) -> Iterator[Path]:
+    """Yield a temporary file in the folder of `path`, and move it to `path` if the block succeeds.
+
+    A reader sees either the old file or the new one. If the block fails, the old file stays and the
+    temporary file is removed.
+
+    Arguments:
+        path: the file to write; missing folders are created.
+        error: the type of error to raise if writing fails.
+        hint: what to do then, appended to the message.
 
     Raises:
-        RunError: the disk is full or the folder cannot be written; what was there before is untouched.
+        GenzooError: the disk is full, or the folder is not writable.
     """
-    name = ""
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             prefix=TEMPORARY_PREFIX, suffix=f".{path.name}", dir=path.parent
         )
         os.close(handle)
-        write(Path(name))
-        with open(name, "rb+") as file:  # noqa: PTH123
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb+") as file:
+            # The content reaches the disk before the name does.
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_UMASK)  # noqa: PTH101
-        os.replace(name, path)  # noqa: PTH105
+        temporary.chmod(0o666 & ~_UMASK)
+        temporary.replace(path)
         _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:  # torch reports a failed write as a RuntimeError
-        raise RunError(
-            f"{path} could not be written: {error}. What was there before is untouched."
-        ) from error
+    # torch reports a failed write as a RuntimeError
+    except (OSError, RuntimeError) as reason:
+        raise error(f"{path} could not be written: {reason}. {hint}") from reason
     finally:
-        if name:
+        if temporary is not None:
             with contextlib.suppress(OSError):
-                Path(name).unlink()
+                temporary.unlink()
+
+
+def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
+    """Call `write` with a temporary file, then move that file to `path`; see `atomic`.
+
+    Raises:
+        RunError: the disk is full, or the folder is not writable.
+    """
+    with atomic(path) as temporary:
+        write(temporary)
 
 
 def _read_umask() -> int:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import gzip
 import os
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import torch
 
-from genzoo.errors import DataError
-from genzoo.files import local_path
+from genzoo.errors import DataError, MissingDataError
+from genzoo.files import atomic, local_path
 from genzoo.memory import format_bytes, free_memory
 
 _PIECE = 1 << 20
@@ -31,7 +30,7 @@ def fetch(url: str, sha256: str, path: Path) -> None:
     """Download a file to `path`, unless it is there already with the right SHA-256.
 
     Raises:
-        DataError: no connection, another hash, no space; nothing is left at `path` then.
+        MissingDataError: no connection, another hash, no space; nothing is left at `path` then.
     """
     import pooch
 
@@ -42,30 +41,16 @@ def fetch(url: str, sha256: str, path: Path) -> None:
         ValueError,
     ) as error:  # every error of `requests` is an OSError; another hash is a ValueError
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise DataError(f"{url} cannot be downloaded to {path.parent}: {reason}") from error
+        raise MissingDataError(f"{url} cannot be downloaded to {path.parent}: {reason}") from error
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place when the block ends well, and is removed when it does not.
+def atomic_data(path: Path) -> AbstractContextManager[Path]:
+    """Return `files.atomic` for a file of the data folder.
 
     Raises:
-        DataError: the file cannot be written.
+        DataError: the disk is full, or the folder is not writable.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with temporary.open("r+b") as file:
-            os.fsync(file.fileno())  # the content reaches the disk before the name does
-        temporary.replace(path)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written ({error}); set GENZOO_DATA to a folder that can hold it."
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    return atomic(path, DataError, "Set GENZOO_DATA to a folder that can hold it.")
 
 
 @contextmanager
@@ -98,7 +83,7 @@ def read_at_most(file: BinaryIO, count: int, name: Path) -> bytearray:
         content += piece
         if room is not None and len(content) > room // 2:  # what is made of it needs memory, too
             raise DataError(
-                f"{name} holds more than {format_bytes(len(content))}, and {format_bytes(room)} of memory are free_memory; "
+                f"{name} holds more than {format_bytes(len(content))}, and {format_bytes(room)} of memory are free; "
                 "unpack it and use a part of it."
             )
     return content

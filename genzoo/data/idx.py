@@ -13,8 +13,8 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from genzoo.contract.dataset import Dataset
-from genzoo.data.cache import fetch, home, read_at_most, replacing, unpacked
-from genzoo.errors import DataError
+from genzoo.data.cache import atomic_data, fetch, home, read_at_most, unpacked
+from genzoo.errors import DataError, MissingDataError
 from genzoo.files import local_path
 
 Binarize = Literal["threshold", "stochastic"] | None
@@ -162,7 +162,7 @@ def fashion_mnist(
     Example:
         >>> fashion_mnist("nowhere")
         Traceback (most recent call last):
-        genzoo.errors.DataError: fashion-mnist: nowhere has no train-images-idx3-ubyte.gz ...
+        genzoo.errors.MissingDataError: fashion-mnist: nowhere has no train-images-idx3-ubyte.gz ...
     """
     return _read("fashion-mnist", _STEMS, folder, binarize, dequantize)
 
@@ -187,7 +187,7 @@ def mnist(
     Example:
         >>> mnist("nowhere")
         Traceback (most recent call last):
-        genzoo.errors.DataError: mnist: nowhere has no train-images-idx3-ubyte.gz ...
+        genzoo.errors.MissingDataError: mnist: nowhere has no train-images-idx3-ubyte.gz ...
     """
     return _read("mnist", _STEMS, folder, binarize, dequantize)
 
@@ -211,7 +211,7 @@ def kmnist(
     Example:
         >>> kmnist("nowhere")
         Traceback (most recent call last):
-        genzoo.errors.DataError: kmnist: nowhere has no train-images-idx3-ubyte.gz ...
+        genzoo.errors.MissingDataError: kmnist: nowhere has no train-images-idx3-ubyte.gz ...
     """
     return _read("kmnist", _STEMS, folder, binarize, dequantize)
 
@@ -240,7 +240,7 @@ def emnist(
     Example:
         >>> emnist("digits", folder="nowhere")
         Traceback (most recent call last):
-        genzoo.errors.DataError: emnist: nowhere has no emnist-digits-train-images-idx3-ubyte.gz ...
+        genzoo.errors.MissingDataError: emnist: nowhere has no emnist-digits-train-images-idx3-ubyte.gz ...
     """
     stems = [f"emnist-{split}-{stem.replace('t10k', 'test')}" for stem in _STEMS]
     # The files are transposed, a leftover of the Matlab code that wrote them.
@@ -290,7 +290,7 @@ def _locate(name: str, stems: Sequence[str], folder: str | None) -> list[Path]:
             return found
     if folder is not None:
         missing = next(stem for stem in stems if not _file(places[0], stem))
-        raise DataError(
+        raise MissingDataError(
             f"{name}: {folder} has no {missing}.gz (nor {missing}); the four files are {', '.join(stems)}."
         )
     try:
@@ -302,7 +302,7 @@ def _locate(name: str, stems: Sequence[str], folder: str | None) -> list[Path]:
             ", install the Debian package dataset-fashion-mnist" if name == "fashion-mnist" else ""
         )
         ways = f"Put its files into $GENZOO_DATA/{name}{debian}, or name their folder = ..."
-        raise DataError(f"{name}: {error}. {ways}") from error
+        raise MissingDataError(f"{name}: {error}. {ways}") from error
 
 
 def _file(folder: Path, stem: str) -> Path | None:
@@ -319,7 +319,7 @@ def _download(name: str, path: Path) -> Path:
     with (
         zipfile.ZipFile(path.with_name(archive)) as bundle,
         bundle.open(f"gzip/{path.name}") as source,
-        replacing(path) as temporary,
+        atomic_data(path) as temporary,
         temporary.open("wb") as target,
     ):
         shutil.copyfileobj(source, target)

@@ -12,8 +12,8 @@ from annotated_types import Ge, Lt
 
 from genzoo.contract import Count
 from genzoo.contract.dataset import Dataset
-from genzoo.data.cache import home, replacing
-from genzoo.errors import DataError
+from genzoo.data.cache import atomic_data, home
+from genzoo.errors import DataError, MissingDataError
 from genzoo.files import local_path
 
 Portion = Literal["whole", "left", "right"]
@@ -63,7 +63,7 @@ def folder(
     Example:
         >>> folder("nowhere")
         Traceback (most recent call last):
-        genzoo.errors.DataError: folder: nowhere is not a folder.
+        genzoo.errors.MissingDataError: folder: nowhere is not a folder.
     """
     root = local_path(path, "folder: path", DataError)
     files = find_images(root)
@@ -94,7 +94,7 @@ def stored(
     """
     cached = home() / "folder" / f"{name}-{_key(files, shape, part)}.npy"
     if not cached.exists():
-        with replacing(cached) as temporary:
+        with atomic_data(cached) as temporary:
             images = np.lib.format.open_memmap(
                 temporary, mode="w+", dtype=np.uint8, shape=(len(files), *shape)
             )
@@ -111,14 +111,16 @@ def find_images(folder: Path) -> list[Path]:
         DataError: it is no folder, or there is no image in it.
     """
     if not folder.is_dir():
-        raise DataError(f"folder: {folder} is not a folder.")
+        raise MissingDataError(f"folder: {folder} is not a folder.")
     files = sorted(
         f
         for f in folder.rglob("*")
         if f.suffix.lower() in SUFFIXES and not f.name.startswith(".") and f.is_file()
     )
     if not files:
-        raise DataError(f"folder: {folder} has no images; they end in {', '.join(SUFFIXES)}.")
+        raise MissingDataError(
+            f"folder: {folder} has no images; they end in {', '.join(SUFFIXES)}."
+        )
     return files
 
 

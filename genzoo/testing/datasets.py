@@ -10,7 +10,7 @@ import torch
 from genzoo.contract import Dataset, is_image
 from genzoo.data.arrays import as_tensor
 from genzoo.data.stream import Stream, once
-from genzoo.errors import DataError, SettingError
+from genzoo.errors import MissingDataError, SettingError
 from genzoo.registry.build import build, config
 from genzoo.testing.subject import Subject, close, demand
 
@@ -19,23 +19,11 @@ _ROWS = 16
 
 
 def dataset(subject: Subject, seed: int = 0) -> Any:
-    """The data set; a test is skipped where its data cannot be had on this machine."""
+    """Return the dataset; skip the test if its files are missing on this machine."""
     try:
         return subject(seed)
-    except DataError as error:
-        if _refused_by_dataset(error):
-            raise
+    except MissingDataError as error:
         raise SkipTest(str(error)) from error
-
-
-def _refused_by_dataset(error: BaseException) -> bool:
-    """Whether `Dataset` itself found fault with what it was given; anything else is about files that are not there."""
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code is Dataset.__post_init__.__code__:
-            return True
-        trace = trace.tb_next
-    return False
 
 
 def check_builds(subject: Subject) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pooch
 import pytest
 
-from genzoo.data.cache import home, replacing
+from genzoo.data.cache import atomic_data, home
 from genzoo.errors import DataError
 
 
@@ -17,7 +17,7 @@ def test_home(monkeypatch):
 def test_a_file_is_replaced_whole(tmp_path):
     path = tmp_path / "deep" / "file"
     for content in ("old", "new"):
-        with replacing(path) as temporary:
+        with atomic_data(path) as temporary:
             temporary.write_text(content)
             assert not path.exists() or path.read_text() == "old"
         assert path.read_text() == content
@@ -33,7 +33,7 @@ def test_what_fails_leaves_the_old_file(tmp_path, error):
         temporary.write_text("ne")
         raise error
 
-    with pytest.raises(error), replacing(path) as temporary:
+    with pytest.raises(error), atomic_data(path) as temporary:
         write_half(temporary)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -43,7 +43,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "below"
     with (
-        pytest.raises(DataError, match=r"below cannot be written .* GENZOO_DATA"),
-        replacing(path) as temporary,
+        pytest.raises(DataError, match=r"below could not be written: .* GENZOO_DATA"),
+        atomic_data(path) as temporary,
     ):
         temporary.write_text("")

@@ -115,7 +115,7 @@ def test_no_more_is_unpacked_than_the_header_promises(scratch, monkeypatch):
 
 
 def test_what_does_not_fit_memory_is_refused_while_it_is_unpacked(scratch, monkeypatch):
-    monkeypatch.setattr(cache, "free", lambda _: 16 << 20)
+    monkeypatch.setattr(cache, "free_memory", lambda _: 16 << 20)
     path = scratch / "large.gz"
     path.write_bytes(bomb(bytes([0, 0, 8, 1]) + struct.pack(">I", 64 << 20), 64 << 20))
     with pytest.raises(

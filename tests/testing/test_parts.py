@@ -19,7 +19,7 @@ from genzoo.contract import Divergence, Encoder, Metric, Penalty, Prior, Transla
 from genzoo.distributed import noise
 from genzoo.divergences.kl import KL
 from genzoo.divergences.penalties import R1
-from genzoo.errors import DataError, SettingError
+from genzoo.errors import MissingDataError, SettingError
 from genzoo.registry.build import settings_of
 from genzoo.testing import ConformanceError, check, checks, kind_of
 from genzoo.testing.suites import SUITES
@@ -548,7 +548,7 @@ def test_the_config_of_a_data_set():
 
 def test_data_that_are_not_there_skip_and_data_that_are_refused_fail():
     def nowhere():
-        raise DataError("the files are on the other machine; fetch them")
+        raise MissingDataError("the files are on the other machine; fetch them")
 
     def bright():
         return Dataset({"x": torch.full((20, 1, 8, 8), 2.0)})

@@ -13,7 +13,7 @@ from annotated_types import Ge, Le, Lt
 from genzoo import Dataset
 from genzoo.contract import Count
 from genzoo.data.cache import read_at_most, unpacked
-from genzoo.errors import DataError
+from genzoo.errors import DataError, MissingDataError
 from genzoo.files import local_path
 from genzoo_text.alphabet import MOST, encode, points, vocabulary_of
 
@@ -58,7 +58,7 @@ def lines(
     Example:
         >>> lines("nowhere.txt")
         Traceback (most recent call last):
-        genzoo.errors.DataError: lines: nowhere.txt is not a file.
+        genzoo.errors.MissingDataError: lines: nowhere.txt is not a file.
     """
     return _dataset(_read(path), length, longer, vocabulary_size, test_fraction, seed, name=path)
 
@@ -79,7 +79,7 @@ def words(
     """
     path = next((path for path in WORD_LISTS if Path(path).is_file()), None)
     if path is None:
-        raise DataError(
+        raise MissingDataError(
             f"words: there is no {' or '.join(WORD_LISTS)}; install Debian's package wamerican, "
             'or take the data set "lines" with a path of your own.'
         )
@@ -109,7 +109,7 @@ def python_help(
     try:
         from pydoc_data.topics import topics
     except ImportError as error:
-        raise DataError(
+        raise MissingDataError(
             f"python-help: this Python has no pydoc_data ({error}); install its whole standard library."
         ) from error
     paragraphs = [
@@ -123,7 +123,7 @@ def python_help(
 def _read(path: str) -> list[str]:
     file = local_path(path, "lines: path", DataError)
     if not file.is_file():
-        raise DataError(f"lines: {path} is not a file.")
+        raise MissingDataError(f"lines: {path} is not a file.")
     try:
         with unpacked(file) as opened:
             content = read_at_most(opened, _LONGEST + 1, file)

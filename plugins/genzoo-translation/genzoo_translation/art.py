@@ -11,7 +11,7 @@ import numpy as np
 
 from genzoo import Dataset
 from genzoo.contract import Count
-from genzoo.errors import DataError
+from genzoo.errors import DataError, MissingDataError
 from genzoo.files import local_path
 from genzoo_translation.derived import with_truth
 from genzoo_translation.folders import Fraction, Seed
@@ -43,7 +43,7 @@ def emoji(
     Example:
         >>> emoji(font="nowhere.ttf")
         Traceback (most recent call last):
-        genzoo.errors.DataError: emoji: there is no font nowhere.ttf.
+        genzoo.errors.MissingDataError: emoji: there is no font nowhere.ttf.
     """
     from fontTools.ttLib import TTFont, TTLibError
 
@@ -54,7 +54,7 @@ def emoji(
             if font is None
             else ""
         )
-        raise DataError(f"emoji: there is no font {path}.{where}")
+        raise MissingDataError(f"emoji: there is no font {path}.{where}")
     try:
         with TTFont(path) as opened:
             strikes = opened["CBDT"].strikeData if "CBDT" in opened else []
@@ -96,7 +96,7 @@ def icons(
     Example:
         >>> icons(folder="nowhere")
         Traceback (most recent call last):
-        genzoo.errors.DataError: icons: there are no icons in nowhere/Tango/32x32. Install the Debian package tango-icon-theme.
+        genzoo.errors.MissingDataError: icons: there are no icons in nowhere/Tango/32x32. Install the Debian package tango-icon-theme.
     """
     root = _ICONS if folder is None else local_path(folder, "icons: folder", DataError)
     themes = [
@@ -123,7 +123,7 @@ def _theme(folder: Path, package: str) -> dict[str, Path]:
         if not file.is_symlink()
     }
     if not found:
-        raise DataError(
+        raise MissingDataError(
             f"icons: there are no icons in {folder}. Install the Debian package {package}."
         )
     return found

@@ -51,7 +51,7 @@ def pairs(
     Example:
         >>> pairs("nowhere")
         Traceback (most recent call last):
-        genzoo.errors.DataError: folder: nowhere/A is not a folder.
+        genzoo.errors.MissingDataError: folder: nowhere/A is not a folder.
     """
     root = local_path(path, "path", DataError)
     shape = _shape(size, channels)
@@ -109,7 +109,7 @@ def domains(
     Example:
         >>> domains("nowhere")
         Traceback (most recent call last):
-        genzoo.errors.DataError: folder: nowhere/A is not a folder.
+        genzoo.errors.MissingDataError: folder: nowhere/A is not a folder.
     """
     root = local_path(path, "path", DataError)
     shape = _shape(size, channels)
