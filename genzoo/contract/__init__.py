@@ -8,6 +8,7 @@ from genzoo.contract.parts import (
     Count,
     Critic,
     Decoder,
+    DistributionDivergence,
     Divergence,
     Encoder,
     NonNegativeFloat,
@@ -16,13 +17,35 @@ from genzoo.contract.parts import (
     Positive,
     PositiveFloat,
     Prior,
+    SampleDivergence,
     Translator,
 )
 from genzoo.contract.player import Player
 from genzoo.registry.plugins import CONTRACT_VERSION as VERSION
 
 __all__ = [
-    "VERSION", "Batch", "Configurable", "Count", "Critic", "Dataset", "Decoder", "Divergence", "Encoder", "Metric", "Model",
-    "NonNegativeFloat", "Part", "Penalty", "Player", "Positive", "PositiveFloat", "Prior", "Shape", "Translator",
-    "generated_columns", "is_image",
-]  # fmt: skip
+    "VERSION",
+    "Batch",
+    "Configurable",
+    "Count",
+    "Critic",
+    "Dataset",
+    "Decoder",
+    "DistributionDivergence",
+    "Divergence",
+    "Encoder",
+    "Metric",
+    "Model",
+    "NonNegativeFloat",
+    "Part",
+    "Penalty",
+    "Player",
+    "Positive",
+    "PositiveFloat",
+    "Prior",
+    "SampleDivergence",
+    "Shape",
+    "Translator",
+    "generated_columns",
+    "is_image",
+]

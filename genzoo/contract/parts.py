@@ -201,19 +201,35 @@ class Prior(Configurable):
 
 
 class Divergence(Configurable):
-    """How far apart two distributions are: `forward(p, q)`, or `forward(q, prior, z)` for distributions with a draw `z` that the caller has.
+    """A measure of how much two distributions differ.
 
-    Between samples `(n, dim)`, or a sample and a `Prior`, the result is a scalar; between a batch of distributions and a prior
-    it is `(batch,)`.
+    Subclass `SampleDivergence` or `DistributionDivergence`: the class declares what it compares.
     """
 
     kind_of_part: ClassVar[str] = "divergences"
 
 
-class Penalty(Configurable):
-    """What a critic pays for not being smooth: `forward(critic, real, fake)`, a scalar; registered among the divergences.
+class SampleDivergence(Divergence):
+    """A divergence between samples: `forward(x, y)` returns a scalar.
 
-    `critic` maps `(batch, *shape)` to `(batch,)`, and each example must be scored on its own: no batch norm in train mode.
+    `x` is a sample, `(n, dim)`. `y` is another sample, `(m, dim)`, or a `Prior`. A divergence for
+    one model only may accept nothing but priors.
+    """
+
+
+class DistributionDivergence(Divergence):
+    """A divergence between distributions with densities: `forward(q, prior, z)` returns `(batch,)`.
+
+    `q` is a batch of distributions on vectors `(dim,)`. `z` holds one sample from each of them,
+    `(batch, dim)`, which the caller has drawn already; its default is None.
+    """
+
+
+class Penalty(Configurable):
+    """A penalty on a critic that is not smooth: `forward(critic, real, fake)` returns a scalar.
+
+    `critic` maps `(batch, *shape)` to `(batch,)`. It must score each example independently of the
+    others, so batch norm in training mode is not allowed. Penalties are registered as divergences.
     """
 
     kind_of_part: ClassVar[str] = "divergences"

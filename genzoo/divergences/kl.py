@@ -9,11 +9,11 @@ from torch.distributions import Distribution, Independent, Normal
 
 from genzoo import distributed
 from genzoo.blocks.precision import at_least_single
-from genzoo.contract import Divergence, Prior
+from genzoo.contract import DistributionDivergence, Prior
 from genzoo.errors import SettingError
 
 
-class KL(Divergence):
+class KL(DistributionDivergence):
     r"""The Kullback-Leibler divergence \( \operatorname{KL}(q \| p) = E_q[\log q(z) - \log p(z)] \) of each posterior, in nats.
 
     Arguments:

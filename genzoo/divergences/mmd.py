@@ -10,7 +10,7 @@ from annotated_types import MinLen
 from torch import Tensor
 
 from genzoo import distributed
-from genzoo.contract import Divergence, PositiveFloat, Prior
+from genzoo.contract import PositiveFloat, Prior, SampleDivergence
 from genzoo.divergences.analytic import expectation, gaussian_kernels
 from genzoo.divergences.kernels import RADIAL, energy
 from genzoo.errors import SettingError, show
@@ -20,7 +20,7 @@ _ANALYTIC = 2**14  # components^2 * dim up to which the closed form costs millis
 _WIDEST = 1e12  # of the largest scale to the smallest: the closed form has nodes for each decade
 
 
-class MMD(Divergence):
+class MMD(SampleDivergence):
     r"""The squared maximum mean discrepancy, unbiased, hence negative at times where the distributions are equal.
 
     \[ \frac{1}{n(n-1)} \sum_{i \ne j} k(x_i, x_j) + \frac{1}{m(m-1)} \sum_{i \ne j} k(y_i, y_j)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from genzoo import distributed
-from genzoo.contract import Divergence, Prior
+from genzoo.contract import Prior, SampleDivergence
 from genzoo.errors import SettingError
 
 
-class Wasserstein(Divergence):
+class Wasserstein(SampleDivergence):
     r"""The Wasserstein distance of two samples of equal size, exact, with the Euclidean distance as ground cost.
 
     \[ W_p = \min_\pi \Big( \frac 1n \sum_i \| x_i - y_{\pi(i)} \|^p \Big)^{1/p} \]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from genzoo.contract import Part, Penalty, Prior
+from genzoo.contract import Part, Prior, SampleDivergence
 from genzoo.errors import SettingError
 from genzoo.metrics.one_input import OneInput
 from genzoo.registry.build import build
@@ -39,9 +39,10 @@ class Codes(OneInput):
 
     def __init__(self, divergence: Part = "mmd") -> None:
         self.divergence = build(divergence, "divergences")
-        if isinstance(self.divergence, Penalty):
+        if not isinstance(self.divergence, SampleDivergence):
             raise SettingError(
-                f'codes: divergence = {type(self.divergence).__name__} judges a critic, not samples; take "mmd".'
+                f"codes: divergence = {type(self.divergence).__name__} does not compare samples; "
+                'use a SampleDivergence, such as "mmd".'
             )
 
     @torch.no_grad()

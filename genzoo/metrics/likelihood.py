@@ -60,7 +60,7 @@ class Likelihood(OneInput):
             ).items():
                 totals[name] = totals.get(name, 0.0) + nats.double().sum().item()
         means = {name: total / rows for name, total in totals.items()}
-        discrete = getattr(model, "discrete", False)
+        discrete = getattr(model, "is_discrete", False)
         # a model that counts bits itself refuses what is not on its levels; of others only bits are known to be
         counts = discrete and (binary or hasattr(model, "bits_per_dim"))
         levels = 1 if counts else None if binary or discrete else self.levels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -10,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from genzoo.blocks.bounds import bounded
-from genzoo.contract import Divergence, Part, Player, Shape, is_image
+from genzoo.contract import Part, Player, Shape, is_image
 from genzoo.distributed import noise
 from genzoo.models.latent import LatentModel
 from genzoo.registry.build import build
@@ -97,8 +96,3 @@ def reparameterized(q: Independent[Normal]) -> Tensor:
     """One draw from each distribution of a batch, differentiable, and equal across rank counts."""
     # q.stddev would be the root of a variance, whose gradient is infinite where that underflows
     return q.mean + q.base_dist.scale * noise(*q.mean.shape, like=q.mean)
-
-
-def compares_distributions(divergence: Divergence) -> bool:
-    """Whether a divergence is one of distributions, `forward(q, prior, z)` with a draw from q, and not of samples, `forward(z, prior)`."""
-    return len(inspect.signature(divergence.forward).parameters) > 2

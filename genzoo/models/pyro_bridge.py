@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, constraints, register_kl
 
-from genzoo.contract import Divergence, Prior
+from genzoo.contract import DistributionDivergence, Prior
 
 
 def pyro_distribution(distribution: Independent[Any]) -> Any:
@@ -23,7 +23,7 @@ def pyro_distribution(distribution: Independent[Any]) -> Any:
     return dist.Bernoulli(logits=base.logits, validate_args=False).to_event(event)
 
 
-def pyro_prior(prior: Prior, divergence: Divergence) -> Any:
+def pyro_prior(prior: Prior, divergence: DistributionDivergence) -> Any:
     """A prior as a pyro distribution, of which `TraceMeanField_ELBO` takes the divergence as its KL."""
     return _pyro_prior()(prior, divergence)
 
@@ -36,7 +36,9 @@ def _pyro_prior() -> Any:
         arg_constraints: ClassVar[Any] = {}
         support = constraints.real_vector
 
-        def __init__(self, prior: Prior, divergence: Divergence, batch_shape: Any = ()) -> None:
+        def __init__(
+            self, prior: Prior, divergence: DistributionDivergence, batch_shape: Any = ()
+        ) -> None:
             super().__init__(torch.Size(batch_shape), torch.Size([prior.dim]), validate_args=False)
             self.prior, self.divergence = prior, divergence
 

@@ -11,13 +11,19 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Independent, Normal
 
 from genzoo.blocks.precision import at_least_single
-from genzoo.contract import NonNegativeFloat, Part, Penalty, Positive, PositiveFloat, Shape
+from genzoo.contract import (
+    DistributionDivergence,
+    NonNegativeFloat,
+    Part,
+    Positive,
+    PositiveFloat,
+    Shape,
+)
 from genzoo.contract.inputs import whole
 from genzoo.distributed import gather, noise
 from genzoo.errors import SettingError, show
 from genzoo.models.autoencoder import (
     Autoencoder,
-    compares_distributions,
     diagonal_normal,
     reparameterized,
 )
@@ -98,10 +104,11 @@ class VAE(Autoencoder):
                 f"prior = {type(self.prior).__name__}: a VAE needs a density that is positive everywhere, or its KL is infinite; "
                 'take "normal" or "mog", or the model "wae-mmd".'
             )
-        if isinstance(measure, Penalty) or not compares_distributions(measure):
+        if not isinstance(measure, DistributionDivergence):
             raise SettingError(
-                f"divergence = {type(measure).__name__} does not compare distributions, where a VAE compares each posterior with "
-                'the prior; take "kl", or the model "wae-mmd".'
+                f"divergence = {type(measure).__name__} does not compare distributions, but "
+                "a VAE compares each posterior with the prior; use a "
+                'DistributionDivergence, such as "kl", or the model "wae-mmd".'
             )
         self.divergence = measure
         if likelihood == "gaussian" and sigma == "learned":

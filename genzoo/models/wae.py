@@ -13,12 +13,19 @@ from torch.distributions import Independent, Normal
 from torch.nn.functional import softplus
 
 from genzoo.blocks.precision import at_least_single
-from genzoo.contract import NonNegativeFloat, Part, Penalty, Player, Positive, PositiveFloat, Shape
+from genzoo.contract import (
+    NonNegativeFloat,
+    Part,
+    Player,
+    Positive,
+    PositiveFloat,
+    SampleDivergence,
+    Shape,
+)
 from genzoo.distributed import gather
 from genzoo.errors import SettingError
 from genzoo.models.autoencoder import (
     Autoencoder,
-    compares_distributions,
     diagonal_normal,
     reparameterized,
 )
@@ -143,10 +150,11 @@ class WAEMMD(WAE):
             latent_dim, weight, random_encoder, variance_penalty, encoder, decoder, prior, shape
         )
         measure = build(divergence, "divergences")
-        if isinstance(measure, Penalty) or compares_distributions(measure):
+        if not isinstance(measure, SampleDivergence):
             raise SettingError(
-                f"divergence = {type(measure).__name__} does not compare samples, where wae-mmd compares codes with the "
-                'prior; take "mmd", or the model "vae".'
+                f"divergence = {type(measure).__name__} does not compare samples, but "
+                "wae-mmd compares latent codes with samples from the prior; use a "
+                'SampleDivergence, such as "mmd", or the model "vae".'
             )
         self.divergence = measure
 

@@ -26,7 +26,7 @@ from genzoo.errors import GenzooError, SettingError, did_you_mean
 from genzoo.registry.build import build
 from genzoo.registry.lookup import kinds_of, registry
 from genzoo.testing.subject import Subject, check_device, no_outputs
-from genzoo.testing.suites import KIND_OF, SUITES, Promise, Suite
+from genzoo.testing.suites import KIND_OF, SUITES, CheckFunction, Suite
 
 Testable = str | Mapping[str, Any] | Model | Callable[..., Any]
 """What can be tested: a registered name, a table, a class or factory that takes the sizes of its kind, or an instance."""
@@ -65,7 +65,7 @@ class Check:
     is not on this machine, it raises `unittest.SkipTest`, which pytest knows.
     """
 
-    run: Promise
+    run: CheckFunction
     subject: Subject
     excuse: str | None = None
 
@@ -175,7 +175,7 @@ def checks(
                 raise SettingError(
                     f"{_name(thing)} expects a failure of {name!r}, which is no check.{hint}"
                 )
-        runs = suite.promises(built)
+        runs = suite.checks_for(built)
         if torch.accelerator.is_available() and suite.outputs is not no_outputs:
             runs.append(check_device)
         for run in runs:
@@ -236,9 +236,7 @@ def _suite(
     suite = suites[0]
     if len(suites) > 1:
         built = _built(Subject(maker), kind)
-        suite = (
-            suites[-1] if built is None else next(suite for suite in suites if suite.picks(built))
-        )
+        suite = next((suite for suite in suites if isinstance(built, suite.base)), suites[-1])
     if isinstance(thing, Model):
         return suite, [thing.shape]
     if isinstance(thing, Prior):

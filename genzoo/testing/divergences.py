@@ -1,11 +1,11 @@
-"""What every divergence and every penalty must do.
+"""Checks of divergences and penalties.
 
-There are three sorts: of samples, `forward(z, prior)`; of distributions, `forward(q, prior, z)`; penalties, `forward(critic, real, fake)`.
+There are three base classes: `SampleDivergence` with `forward(z, prior)`, `DistributionDivergence`
+with `forward(q, prior, z)`, and `Penalty` with `forward(critic, real, fake)`.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
 from typing import Any
 
@@ -13,66 +13,71 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
-from genzoo.contract import Divergence, Penalty, Prior, Shape
+from genzoo.contract import (
+    DistributionDivergence,
+    Divergence,
+    Penalty,
+    Prior,
+    SampleDivergence,
+    Shape,
+)
 from genzoo.registry.build import build
 from genzoo.testing.subject import EVERY_MODULE, FLOAT, Subject, demand
+
+__all__ = [
+    "DIVERGENCE",
+    "PENALTY",
+    "codes",
+    "compare_distributions",
+    "compare_samples",
+    "critic_inputs",
+    "penalize",
+    "posteriors",
+]
 
 _ROWS = 64
 
 
-def is_of_laws(thing: Any) -> bool:
-    """Whether a divergence compares distributions, with a draw from each, and not samples."""
-    return not isinstance(thing, Penalty) and len(inspect.signature(thing.forward).parameters) > 2
-
-
 def check_builds(subject: Subject) -> None:
-    """It is a `Divergence` or a `Penalty`."""
+    """Check that it declares what it compares by its base class."""
     thing = subject()
-    right = isinstance(thing, Divergence | Penalty)
-    demand(right, f"{type(thing).__name__} is neither a genzoo.contract.Divergence nor a Penalty")
-
-
-def codes(shape: Shape, like: Tensor) -> tuple[Any, ...]:
-    """A prior, and a sample that is not its own."""
-    return _prior(shape, like), 0.5 + 0.7 * torch.randn(
-        _ROWS, *shape, device=like.device, dtype=like.dtype
+    right = isinstance(thing, SampleDivergence | DistributionDivergence | Penalty)
+    demand(
+        right,
+        f"{type(thing).__name__} is not a genzoo.contract.SampleDivergence, "
+        "DistributionDivergence, or Penalty; subclass the one that fits",
     )
 
 
+def codes(shape: Shape, like: Tensor) -> tuple[Any, ...]:
+    """Return a prior, and a sample from another distribution."""
+    noise = torch.randn(_ROWS, *shape, device=like.device, dtype=like.dtype)
+    return _prior(shape, like), 0.5 + 0.7 * noise
+
+
 def posteriors(shape: Shape, like: Tensor) -> tuple[Any, ...]:
-    """A prior, and means and standard deviations."""
-    return *codes(shape, like), torch.rand(
-        _ROWS, *shape, device=like.device, dtype=like.dtype
-    ) + 0.2
+    """Return a prior, and the means and standard deviations of a batch of posteriors."""
+    prior, means = codes(shape, like)
+    scales = 0.2 + torch.rand(_ROWS, *shape, device=like.device, dtype=like.dtype)
+    return prior, means, scales
 
 
-def _prior(shape: Shape, like: Tensor, name: str = "normal") -> Prior:
-    return build(name, "priors", dim=shape[0]).to(like)
-
-
-def of_samples(divergence: Divergence, prior: Prior, z: Tensor) -> dict[str, Tensor]:
-    """From codes to a prior."""
+def compare_samples(divergence: Divergence, prior: Prior, z: Tensor) -> dict[str, Tensor]:
+    """Compute the divergence between codes and a prior."""
     return {"the divergence": divergence(z, prior)}
 
 
-def of_laws(divergence: Divergence, prior: Prior, mean: Tensor, scale: Tensor) -> dict[str, Tensor]:
-    """From posteriors to a prior, with a draw from each."""
+def compare_distributions(
+    divergence: Divergence, prior: Prior, mean: Tensor, scale: Tensor
+) -> dict[str, Tensor]:
+    """Compute the divergence between posteriors and a prior, with one sample from each posterior."""
     q = Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
-    return {"the divergence": divergence(q, prior, mean + scale * torch.randn_like(mean))}
-
-
-def _value(subject: Subject, *inputs: Any) -> Tensor:
-    torch.manual_seed(0)
-    return subject.outputs(subject(), *inputs)["the divergence"]
-
-
-def _inputs(subject: Subject) -> tuple[Any, ...]:
-    torch.manual_seed(0)
-    return subject.inputs(subject.shape, FLOAT)
+    z = mean + scale * torch.randn_like(mean)
+    return {"the divergence": divergence(q, prior, z)}
 
 
 def check_value(subject: Subject) -> None:
-    """It is a finite number: one for samples, one for each of a batch of distributions."""
+    """Check that it is finite: one number for samples, or one per distribution of a batch."""
     inputs = _inputs(subject)
     value = _value(subject, *inputs)
     expected = () if len(inputs) == 2 else (_ROWS,)
@@ -82,11 +87,11 @@ def check_value(subject: Subject) -> None:
 
 
 def check_gradient(subject: Subject) -> None:
-    """It pulls: its gradient by codes, or by posteriors' means and scales, is finite and somewhere not zero."""
-    prior, *codes = _inputs(subject)
-    value = _value(subject, prior, *(x.requires_grad_() for x in codes)).sum()
+    """Check that codes, or means and scales of posteriors, get a finite and nonzero gradient."""
+    prior, *compared = _inputs(subject)
+    value = _value(subject, prior, *(x.requires_grad_() for x in compared)).sum()
     demand(value.requires_grad, "the divergence carries no gradient to the codes")
-    for grad in torch.autograd.grad(value, codes, allow_unused=True):
+    for grad in torch.autograd.grad(value, compared, allow_unused=True):
         demand(
             grad is not None and bool(grad.ne(0).any()),
             "the divergence has a gradient of zero by its codes",
@@ -99,33 +104,44 @@ def check_gradient(subject: Subject) -> None:
 
 @torch.no_grad()
 def check_tells_apart(subject: Subject) -> None:
-    """It is smaller between equal distributions than between distributions of other means and widths."""
-    prior, *codes = _inputs(subject)
+    """Check that it is smaller for equal distributions than for other means and widths."""
+    prior, *compared = _inputs(subject)
     standard = torch.randn(_ROWS, *subject.shape)
 
     def value(shift: float, scale: float) -> float:
-        distributions = (torch.full_like(standard, shift), torch.full_like(standard, scale))
-        return (
-            _value(
-                subject, prior, *((shift + scale * standard,) if len(codes) == 1 else distributions)
-            )
-            .mean()
-            .item()
-        )
+        if len(compared) == 1:
+            inputs: tuple[Tensor, ...] = (shift + scale * standard,)
+        else:
+            inputs = (torch.full_like(standard, shift), torch.full_like(standard, scale))
+        return _value(subject, prior, *inputs).mean().item()
 
     near, far = value(0.0, 1.0), value(3.0, 2.0)
     demand(near < far, f"it is {near:.4g} for equal distributions and {far:.4g} for others")
 
 
 def check_priors(subject: Subject) -> None:
-    """It takes a mixture as the prior, too."""
-    _, *codes = _inputs(subject)
-    value = _value(subject, _prior(subject.shape, FLOAT, "mog"), *codes)
+    """Check that it also accepts a mixture as the prior."""
+    _, *compared = _inputs(subject)
+    value = _value(subject, _prior(subject.shape, FLOAT, "mog"), *compared)
     demand(bool(value.isfinite().all()), 'the divergence to the prior "mog" is not finite')
 
 
+def _prior(shape: Shape, like: Tensor, name: str = "normal") -> Prior:
+    return build(name, "priors", dim=shape[0]).to(like)
+
+
+def _value(subject: Subject, *inputs: Any) -> Tensor:
+    torch.manual_seed(0)
+    return subject.outputs(subject(), *inputs)["the divergence"]
+
+
+def _inputs(subject: Subject) -> tuple[Any, ...]:
+    torch.manual_seed(0)
+    return subject.inputs(subject.shape, FLOAT)
+
+
 class _Critic(nn.Module):
-    """A smooth score with parameters."""
+    """A smooth critic with parameters."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -137,21 +153,19 @@ class _Critic(nn.Module):
         return self.net(x).squeeze(1)
 
 
-def examples(shape: Shape, like: Tensor) -> tuple[Any, ...]:
-    """A critic, real examples and generated ones."""
+def critic_inputs(shape: Shape, like: Tensor) -> tuple[Any, ...]:
+    """Return a critic, real examples, and generated examples."""
     real, fake = (torch.rand(8, *shape, device=like.device, dtype=like.dtype) for _ in range(2))
     return _Critic(shape).to(like), real, fake
 
 
-def of_critics(
-    penalty: Penalty, critic: nn.Module, real: Tensor, fake: Tensor
-) -> dict[str, Tensor]:
-    """What a critic pays."""
+def penalize(penalty: Penalty, critic: nn.Module, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+    """Compute the penalty of a critic."""
     return {"the penalty": penalty(critic, real, fake)}
 
 
 def check_penalty(subject: Subject) -> None:
-    """It is one finite number."""
+    """Check that it is one finite number."""
     value = subject()(*_inputs(subject))
     shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
     demand(shape == (), f"the penalty is {shape}, not a scalar")
@@ -159,7 +173,7 @@ def check_penalty(subject: Subject) -> None:
 
 
 def check_critic_gradient(subject: Subject) -> None:
-    """The critic gets a gradient that is finite and somewhere not zero, as it must to be penalised."""
+    """Check that the critic gets a finite and nonzero gradient."""
     critic, real, fake = _inputs(subject)
     value = subject()(critic, real, fake)
     demand(value.requires_grad, "the penalty carries no gradient to the critic")
@@ -176,21 +190,23 @@ def check_critic_gradient(subject: Subject) -> None:
 
 
 def check_batch_size(subject: Subject) -> None:
-    """It is a mean over examples: of a linear critic, the same for one pair and for eight copies of it."""
+    """Check that it is a mean over examples: one pair and eight copies of it cost the same."""
     _, real, fake = _inputs(subject)
     slope = torch.linspace(-1.0, 2.0, math.prod(subject.shape))
 
-    def critic(x: Tensor) -> Tensor:
+    def linear_critic(x: Tensor) -> Tensor:
         return x.flatten(1) @ slope
 
-    one, many = (
-        subject()(critic, *(x[:1].expand(n, *subject.shape) for x in (real, fake))).item()
-        for n in (1, 8)
-    )
+    def value(copies: int) -> float:
+        repeated = (x[:1].expand(copies, *subject.shape) for x in (real, fake))
+        return subject()(linear_critic, *repeated).item()
+
+    one, many = value(1), value(8)
     same = abs(one - many) <= 1e-4 * (abs(one) + abs(many))
     demand(
         same,
-        f"the penalty is {one:.6g} for one example and {many:.6g} for eight of the same; take the mean over examples",
+        f"the penalty is {one:.6g} for one example and {many:.6g} for eight copies of it; "
+        "take the mean over examples",
     )
 
 

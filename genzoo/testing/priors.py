@@ -204,7 +204,7 @@ def _standard_error(x: Tensor) -> Tensor:
 
 
 ALWAYS = (check_builds, check_sample, check_ranks, check_strata, *EVERY_MODULE)
-WHERE = {
+OPTIONAL = {
     "log_prob": (check_log_prob, check_density),
     "variance": (check_variance,),
     "truncated": (check_truncated,),

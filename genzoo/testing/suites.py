@@ -1,6 +1,7 @@
-"""The promises of the contract, one function each, and which of them are asked of what.
+"""The suites of checks: which checks apply to which kind.
 
-`genzoo.testing` runs them. A check gets a `Subject` and raises an error that says what is broken.
+A check is a function that takes a `Subject` and raises an error that says what is broken.
+`genzoo.testing` runs them.
 """
 
 from __future__ import annotations
@@ -15,62 +16,66 @@ from genzoo.contract import (
     Critic,
     Dataset,
     Decoder,
+    DistributionDivergence,
     Divergence,
     Encoder,
     Metric,
     Model,
     Penalty,
     Prior,
+    SampleDivergence,
     Shape,
     Translator,
 )
 from genzoo.testing import capabilities, datasets, divergences, metrics, models, networks, priors
 from genzoo.testing.subject import Subject, check_device, no_inputs, no_outputs
 
-__all__ = ["KIND_OF", "SUITES", "Promise", "Subject", "Suite", "check_device"]
+__all__ = ["KIND_OF", "SUITES", "CheckFunction", "Suite"]
 
-Promise = Callable[[Subject], None]
+CheckFunction = Callable[[Subject], None]
+"""A function that checks one promise."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Suite:
-    """What is asked of one sort of thing, and how it is made for that."""
+    """The checks of one base class, and the inputs that they need."""
 
     base: type
-    """What it must be an instance of."""
-    always: tuple[Promise, ...]
-    where: Mapping[str, tuple[Promise, ...]] = field(default_factory=dict)
-    """What is asked where it has a method of its own of this name."""
+    """The class that a thing must be an instance of."""
+    always: tuple[CheckFunction, ...]
+    """The checks of everything with this base class."""
+    optional: Mapping[str, tuple[CheckFunction, ...]] = field(default_factory=dict)
+    """Method -> the checks of things that offer this method."""
     shapes: tuple[Shape, ...] = ((),)
-    """What it is made for, unless its class has `example_shapes`."""
+    """The shapes to test, unless the class has `example_shapes`."""
     sizes: Callable[[Shape], Mapping[str, Any]] = lambda _: {}
-    """What an owner would hand down for a shape."""
+    """Shape -> the constructor arguments that an owner would pass down."""
     inputs: Callable[[Shape, Tensor], tuple[Any, ...]] = no_inputs
+    """Shape, and a tensor with the device and dtype -> the inputs of `outputs`."""
     outputs: Callable[..., dict[str, Tensor]] = no_outputs
-    picks: Callable[[Any], bool] = lambda _: True
-    """Whether it is about a thing of its kind, where the kind has several sorts."""
+    """A thing and its inputs -> everything that it computes."""
 
-    def promises(self, thing: Any) -> list[Promise]:
-        """What is asked of a thing."""
-        return [
-            *self.always,
-            *(run for name, runs in self.where.items() if self._has(thing, name) for run in runs),
-        ]
+    def checks_for(self, thing: Any) -> list[CheckFunction]:
+        """Return the checks that apply to a thing."""
+        functions = [*self.always]
+        for name, optional in self.optional.items():
+            if self._offers(thing, name):
+                functions += optional
+        return functions
 
-    def _has(self, thing: Any, name: str) -> bool:
-        """Whether it has a method, not one that it inherits from the contract, where that may only say that there is none."""
-        inherited = getattr(self.base, name, None)
-        return (
-            hasattr(thing, name)
-            if inherited is None
-            else getattr(type(thing), name) is not inherited
-        )
+    def _offers(self, thing: Any, name: str) -> bool:
+        """Return True if a thing has a method, not counting one that the contract only declares."""
+        declared = getattr(self.base, name, None)
+        if declared is not None:
+            return getattr(type(thing), name) is not declared
+        return hasattr(thing, name)
 
     @property
     def names(self) -> set[str]:
-        """What its checks are called."""
-        runs = (*self.always, *(run for runs in self.where.values() for run in runs), check_device)
-        return {run.__name__.removeprefix("check_") for run in runs}
+        """The names of its checks."""
+        optional = [function for functions in self.optional.values() for function in functions]
+        functions = (*self.always, *optional, check_device)
+        return {function.__name__.removeprefix("check_") for function in functions}
 
 
 _IMAGES: tuple[Shape, ...] = ((1, 8, 8), (3, 9, 12))
@@ -81,32 +86,69 @@ def _network(
     base: type, inputs: Callable[[Shape, Tensor], tuple[Any, ...]], sizes: Callable[[Shape], Any]
 ) -> Suite:
     return Suite(
-        base, networks.ALWAYS, shapes=_IMAGES, sizes=sizes, inputs=inputs, outputs=networks.outputs
+        base=base,
+        always=networks.ALWAYS,
+        shapes=_IMAGES,
+        sizes=sizes,
+        inputs=inputs,
+        outputs=networks.outputs,
     )
 
 
 SUITES: Mapping[str, tuple[Suite, ...]] = {
     "models": (
-        Suite(Model, models.ALWAYS, capabilities.CAPABILITIES, Model.example_shapes, lambda shape: {"shape": shape},
-              outputs=models.outputs),
+        Suite(
+            base=Model,
+            always=models.ALWAYS,
+            optional=capabilities.CAPABILITIES,
+            shapes=Model.example_shapes,
+            sizes=lambda shape: {"shape": shape},
+            outputs=models.outputs,
+        ),
     ),
-    "priors": (Suite(Prior, priors.ALWAYS, priors.WHERE, _CODES, priors.sizes, outputs=priors.outputs),),
+    "priors": (
+        Suite(
+            base=Prior,
+            always=priors.ALWAYS,
+            optional=priors.OPTIONAL,
+            shapes=_CODES,
+            sizes=priors.sizes,
+            outputs=priors.outputs,
+        ),
+    ),
     "divergences": (
-        Suite(Penalty, divergences.PENALTY, shapes=_IMAGES, inputs=divergences.examples, outputs=divergences.of_critics,
-              picks=lambda thing: isinstance(thing, Penalty)),
-        Suite(Divergence, divergences.DIVERGENCE, shapes=_CODES, inputs=divergences.posteriors, outputs=divergences.of_laws,
-              picks=divergences.is_of_laws),
-        Suite(Divergence, divergences.DIVERGENCE, shapes=_CODES, inputs=divergences.codes, outputs=divergences.of_samples),
+        Suite(
+            base=Penalty,
+            always=divergences.PENALTY,
+            shapes=_IMAGES,
+            inputs=divergences.critic_inputs,
+            outputs=divergences.penalize,
+        ),
+        Suite(
+            base=DistributionDivergence,
+            always=divergences.DIVERGENCE,
+            shapes=_CODES,
+            inputs=divergences.posteriors,
+            outputs=divergences.compare_distributions,
+        ),
+        Suite(
+            base=SampleDivergence,
+            always=divergences.DIVERGENCE,
+            shapes=_CODES,
+            inputs=divergences.codes,
+            outputs=divergences.compare_samples,
+        ),
     ),
     "encoders": (_network(Encoder, networks.data, networks.encoder_sizes),),
     "decoders": (_network(Decoder, networks.codes, networks.encoder_sizes),),
     "critics": (_network(Critic, networks.data, networks.critic_sizes),),
     "translators": (_network(Translator, networks.given, networks.translator_sizes),),
-    "datasets": (Suite(Dataset, datasets.ALWAYS),),
-    "metrics": (Suite(Metric, metrics.ALWAYS),),
-}  # fmt: skip
-"""The suites of each kind; the first that picks a thing is its own."""
-KIND_OF: Mapping[type, str] = {
-    suite.base: kind for kind, suites in SUITES.items() for suite in suites
+    "datasets": (Suite(base=Dataset, always=datasets.ALWAYS),),
+    "metrics": (Suite(base=Metric, always=metrics.ALWAYS),),
 }
-"""The kind of an instance or a subclass."""
+"""Kind -> its suites; a thing gets the first one whose base class it has."""
+KIND_OF: Mapping[type, str] = {
+    Divergence: "divergences",
+    **{suite.base: kind for kind, suites in SUITES.items() for suite in suites},
+}
+"""Base class -> the kind of its instances and subclasses."""

@@ -8,11 +8,11 @@ from torch import Tensor
 
 from genzoo import distributed
 from genzoo.blocks.precision import at_least_single
-from genzoo.contract import Divergence, Part, Positive, PositiveFloat, Prior
+from genzoo.contract import Part, Positive, PositiveFloat, Prior, SampleDivergence
 from genzoo.models.wae import WAEMMD
 
 
-class Sliced(Divergence):
+class Sliced(SampleDivergence):
     r"""The mean of \( W_2^2(\theta \cdot x, \theta \cdot y) \) over directions \( \theta \), uniform on the sphere."""
 
     def __init__(self, slices: Positive = 50) -> None:

@@ -29,7 +29,7 @@ def test_mean_over_examples_not_over_batches():
 
 @pytest.mark.parametrize("levels", [None, 256])
 def test_a_fair_coin_has_one_bit(levels):
-    exact = model(log_prob=lambda x: torch.full((len(x),), -6 * math.log(2)), discrete=True)
+    exact = model(log_prob=lambda x: torch.full((len(x),), -6 * math.log(2)), is_discrete=True)
     measure = build({"name": "likelihood", "levels": levels}, "metrics")
     assert measure(exact, [torch.ones(2, 1, 2, 3)])["bits_per_dim"] == pytest.approx(1)
 
@@ -47,7 +47,9 @@ def test_bounds_are_called_bounds():
     def bound(x, samples):
         return torch.full((len(x),), -6.0 / samples)
 
-    bounded = model(elbo=lambda x: torch.full((len(x),), -9.0), log_prob_bound=bound, discrete=True)
+    bounded = model(
+        elbo=lambda x: torch.full((len(x),), -9.0), log_prob_bound=bound, is_discrete=True
+    )
     values = build({"name": "likelihood", "samples": 2}, "metrics")(
         bounded, [torch.zeros(2, 1, 2, 3)]
     )
@@ -69,7 +71,7 @@ def test_bounds_are_called_bounds():
     ],
 )
 def test_what_has_no_bits(discrete, x, levels):
-    exact = model(log_prob=lambda x: x.sum((1, 2, 3)), discrete=discrete)
+    exact = model(log_prob=lambda x: x.sum((1, 2, 3)), is_discrete=discrete)
     assert list(build({"name": "likelihood", "levels": levels}, "metrics")(exact, [x])) == [
         "log_prob"
     ]

@@ -315,7 +315,7 @@ def test_priors_with_a_density(x, prior):
     ],
 )
 def test_parts_that_cannot_do_the_job_are_refused(settings, names):
-    with pytest.raises(SettingError, match=rf"^{names}.*; take .*$"):
+    with pytest.raises(SettingError, match=rf"^{names}.*; (take|use) .*$"):
         VAE(2, shape=(5,), **settings)
 
 

@@ -94,7 +94,7 @@ def test_an_mmd_of_one_example_is_refused(x):
 
 def test_a_divergence_of_laws_is_refused():
     with pytest.raises(
-        SettingError, match=r'^divergence = KL does not compare samples, .*; take "mmd".*$'
+        SettingError, match=r'^divergence = KL does not compare samples, .* such as "mmd".*$'
     ):
         WAEMMD(2, divergence="kl", shape=(5,))
 
@@ -313,10 +313,10 @@ def test_wrong_settings_of_wae_gan():
 @pytest.mark.parametrize("divergence", ["gradient-penalty", "r1"])
 def test_a_penalty_is_no_divergence(divergence):
     with pytest.raises(
-        SettingError, match=r'^divergence = \w+ does not compare samples, .*; take "mmd"'
+        SettingError, match=r'^divergence = \w+ does not compare samples, .* such as "mmd"'
     ):
         WAEMMD(2, divergence=divergence, shape=(5,))
-    with pytest.raises(SettingError, match=r"^divergence = (GradientPenalty|R1) .*; take"):
+    with pytest.raises(SettingError, match=r"^divergence = (GradientPenalty|R1) .*; use a"):
         VAE(2, divergence=divergence, shape=(5,))
 
 

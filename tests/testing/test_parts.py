@@ -15,11 +15,21 @@ from torch import Tensor, nn
 import genzoo
 from genzoo import Dataset
 from genzoo.blocks.mlp import MLPCritic, MLPDecoder, MLPEncoder
-from genzoo.contract import Divergence, Encoder, Metric, Penalty, Prior, Translator
+from genzoo.contract import (
+    Divergence,
+    Encoder,
+    Metric,
+    Penalty,
+    Prior,
+    SampleDivergence,
+    Translator,
+)
 from genzoo.distributed import noise
 from genzoo.divergences.kl import KL
 from genzoo.divergences.penalties import R1
 from genzoo.errors import MissingDataError, SettingError
+from genzoo.models.vae import VAE
+from genzoo.models.wae import WAEMMD
 from genzoo.registry.build import settings_of
 from genzoo.testing import ConformanceError, check, checks, kind_of
 from genzoo.testing.suites import SUITES
@@ -119,7 +129,7 @@ class GaussiansOfVariances(Bell):
         return weights, means, scales**2
 
 
-class Moments(Divergence):
+class Moments(SampleDivergence):
     """Means and variances, compared: nothing is wrong with it."""
 
     def __init__(self) -> None:
@@ -128,6 +138,19 @@ class Moments(Divergence):
 
     def forward(self, z: Tensor, prior: Prior) -> Tensor:
         return self.weight * (z.mean(0).square().sum() + (z.var(0) - prior.variance).square().sum())
+
+
+class Powers(SampleDivergence):
+    """Means of powers; its third parameter has a default."""
+
+    def forward(self, x: Tensor, y: Tensor | Prior, p: float = 1.0) -> Tensor:
+        z = y.sample(len(x)) if isinstance(y, Prior) else y
+        return (x.mean(0) - z.mean(0)).abs().pow(p).sum() + (x.var(0) - z.var(0)).abs().sum()
+
+
+class DeclaresNothing(Divergence):
+    def forward(self, x, y):
+        return (x - y.sample(len(x))).square().mean()
 
 
 class PerCoordinate(Moments):
@@ -348,7 +371,7 @@ def spoilt(base, method):
     sound = getattr(base, method)
 
     def variant(name, spoil, **members):
-        @functools.wraps(sound)  # the number of its arguments tells what sort of divergence it is
+        @functools.wraps(sound)
         def spoilt_method(self, *arguments):
             return spoil(self, sound(self, *arguments))
 
@@ -421,21 +444,22 @@ FAULTS = {
         (
             lambda: nn.Linear(2, 2),
             "builds",
-            r"Linear is neither a genzoo\.contract\.Divergence nor a Penalty",
+            r"Linear is not a genzoo\.contract\.SampleDivergence, .* Penalty; subclass",
         ),
         (PerExample, "penalty", r"the penalty is \(8,\), not a scalar"),
         (OfADetachedCritic, "critic_gradient", "by the critic"),
         (OverTheBatch, "batch_size", "take the mean over examples"),
     ],
     ("divergences", 1): [
-        (lambda: None, "builds", "NoneType is neither"),
+        (lambda: None, "builds", "NoneType is not a genzoo"),
         (InAll, "value", r"the divergence is \(\), not \(64,\)"),
         (IgnoresTheScale, "gradient", "a gradient of zero by its codes"),
         (NoLawIsLike, "tells_apart", "for equal distributions and"),
         (NormalLawsOnly, "priors", "has no attribute 'scale'"),
     ],
     ("divergences", 2): [
-        (lambda: None, "builds", "NoneType is neither"),
+        (lambda: None, "builds", "NoneType is not a genzoo"),
+        (DeclaresNothing, "builds", "DeclaresNothing is not a genzoo"),
         (PerCoordinate, "value", r"the divergence is \(4,\), not \(\)"),
         (NoPull, "gradient", "a gradient of zero by its codes"),
         (Nearness, "tells_apart", "for equal distributions and"),
@@ -671,3 +695,14 @@ def test_a_penalty_is_told_from_a_divergence_by_its_class():
 
     assert "batch_size" in {one.name for one in checks(Own)}
     assert "tells_apart" in {one.name for one in checks(Moments)}
+
+
+def test_a_sample_divergence_may_have_more_parameters():
+    """Its base class declares what it compares, not the number of parameters of `forward`."""
+    results = check(Powers)
+    assert len(results) == 22
+    assert not any(result.reason for result in results)
+    wae = WAEMMD(2, divergence=Powers(), shape=(5,))
+    assert wae.loss(torch.rand(7, 5))["mmd"] > 0
+    with pytest.raises(SettingError, match="divergence = Powers does not compare distributions"):
+        VAE(2, divergence=Powers(), shape=(5,))
