@@ -164,6 +164,12 @@ def captured(play: Callable[[], object]) -> torch.cuda.CUDAGraph:
     return graph
 
 
+def steps_in_round(player: Player, round: int) -> int:
+    """Return the number of steps that a player makes in a round."""
+    steps = player.steps_per_round
+    return steps(round) if callable(steps) else steps
+
+
 def game(
     model: Model, data: genzoo.Dataset, batch: int
 ) -> tuple[Callable[[], None], list[dict[str, Tensor]]]:
@@ -172,10 +178,7 @@ def game(
     It launches the same work at each call and reads no number back, so a CUDA graph can hold it.
     """
     late = 10**6  # past any warm-up
-    plan = [
-        (player, player.steps(late) if callable(player.steps) else player.steps)
-        for player in model.players()
-    ]
+    plan = [(player, steps_in_round(player, late)) for player in model.players()]
     plan = [(player, steps) for player, steps in plan if steps]
     owned = {player.name: player.parameters() for player, _ in plan}
     graphs = {"capturable": True} if model.reference_tensor.is_cuda else {}

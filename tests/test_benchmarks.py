@@ -369,7 +369,7 @@ def test_a_round_by_hand_moves_each_player_on_static_buffers(script, monkeypatch
     model = gpu.build(name, (1, 8, 8))
     data = genzoo.Dataset(gpu.columns(model))
     play, buffers = gpu.game(model, data, 16)
-    assert len(buffers) == max(player.steps for player in model.players())
+    assert len(buffers) == max(player.steps_per_round for player in model.players())
     assert data.train["x"].dtype == torch.uint8
     places = [buffer["x"].data_ptr() for buffer in buffers]
     before = {key: p.clone() for key, p in model.named_parameters()}

@@ -97,7 +97,7 @@ def test_the_defaults_are_those_of_the_authors():
     critic, generator = game.players()
     assert game.latent_dim == 128
     assert game.penalty_weight == 10
-    assert (critic.steps, generator.steps) == (10, 1)
+    assert (critic.steps_per_round, generator.steps_per_round) == (10, 1)
     for player in (critic, generator):
         assert dict(player.optimizer) == {"name": "Adam", "lr": 1e-4, "betas": (0.5, 0.9)}
     assert [tuple(p.shape) for name, p in game.generator.named_parameters() if "weight" in name] == [

@@ -13,7 +13,7 @@ class ImagePool(nn.Module):
     """The last images that were generated, or nearly so: a critic that sees old ones too forgets less and oscillates less.
 
     Until it is full, each image is kept and handed on. From the next batch on, with probability 1/2 each, an image is handed on
-    as it is, or takes the rank_and_world_size of one that is kept, which is handed on instead. Images of one batch take places of their own,
+    as it is, or takes the place of one that is kept, which is handed on instead. Images of one batch take places of their own,
     which one after the other, as in the authors' code with its batches of one, they need not. All ranks keep the same pool, of
     the global batch.
 

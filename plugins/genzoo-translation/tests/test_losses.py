@@ -248,11 +248,13 @@ def test_discogan_as_in_the_paper(batch):
     ("variant", "plays"), [("paper", [(1, 1)] * 6), ("code", [(1, 0), (0, 1), (0, 1)] * 2)]
 )
 def test_discogans_players_take_turns_as_in_the_code(variant, plays):
-    critics, generators = DiscoGAN(variant, BOTTLENECK, PYRAMID, shape=SHAPE).players()
-    assert [
-        tuple(p.steps(r) if callable(p.steps) else p.steps for p in (critics, generators))
-        for r in range(6)
-    ] == plays
+    players = DiscoGAN(variant, BOTTLENECK, PYRAMID, shape=SHAPE).players()
+    assert [tuple(steps_in(player, r) for player in players) for r in range(6)] == plays
+
+
+def steps_in(player, round):
+    steps = player.steps_per_round
+    return steps(round) if callable(steps) else steps
 
 
 @pytest.mark.parametrize(
