@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from genzoo.contract import Dataset, Model, Player
     from genzoo.errors import GenzooError
     from genzoo.loading import load
+    from genzoo.metrics.evaluate import evaluate
     from genzoo.models.latents import interpolate, latent_arithmetic
     from genzoo.runs.saving import save
     from genzoo.train.loop import fit
@@ -47,6 +48,7 @@ __all__ = [
     "distributed",
     "divergences",
     "encoders",
+    "evaluate",
     "fit",
     "interpolate",
     "latent_arithmetic",
@@ -65,6 +67,7 @@ if not TYPE_CHECKING:
         "GenzooError": "errors",
         "Model": "contract",
         "Player": "contract",
+        "evaluate": "metrics.evaluate",
         "fit": "train.loop",
         "interpolate": "models.latents",
         "latent_arithmetic": "models.latents",

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils import data as loading
 
 from genzoo import memory
-from genzoo.contract import Batch
+from genzoo.contract import Batch, Model
 from genzoo.contract.dataset import Dataset
 from genzoo.data.arrays import as_tensor
 from genzoo.distributed import draws, emulate_rank, exclusive, seed_for
@@ -182,6 +182,29 @@ def once(
         with emulate_rank(0, 1), exclusive():
             batch = _batch(dataset, stored, device, None, 1, "once", split, i)
         yield batch
+
+
+def iterate_split(
+    dataset: Dataset,
+    columns: Sequence[str],
+    batch_size: int,
+    model: Model,
+    split: str = "test",
+    limit: int | None = None,
+) -> Iterator[Batch]:
+    """Yield each row of a split once, in batches on the model's device and in its dtype."""
+    like = model.reference_tensor
+    batches = once(dataset, columns, batch_size, device=like.device, split=split, limit=limit)
+    for batch in batches:
+        if isinstance(batch, Tensor):
+            yield _in_dtype(batch, like.dtype)
+        else:
+            yield {name: _in_dtype(column, like.dtype) for name, column in batch.items()}
+
+
+def _in_dtype(column: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a column in a floating-point dtype; integers stay integers."""
+    return column.to(dtype) if column.is_floating_point() else column
 
 
 class _Rows(loading.Dataset[Rows]):

@@ -10,7 +10,7 @@ import torch
 
 from genzoo import plots
 from genzoo.contract import Batch, Dataset, Model, generated_columns, is_image
-from genzoo.data.stream import once
+from genzoo.data.stream import iterate_split
 from genzoo.distributed import emulate_rank, exclusive, reseed
 from genzoo.plots import can_plot, columns_for, draw
 
@@ -21,27 +21,6 @@ IMAGES, POINTS, LINES, TRANSLATIONS = 64, 1000, 32, 24
 def held_out(dataset: Dataset, columns: Sequence[str], n: int, model: Model) -> Batch:
     """The first rows that the model was not trained on (of the training split where there is no other), as it wants them."""
     return next(iterate_split(dataset, columns, n, model, "test" if dataset.test else "train"))
-
-
-def iterate_split(
-    dataset: Dataset,
-    columns: Sequence[str],
-    n: int,
-    model: Model,
-    split: str = "test",
-    limit: int | None = None,
-) -> Iterator[Batch]:
-    """Batches of `n` rows of a split, each row once, on the model's device and in its dtype."""
-    like = model.reference_tensor
-    for batch in once(dataset, columns, n, device=like.device, split=split, limit=limit):
-        if isinstance(batch, torch.Tensor):
-            yield _as(batch, like)
-        else:
-            yield {name: _as(column, like) for name, column in batch.items()}
-
-
-def _as(column: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    return column.to(like.dtype) if column.is_floating_point() else column
 
 
 def rows(dataset: Dataset, columns: Sequence[str]) -> int:

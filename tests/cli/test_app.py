@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genzoo.cli.app import app
+from genzoo.cli import app
 from genzoo.registry.lookup import registries
 from genzoo.runs.folder import RunFolder
 from tests.toys import Bigrams

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import genzoo
-from genzoo.cli.app import app
+from genzoo.cli import app
 from genzoo.runs.recipe import shipped
 
 ROOT = Path(__file__).parents[2]
