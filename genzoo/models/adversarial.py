@@ -84,7 +84,7 @@ class Adversarial(LatentModel):
 
     def decode(self, z: Tensor) -> Tensor:
         """`(batch, latent_dim)` -> `(batch, *shape)`; images in [0, 1]."""
-        x = self._generate(z)
+        x = self.generate(z)
         return (x + 1) / 2 if self.output == "tanh" else x
 
     def score(self, x: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class Adversarial(LatentModel):
         """
         x = self._seen(batch)
         with torch.no_grad():
-            made = self._generate(self.prior.sample(x.shape[0]))
+            made = self.generate(self.prior.sample(x.shape[0]))
         real, fake = self._judge(x), self._judge(made)
         loss = self.critic_objective(real, fake)
         report = {
@@ -118,7 +118,7 @@ class Adversarial(LatentModel):
         """The generator's loss on as many of its own examples as `batch` has."""
         return {
             "loss": self.expectation(
-                lambda z: self.generator_objective(self._judge(self._generate(z))), batch.shape[0]
+                lambda z: self.generator_objective(self._judge(self.generate(z))), batch.shape[0]
             )
         }
 
@@ -148,8 +148,11 @@ class Adversarial(LatentModel):
             )
         return None
 
-    def _generate(self, z: Tensor) -> Tensor:
-        """Examples as the critic sees them."""
+    def generate(self, z: Tensor) -> Tensor:
+        """Return generated examples in the range that the critic sees, `(batch, *shape)`.
+
+        Override this to map the generator's outputs in another way.
+        """
         x = self.generator(z).to(z.dtype)  # which autocast may have lowered
         return {"sigmoid": x.sigmoid, "tanh": x.tanh, "none": lambda: x}[self.output]()
 
