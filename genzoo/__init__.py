@@ -1,4 +1,4 @@
-"""genzoo: classic generative models that share their parts, one trainer, and a registry that anyone can extend.
+"""genzoo: classic generative models that share their parts, one trainer, and a registry to extend.
 
 >>> import genzoo
 >>> model = genzoo.load("vae", shape=(1, 8, 8))
@@ -11,35 +11,55 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from genzoo import divergences, metrics, models, priors
+from genzoo import divergences, errors, metrics, models, priors
 from genzoo.__about__ import __version__
+from genzoo.errors import (
+    DataError,
+    GenzooError,
+    MissingDataError,
+    PluginError,
+    RunError,
+    SettingError,
+    TrainingError,
+)
 from genzoo.registry.build import build
-from genzoo.registry.lookup import available, registries
+from genzoo.registry.lazy import lazy_names
+from genzoo.registry.lookup import Registry, available, registries
 
 if TYPE_CHECKING:
-    from genzoo import contract, data, distributed, testing
-    from genzoo.contract import Dataset, Model, Player
-    from genzoo.errors import GenzooError
+    from genzoo import blocks, contract, data, distributed, runs, testing, train
+    from genzoo.contract import Critic, Dataset, Decoder, Encoder, Model, Player, Translator
     from genzoo.loading import load
     from genzoo.metrics.evaluate import evaluate
     from genzoo.models.latents import interpolate, latent_arithmetic
+    from genzoo.runs.folder import Run
     from genzoo.runs.saving import save
+    from genzoo.testing import check
     from genzoo.train.loop import fit
 
-encoders = registries["encoders"]
-decoders = registries["decoders"]
-critics = registries["critics"]
-translators = registries["translators"]
-datasets = registries["datasets"]
+encoders: Registry[Encoder] = registries["encoders"]
+decoders: Registry[Decoder] = registries["decoders"]
+critics: Registry[Critic] = registries["critics"]
+translators: Registry[Translator] = registries["translators"]
+datasets: Registry[Dataset] = registries["datasets"]
 
 __all__ = [
+    "DataError",
     "Dataset",
     "GenzooError",
+    "MissingDataError",
     "Model",
     "Player",
+    "PluginError",
+    "Run",
+    "RunError",
+    "SettingError",
+    "TrainingError",
     "__version__",
     "available",
+    "blocks",
     "build",
+    "check",
     "contract",
     "critics",
     "data",
@@ -48,6 +68,7 @@ __all__ = [
     "distributed",
     "divergences",
     "encoders",
+    "errors",
     "evaluate",
     "fit",
     "interpolate",
@@ -56,35 +77,35 @@ __all__ = [
     "metrics",
     "models",
     "priors",
+    "runs",
     "save",
     "testing",
+    "train",
     "translators",
 ]
 
+# Type checkers must not see __getattr__: with it, every misspelled name would pass as Any.
 if not TYPE_CHECKING:
-    _MODULE_OF = {
-        "Dataset": "contract",
-        "GenzooError": "errors",
-        "Model": "contract",
-        "Player": "contract",
-        "evaluate": "metrics.evaluate",
-        "fit": "train.loop",
-        "interpolate": "models.latents",
-        "latent_arithmetic": "models.latents",
-        "load": "loading",
-        "save": "runs.saving",
-    }
-    _LAZY_PACKAGES = ("contract", "data", "distributed", "testing")
+    _LAZY_PACKAGES = {"blocks", "contract", "data", "distributed", "runs", "testing", "train"}
+    _lazy_name = lazy_names(
+        __name__,
+        {
+            "genzoo.contract": ("Dataset", "Model", "Player"),
+            "genzoo.loading": ("load",),
+            "genzoo.metrics.evaluate": ("evaluate",),
+            "genzoo.models.latents": ("interpolate", "latent_arithmetic"),
+            "genzoo.runs.folder": ("Run",),
+            "genzoo.runs.saving": ("save",),
+            "genzoo.testing": ("check",),
+            "genzoo.train.loop": ("fit",),
+        },
+    )
 
     def __getattr__(name: str) -> Any:
-        """Import a function or package on first use, so that `import genzoo` alone stays fast."""
-        if name in _MODULE_OF:
-            value = getattr(importlib.import_module(f"genzoo.{_MODULE_OF[name]}"), name)
-            globals()[name] = value
-            return value
+        """Import a function, class, or package on first use, so that `import genzoo` is fast."""
         if name in _LAZY_PACKAGES:
             return importlib.import_module(f"genzoo.{name}")
-        raise AttributeError(f"module 'genzoo' has no attribute {name!r}")
+        return _lazy_name(name)
 
     def __dir__() -> list[str]:
         return sorted(__all__)

@@ -21,6 +21,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+__all__ = [
+    "emulate_rank",
+    "gather",
+    "noise",
+    "rank_and_world_size",
+    "replicated",
+    "share",
+    "uniform",
+    "whole_batch",
+]
+
 
 class _Here:
     """What a thread is at: its rank, its part of the batch, and the key of its draws."""

@@ -10,6 +10,17 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+__all__ = [
+    "DataError",
+    "GenzooError",
+    "MissingDataError",
+    "PluginError",
+    "RunError",
+    "SettingError",
+    "TrainingError",
+    "UnknownSettingError",
+]
+
 _BIDIRECTIONAL = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )

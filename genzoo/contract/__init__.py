@@ -1,4 +1,4 @@
-"""What each registered thing must do, with shapes and units. Plugins import from here."""
+"""The contract of each registered kind, with shapes and units. Plugins import from here."""
 
 from genzoo.contract.dataset import Dataset, Shape, is_image
 from genzoo.contract.judging import Metric

@@ -1,1 +1,40 @@
-"""Data sets and the path from stored rows to batches on the device."""
+"""Datasets, and the path from stored rows to batches on the device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from genzoo.registry.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from genzoo.data.arrays import as_dataset
+    from genzoo.data.idx import emnist, fashion_mnist, kmnist, mnist
+    from genzoo.data.image_folder import folder
+    from genzoo.data.sklearn_digits import digits
+    from genzoo.data.stream import Stream, once
+    from genzoo.data.toy_points import toy
+else:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "genzoo.data.arrays": ("as_dataset",),
+            "genzoo.data.idx": ("emnist", "fashion_mnist", "kmnist", "mnist"),
+            "genzoo.data.image_folder": ("folder",),
+            "genzoo.data.sklearn_digits": ("digits",),
+            "genzoo.data.stream": ("Stream", "once"),
+            "genzoo.data.toy_points": ("toy",),
+        },
+    )
+
+__all__ = [
+    "Stream",
+    "as_dataset",
+    "digits",
+    "emnist",
+    "fashion_mnist",
+    "folder",
+    "kmnist",
+    "mnist",
+    "once",
+    "toy",
+]

@@ -1,18 +1,59 @@
-"""The divergences between distributions, and the penalties on critics. `register` adds one of your own, `available` lists the names, `get` imports one."""
+"""The divergences between distributions, and the penalties on critics.
 
-from typing import Any
+`register` adds one, `available` lists the names, and `get` imports one.
+"""
 
-from genzoo.registry.lookup import registries
+from __future__ import annotations
 
-register = registries["divergences"].register
-available = registries["divergences"].available
-get = registries["divergences"].get
+from typing import TYPE_CHECKING
 
+from genzoo.registry.lazy import lazy_names
+from genzoo.registry.lookup import Registry, registries
 
-def __getattr__(name: str) -> Any:
-    """The gradient penalty, for losses of other packages; torch is imported when it is asked for."""
-    if name == "gradient_penalty":
-        from genzoo.divergences.penalties import gradient_penalty
+if TYPE_CHECKING:
+    from genzoo.contract import Divergence, Penalty
+    from genzoo.divergences.kl import KL
+    from genzoo.divergences.mmd import MMD
+    from genzoo.divergences.penalties import (
+        DRAGAN,
+        R1,
+        GradientPenalty,
+        gradient_norms,
+        gradient_penalty,
+    )
+    from genzoo.divergences.transport import Wasserstein
+else:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "genzoo.divergences.kl": ("KL",),
+            "genzoo.divergences.mmd": ("MMD",),
+            "genzoo.divergences.penalties": (
+                "DRAGAN",
+                "GradientPenalty",
+                "R1",
+                "gradient_norms",
+                "gradient_penalty",
+            ),
+            "genzoo.divergences.transport": ("Wasserstein",),
+        },
+    )
 
-        return gradient_penalty
-    raise AttributeError(f"module 'genzoo.divergences' has no attribute {name!r}")
+_registry: Registry[Divergence | Penalty] = registries["divergences"]
+register = _registry.register
+available = _registry.available
+get = _registry.get
+
+__all__ = [
+    "DRAGAN",
+    "KL",
+    "MMD",
+    "R1",
+    "GradientPenalty",
+    "Wasserstein",
+    "available",
+    "get",
+    "gradient_norms",
+    "gradient_penalty",
+    "register",
+]

@@ -1,7 +1,55 @@
-"""The metrics: measurements of a trained model. `register` adds one of your own, `available` lists the names, `get` imports one."""
+"""The metrics: measurements of a trained model.
 
-from genzoo.registry.lookup import registries
+`register` adds one, `available` lists the names, and `get` imports one.
+"""
 
-register = registries["metrics"].register
-available = registries["metrics"].available
-get = registries["metrics"].get
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from genzoo.registry.lazy import lazy_names
+from genzoo.registry.lookup import Registry, registries
+
+if TYPE_CHECKING:
+    from genzoo.contract import Metric
+    from genzoo.metrics.codes import Codes
+    from genzoo.metrics.evaluate import Evaluation
+    from genzoo.metrics.features import FeatureStatistics, extract_features, feature_network
+    from genzoo.metrics.frechet import Frechet, frechet_distance
+    from genzoo.metrics.likelihood import Likelihood
+    from genzoo.metrics.modes import Modes
+    from genzoo.metrics.reconstruction import Reconstruction
+else:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "genzoo.metrics.codes": ("Codes",),
+            "genzoo.metrics.evaluate": ("Evaluation",),
+            "genzoo.metrics.features": ("FeatureStatistics", "extract_features", "feature_network"),
+            "genzoo.metrics.frechet": ("Frechet", "frechet_distance"),
+            "genzoo.metrics.likelihood": ("Likelihood",),
+            "genzoo.metrics.modes": ("Modes",),
+            "genzoo.metrics.reconstruction": ("Reconstruction",),
+        },
+    )
+
+_registry: Registry[Metric] = registries["metrics"]
+register = _registry.register
+available = _registry.available
+get = _registry.get
+
+__all__ = [
+    "Codes",
+    "Evaluation",
+    "FeatureStatistics",
+    "Frechet",
+    "Likelihood",
+    "Modes",
+    "Reconstruction",
+    "available",
+    "extract_features",
+    "feature_network",
+    "frechet_distance",
+    "get",
+    "register",
+]

@@ -1,1 +1,19 @@
-"""What is kept on disk: recipes, run folders, checkpoints, and the record of how a model was trained."""
+"""Run folders: recipes, checkpoints, weights, and the record of how a model was trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from genzoo.registry.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from genzoo.runs.folder import Run, RunFolder
+else:
+    __getattr__ = lazy_names(
+        __name__,
+        {
+            "genzoo.runs.folder": ("Run", "RunFolder"),
+        },
+    )
+
+__all__ = ["Run", "RunFolder"]

@@ -1,6 +1,6 @@
-"""The conformance suite: what every registered thing must do, for our tests and for those of plugin authors.
+"""The conformance suite, for genzoo's own tests and for the tests of plugins.
 
-In a test file, every check is a test of its own:
+In a test file, each check becomes a test:
 
     @pytest.mark.parametrize("check", checks("my-model"), ids=str)
     def test_my_model(check):
