@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from genzoo.cli.app import main
 from genzoo.contract import Prior
-from genzoo.errors import DataError
+from genzoo.errors import MissingDataError
 from genzoo.registry.lookup import registries
 
 
@@ -108,7 +108,7 @@ def test_every_kind_that_has_the_name(cli):
 
 def test_what_is_skipped(cli, register):
     def nowhere():
-        raise DataError("it is on the other machine; fetch it")
+        raise MissingDataError("it is on the other machine; fetch it")
 
     register("datasets", "test-nowhere", nowhere)
     code, printed = cli("check", "test-nowhere")

@@ -1,1 +1,3 @@
-"""Lines of text for genzoo: WGAN-GP's character model, its networks, data sets and a metric of n-grams."""
+"""Lines of text for genzoo: WGAN-GP's character model, its networks, datasets, and a metric."""
+
+__all__: list[str] = []

@@ -1,6 +1,7 @@
-"""Characters as symbol numbers and back: a vocabulary is a string, in which a symbol's number is its character's place.
+"""Conversion between characters and symbol numbers.
 
-Symbol 0 is the padding that fills a line up to its length, symbol 1 stands for every character that has no symbol of its own.
+A vocabulary is a string. The number of a symbol is the index of its character. Symbol 0 is the
+padding at the end of a line, and symbol 1 stands for every character outside the vocabulary.
 """
 
 from __future__ import annotations
@@ -10,32 +11,39 @@ from typing import Any
 
 import numpy as np
 
+__all__ = ["MOST", "NAMELESS", "PADDING", "UNKNOWN", "decode", "encode", "points", "vocabulary_of"]
+
 PADDING, UNKNOWN = "\u2400", "\ufffd"
-"""How the first two symbols are written: as Unicode's picture of a null, and its replacement character. In a text these two, and
-the null itself, count as unknown."""
+"""The characters of the first two symbols: Unicode's null symbol and replacement character.
+
+In a text, these two characters and the null character count as unknown.
+"""
 MOST = 256
-"""How many symbols a byte can number."""
+"""The largest number of symbols, so that a symbol number fits into a byte."""
 NAMELESS = "".join(map(chr, range(0x2800, 0x2800 + MOST)))
-"""Pictures of symbols that have no vocabulary: Unicode's 256 braille patterns."""
+"""Characters for symbols without a vocabulary: Unicode's 256 braille patterns."""
 
 
 def points(lines: Sequence[str], length: int) -> Any:
-    """Lines as code points, uint32 `(N, length)`: what is longer is cut, what is shorter filled up with zeros."""
+    """Return lines as code points, uint32 `(N, length)`, cut or padded with zeros to `length`."""
     clean = [line.replace("\0", UNKNOWN) for line in lines]
     return np.array(clean, dtype=f"<U{length}").view(np.uint32).reshape(len(lines), length)
 
 
 def vocabulary_of(codes: Any, size: int) -> str:
-    """The vocabulary of some code points: padding, unknown, and the `size - 2` most frequent characters; ties by code point."""
-    found, counts = np.unique(codes, return_counts=True)
-    own = ~np.isin(found, [0, ord(PADDING), ord(UNKNOWN)])
-    found, counts = found[own], counts[own]
-    order = np.lexsort((found, -counts))[: size - 2]
-    return PADDING + UNKNOWN + "".join(map(chr, found[order]))
+    """Return the vocabulary of code points: padding, unknown, and the `size - 2` most frequent.
+
+    Characters with the same frequency are in the order of their code points.
+    """
+    values, counts = np.unique(codes, return_counts=True)
+    regular = ~np.isin(values, [0, ord(PADDING), ord(UNKNOWN)])
+    values, counts = values[regular], counts[regular]
+    order = np.lexsort((values, -counts))[: size - 2]
+    return PADDING + UNKNOWN + "".join(map(chr, values[order]))
 
 
 def encode(codes: Any, vocabulary: str) -> Any:
-    """Code points `(N, length)` as symbol numbers, uint8."""
+    """Return code points, `(N, length)`, as symbol numbers, uint8."""
     table = np.ones(0x110000, dtype=np.uint8)
     table[0] = 0
     table[[ord(character) for character in vocabulary[2:]]] = range(2, len(vocabulary))
@@ -43,7 +51,7 @@ def encode(codes: Any, vocabulary: str) -> Any:
 
 
 def decode(symbols: Any, vocabulary: str) -> list[str]:
-    """Symbol numbers `(N, length)` as lines, without the padding at their ends.
+    """Return symbol numbers, `(N, length)`, as lines without the padding at their ends.
 
     Example:
         >>> symbols = encode(points(["ab", "b~"], length=4), PADDING + UNKNOWN + "ba")

@@ -1,8 +1,9 @@
-"""The residual networks of WGAN-GP's character model: convolutions over the places of a line, which keep its length.
+"""The residual networks of WGAN-GP's character model: convolutions along a line of text.
 
 References:
     Improved Training of Wasserstein GANs, Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, 2017,
-        https://arxiv.org/abs/1704.00028; code: https://github.com/igul222/improved_wgan_training (gan_language.py)
+        https://arxiv.org/abs/1704.00028;
+        code: https://github.com/igul222/improved_wgan_training (gan_language.py)
 """
 
 from __future__ import annotations
@@ -16,14 +17,19 @@ from torch.nn.functional import one_hot
 from genzoo.contract import Count, Critic, Decoder, NonNegativeFloat, Positive, Shape
 from genzoo.errors import DataError, SettingError
 
+__all__ = ["EXAMPLES", "CharCritic", "CharDecoder", "CharResidual", "line_shape", "symbols_of"]
+
 EXAMPLES: tuple[Shape, ...] = ((6, 5), (32, 27))
+"""The shapes, (length, symbols), that the conformance suite uses."""
 
 
 class CharResidual(nn.Module):
-    r"""\( h + s \, C_2(\max(0, C_1(\max(0, h)))) \) with convolutions C of five places: `(batch, width, length)` to the same.
+    r"""A residual block: \( h + s \, C_2(\max(0, C_1(\max(0, h)))) \).
+
+    The convolutions \( C \) have kernels of size five and keep the shape, `(batch, width, length)`.
 
     Arguments:
-        width: channels.
+        width: the number of channels.
         scale: \( s \).
     """
 
@@ -42,14 +48,16 @@ class CharResidual(nn.Module):
 
 
 class CharDecoder(Decoder):
-    """Maps latent vectors to the logits of each place's symbol: a linear layer, residual blocks, a linear map at each place.
+    """A decoder from latent vectors to the logits of the symbol at each position.
+
+    It consists of a linear layer, residual blocks, and a linear layer at each position.
 
     Arguments:
-        dim: latent dimension.
+        dim: the latent dimension.
         shape: `(length, symbols)`.
-        width: channels between.
-        depth: residual blocks.
-        scale: of what a block adds.
+        width: the number of hidden channels.
+        depth: the number of residual blocks.
+        scale: the factor on the output of a block before it is added to the input.
 
     Raises:
         SettingError: `shape` is not that of a line.
@@ -83,18 +91,20 @@ class CharDecoder(Decoder):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        """Latent `(batch, dim)` -> logits `(batch, length, symbols)`."""
+        """Map latent vectors `(batch, dim)` to logits `(batch, length, symbols)`."""
         return self.net(z).transpose(1, 2)
 
 
 class CharCritic(Critic):
-    """Maps lines, one-hot or as probabilities of symbols, to a score: the networks of a `CharDecoder` in reverse order.
+    """A critic of lines, which are one-hot vectors or probabilities of symbols.
+
+    It has the layers of a `CharDecoder` in reverse order.
 
     Arguments:
         shape: `(length, symbols)`.
-        width: channels between.
-        depth: residual blocks.
-        scale: of what a block adds.
+        width: the number of hidden channels.
+        depth: the number of residual blocks.
+        scale: the factor on the output of a block before it is added to the input.
 
     Raises:
         SettingError: `shape` is not that of a line.
@@ -120,48 +130,62 @@ class CharCritic(Critic):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Lines `(batch, length, symbols)` -> scores `(batch,)`, unconstrained."""
+        """Map lines `(batch, length, symbols)` to unconstrained scores `(batch,)`."""
         return self.net(x.transpose(1, 2)).squeeze(1)
 
 
-def line_shape(shape: Shape, who: str) -> tuple[int, int]:
-    """`(length, symbols)`.
+def line_shape(shape: Shape, name: str) -> tuple[int, int]:
+    """Return the length and the number of symbols of a line's shape.
+
+    Arguments:
+        shape: a shape from a dataset.
+        name: the registered name of the model or network, for the message.
 
     Raises:
-        SettingError: the shape is another one.
+        SettingError: it is not the shape of a line.
     """
     if len(shape) != 2:
         raise SettingError(
-            f"{who} is for lines of text, of shape (length, symbols), not for {tuple(shape)}; take a data set with symbols."
+            f"{name} is for lines of text of shape (length, symbols), not for shape "
+            f"{tuple(shape)}; choose a dataset with symbols."
         )
     return shape[0], shape[1]
 
 
-def symbols_of(x: Tensor, who: str) -> Tensor:
-    """One-hot lines `(n, L, V)` as integers `(n, L)`.
+def symbols_of(x: Tensor, name: str) -> Tensor:
+    """Return one-hot lines, `(n, L, V)`, as symbol numbers, `(n, L)`.
+
+    Arguments:
+        x: the lines.
+        name: the registered name of the model or metric, for the message.
 
     Raises:
-        DataError: some place has no single symbol.
+        DataError: the lines are not one-hot.
     """
     symbols = x.argmax(dim=-1)
     if not torch.equal(one_hot(symbols, x.shape[-1]).to(x.dtype), x):
         raise DataError(
-            f'{who} reads one-hot symbols; take a data set that says symbols, such as "lines" or "words".'
+            f"{name} reads one-hot symbols, and these values are not one-hot; choose a dataset "
+            'with symbols, such as "lines" or "words".'
         )
     return symbols
 
 
-def _conv(inputs: int, outputs: int, places: int) -> nn.Module:
-    """A convolution that keeps the length; the authors' start, weights of variance 4 / (in + out), is He's for in = out."""
-    return _started(nn.Conv1d(inputs, outputs, places, padding="same"), 2**0.5)
+def _conv(inputs: int, outputs: int, size: int) -> nn.Module:
+    """Return a convolution that keeps the length, with the authors' initialization.
+
+    Its weights have variance 4 / (in + out), which is He's initialization for in = out.
+    """
+    return _initialized(nn.Conv1d(inputs, outputs, size, padding="same"), 2**0.5)
 
 
 def _linear(inputs: int, outputs: int) -> nn.Module:
-    """A linear layer with the authors' start, Glorot's."""
-    return _started(nn.Linear(inputs, outputs), 1.0)
+    """Return a linear layer with the authors' initialization, which is Glorot's."""
+    return _initialized(nn.Linear(inputs, outputs), 1.0)
 
 
-def _started(layer: nn.Conv1d | nn.Linear, gain: float) -> nn.Module:
+def _initialized(layer: nn.Conv1d | nn.Linear, gain: float) -> nn.Module:
+    """Return a layer with Glorot's uniform weights, times `gain`, and biases of zero."""
     nn.init.xavier_uniform_(layer.weight, gain)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

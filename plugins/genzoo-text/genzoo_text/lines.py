@@ -1,4 +1,4 @@
-"""Data sets of lines of text, each an example: symbol numbers, which a model sees as one-hot vectors."""
+"""Datasets of lines of text. They store symbol numbers, and a model sees one-hot vectors."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from genzoo.errors import DataError, MissingDataError
 from genzoo.files import local_path
 from genzoo_text.alphabet import MOST, encode, points, vocabulary_of
 
+__all__ = ["WORD_LISTS", "lines", "python_help", "words"]
+
 Longer = Literal["cut", "skip", "split"]
 Size = Annotated[int, Ge(3), Le(MOST)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 Seed = Annotated[int, Ge(0), Lt(2**32)]
 
 _LONGEST = 1 << 30
-"""Bytes of text that are read: a small compressed file can hold more than the memory."""
+"""The largest text, in bytes. A small compressed file can unpack to more than the memory."""
 WORD_LISTS = ("/usr/share/dict/american-english", "/usr/share/dict/words")
+"""The paths where `words` looks for a list of words."""
 
 
 def lines(
@@ -35,25 +38,28 @@ def lines(
     test_fraction: Fraction = 0.1,
     seed: Seed = 0,
 ) -> Dataset:
-    """The lines of a text file, one an example: column `x`, uint8 `(N, length)`, that a model sees as `(length, V)`.
+    """Return the lines of a text file as a dataset with one column.
 
-    The text is UTF-8, plain or compressed by gzip. Blanks at the end of a line and empty lines do not count. Shorter lines are
-    filled up with the padding symbol, number 0. The vocabulary is that of the training lines; what is not in it is the unknown
-    symbol, number 1.
+    The column `x` is uint8 `(N, length)`, and a model sees each line as `(length, V)`. The text is
+    UTF-8, plain or compressed by gzip. Spaces at the end of a line are removed, and empty lines are
+    skipped. Shorter lines are padded with symbol 0. The vocabulary comes from the training lines,
+    and symbol 1 replaces every other character.
 
-    Equal lines are all in the training split or all held out, so that no held-out line was trained on; none is removed.
+    Copies of a line are either all in the training split or all held out, so no held-out line is
+    used for training. No copy is removed.
 
     Arguments:
         path: the file.
-        length: characters of an example.
-        longer: what becomes of a longer line: `"cut"`, as the authors of WGAN-GP do; `"skip"`; or `"split"`, into examples of
-            `length` characters and a rest.
-        vocabulary_size: symbols at most, padding and unknown among them: the most frequent characters.
-        test_fraction: how much of the different lines is held out, rounded down.
-        seed: of the order and the split.
+        length: characters per example.
+        longer: how to treat a longer line: `"cut"`, as the authors of WGAN-GP do; `"skip"`; or
+            `"split"`, into examples of `length` characters and a shorter one.
+        vocabulary_size: the largest number of symbols, including padding and unknown. The most
+            frequent characters are kept.
+        test_fraction: the held-out fraction of the different lines, rounded down.
+        seed: the seed of the order and the split.
 
     Raises:
-        DataError: no such file, one that is not UTF-8, or one with fewer than two different lines.
+        DataError: the file is missing, is not UTF-8, or has fewer than two different lines.
 
     Example:
         >>> lines("nowhere.txt")
@@ -66,7 +72,9 @@ def lines(
 def words(
     length: Count = 32, vocabulary_size: Size = MOST, test_fraction: Fraction = 0.1, seed: Seed = 0
 ) -> Dataset:
-    """The words of this machine's list, `/usr/share/dict/american-english` or else `words`; longer ones are left out.
+    """Return the words of this machine's word list. Words longer than `length` are skipped.
+
+    The list is `/usr/share/dict/american-english` or, if that is missing, `/usr/share/dict/words`.
 
     Arguments:
         length: as in `lines`.
@@ -75,13 +83,13 @@ def words(
         seed: as in `lines`.
 
     Raises:
-        DataError: there is no list of words.
+        DataError: this machine does not have a word list.
     """
     path = next((path for path in WORD_LISTS if Path(path).is_file()), None)
     if path is None:
         raise MissingDataError(
-            f"words: there is no {' or '.join(WORD_LISTS)}; install Debian's package wamerican, "
-            'or take the data set "lines" with a path of your own.'
+            f"words: {' and '.join(WORD_LISTS)} do not exist; install Debian's package "
+            'wamerican, or use the dataset "lines" with the path of another list.'
         )
     return _dataset(_read(path), length, "skip", vocabulary_size, test_fraction, seed, name="words")
 
@@ -89,9 +97,10 @@ def words(
 def python_help(
     length: Count = 32, vocabulary_size: Size = MOST, test_fraction: Fraction = 0.1, seed: Seed = 0
 ) -> Dataset:
-    """The text that Python's `help()` has about the language, from the running Python: paragraphs, split as in `lines`.
+    """Return the text of Python's `help()` about the language, one example per part of a paragraph.
 
-    It comes with every Python and differs from version to version.
+    Longer paragraphs are split as in `lines`. The text comes with Python and differs between its
+    versions.
 
     Arguments:
         length: as in `lines`.
@@ -100,7 +109,7 @@ def python_help(
         seed: as in `lines`.
 
     Raises:
-        DataError: this Python came without it.
+        DataError: this Python does not contain the text.
 
     Example:
         >>> python_help(length=16, vocabulary_size=40).shape
@@ -110,7 +119,8 @@ def python_help(
         from pydoc_data.topics import topics
     except ImportError as error:
         raise MissingDataError(
-            f"python-help: this Python has no pydoc_data ({error}); install its whole standard library."
+            f"python-help: this Python does not have pydoc_data ({error}); install its complete "
+            "standard library."
         ) from error
     paragraphs = [
         " ".join(part.split()) for topic in sorted(topics) for part in topics[topic].split("\n\n")
@@ -121,6 +131,7 @@ def python_help(
 
 
 def _read(path: str) -> list[str]:
+    """Return the lines of a text file."""
     file = local_path(path, "lines: path", DataError)
     if not file.is_file():
         raise MissingDataError(f"lines: {path} is not a file.")
@@ -129,13 +140,15 @@ def _read(path: str) -> list[str]:
             content = read_at_most(opened, _LONGEST + 1, file)
         if len(content) > _LONGEST:
             raise DataError(
-                f"lines: {path} holds more than {_LONGEST / 2**30:g} GiB of text; use a part of it."
+                f"lines: {path} contains more than {_LONGEST / 2**30:g} GiB of text; use a part of "
+                "it."
             )
         return content.decode().removeprefix("\ufeff").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"lines: {path} is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start:,} cannot be read "
-            f"({error.reason}); convert it, as by iconv -f latin1 -t utf-8."
+            f"lines: {path} is not UTF-8: byte {error.object[error.start]:#04x} at offset "
+            f"{error.start:,} cannot be read ({error.reason}); convert it, for example with "
+            "iconv -f latin1 -t utf-8."
         ) from error
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"lines: {path} cannot be read ({error}).") from error
@@ -150,14 +163,16 @@ def _dataset(
     seed: int,
     name: str,
 ) -> Dataset:
+    """Return a dataset of lines; `lines` explains the arguments."""
     examples = [part for line in text for part in _fit(line.rstrip(), length, longer) if part]
     different = sorted(set(examples))
     if len(different) < 2:
-        there = f"{len(different)} different lines" + (
-            f" of at most {length} characters" if longer == "skip" else ""
+        limit = f" of at most {length} characters" if longer == "skip" else ""
+        raise DataError(
+            f"{name} has {len(different)} different lines{limit}; at least two are needed."
         )
-        raise DataError(f"{name}: there are {there}, and two are needed at least.")
-    random = np.random.RandomState(seed)  # numpy freezes its streams: the same split for ever
+    # RandomState never changes its streams, so the split is the same in every version of NumPy.
+    random = np.random.RandomState(seed)
     chosen = random.permutation(len(different))[: int(len(different) * test_fraction)]
     held_out = {different[i] for i in chosen}
     shuffled = [examples[i] for i in random.permutation(len(examples))]
@@ -178,7 +193,7 @@ def _dataset(
 
 
 def _fit(line: str, length: int, longer: Longer) -> list[str]:
-    """A line as examples of at most `length` characters."""
+    """Return a line as examples of at most `length` characters."""
     if longer == "split":
         return [line[i : i + length].strip() for i in range(0, len(line), length)]
     return [line[:length].rstrip()] if longer == "cut" or len(line) <= length else []

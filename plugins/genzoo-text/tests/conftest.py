@@ -1,4 +1,4 @@
-"""All tests: a fixed seed, a single thread, Hypothesis without chance or deadlines."""
+"""Settings for all tests: a fixed seed, one thread, and a deterministic Hypothesis."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The networks, against numpy."""
+"""Networks compared with NumPy."""
 
 import math
 
@@ -46,7 +46,7 @@ def test_a_residual_block_is_that_of_numpy():
 
 
 def test_a_block_with_known_weights_adds_three_tenths():
-    """Both convolutions leave positive numbers as they are, so 1 becomes 1.3, and -1 stays, as the first ReLU cuts it off."""
+    """With identity convolutions, 1 becomes 1.3; -1 stays, because the first ReLU removes it."""
     block = CharResidual(width=1, scale=0.3)
     for layer in (block.net[1], block.net[3]):
         nn.init.dirac_(layer.weight)
@@ -56,7 +56,7 @@ def test_a_block_with_known_weights_adds_three_tenths():
 
 
 def test_the_networks_are_those_of_numpy():
-    """A linear map reshaped to (width, length), five blocks, a linear map at each place; and the same backwards, to a number."""
+    """Linear layer to (width, length), five blocks, linear layer per position; then in reverse."""
     decoder, critic = (
         random(CharDecoder(dim=4, shape=(6, 5), width=3)),
         random(CharCritic(shape=(6, 5), width=3)),
@@ -80,7 +80,7 @@ def test_the_networks_are_those_of_numpy():
 
 
 def test_the_start_has_the_authors_variances():
-    """4 / (in + out) for convolutions, 2 / (in + out) for linear layers, uniform; biases are zero."""
+    """Variance 4 / (in + out) for convolutions, 2 / (in + out) for linear layers; zero biases."""
     decoder = CharDecoder(dim=128, shape=(16, 40), width=64, depth=1)
     first, convolution = decoder.net[0], decoder.net[2].net[1]
     for layer, variance in ((first, 2 / (128 + 64 * 16)), (convolution, 4 / (2 * 64 * 5))):
@@ -90,7 +90,5 @@ def test_the_start_has_the_authors_variances():
 
 
 def test_images_are_refused():
-    with pytest.raises(
-        SettingError, match=r"lines of text, of shape \(length, symbols\), not for \(1, 8, 8\)"
-    ):
+    with pytest.raises(SettingError, match=r"shape \(length, symbols\), not for shape \(1, 8, 8\)"):
         CharCritic(shape=(1, 8, 8))

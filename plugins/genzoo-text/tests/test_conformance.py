@@ -1,4 +1,4 @@
-"""What genzoo's contract promises, of everything that this package registers."""
+"""Everything that this package registers meets genzoo's contract."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Text becomes symbols and text again; what cannot be read is refused with the place."""
+"""Text becomes symbols and text again; unreadable text is refused with the position."""
 
 import gzip
 from collections import Counter
@@ -130,7 +130,7 @@ def test_a_compressed_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeyp
     monkeypatch.setattr(genzoo_text.lines, "_LONGEST", 1 << 20)
     (tmp_path / "text.gz").write_bytes(gzip.compress(b"\n" * ((1 << 20) + 1)))
     with pytest.raises(
-        DataError, match=r"text\.gz holds more than .* GiB of text; use a part of it"
+        DataError, match=r"text\.gz contains more than .* GiB of text; use a part of it"
     ):
         lines(str(tmp_path / "text.gz"))
 
@@ -146,8 +146,8 @@ def test_gzip_line_ends_and_a_byte_order_mark_are_read(tmp_path):
     ("content", "message"),
     [
         (b"caf\xe9\nbar\n", "is not UTF-8: byte 0xe9 at offset 3 cannot be read"),
-        (b"", "there are 0 different lines, and two are needed"),
-        (b"same\nsame\n", "there are 1 different lines, and two are needed"),
+        (b"", "has 0 different lines; at least two are needed"),
+        (b"same\nsame\n", "has 1 different lines; at least two are needed"),
         (b"\x1f\x8b\x08nothing", "cannot be read"),
     ],
 )

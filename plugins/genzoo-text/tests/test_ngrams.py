@@ -1,4 +1,4 @@
-"""N-grams and their divergence, against counters and scipy."""
+"""N-grams and their divergence, compared with counters and SciPy."""
 
 import math
 from collections import Counter
@@ -80,7 +80,7 @@ class Fixed:
 
 
 def test_the_metric_compares_equal_numbers_of_samples_and_lines():
-    """Even rows are the reference, odd ones the floor; a model that repeats the reference scores 0."""
+    """Even rows are the reference, odd rows the floor. A model that repeats even rows scores 0."""
     real = torch.randint(5, (1300, 6))
     model = Fixed(real[::2].flip(0), 5)
     found = NgramJS(orders=3)(model, one_hot(real, 5).float().split(70))
@@ -101,11 +101,12 @@ def test_the_metric_compares_equal_numbers_of_samples_and_lines():
 
 
 def test_shuffled_lines_keep_lengths_and_frequencies_and_lose_the_rest():
-    """Lines 'ab' and 'abab', padded: their pairs are ab and ba; of shuffled ones a quarter is aa, a quarter bb."""
+    """Padded lines "ab" and "abab" have the pairs ab and ba. Shuffling adds aa and bb."""
     real = torch.tensor([[1, 2, 0, 0], [1, 2, 0, 0], [1, 2, 1, 2], [1, 2, 1, 2]]).repeat(500, 1)
     found = NgramJS(orders=2)(Fixed(real[::2], 3), one_hot(real, 3).float().split(500))
     assert found["js_1_shuffled"] == found["js_1_floor"] == found["js_2_floor"] == 0
-    # of six pairs in two lines: 1 ab, 1 b_, 1 __, and 2 ab, 1 ba; shuffled: each of the four inner pairs is any of four,
+    # Six pairs in two lines: 1 ab, 1 b_, 1 __, and 2 ab, 1 ba. After shuffling, each of the four
+    # inner pairs is any of four,
     # and the one at the end of a word is a_ or b_
     p = [3, 1, 1, 1, 0, 0, 0]  # ab, ba, b_, __, aa, bb, a_
     q = [1, 1, 0.5, 1, 1, 1, 0.5]
@@ -124,11 +125,11 @@ def test_what_it_needs_is_named():
 def test_what_is_refused():
     model = Fixed(torch.zeros(9, 6, dtype=torch.long), 256)
     real = [model.lines]
-    with pytest.raises(SettingError, match="orders = 7 is too much for lines of 6"):
+    with pytest.raises(SettingError, match="orders = 7 is too large for lines of 6"):
         NgramJS(orders=7)(model, real)
-    with pytest.raises(SettingError, match="orders = 8 is too much for lines of 9 out of 256"):
+    with pytest.raises(SettingError, match="orders = 8 is too large for lines of 9 out of 256"):
         NgramJS(orders=8)(Fixed(torch.zeros(9, 9, dtype=torch.long), 256), real)
-    with pytest.raises(DataError, match="two held-out lines at least, and there are 1"):
+    with pytest.raises(DataError, match="at least two held-out lines, and the data have 1"):
         NgramJS()(model, [model.lines[:1]])
     with pytest.raises(DataError, match="one-hot"):
         NgramJS()(model, [model.lines / 2])

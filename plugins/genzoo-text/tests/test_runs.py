@@ -1,4 +1,4 @@
-"""Whole runs: exact resume, a run without its text, the commands."""
+"""Complete runs: exact resume, a run without its text, and commands."""
 
 import json
 import sys
@@ -92,7 +92,8 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     (tmp_path / "recipe.toml").write_text(
         '[model]\nname = "char-wgan-gp"\ncritic_steps = 1\n'
         "generator = { width = 4, depth = 1 }\ncritic = { width = 4, depth = 1 }\n"
-        '[data]\nname = "lines"\npath = "text.txt"\nlength = 8\ntest_fraction = 0.25\n[train]\nsteps = 2\nbatch_size = 4\n'
+        '[data]\nname = "lines"\npath = "text.txt"\nlength = 8\ntest_fraction = 0.25\n'
+        "[train]\nsteps = 2\nbatch_size = 4\n"
     )
     assert call(monkeypatch, "train", "recipe.toml", "--out", "run") == 0
     capsys.readouterr()
