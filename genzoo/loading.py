@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from genzoo.contract import Model
 from genzoo.errors import RunError, SettingError
@@ -11,6 +11,86 @@ from genzoo.files import local_path
 from genzoo.registry.build import build
 from genzoo.registry.lookup import registry
 from genzoo.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from genzoo.models import (
+        DCGAN,
+        GAN,
+        LSGAN,
+        NADE,
+        RNADE,
+        VAE,
+        WAEGAN,
+        WAEMMD,
+        WGAN,
+        WGANGP,
+        EoNADE,
+        Independent,
+        Markov,
+        PixelRNN,
+    )
+
+__all__ = ["load"]
+
+
+@overload
+def load(name: Literal["vae"], /, **settings: Any) -> VAE: ...
+
+
+@overload
+def load(name: Literal["wae-mmd"], /, **settings: Any) -> WAEMMD: ...
+
+
+@overload
+def load(name: Literal["wae-gan"], /, **settings: Any) -> WAEGAN: ...
+
+
+@overload
+def load(name: Literal["gan"], /, **settings: Any) -> GAN: ...
+
+
+@overload
+def load(name: Literal["dcgan"], /, **settings: Any) -> DCGAN: ...
+
+
+@overload
+def load(name: Literal["lsgan"], /, **settings: Any) -> LSGAN: ...
+
+
+@overload
+def load(name: Literal["wgan"], /, **settings: Any) -> WGAN: ...
+
+
+@overload
+def load(name: Literal["wgan-gp"], /, **settings: Any) -> WGANGP: ...
+
+
+@overload
+def load(name: Literal["nade"], /, **settings: Any) -> NADE: ...
+
+
+@overload
+def load(name: Literal["rnade"], /, **settings: Any) -> RNADE: ...
+
+
+@overload
+def load(name: Literal["eonade"], /, **settings: Any) -> EoNADE: ...
+
+
+@overload
+def load(name: Literal["pixel-rnn"], /, **settings: Any) -> PixelRNN: ...
+
+
+@overload
+def load(name: Literal["independent"], /, **settings: Any) -> Independent: ...
+
+
+@overload
+def load(name: Literal["markov"], /, **settings: Any) -> Markov: ...
+
+
+@overload
+def load(name: str | Path, /, **settings: Any) -> Model: ...
 
 
 def load(name: str | Path, /, **settings: Any) -> Model:

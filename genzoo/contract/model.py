@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from genzoo.contract.dataset import Shape
 from genzoo.contract.inputs import check_methods
@@ -60,6 +61,25 @@ class Model(Configurable):
     example_shapes: ClassVar[tuple[Shape, ...]] = ((1, 8, 8), (3, 9, 12))
     """The shapes for which the conformance suite builds it."""
     shape: Shape
+
+    # The optional capabilities, for type checkers: they cannot know which model a folder or a table
+    # holds. An annotation creates no attribute, so a model has a capability only if its class
+    # defines the method.
+    encode: Callable[..., Tensor]
+    posterior: Callable[..., Distribution]
+    decode: Callable[..., Tensor]
+    reconstruct: Callable[..., Tensor]
+    log_prob: Callable[..., Tensor]
+    bits_per_dim: Callable[..., Tensor]
+    score_samples: Callable[..., Tensor]
+    conditionals: Callable[..., Distribution]
+    complete: Callable[..., Tensor]
+    elbo: Callable[..., Tensor]
+    log_prob_bound: Callable[..., Tensor]
+    score: Callable[..., Tensor]
+    translate: Callable[..., Tensor]
+    text: Callable[..., list[str]]
+    solve: Callable[..., None]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

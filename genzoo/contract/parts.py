@@ -119,6 +119,7 @@ class Encoder(Configurable):
     """Data -> features: `Encoder(shape, dim)` maps `(batch, *shape)` to `(batch, dim)`, unconstrained."""
 
     kind_of_part: ClassVar[str] = "encoders"
+    __call__: Callable[..., Tensor]
     shape: Shape
     dim: int
 
@@ -130,6 +131,7 @@ class Decoder(Configurable):
     """
 
     kind_of_part: ClassVar[str] = "decoders"
+    __call__: Callable[..., Tensor]
     dim: int
     shape: Shape
 
@@ -138,6 +140,7 @@ class Critic(Configurable):
     """Data -> score: `Critic(shape)` maps `(batch, *shape)` to `(batch,)`, unconstrained (a discriminator's logit)."""
 
     kind_of_part: ClassVar[str] = "critics"
+    __call__: Callable[..., Tensor]
     shape: Shape
 
 
@@ -148,6 +151,7 @@ class Translator(Configurable):
     """
 
     kind_of_part: ClassVar[str] = "translators"
+    __call__: Callable[..., Tensor]
     given_shape: Shape
     shape: Shape
 
@@ -207,6 +211,7 @@ class Divergence(Configurable):
     """
 
     kind_of_part: ClassVar[str] = "divergences"
+    __call__: Callable[..., Tensor]
 
 
 class SampleDivergence(Divergence):
@@ -233,3 +238,4 @@ class Penalty(Configurable):
     """
 
     kind_of_part: ClassVar[str] = "divergences"
+    __call__: Callable[..., Tensor]

@@ -68,7 +68,7 @@ class WAE(Autoencoder):
         self.variance_penalty = variance_penalty
 
     @property
-    def posterior(self) -> Callable[[Tensor], Independent[Normal]]:
+    def posterior(self) -> Callable[[Tensor], Independent[Normal]]:  # type: ignore[override]
         r"""\( q(z \mid x) \), which a deterministic encoder has not: then neither has the model this attribute."""
         if not self.random_encoder:
             raise AttributeError("a deterministic encoder has no posterior")

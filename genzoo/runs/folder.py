@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -60,8 +60,11 @@ _WRITTEN = (
 )  # fmt: skip
 
 
+M = TypeVar("M", bound=Model)
+
+
 @dataclass
-class Run:
+class Run(Generic[M]):
     """What `fit` returns.
 
     Arguments:
@@ -72,7 +75,7 @@ class Run:
         was_complete: the folder held a complete run, so nothing was done.
     """
 
-    model: Model
+    model: M
     history: list[dict[str, float]] = field(repr=False)
     steps: int
     folder: Path | None = None

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import torch
 from torch import nn
@@ -71,6 +71,41 @@ _SETTLING = 20
 """Batches from which averaged weights get their batch statistics."""
 
 
+M = TypeVar("M", bound=Model)
+
+
+@overload
+def fit(
+    model: M,
+    data: Any,
+    out: str | Path | None = None,
+    *,
+    players: Mapping[str, Mapping[str, Any]] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    allow_other_data: bool = False,
+    init_from: str | Path | None = None,
+    progress: bool = True,
+    **settings: Any,
+) -> Run[M]: ...
+
+
+@overload
+def fit(
+    model: str | Mapping[str, Any],
+    data: Any,
+    out: str | Path | None = None,
+    *,
+    players: Mapping[str, Mapping[str, Any]] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    allow_other_data: bool = False,
+    init_from: str | Path | None = None,
+    progress: bool = True,
+    **settings: Any,
+) -> Run[Model]: ...
+
+
 def fit(
     model: Any,
     data: Any,
@@ -83,7 +118,7 @@ def fit(
     init_from: str | Path | None = None,
     progress: bool = True,
     **settings: Any,
-) -> Run:
+) -> Run[Any]:
     """Train a model on data.
 
     Arguments:
@@ -354,7 +389,7 @@ class Session:
         )
         self.last_good = path
 
-    def run(self, progress: bool) -> Run:
+    def run(self, progress: bool) -> Run[Any]:
         """Play the rounds that are left, then write what a user reads.
 
         Raises:
@@ -642,7 +677,7 @@ class Session:
     def _final(self) -> Model:
         return self.average.module if self.average else self.model
 
-    def _result(self) -> Run:
+    def _result(self) -> Run[Any]:
         model, folder = self._final().eval(), None if self.folder is None else self.folder.path
         self.model.eval()
         run = (

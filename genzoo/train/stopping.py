@@ -22,7 +22,7 @@ class Stopped(KeyboardInterrupt):
         run: the run as far as it came; its model is in eval mode.
     """
 
-    def __init__(self, message: str, run: Run) -> None:
+    def __init__(self, message: str, run: Run[Any]) -> None:
         super().__init__(message)
         self.run = run
 
