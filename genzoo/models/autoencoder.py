@@ -1,4 +1,4 @@
-"""What autoencoders with a prior have in common: codes, images from codes, and samples from the prior."""
+"""The base class of autoencoders with a prior on the latent codes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,22 @@ from genzoo.distributed import noise
 from genzoo.models.latent import LatentModel
 from genzoo.registry.build import build
 
+__all__ = ["Autoencoder", "diagonal_normal", "reparameterized"]
+
+_LOG_VARIANCES = (-30.0, 20.0)
+"""Bounds on the log-variances of latent codes: standard deviations from 3e-7 to 22,026."""
+
 
 class Autoencoder(LatentModel):
-    r"""An encoder \( x \to z \), a decoder \( z \to x \) and a prior on \( z \); a subclass adds the loss.
+    r"""An encoder \( x \to z \), a decoder \( z \to x \), and a prior on \( z \).
+
+    A subclass adds the loss.
 
     Arguments:
         latent_dim: \( d_z \), the number of latent coordinates.
-        features: what the encoder puts out for an example: `latent_dim` numbers, or twice as many for a mean and a log-variance.
-        unit_range: squash what the decoder puts out to [0, 1] with a sigmoid; images always are.
+        features: the number of encoder outputs: `latent_dim`, or twice as many for a mean and a
+            log-variance.
+        unit_range: map the decoder's output to [0, 1] with a sigmoid. Images are always mapped.
         encoder: a part of kind `"encoders"`.
         decoder: a part of kind `"decoders"`.
         prior: a part of kind `"priors"`.
@@ -32,6 +40,7 @@ class Autoencoder(LatentModel):
 
     def __init__(
         self,
+        *,
         latent_dim: int,
         features: int,
         unit_range: bool,
@@ -49,31 +58,42 @@ class Autoencoder(LatentModel):
         self.prior = build(prior, "priors", dim=latent_dim)
 
     def encode(self, x: Tensor) -> Tensor:
-        """The code of each example (the mean where it is random), `(batch, *shape)` -> `(batch, latent_dim)`."""
+        """Return the latent code of each example, or its mean if the encoder is random.
+
+        Arguments:
+            x: examples, `(batch, *shape)`.
+
+        Returns:
+            `(batch, latent_dim)`.
+        """
         return self.encoder(x)[:, : self.latent_dim]
 
     def decode(self, z: Tensor) -> Tensor:
-        """`(batch, latent_dim)` -> `(batch, *shape)`; images in [0, 1]."""
+        """Decode latent codes.
+
+        Arguments:
+            z: latent codes, `(batch, latent_dim)`.
+
+        Returns:
+            `(batch, *shape)`; images in [0, 1].
+        """
         output: Tensor = self.decoder(z)
         return output.sigmoid() if self.unit_range else output
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Decode the code of each example, `(batch, *shape)` -> `(batch, *shape)`."""
+        """Decode the latent code of each example, `(batch, *shape)` -> `(batch, *shape)`."""
         return self.decode(self.encode(x))
 
     def players(self) -> tuple[Player, ...]:
         return (Player(name="autoencoder", owns=(self,), loss=self.loss, optimizer=self.optimizer),)
 
 
-LOG_VARIANCES = (-30.0, 20.0)
-"""Bounds on the log-variances of codes: standard deviations from 3e-7 to 22,026."""
-
-
 def diagonal_normal(features: Tensor) -> Independent[Normal]:
-    """Return the normal distributions whose means and log-variances stand side by side.
+    """Return a batch of diagonal normal distributions from their means and log-variances.
 
-    Log-variances are bounded to [-30, 20], which no posterior of scaled data comes near, so that an exponential of what an
-    encoder puts out for large values does not overflow; their gradient passes the bounds.
+    Log-variances are clamped to [-30, 20], so that their exponential does not overflow if the
+    encoder's outputs are large. No posterior of scaled data comes near the bounds, and the gradient
+    passes them unchanged.
 
     Arguments:
         features: means, then log-variances, `(batch, 2 * dim)`.
@@ -86,13 +106,13 @@ def diagonal_normal(features: Tensor) -> Independent[Normal]:
             https://arxiv.org/abs/2112.10752 (the bounds are those of the authors' code)
     """
     mean, log_variance = features.chunk(2, dim=-1)
-    log_variance = bounded(log_variance, *LOG_VARIANCES)
+    log_variance = bounded(log_variance, *_LOG_VARIANCES)
     return Independent(
         Normal(mean, (log_variance / 2).exp(), validate_args=False), 1, validate_args=False
     )
 
 
 def reparameterized(q: Independent[Normal]) -> Tensor:
-    """One draw from each distribution of a batch, differentiable, and equal across rank counts."""
-    # q.stddev would be the root of a variance, whose gradient is infinite where that underflows
+    """Draw one differentiable sample per distribution; the samples do not depend on the ranks."""
+    # q.stddev is the square root of a variance, and its gradient is infinite if that underflows.
     return q.mean + q.base_dist.scale * noise(*q.mean.shape, like=q.mean)

@@ -1,4 +1,4 @@
-"""What models with a latent distribution have in common: samples are decoded draws from a prior."""
+"""The base class of latent-variable models: samples are decoded draws from a prior."""
 
 from __future__ import annotations
 
@@ -13,100 +13,119 @@ from genzoo.contract import Model, Prior
 from genzoo.divergences.penalties import batch_norm
 from genzoo.errors import SettingError
 
+__all__ = ["LatentModel", "learned", "positive_everywhere", "scores"]
+
 
 class LatentModel(Model):
-    r"""A distribution on vectors and a map from vectors to data, \( x = g(z), z \sim p_Z \); a subclass says how both are learned."""
+    r"""A prior on latent vectors and a map from latent vectors to data.
+
+    \[ x = g(z), \qquad z \sim p_Z \]
+
+    A subclass determines how both are learned.
+    """
 
     latent_dim: int
     prior: Prior
 
     def decode(self, z: Tensor) -> Tensor:
-        """`(batch, latent_dim)` -> `(batch, *shape)`; images in [0, 1]."""
-        raise NotImplementedError(f"{type(self).__name__} has no decode(z)")
+        """Decode latent vectors.
+
+        Arguments:
+            z: latent vectors, `(batch, latent_dim)`.
+
+        Returns:
+            `(batch, *shape)`; images in [0, 1].
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement decode(z).")
 
     @torch.no_grad()
     def sample(self, n: int, given: Any = None, truncation: float | None = None) -> Tensor:  # noqa: ARG002
-        """Decode `n` draws from the prior: `(n, *shape)`.
+        """Decode `n` draws from the prior.
 
         Arguments:
-            n: how many.
+            n: the number of samples.
             given: not used.
-            truncation: keep each latent coordinate within so many standard deviations of its mean: likelier, less varied samples.
+            truncation: keep each latent coordinate within this many standard deviations of its
+                mean. Samples become more likely and less varied.
+
+        Returns:
+            `(n, *shape)`.
 
         Raises:
             SettingError: the prior cannot be truncated.
         """
-        return self.decode(
-            self.prior.sample(n) if truncation is None else self.prior.truncated(n, truncation)
-        )
+        if truncation is None:
+            return self.decode(self.prior.sample(n))
+        return self.decode(self.prior.truncated(n, truncation))
 
     def expectation(self, f: Callable[[Tensor], Tensor], n: int) -> Tensor:
-        r"""\( E_{z \sim p_Z} f(z) \) from about `n` draws; for a learned prior by strata, so that its weights learn too.
+        r"""Estimate \( E_{z \sim p_Z} f(z) \) from about `n` draws.
 
-        Over microbatches and ranks it is the mean of what they return.
+        For a learned prior, the draws are stratified by component, so that the prior's weights are
+        learned, too. With several ranks or microbatches, the estimate is the mean of their results.
 
         Arguments:
-            f: `(m, latent_dim)` -> `(m,)`, for each vector on its own: strata are not drawn by their weights.
-            n: draws.
+            f: `(m, latent_dim)` -> `(m,)`. It must treat each vector independently, because strata
+                are not drawn in proportion to their weights.
+            n: the number of draws.
         """
         if not learned(self.prior):
             return f(self.prior.sample(n)).mean()
         share, shares = distributed.share()
         with distributed.whole_batch():
-            z, weights = self.prior.strata(
-                n * shares
-            )  # the same for all, of which each takes its share of every stratum
+            # All ranks and microbatches draw the same strata. Each takes its share of each stratum.
+            z, weights = self.prior.strata(n * shares)
         draws = z.shape[1]
         z = z[:, share * draws // shares : (share + 1) * draws // shares]
-        return (
-            weights
-            @ f(z.flatten(0, 1)).to(weights.dtype).view(z.shape[:2]).sum(dim=1)
-            * shares
-            / draws
-        )
+        values = f(z.flatten(0, 1)).to(weights.dtype).view(z.shape[:2])
+        return weights @ values.sum(dim=1) * shares / draws
 
     def refuse_mixing(self, *parts: nn.Module) -> None:
-        """Refuse batch norm in parts that see the strata of a learned prior, whose shares in a batch are not the weights.
+        """Refuse batch norm in parts that see the strata of a learned prior.
+
+        The shares of the strata in a batch are not the prior's weights, so batch statistics would
+        be biased.
 
         Raises:
-            SettingError: there is one.
+            SettingError: a part has batch norm.
         """
         stratified = getattr(type(self.prior), "strata", Prior.strata) is not Prior.strata
-        for part in parts if learned(self.prior) and stratified else ():
+        if not stratified or not learned(self.prior):
+            return
+        for part in parts:
             if name := batch_norm(part, training=False):
                 raise SettingError(
-                    f"{type(part).__name__}: {name} mixes the examples of a batch, which a learned prior draws in equal numbers "
-                    'from each component; take norm = "layer" or "none", or a prior that is not learned.'
+                    f"{type(part).__name__}: {name} mixes the examples of a batch, and a learned "
+                    'prior draws equally many from each component; take norm = "layer" or "none", '
+                    "or a prior that is not learned."
                 )
 
 
 def scores(critic: nn.Module, x: Tensor) -> Tensor:
-    """A critic's scores, `(batch,)`.
+    """Return a critic's scores, `(batch,)`.
 
     Raises:
-        SettingError: they have another shape, with which losses would broadcast in silence.
+        SettingError: the scores have another shape, which losses would silently broadcast.
     """
-    found: Tensor = critic(x)
-    if found.shape != (x.shape[0],):
+    values: Tensor = critic(x)
+    if values.shape != (x.shape[0],):
         raise SettingError(
-            f"critic = {type(critic).__name__} gives scores of shape {tuple(found.shape)} for {x.shape[0]} examples; "
-            f"it must give {(x.shape[0],)}, as by squeeze(1)."
+            f"critic = {type(critic).__name__} returns scores of shape {tuple(values.shape)} for "
+            f"{x.shape[0]} examples; return {(x.shape[0],)}, for example with squeeze(1)."
         )
-    return found
+    return values
 
 
 def learned(prior: Prior) -> bool:
-    """Whether a prior has parameters."""
-    return any(True for _ in prior.parameters())
+    """Return True if a prior has parameters."""
+    return next(iter(prior.parameters()), None) is not None
 
 
 @torch.no_grad()
 def positive_everywhere(prior: Prior) -> bool:
-    """Whether a prior has a density, and one that reaches far out."""
+    """Return True if a prior has a density that is positive at a point far out."""
     if getattr(type(prior), "log_prob", Prior.log_prob) is Prior.log_prob:
         return False
-    like = next(
-        (t for t in (*prior.parameters(), *prior.buffers()) if t.is_floating_point()),
-        torch.zeros(()),
-    )
+    tensors = (*prior.parameters(), *prior.buffers())
+    like = next((t for t in tensors if t.is_floating_point()), torch.zeros(()))
     return not prior.log_prob(like.new_full((1, prior.dim), 1e9)).isneginf().any()

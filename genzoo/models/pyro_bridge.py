@@ -1,10 +1,13 @@
-"""Our distributions as pyro wants them; pyro is imported when one is asked for."""
+"""Pyro programs of a VAE, and our distributions as Pyro distributions.
+
+Pyro is imported when a program runs.
+"""
 
 from __future__ import annotations
 
 import math
 from functools import cache
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,9 +15,43 @@ from torch.distributions import Independent, constraints, register_kl
 
 from genzoo.contract import DistributionDivergence, Prior
 
+if TYPE_CHECKING:
+    from genzoo.models.vae import VAE
+
+__all__ = ["pyro_distribution", "pyro_prior", "vae_guide", "vae_model"]
+
+
+def vae_model(vae: VAE, x: Tensor) -> None:
+    """Run the generative half of a VAE as a Pyro program on examples `(batch, *shape)`."""
+    import pyro
+
+    pyro.module("vae", vae)
+    with pyro.plate("batch", x.shape[0]):
+        with _weighted(vae.beta):
+            z = pyro.sample("z", pyro_prior(vae.prior, vae.divergence))
+        pyro.sample("x", pyro_distribution(vae.conditional(z, fit=x)), obs=x)
+
+
+def vae_guide(vae: VAE, x: Tensor) -> None:
+    """Run the encoder of a VAE as a Pyro program on examples `(batch, *shape)`."""
+    import pyro
+
+    with pyro.plate("batch", x.shape[0]), _weighted(vae.beta):
+        pyro.sample("z", pyro_distribution(vae.posterior(x)))
+
+
+def _weighted(beta: float) -> Any:
+    """Return a context in which the latent site has the weight beta.
+
+    Pyro scales by positive numbers only, so a weight of 0 is a mask.
+    """
+    from pyro import poutine
+
+    return poutine.scale(scale=beta) if beta else poutine.mask(mask=False)
+
 
 def pyro_distribution(distribution: Independent[Any]) -> Any:
-    """The same batch of normal or Bernoulli distributions on an event, as a pyro distribution."""
+    """Return a batch of normal or Bernoulli distributions as a Pyro distribution."""
     import pyro.distributions as dist
 
     base, event = distribution.base_dist, len(distribution.event_shape)
@@ -24,7 +61,7 @@ def pyro_distribution(distribution: Independent[Any]) -> Any:
 
 
 def pyro_prior(prior: Prior, divergence: DistributionDivergence) -> Any:
-    """A prior as a pyro distribution, of which `TraceMeanField_ELBO` takes the divergence as its KL."""
+    """Return a prior as a Pyro distribution whose KL in `TraceMeanField_ELBO` is `divergence`."""
     return _pyro_prior()(prior, divergence)
 
 

@@ -1,4 +1,4 @@
-"""Wasserstein autoencoders: the codes of all the data, together, are held to the prior, by an MMD or by a latent critic."""
+"""Wasserstein autoencoders, which match the distribution of all latent codes to the prior."""
 
 from __future__ import annotations
 
@@ -32,15 +32,31 @@ from genzoo.models.autoencoder import (
 from genzoo.models.latent import learned, positive_everywhere, scores
 from genzoo.registry.build import build
 
+__all__ = ["WAE", "WAEGAN", "WAEMMD"]
+
 
 class WAE(Autoencoder):
-    r"""What the two have in common: codes, and what reconstructing costs.
+    r"""The base class of Wasserstein autoencoders: latent codes and the reconstruction cost.
 
     The squared error is a sum over pixels, without a factor 1/2, as in the paper.
+
+    Arguments:
+        latent_dim: \( d_z \), the number of latent coordinates.
+        weight: \( \lambda \), the weight of the divergence from the prior.
+        random_encoder: use a Gaussian \( q(z \mid x) \) instead of a deterministic encoder.
+        variance_penalty: the weight of \( \sum_i |\log \sigma_i^2(x)| \), for a random encoder.
+        encoder: a part of kind `"encoders"`.
+        decoder: a part of kind `"decoders"`.
+        prior: a part of kind `"priors"`.
+        shape: the shape of one example, `(C, H, W)` or `(D,)`.
+
+    Raises:
+        SettingError: a variance penalty without a random encoder.
     """
 
     def __init__(
         self,
+        *,
         latent_dim: int,
         weight: float,
         random_encoder: bool,
@@ -52,16 +68,17 @@ class WAE(Autoencoder):
     ) -> None:
         if variance_penalty and not random_encoder:
             raise SettingError(
-                f"variance_penalty = {variance_penalty} has no variances to act on; set random_encoder = true."
+                f"variance_penalty = {variance_penalty} has no variances to act on; set "
+                "random_encoder = true."
             )
         super().__init__(
-            latent_dim,
-            2 * latent_dim if random_encoder else latent_dim,
-            False,
-            encoder,
-            decoder,
-            prior,
-            shape,
+            latent_dim=latent_dim,
+            features=2 * latent_dim if random_encoder else latent_dim,
+            unit_range=False,
+            encoder=encoder,
+            decoder=decoder,
+            prior=prior,
+            shape=shape,
         )
         self.weight = weight
         self.random_encoder = random_encoder
@@ -69,54 +86,69 @@ class WAE(Autoencoder):
 
     @property
     def posterior(self) -> Callable[[Tensor], Independent[Normal]]:  # type: ignore[override]
-        r"""\( q(z \mid x) \), which a deterministic encoder has not: then neither has the model this attribute."""
+        r"""The posterior \( q(z \mid x) \), `(batch, *shape)` -> a batch of distributions.
+
+        Models with a deterministic encoder do not have this attribute.
+        """
         if not self.random_encoder:
             raise AttributeError("a deterministic encoder has no posterior")
         return lambda x: diagonal_normal(self.encoder(x))
 
     def draw_codes(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
-        """One code for each example, `(batch, latent_dim)`, drawn where the encoder is random, and the penalty on variances."""
-        features = self.encoder(x).to(x.dtype)  # which autocast may have lowered
+        """Return one latent code per example and the variance penalty.
+
+        Codes are sampled if the encoder is random.
+
+        Arguments:
+            x: examples, `(batch, *shape)`.
+
+        Returns:
+            The codes, `(batch, latent_dim)`, and the penalty with its weight, a scalar.
+        """
+        # Autocast may have lowered the precision.
+        features = self.encoder(x).to(x.dtype)
         if not self.random_encoder:
             return features, 0.0
         log_variance = features[:, self.latent_dim :]
-        return reparameterized(
-            diagonal_normal(features)
-        ), self.variance_penalty * log_variance.abs().sum(1).mean()
+        codes = reparameterized(diagonal_normal(features))
+        return codes, self.variance_penalty * log_variance.abs().sum(1).mean()
 
     def squared_error(self, x: Tensor, z: Tensor) -> Tensor:
-        """Of what codes decode to, summed over pixels, the mean over the batch."""
+        """Return the squared error of decoded codes: a sum over pixels, a mean over the batch."""
         return at_least_single(x - self.decode(z)).square().flatten(1).sum(1).mean()
 
 
 class WAEMMD(WAE):
-    r"""A Wasserstein autoencoder whose codes, all together, are held to the prior by an MMD.
+    r"""A Wasserstein autoencoder that matches its latent codes to the prior with an MMD.
 
-    \[ \min_{q, g} \; E_x E_{q(z \mid x)} \| x - g(z) \|^2 + \lambda\, \mathrm{MMD}^2(q_Z, p_Z), \qquad
-       q_Z = E_x\, q(z \mid x) \]
+    \[ \min_{q, g} \; E_x E_{q(z \mid x)} \| x - g(z) \|^2 + \lambda\, \mathrm{MMD}^2(q_Z, p_Z),
+       \qquad q_Z = E_x\, q(z \mid x) \]
 
     The squared error is a sum over pixels, without a factor 1/2, as in the paper.
 
     Arguments:
         latent_dim: \( d_z \), the number of latent coordinates.
         weight: \( \lambda \).
-        random_encoder: a Gaussian \( q(z \mid x) \) instead of a deterministic one: where \( d_z \) exceeds the dimension of the
-            data, the codes of a deterministic encoder lie on a thin sheet that cannot fill the prior.
-        variance_penalty: the weight of \( \sum_i |\log \sigma_i^2(x)| \), for a random encoder: without it the variances tend to
-            shrink to zero.
+        random_encoder: use a Gaussian \( q(z \mid x) \) instead of a deterministic encoder. If
+            \( d_z \) exceeds the dimension of the data, the codes of a deterministic encoder lie on
+            a thin sheet that cannot fill the prior.
+        variance_penalty: the weight of \( \sum_i |\log \sigma_i^2(x)| \), for a random encoder.
+            Without it, the variances tend to shrink to zero.
         encoder: a part of kind `"encoders"`.
         decoder: a part of kind `"decoders"`.
-        prior: a part of kind `"priors"`; it may be learned, and needs no density.
-        divergence: a part of kind `"divergences"` between codes and a prior.
+        prior: a part of kind `"priors"`. It may be learned, and it does not need a density.
+        divergence: a part of kind `"divergences"` that compares latent codes with a prior.
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     Raises:
-        SettingError: a variance penalty without a random encoder, or a divergence that is not one of samples.
+        SettingError: a variance penalty without a random encoder, or a divergence that does not
+            compare samples.
 
     References:
-        Wasserstein Auto-Encoders, Tolstikhin, Bousquet, Gelly and Schoelkopf, 2018, https://arxiv.org/abs/1711.01558
-        On the Latent Space of Wasserstein Auto-Encoders, Rubenstein, Schoelkopf and Tolstikhin, 2018,
-            https://arxiv.org/abs/1802.03761
+        Wasserstein Auto-Encoders, Tolstikhin, Bousquet, Gelly and Schoelkopf, 2018,
+            https://arxiv.org/abs/1711.01558
+        On the Latent Space of Wasserstein Auto-Encoders, Rubenstein, Schoelkopf and Tolstikhin,
+            2018, https://arxiv.org/abs/1802.03761
 
     Example:
         >>> import torch
@@ -125,7 +157,8 @@ class WAEMMD(WAE):
         ['loss', 'mmd', 'reconstruction']
     """
 
-    # The authors' learning rate for MNIST is 1e-3, halved and so on by epochs; this one is for a cosine to a fiftieth.
+    # The authors' learning rate for MNIST is 1e-3, lowered after fixed numbers of epochs. This one
+    # is for a cosine schedule that ends at a fiftieth.
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 2e-3, "betas": (0.5, 0.999)}
 
     expected_failures: ClassVar[Mapping[str, str]] = {
@@ -135,9 +168,10 @@ class WAEMMD(WAE):
     def __init__(
         self,
         latent_dim: Positive = 8,
-        # The authors' code multiplies the cost by 0.05, so its lambda of 10 for MNIST is 200 here; it also sums seven kernel
-        # scales, as our MMD does by default, where the paper has one.
+        # The authors' code multiplies the cost by 0.05, so its lambda of 10 for MNIST is 200 here.
+        # Like our MMD by default, it sums seven kernel scales; the paper has one.
         weight: PositiveFloat = 200.0,
+        *,
         random_encoder: bool = False,
         variance_penalty: NonNegativeFloat = 0.0,
         encoder: Part = "mlp",
@@ -147,7 +181,14 @@ class WAEMMD(WAE):
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(
-            latent_dim, weight, random_encoder, variance_penalty, encoder, decoder, prior, shape
+            latent_dim=latent_dim,
+            weight=weight,
+            random_encoder=random_encoder,
+            variance_penalty=variance_penalty,
+            encoder=encoder,
+            decoder=decoder,
+            prior=prior,
+            shape=shape,
         )
         measure = build(divergence, "divergences")
         if not isinstance(measure, SampleDivergence):
@@ -159,49 +200,59 @@ class WAEMMD(WAE):
         self.divergence = measure
 
     def loss(self, batch: Tensor) -> Mapping[str, Tensor]:
-        """Squared error summed over pixels, the mean over `(batch, *shape)`, + weight * squared MMD (+ the variance penalty)."""
-        z, spread = self.draw_codes(batch)
+        """Compute the squared error + weight * squared MMD (+ the variance penalty).
+
+        Arguments:
+            batch: examples, `(batch, *shape)`.
+
+        Returns:
+            `loss`, `reconstruction` (the squared error, summed over pixels), and `mmd` (squared,
+            without its weight); the first two are means over the batch.
+        """
+        z, variance_penalty = self.draw_codes(batch)
         reconstruction = self.squared_error(batch, z)
         mmd = self.divergence(z, self.prior)
         return {
-            "loss": reconstruction + self.weight * mmd + spread,
+            "loss": reconstruction + self.weight * mmd + variance_penalty,
             "reconstruction": reconstruction,
             "mmd": mmd,
         }
 
 
 class WAEGAN(WAE):
-    r"""A Wasserstein autoencoder whose codes, all together, are held to the prior by a critic in the latent space.
+    r"""A Wasserstein autoencoder that matches its latent codes to the prior with a latent critic.
 
     With the critic's logit \( D \) and \( \sigma \) the logistic function,
 
-    \[ \max_D \; E_{z \sim p_Z} \log \sigma(D(z)) + E_{z \sim q_Z} \log\big(1 - \sigma(D(z))\big), \qquad
-       \min_{q, g} \; E_x E_{q(z \mid x)} \Big[ \| x - g(z) \|^2 - \lambda \log \sigma(D(z)) \Big]. \]
+    \[ \max_D \; E_{z \sim p_Z} \log \sigma(D(z)) + E_{z \sim q_Z} \log\big(1 - \sigma(D(z))\big),
+       \qquad \min_{q, g} \; E_x E_{q(z \mid x)}
+       \Big[ \| x - g(z) \|^2 - \lambda \log \sigma(D(z)) \Big]. \]
 
-    With `log_density`, \( D(z) = h(z) + \log p_Z(z) \): the network h has only \( -\log q_Z \) left to learn. A learned prior is
-    the autoencoder's: it minimises \( -\lambda E_{z \sim p_Z} \log(1 - \sigma(D(z))) \), its own side of the game.
+    With `log_density`, \( D(z) = h(z) + \log p_Z(z) \), and the network h learns only
+    \( -\log q_Z \). A learned prior belongs to the autoencoder and minimizes
+    \( -\lambda E_{z \sim p_Z} \log(1 - \sigma(D(z))) \), its side of the game.
 
     Arguments:
         latent_dim: \( d_z \), the number of latent coordinates.
         weight: \( \lambda \).
         log_density: add the prior's log-density to the critic's logit.
-        pretrain: rounds, before all others, that only bring the codes' mean and covariance to the prior's; the authors make up
-            to 200, fewer where the match is good.
-        random_encoder: a Gaussian \( q(z \mid x) \) instead of a deterministic one.
+        pretrain: the number of rounds at the start that only match the mean and covariance of the
+            codes to those of the prior. The authors take up to 200, and fewer if the match is good.
+        random_encoder: use a Gaussian \( q(z \mid x) \) instead of a deterministic encoder.
         variance_penalty: the weight of \( \sum_i |\log \sigma_i^2(x)| \), for a random encoder.
         encoder: a part of kind `"encoders"`.
         decoder: a part of kind `"decoders"`.
-        critic: a part of kind `"critics"`, of codes.
+        critic: a part of kind `"critics"`, which scores latent codes.
         prior: a part of kind `"priors"`; it may be learned.
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     Raises:
-        SettingError: a variance penalty without a random encoder; `log_density` with a prior that has no density everywhere, or a
-            learned one.
+        SettingError: a variance penalty without a random encoder, or `log_density` with a prior
+            that is learned or whose density is not positive everywhere.
 
     References:
-        Wasserstein Auto-Encoders, Tolstikhin, Bousquet, Gelly and Schoelkopf, 2018, https://arxiv.org/abs/1711.01558
-            (algorithm 1); code: https://github.com/tolstikhin/wae
+        Wasserstein Auto-Encoders, Tolstikhin, Bousquet, Gelly and Schoelkopf, 2018,
+            https://arxiv.org/abs/1711.01558 (algorithm 1); code: https://github.com/tolstikhin/wae
 
     Example:
         >>> wae = WAEGAN(latent_dim=2, prior="mog", shape=(1, 8, 8))
@@ -209,7 +260,7 @@ class WAEGAN(WAE):
         ['critic', 'autoencoder']
     """
 
-    # The authors' for MNIST; for CelebA 3e-4 and 1e-3.
+    # Learning rates are those of the authors for MNIST; for CelebA they are 3e-4 and 1e-3.
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 1e-3, "betas": (0.5, 0.999)}
     critic_optimizer: ClassVar[Mapping[str, Any]] = {
         "name": "Adam",
@@ -220,8 +271,10 @@ class WAEGAN(WAE):
     def __init__(
         self,
         latent_dim: Positive = 8,
-        # The paper's for MNIST. The authors' code multiplies the cost by 0.05 and keeps this number, which makes 200 of it.
+        # The paper's weight for MNIST. The authors' code multiplies the cost by 0.05 and keeps this
+        # number, so its weight is 200 in our units.
         weight: PositiveFloat = 10.0,
+        *,
         log_density: bool = False,
         pretrain: Annotated[int, Ge(0)] = 0,
         random_encoder: bool = False,
@@ -235,35 +288,45 @@ class WAEGAN(WAE):
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(
-            latent_dim, weight, random_encoder, variance_penalty, encoder, decoder, prior, shape
+            latent_dim=latent_dim,
+            weight=weight,
+            random_encoder=random_encoder,
+            variance_penalty=variance_penalty,
+            encoder=encoder,
+            decoder=decoder,
+            prior=prior,
+            shape=shape,
         )
         self.critic = build(critic, "critics", shape=(latent_dim,))
         self.refuse_mixing(self.critic)
-        self.log_density, self.pretrain = log_density, pretrain
+        self.log_density = log_density
+        self.pretrain = pretrain
         if log_density and not positive_everywhere(self.prior):
             raise SettingError(
-                f"log_density = true: {type(self.prior).__name__} has no density that is positive everywhere, so the critic's "
-                'logit would be infinite; take the prior "normal" or "mog", or leave log_density out.'
+                f"log_density = true: the density of {type(self.prior).__name__} is not positive "
+                "everywhere, so the critic's logit would be infinite; take the prior "
+                '"normal" or "mog", or leave log_density out.'
             )
         if log_density and learned(self.prior):
             raise SettingError(
-                "log_density = true with a learned prior: the density would move under the critic; leave one of them out."
+                "log_density = true with a learned prior: the density would move under the critic; "
+                "leave log_density out, or take a fixed prior."
             )
 
     def logit(self, z: Tensor) -> Tensor:
-        """The critic's logit that codes are the prior's: `(batch, latent_dim)` -> `(batch,)`."""
+        """Return the critic's logit of "from the prior": `(batch, latent_dim)` -> `(batch,)`."""
         h = at_least_single(scores(self.critic, z))
         return h + self.prior.log_prob(z) if self.log_density else h
 
     def critic_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
-        r"""Cross-entropy in nats of telling draws of the prior from the codes of `(batch, *shape)`.
+        r"""Compute the cross-entropy, in nats, of telling prior samples from codes of `batch`.
 
-        The paper multiplies it by \( \lambda \), which does nothing under Adam.
+        The paper multiplies it by \( \lambda \), which has no effect under Adam.
         """
         with torch.no_grad():
             codes, _ = self.draw_codes(batch)
-            drawn = self.prior.sample(batch.shape[0])
-        real, fake = self.logit(drawn), self.logit(codes)
+            prior_samples = self.prior.sample(batch.shape[0])
+        real, fake = self.logit(prior_samples), self.logit(codes)
         loss = softplus(-real).mean() + softplus(fake).mean()
         return {
             "loss": loss,
@@ -273,71 +336,64 @@ class WAEGAN(WAE):
         }
 
     def autoencoder_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
-        """Squared error summed over pixels, the mean over `(batch, *shape)`, + weight * `match`, the cost of being told apart.
+        """Compute the squared error + weight * `match` (+ the variance penalty).
 
-        With a learned prior also + weight * `prior`, what that pays for being told from codes.
+        `match` is the cross-entropy of codes that are labeled as prior samples. With a learned
+        prior, the loss also contains weight * `prior`, the cross-entropy of prior samples that are
+        labeled as codes.
+
+        Arguments:
+            batch: examples, `(batch, *shape)`.
         """
-        z, spread = self.draw_codes(batch)
+        z, variance_penalty = self.draw_codes(batch)
         reconstruction = self.squared_error(batch, z)
         report = {"reconstruction": reconstruction, "match": softplus(-self.logit(z)).mean()}
-        loss = reconstruction + self.weight * report["match"] + spread
+        loss = reconstruction + self.weight * report["match"] + variance_penalty
         if learned(self.prior):
             report["prior"] = self.expectation(lambda z: softplus(self.logit(z)), batch.shape[0])
             loss = loss + self.weight * report["prior"]
         return {"loss": loss, **report}
 
     def pretraining_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
-        """The mean squared differences between codes' and prior's means and covariances, over the global batch."""
+        """Compute how far the mean and covariance of the codes are from those of the prior.
+
+        Both are mean squared differences over the global batch.
+        """
         codes = gather(self.draw_codes(batch)[0])
-        drawn = gather(self.prior.sample(batch.shape[0]).detach())
-        means = (codes.mean(0) - drawn.mean(0)).square().mean()
-        covariances = (codes.T.cov(correction=0) - drawn.T.cov(correction=0)).square().mean()
+        samples = gather(self.prior.sample(batch.shape[0]).detach())
+        means = (codes.mean(0) - samples.mean(0)).square().mean()
+        covariances = (codes.T.cov(correction=0) - samples.T.cov(correction=0)).square().mean()
         return {"loss": means + covariances}
 
     def players(self) -> tuple[Player, ...]:
-        owned = (self.encoder, self.decoder, self.prior)
-        if not self.pretrain:
-            return (
-                Player(
-                    name="critic",
-                    owns=(self.critic,),
-                    loss=self.critic_loss,
-                    optimizer=self.critic_optimizer,
-                ),
-                Player(
-                    name="autoencoder",
-                    owns=owned,
-                    loss=self.autoencoder_loss,
-                    optimizer=self.optimizer,
-                ),
-            )
-
-        def before(round: int) -> int:
+        def pretraining_steps(round: int) -> int:
             return int(round < self.pretrain)
 
-        def after(round: int) -> int:
+        def game_steps(round: int) -> int:
             return int(round >= self.pretrain)
 
-        return (
-            Player(
-                name="pretraining",
-                owns=(self.encoder,),
-                loss=self.pretraining_loss,
-                steps_per_round=before,
-                optimizer=self.optimizer,
-            ),
-            Player(
-                name="critic",
-                owns=(self.critic,),
-                loss=self.critic_loss,
-                steps_per_round=after,
-                optimizer=self.critic_optimizer,
-            ),
-            Player(
-                name="autoencoder",
-                owns=owned,
-                loss=self.autoencoder_loss,
-                steps_per_round=after,
-                optimizer=self.optimizer,
-            ),
+        steps = game_steps if self.pretrain else 1
+        critic = Player(
+            name="critic",
+            owns=(self.critic,),
+            loss=self.critic_loss,
+            steps_per_round=steps,
+            optimizer=self.critic_optimizer,
         )
+        autoencoder = Player(
+            name="autoencoder",
+            owns=(self.encoder, self.decoder, self.prior),
+            loss=self.autoencoder_loss,
+            steps_per_round=steps,
+            optimizer=self.optimizer,
+        )
+        if not self.pretrain:
+            return critic, autoencoder
+        pretraining = Player(
+            name="pretraining",
+            owns=(self.encoder,),
+            loss=self.pretraining_loss,
+            steps_per_round=pretraining_steps,
+            optimizer=self.optimizer,
+        )
+        return pretraining, critic, autoencoder

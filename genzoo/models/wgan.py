@@ -1,4 +1,4 @@
-"""The Wasserstein GAN with clipped weights."""
+"""The Wasserstein GAN with weight clipping."""
 
 from __future__ import annotations
 
@@ -12,32 +12,39 @@ from torch import Tensor
 from genzoo.contract import Count, Part, Player, Positive, PositiveFloat, Shape
 from genzoo.models.adversarial import Adversarial, Output
 
+__all__ = ["MLP", "WGAN"]
+
 MLP = MappingProxyType({"name": "mlp", "hidden": (512, 512, 512), "activation": "relu"})
+"""The default generator and critic."""
 
 
 class WGAN(Adversarial):
-    r"""A generator against a critic whose weights are clipped, so that its gap is a Wasserstein distance up to a factor.
+    r"""A generator against a critic whose clipped weights make its gap a Wasserstein distance.
+
+    The gap is a Wasserstein distance up to a factor K:
 
     \[ \min_g \max_{\| D \|_L \le K} \; E_x D(x) - E_z D(g(z)) \; = \; K\, W_1(p, q) \]
 
-    The factor K depends on the network and on the clipping, so gaps of different critics do not compare. It is the *weights* that
-    are clipped, not the scores.
+    K depends on the network and on the clipping, so gaps of different critics cannot be compared.
+    The *weights* are clipped, not the scores.
 
     Arguments:
         latent_dim: the number of latent coordinates.
-        clip: \( c \); after each of its steps, every parameter of the critic is brought into [-c, c].
-        critic_steps: the critic's steps a round; the generator makes one.
-        burst: the authors' schedule, which is not in the paper: 100 critic steps in the first 25 rounds and in every 500th.
-            A round has all of its batches on the device at once.
+        clip: \( c \); after each step of the critic, its parameters are clipped to [-c, c].
+        critic_steps: the critic's steps per round; the generator takes one.
+        burst: use the schedule of the authors' code, which is not in the paper: 100 critic steps in
+            the first 25 rounds and in every 500th. All batches of a round are on the device at
+            once.
         generator: a part of kind `"decoders"`.
         critic: a part of kind `"critics"`.
         prior: the distribution of the latent vectors, a part of kind `"priors"`.
-        output: how images are brought into their range, `"sigmoid"` or `"tanh"`; the critic sees them in [0, 1] or [-1, 1].
+        output: the function that bounds images, `"sigmoid"` or `"tanh"`. The critic sees images in
+            [0, 1] or [-1, 1].
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     References:
-        Wasserstein GAN, Arjovsky, Chintala and Bottou, 2017, https://arxiv.org/abs/1701.07875 (algorithm 1);
-            code: https://github.com/martinarjovsky/WassersteinGAN
+        Wasserstein GAN, Arjovsky, Chintala and Bottou, 2017, https://arxiv.org/abs/1701.07875
+            (algorithm 1); code: https://github.com/martinarjovsky/WassersteinGAN
 
     Example:
         >>> wgan = WGAN(latent_dim=8, shape=(1, 8, 8))
@@ -50,6 +57,7 @@ class WGAN(Adversarial):
     def __init__(
         self,
         latent_dim: Positive = 100,
+        *,
         clip: PositiveFloat = 0.01,
         critic_steps: Count = 5,
         burst: bool = False,
@@ -60,22 +68,30 @@ class WGAN(Adversarial):
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(
-            latent_dim, generator, critic, prior, output, critic_steps, None, 0.0, shape
+            latent_dim=latent_dim,
+            generator=generator,
+            critic=critic,
+            prior=prior,
+            output=output,
+            critic_steps=critic_steps,
+            penalty=None,
+            penalty_weight=0.0,
+            shape=shape,
         )
-        self.clip, self.burst = clip, burst
+        self.clip = clip
+        self.burst = burst
 
     def critic_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
-        """As in every adversarial model, with `clipped`: the share of the critic's parameters that stand at c."""
+        """Compute the critic's loss, and `clipped`, the share of its parameters that are at ±c."""
         weights = torch.cat([p.detach().flatten() for p in self.critic.parameters()])
-        return {
-            **super().critic_loss(batch),
-            "clipped": (weights.abs() >= self.clip).to(weights.dtype).mean(),
-        }
+        clipped = (weights.abs() >= self.clip).to(weights.dtype).mean()
+        return {**super().critic_loss(batch), "clipped": clipped}
 
     @torch.no_grad()
     def clip_weights(self) -> None:
-        """Bring every parameter of the critic that is not frozen into [-c, c], in place."""
-        # The authors' code clips before each step, so that the generator meets unclipped weights; the paper, recalled, after it.
+        """Clip every parameter of the critic that is not frozen to [-c, c], in place."""
+        # The paper (recalled) clips after each step. The authors' code clips before it, so that
+        # the generator is trained against unclipped weights.
         for parameter in self.critic.parameters():
             if parameter.requires_grad:
                 parameter.clamp_(-self.clip, self.clip)
@@ -83,13 +99,15 @@ class WGAN(Adversarial):
     def players(self) -> tuple[Player, ...]:
         critic, generator = super().players()
 
-        def steps(round: int) -> int:
+        def burst_steps(round: int) -> int:
             return 100 if round < 25 or round % 500 == 0 else self.critic_steps
 
-        return (
-            Player(
-                name=critic.name, owns=critic.owns, loss=critic.loss, steps_per_round=steps if self.burst else self.critic_steps, optimizer=self.optimizer,
-                after=self.clip_weights,
-            ),
-            generator,
-        )  # fmt: skip
+        clipped_critic = Player(
+            name=critic.name,
+            owns=critic.owns,
+            loss=critic.loss,
+            steps_per_round=burst_steps if self.burst else self.critic_steps,
+            optimizer=self.optimizer,
+            after=self.clip_weights,
+        )
+        return clipped_critic, generator

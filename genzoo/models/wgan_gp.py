@@ -10,35 +10,47 @@ from genzoo.contract import Count, Part, Positive, PositiveFloat, Shape
 from genzoo.models.adversarial import Adversarial, Output
 from genzoo.models.wgan import MLP
 
+__all__ = ["WGANGP"]
+
 
 class WGANGP(Adversarial):
-    r"""A generator against a critic whose slope is held near 1 between real and generated examples.
+    r"""A generator against a critic whose gradient norm is held near 1.
 
-    \[ \min_g \max_D \; E_x D(x) - E_z D(g(z)) - \lambda\, E_{\hat x} \big( \| \nabla D(\hat x) \|_2 - 1 \big)^2, \qquad
-       \hat x = \epsilon x + (1 - \epsilon) g(z), \quad \epsilon \sim U[0, 1] \text{ for each example} \]
+    The penalty acts on points between real and generated examples:
 
-    The gap \( E_x D(x) - E_z D(g(z)) \) estimates the Wasserstein distance \( W_1(p, q) \), in the units in which the critic sees
-    data, from above: by \( W^2 / 2 \lambda \) or more, exactly that for two points.
+    \[ \min_g \max_D \; E_x D(x) - E_z D(g(z))
+       - \lambda\, E_{\hat x} \big( \| \nabla D(\hat x) \|_2 - 1 \big)^2, \qquad
+       \hat x = \epsilon x + (1 - \epsilon) g(z), \quad \epsilon \sim U[0, 1]
+       \text{ for each example} \]
+
+    The gap \( E_x D(x) - E_z D(g(z)) \) estimates the Wasserstein distance \( W_1(p, q) \), in the
+    units in which the critic sees data. It overestimates the distance by \( W^2 / 2 \lambda \) or
+    more, and by exactly that amount for two points.
 
     Arguments:
         latent_dim: the number of latent coordinates.
         penalty_weight: \( \lambda \).
-        critic_steps: the critic's steps a round; the generator makes one.
-        penalty: a part of kind `"divergences"`: `"gradient-penalty"`, one-sided by `{sides = "one"}`; or `"dragan"`, `"r1"`.
+        critic_steps: the critic's steps per round; the generator takes one.
+        penalty: a part of kind `"divergences"`: `"gradient-penalty"` (one-sided with
+            `{sides = "one"}`), `"dragan"`, or `"r1"`.
         generator: a part of kind `"decoders"`.
-        critic: a part of kind `"critics"`, without batch norm: with it an example has no gradient of its own.
+        critic: a part of kind `"critics"`, without batch norm, which couples the gradients of the
+            examples of a batch.
         prior: the distribution of the latent vectors, a part of kind `"priors"`.
-        output: how images are brought into their range, `"sigmoid"` or `"tanh"`; the critic sees them in [0, 1] or [-1, 1].
+        output: the function that bounds images, `"sigmoid"` or `"tanh"`. The critic sees images in
+            [0, 1] or [-1, 1].
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     Raises:
-        SettingError: batch norm in the critic.
+        SettingError: the critic has batch norm.
 
     References:
-        Improved Training of Wasserstein GANs, Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, 2017,
-            https://arxiv.org/abs/1704.00028; code: https://github.com/igul222/improved_wgan_training
+        Improved Training of Wasserstein GANs, Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville,
+            2017, https://arxiv.org/abs/1704.00028;
+            code: https://github.com/igul222/improved_wgan_training
 
     Example:
+        >>> import torch
         >>> wgan = WGANGP(latent_dim=8, shape=(1, 8, 8))
         >>> sorted(wgan.critic_loss(torch.rand(5, 1, 8, 8)))
         ['fake', 'gap', 'loss', 'penalty', 'real', 'sample_variance_ratio']
@@ -50,6 +62,7 @@ class WGANGP(Adversarial):
         self,
         latent_dim: Positive = 100,
         penalty_weight: PositiveFloat = 10.0,
+        *,
         critic_steps: Count = 5,
         penalty: Part = "gradient-penalty",
         generator: Part = MLP,
@@ -59,13 +72,13 @@ class WGANGP(Adversarial):
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(
-            latent_dim,
-            generator,
-            critic,
-            prior,
-            output,
-            critic_steps,
-            penalty,
-            penalty_weight,
-            shape,
+            latent_dim=latent_dim,
+            generator=generator,
+            critic=critic,
+            prior=prior,
+            output=output,
+            critic_steps=critic_steps,
+            penalty=penalty,
+            penalty_weight=penalty_weight,
+            shape=shape,
         )

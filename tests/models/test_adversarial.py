@@ -214,11 +214,11 @@ WRONG = [
     ({"name": "wgan", "critic_steps": -1}, r"model\.critic_steps = -1: expected greater than 0"),
     ({"name": "wgan-gp", "penalty_weight": -10.0}, r"model\.penalty_weight = -10\.0: expected greater than 0"),
     ({"name": "gan", "penalty": "dragan", "penalty_weight": 0.0}, r"model\.penalty_weight = 0\.0: expected greater than 0"),
-    ({"name": "gan", "penalty": "mmd"}, r'penalty = MMD compares distributions, .*; take "gradient-penalty", "dragan" or "r1"'),
-    ({"name": "wgan-gp", "penalty": "kl"}, r'penalty = KL compares distributions, .*; take "gradient-penalty", "dragan" or "r1"'),
+    ({"name": "gan", "penalty": "mmd"}, r'penalty = MMD compares distributions, .*; take "gradient-penalty", "dragan", or "r1"'),
+    ({"name": "wgan-gp", "penalty": "kl"}, r'penalty = KL compares distributions, .*; take "gradient-penalty", "dragan", or "r1"'),
     ({"name": "wgan", "clip": 0.0}, r"model\.clip = 0\.0: expected greater than 0"),
     ({"name": "gan", "smoothing": 1.0}, r"model\.smoothing = 1\.0: expected less than 1"),
-    ({"name": "gan", "smoothing": 0.1, "loss": "least-squares"}, r"smoothing = 0\.1 .*lower the label b, .* \(0\.0, 0\.9"),
+    ({"name": "gan", "smoothing": 0.1, "loss": "least-squares"}, r"smoothing = 0\.1 .*lower the label b instead: .* \(0\.0, 0\.9"),
     ({"name": "gan", "output": "relu"}, r"""model\.output = "relu": expected 'sigmoid' or 'tanh'"""),
     ({"name": "gan", "loss": "hinge"}, r"""model\.loss = "hinge": expected 'non-saturating', 'minimax' or 'least-squares'"""),
     ({"name": "dcgan", "shape": (3,)}, r"shape = \(3,\): this preset needs images of 8 x 8 pixels or more; take 'gan'"),
@@ -254,7 +254,7 @@ def test_a_critic_whose_scores_would_broadcast_is_refused():
     model = GAN(2, generator=SMALL, critic=column, shape=(3,))
     with pytest.raises(
         SettingError,
-        match=r"critic = Sequential gives scores of shape \(5, 1\) for 5 examples; .* squeeze",
+        match=r"critic = Sequential returns scores of shape \(5, 1\) for 5 examples; .* squeeze",
     ):
         model.critic_loss(torch.rand(5, 3))
 
@@ -299,7 +299,7 @@ def test_reports_are_in_full_precision_under_autocast():
 def test_strata_and_batch_norm_are_refused(place):
     with pytest.raises(
         SettingError,
-        match=r"BatchNorm1d\) mixes the examples .* equal numbers .* or a prior that is not learned",
+        match=r"BatchNorm1d\) mixes the examples .* draws equally many .* or a prior that is not learned",
     ):
         GAN(
             2,

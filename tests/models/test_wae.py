@@ -285,14 +285,14 @@ def test_the_log_density_is_added_example_by_example():
 
 @pytest.mark.parametrize("prior", ["uniform", "sphere"])
 def test_a_log_density_that_is_not_everywhere_is_refused(prior):
-    message = r'log_density = true: (Uniform|Sphere) has no density that is positive everywhere.*; take the prior "normal" or "mog"'
+    message = r'log_density = true: the density of (Uniform|Sphere) is not positive everywhere.*; take the prior "normal" or "mog"'
     with pytest.raises(SettingError, match=message):
         wae_gan(prior=prior, log_density=True)
 
 
 def test_a_log_density_that_moves_is_refused():
     with pytest.raises(
-        SettingError, match=r"log_density = true with a learned prior.*; leave one of them out"
+        SettingError, match=r"log_density = true with a learned prior.*; leave log_density out, or"
     ):
         wae_gan(prior={"name": "mog", "learn": True}, log_density=True)
 

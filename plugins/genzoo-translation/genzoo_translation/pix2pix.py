@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from genzoo import Model, Player, build
+from genzoo.blocks.scaling import from_tanh_range, to_tanh_range
 from genzoo.contract import NonNegativeFloat, Part, Shape
 from genzoo.distributed import uniform
 from genzoo.errors import SettingError
@@ -82,7 +83,7 @@ class Pix2Pix(Model):
 
     def translate(self, x: Tensor) -> Tensor:
         """Images `(batch, *given_shape)` -> images `(batch, *shape)`, all in [0, 1]."""
-        return (self._generate(x) + 1) / 2
+        return from_tanh_range(self._generate(x))
 
     @torch.no_grad()
     def sample(self, n: int, given: Tensor | None = None) -> Tensor:
@@ -136,7 +137,7 @@ class Pix2Pix(Model):
         }
 
     def _generate(self, x: Tensor) -> Tensor:
-        return self.translator(2 * x - 1).to(x.dtype).tanh()
+        return self.translator(to_tanh_range(x)).to(x.dtype).tanh()
 
     def _judge(self, x: Tensor, y: Tensor) -> Tensor:
-        return judge(self.critic, torch.cat([2 * x - 1, y], dim=1))
+        return judge(self.critic, torch.cat([to_tanh_range(x), y], dim=1))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo import Model, build
+from genzoo.blocks.scaling import from_tanh_range, to_tanh_range
 from genzoo.contract import Part, Shape
 from genzoo.distributed import uniform
 from genzoo.errors import SettingError
@@ -86,7 +87,7 @@ class TwoWay(Model):
         return made.tanh() if self.output == "tanh" else made.sigmoid()
 
     def _seen(self, x: Tensor) -> Tensor:
-        return 2 * x - 1 if self.output == "tanh" else x
+        return to_tanh_range(x) if self.output == "tanh" else x
 
     def _shown(self, x: Tensor) -> Tensor:
-        return (x + 1) / 2 if self.output == "tanh" else x
+        return from_tanh_range(x) if self.output == "tanh" else x
