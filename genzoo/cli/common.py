@@ -135,7 +135,9 @@ def require(model: Model, capability: str) -> Any:
     Raises:
         SettingError: it has not; it says what the model can do.
     """
-    if not hasattr(model, capability):
+    from genzoo.contract import has_capability
+
+    if not has_capability(model, capability):
         can = [
             name
             for name in (
@@ -148,7 +150,7 @@ def require(model: Model, capability: str) -> Any:
                 "log_prob",
                 "elbo",
             )
-            if hasattr(model, name)
+            if has_capability(model, name)
         ]
         raise SettingError(f"{type(model).__name__} has no {capability}; it can {', '.join(can)}")
     return model

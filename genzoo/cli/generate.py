@@ -44,8 +44,6 @@ def sample(
     device: Device = "cpu",
 ) -> None:
     """Draw samples from a trained model; of images from images, each as input, output and, where it is known, the truth."""
-    import inspect
-
     import torch
 
     from genzoo.progress import shown as showing
@@ -58,7 +56,7 @@ def sample(
         {"given": held_out(run, model, n, model.given, dataset)} if model.given else {}
     )
     if truncation is not None:
-        if "truncation" not in inspect.signature(model.sample).parameters:
+        if not model.can_truncate:
             raise SettingError(
                 f"{type(model).__name__} cannot truncate its samples; leave out --truncation"
             )
@@ -94,8 +92,6 @@ def translate(
     device: Device = "cpu",
 ) -> None:
     """Translate image files from one domain to the other, at the size that the model was trained on."""
-    import inspect
-
     import torch
 
     from genzoo.data.image_folder import find_images, read_image
@@ -105,7 +101,7 @@ def translate(
     model = require(load(run, device), "translate")
     settings = {}
     if reverse:
-        if "reverse" not in inspect.signature(model.translate).parameters:
+        if not model.can_reverse:
             raise SettingError(
                 f"{type(model).__name__} translates one way only; leave out --reverse"
             )
@@ -214,13 +210,14 @@ def interpolate(
     """Walk between latent codes: of held-out data where the model encodes, else of its prior."""
     import torch
 
+    from genzoo.contract import has_capability
     from genzoo.models import latents
     from genzoo.train.artifacts import text
 
     model = require(load(run, device), "decode")
     torch.manual_seed(seed)
     with torch.no_grad():
-        if hasattr(model, "encode"):
+        if has_capability(model, "encode"):
             ends = model.encode(held_out(run, model, 2 * n, ("x",)))
         else:
             ends = require(model, "prior").prior.sample(2 * n)

@@ -1,8 +1,10 @@
-"""Check what the methods of models and priors are called with, once for all of them, and refuse in words.
+"""Checks of the arguments of models' and priors' methods.
 
-`Model` and `Prior` wrap the methods that they know by name. Shapes and layouts are looked at before a call, which takes about a
-microsecond; devices and dtypes only after it failed. Compilers, `torch.export` and the transforms of `torch.func`, which see
-other shapes than a caller does, are left alone.
+`Model` and `Prior` wrap the methods that they know by name, so every subclass gets these checks.
+Shapes and layouts are checked before a call, which takes about a microsecond. Devices and dtypes
+are checked only after the call has failed. Nothing is checked while a method is compiled or
+exported, or inside the transforms of `torch.func`, because the shapes there differ from the
+caller's.
 """
 
 from __future__ import annotations
@@ -20,34 +22,31 @@ from torch import Tensor, nn
 from genzoo import memory
 from genzoo.errors import DataError, GenzooError, SettingError, show
 
+__all__ = ["check_methods", "fits", "layout_of", "unfit", "whole"]
+
 _LARGE = 2**28
-"""Numbers in a sample from which on free memory is asked for."""
+"""The number of elements from which a sample's memory is checked beforehand."""
 
 
-def check_methods(cls: type, takes: Mapping[str, str]) -> None:
-    """Wrap the methods that a class defines, so that they refuse what they cannot take.
+def check_methods(cls: type, arguments: Mapping[str, str]) -> None:
+    """Wrap the methods that a class defines, so that they reject wrong arguments.
 
     Arguments:
         cls: a class of models or priors.
-        takes: method -> what its first argument is: `"n"`, how many; else the attribute that holds the shape of a row, as
-            `"shape"`, or its length, as `"dim"`; or `"tensor"`, of which no shape is known.
+        arguments: method -> what its first argument is. `"n"` is a number of samples. `"tensor"`
+            is a tensor of any shape. Any other value names the attribute with the shape of a row,
+            such as `"shape"`, or with its length, such as `"dim"`.
     """
-    for name, kind in takes.items():
+    for name, argument in arguments.items():
         method = vars(cls).get(name)
         if inspect.isfunction(method):
-            setattr(cls, name, _checked(method, name, kind))
-        elif (
-            isinstance(method, property) and method.fget is not None
-        ):  # a method that only some instances have
-            setattr(
-                cls, name, property(_checked_result(method.fget, name, kind), doc=method.__doc__)
-            )
+            setattr(cls, name, _checked(method, name, argument))
 
 
-def _checked(method: Callable[..., Any], name: str, kind: str) -> Callable[..., Any]:
+def _checked(method: Callable[..., Any], name: str, argument: str) -> Callable[..., Any]:
     """Return a method that checks its first argument."""
     first = next(iter([*inspect.signature(method).parameters][1:]), "x")
-    call = _counting if kind == "n" else functools.partial(_reading, kind)
+    call = _call_with_count if argument == "n" else functools.partial(_call_with_rows, argument)
 
     @functools.wraps(method)
     def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -58,26 +57,7 @@ def _checked(method: Callable[..., Any], name: str, kind: str) -> Callable[..., 
     return checked
 
 
-def _checked_result(get: Callable[[Any], Any], name: str, kind: str) -> Callable[[Any], Any]:
-    """Return a property's getter whose result, a function, checks its first argument."""
-
-    @functools.wraps(get)
-    def getter(self: Any) -> Any:
-        method = get(self)
-
-        def checked(x: Any) -> Any:
-            return (
-                method(x)
-                if torch.compiler.is_compiling()
-                else _reading(kind, self, method, name, "x", (x,), {})
-            )
-
-        return checked
-
-    return getter
-
-
-def _counting(
+def _call_with_count(
     self: Any,
     method: Callable[..., Any],
     name: str,
@@ -85,17 +65,17 @@ def _counting(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    """Call a method that makes `n` rows.
+    """Call a method that returns `n` rows.
 
     Raises:
-        SettingError: n is no whole number from 0 on, or so many do not fit into memory.
+        SettingError: `n` is not an integer of at least 0, or the rows do not fit into memory.
     """
     n = args[0] if args else kwargs[first]
     if not isinstance(n, torch.SymInt):
         n = whole(n, f"{name}({show(n)})", 0)
-        numbers = n * math.prod(getattr(self, "shape", (getattr(self, "dim", 1),)))
-        if numbers > _LARGE:
-            fits(numbers, _like(self), f"{name}({n})")
+        elements = n * math.prod(getattr(self, "shape", (getattr(self, "dim", 1),)))
+        if elements > _LARGE:
+            fits(elements, _like(self), f"{name}({n})")
     try:
         return method(n, *args[1:], **kwargs) if args else method(**{**kwargs, first: n})
     except (RuntimeError, MemoryError) as error:
@@ -106,8 +86,8 @@ def _counting(
         raise
 
 
-def _reading(
-    kind: str,
+def _call_with_rows(
+    argument: str,
     self: Any,
     method: Callable[..., Any],
     name: str,
@@ -118,39 +98,50 @@ def _reading(
     """Call a method that reads rows.
 
     Raises:
-        DataError: they are no dense tensor, or of another shape, device or dtype than the model takes.
+        DataError: the rows are not a dense tensor, or their shape, device, or dtype is wrong.
     """
     x = args[0] if args else kwargs[first]
-    if not isinstance(x, Mapping) and (wrong := unfit(self, x, kind, first)):
-        raise DataError(f"{name}: {wrong}")
+    if not isinstance(x, Mapping) and (problem := unfit(self, x, argument, first)):
+        raise DataError(f"{name}: {problem}")
     try:
         return method(*args, **kwargs)
     except GenzooError:
         raise
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        if isinstance(x, Tensor) and (wrong := _foreign(self, x, first)):
-            raise DataError(f"{name}: {wrong}") from error
+        if isinstance(x, Tensor) and (problem := _foreign(self, x, first)):
+            raise DataError(f"{name}: {problem}") from error
         raise
 
 
-def fits(numbers: int, like: Tensor, what: str) -> None:
-    """Make sure that there is memory for so many numbers.
+def fits(elements: int, like: Tensor, what: str) -> None:
+    """Raise an error if memory is too small.
+
+    Arguments:
+        elements: the number of elements to allocate.
+        like: a tensor with their device and dtype.
+        what: the allocation, for the message.
 
     Raises:
-        SettingError: there is not.
+        SettingError: less memory is free.
     """
-    left, needed = memory.free_memory(like.device), numbers * like.element_size()
+    left, needed = memory.free_memory(like.device), elements * like.element_size()
     if left is not None and needed > left:
         raise SettingError(
-            f"{what} needs {memory.format_bytes(needed)}, and {memory.format_bytes(left)} are free; take fewer at a time."
+            f"{what} needs {memory.format_bytes(needed)}, and {memory.format_bytes(left)} are "
+            "free; take fewer at a time."
         )
 
 
 def whole(n: Any, what: str, least: int) -> int:
-    """Return a whole number, of Python or of numpy.
+    """Return an integer of Python or NumPy as an `int`.
+
+    Arguments:
+        n: the value to check.
+        what: its name, for the message.
+        least: the smallest integer that is allowed.
 
     Raises:
-        SettingError: it is none, or too small or large.
+        SettingError: `n` is not an integer, or too small or too large.
     """
     try:
         value = operator.index(n)
@@ -161,50 +152,66 @@ def whole(n: Any, what: str, least: int) -> int:
     return value
 
 
-def unfit(self: Any, x: Any, kind: str, first: str) -> str:
-    """Return what is wrong with a tensor at first sight, empty where nothing is."""
+def layout_of(x: Tensor) -> str | None:
+    """Return the layout of a tensor that is not dense, such as `"sparse_coo"`, else None."""
+    if x.is_nested:
+        return "nested"
+    if x.is_quantized:
+        return "quantized"
+    if x.layout is not torch.strided:
+        return str(x.layout).removeprefix("torch.")
+    return None
+
+
+def unfit(self: Any, x: Any, argument: str, first: str) -> str:
+    """Return the reason why a model cannot read a tensor, or an empty string.
+
+    Arguments:
+        self: the model or prior.
+        x: its argument.
+        argument: what the argument is, as in `check_methods`.
+        first: the name of the argument, for the message.
+    """
     if not isinstance(x, Tensor):
-        way = (
-            f"; give torch.as_tensor({first})"
-            if hasattr(x, "__array__") or isinstance(x, list | tuple)
-            else ""
-        )
-        return f"{first} is a {type(x).__name__}: expected a tensor{way}."
-    if x.layout is not torch.strided or x.is_nested or x.is_quantized:
-        which = (
-            "nested"
-            if x.is_nested
-            else "quantized"
-            if x.is_quantized
-            else str(x.layout).removeprefix("torch.")
-        )
-        ways = {
+        convertible = hasattr(x, "__array__") or isinstance(x, list | tuple)
+        hint = f"; give torch.as_tensor({first})" if convertible else ""
+        return f"{first} is a {type(x).__name__}: expected a tensor{hint}."
+    layout = layout_of(x)
+    if layout is not None:
+        hints = {
             "nested": f"torch.nested.to_padded_tensor({first}, 0.0)",
             "quantized": f"{first}.dequantize()",
         }
-        return f"{first} is a {which} tensor: expected a dense one; give {ways.get(which, f'{first}.to_dense()')}."
-    row = None if kind == "tensor" else getattr(self, kind, None)
+        hint = hints.get(layout, f"{first}.to_dense()")
+        return f"{first} is a {layout} tensor: expected a dense one; give {hint}."
+    row = None if argument == "tensor" else getattr(self, argument, None)
     if row is None or torch._C._functorch.maybe_current_level() is not None:
         return ""
     shape = (row,) if isinstance(row, int) else tuple(row)
     if x.shape[1:] == shape and x.dim() == 1 + len(shape):
         return ""
     hint = f"; for one example, give {first}[None]" if x.shape == shape else ""
-    return f"{first} has shape {tuple(x.shape)}, where {type(self).__name__} takes {('batch', *shape)}{hint}."
+    return (
+        f"{first} has shape {tuple(x.shape)}, but {type(self).__name__} takes "
+        f"{('batch', *shape)}{hint}."
+    )
 
 
 def _foreign(self: Any, x: Tensor, first: str) -> str:
-    """Return how a tensor differs from those that the model holds, empty where it does not."""
-    like, thing = _like(self), type(self).__name__
+    """Return how the device or dtype of a tensor differs from the model's, or an empty string."""
+    like, name = _like(self), type(self).__name__
     if x.device != like.device:
-        return f"{first} is on {x.device}, where this {thing} is on {like.device}; give {first}.to({str(like.device)!r})."
+        return (
+            f"{first} is on {x.device}, but this {name} is on {like.device}; "
+            f"give {first}.to({str(like.device)!r})."
+        )
     if x.dtype == like.dtype or torch.is_autocast_enabled(x.device.type):
         return ""
-    way = f"{first}.to({like.dtype})" + (" / 255" if x.dtype == torch.uint8 else "")
-    return f"{first} is {x.dtype}, where this {thing} is {like.dtype}; give {way}."
+    hint = f"{first}.to({like.dtype})" + (" / 255" if x.dtype == torch.uint8 else "")
+    return f"{first} is {x.dtype}, but this {name} is {like.dtype}; give {hint}."
 
 
 def _like(part: nn.Module) -> Tensor:
-    """Return a tensor with the device and the floating dtype of a part."""
+    """Return a tensor with the device and floating-point dtype of a part."""
     tensors = (*part.parameters(), *part.buffers())
     return next((tensor for tensor in tensors if tensor.is_floating_point()), torch.zeros(()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from genzoo.contract.capabilities import has_capability
 from genzoo.contract.model import Model
 from genzoo.contract.parts import _Recorded
 
@@ -24,7 +25,9 @@ class Metric(_Recorded):
     def lacking(self, model: Any) -> list[str]:
         """The needs that a model does not meet."""
         return [
-            need for need in self.needs if not any(hasattr(model, name) for name in need.split("|"))
+            need
+            for need in self.needs
+            if not any(has_capability(model, name) for name in need.split("|"))
         ]
 
     def __call__(self, model: Model, batches: Iterable[Any]) -> Mapping[str, float]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from genzoo.contract import Part, Prior, SampleDivergence
+from genzoo.contract import Part, Prior, SampleDivergence, has_capability
 from genzoo.errors import SettingError
 from genzoo.metrics.one_input import OneInput
 from genzoo.registry.build import build
@@ -48,7 +48,11 @@ class Codes(OneInput):
     @torch.no_grad()
     def __call__(self, model: Any, batches: Iterable[Tensor]) -> Mapping[str, float]:
         def code(x: Tensor) -> Tensor:
-            return model.posterior(x).sample() if hasattr(model, "posterior") else model.encode(x)
+            return (
+                model.posterior(x).sample()
+                if has_capability(model, "posterior")
+                else model.encode(x)
+            )
 
         z = torch.cat([code(x) for x in batches])
         drawn = model.prior.sample(len(z))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from genzoo.contract import Batch, Metric, Positive
+from genzoo.contract import Batch, Metric, Positive, has_capability
 from genzoo.metrics.one_input import OneInput
 
 
@@ -48,7 +48,7 @@ class Likelihood(OneInput):
 
     @torch.no_grad()
     def __call__(self, model: Any, batches: Iterable[Batch]) -> Mapping[str, float]:
-        exact = hasattr(model, "log_prob")
+        exact = has_capability(model, "log_prob")
         totals: dict[str, float] = {}
         rows, binary = 0, True
         for batch in batches:
@@ -62,7 +62,7 @@ class Likelihood(OneInput):
         means = {name: total / rows for name, total in totals.items()}
         discrete = getattr(model, "is_discrete", False)
         # a model that counts bits itself refuses what is not on its levels; of others only bits are known to be
-        counts = discrete and (binary or hasattr(model, "bits_per_dim"))
+        counts = discrete and (binary or has_capability(model, "bits_per_dim"))
         levels = 1 if counts else None if binary or discrete else self.levels
         if levels:
             best = means["log_prob"] if exact else max(means.values())
@@ -79,6 +79,6 @@ class Likelihood(OneInput):
         if exact:
             return {"log_prob": model.log_prob(x, *given)}
         bounds = {"elbo": model.elbo(x, *given)}
-        if hasattr(model, "log_prob_bound"):
+        if has_capability(model, "log_prob_bound"):
             bounds["log_prob_bound"] = model.log_prob_bound(x, *given, samples=self.samples)
         return bounds

@@ -210,7 +210,7 @@ class Autoregressive(Model):
             )
         if x.dtype != self.reference_tensor.dtype:
             raise DataError(
-                f"x is {x.dtype}, where this {type(self).__name__} is {self.reference_tensor.dtype}; give x.to({self.reference_tensor.dtype})"
+                f"x is {x.dtype}, but this {type(self).__name__} is {self.reference_tensor.dtype}; give x.to({self.reference_tensor.dtype})"
             )
         if torch.compiler.is_compiling() or not x.shape[0]:
             return

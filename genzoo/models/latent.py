@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ class LatentModel(Model):
     A subclass determines how both are learned.
     """
 
+    can_truncate: ClassVar[bool] = True
     latent_dim: int
     prior: Prior
 

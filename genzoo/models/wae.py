@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
@@ -82,17 +82,27 @@ class WAE(Autoencoder):
         )
         self.weight = weight
         self.random_encoder = random_encoder
+        self.unsupported = () if random_encoder else ("posterior",)
         self.variance_penalty = variance_penalty
 
-    @property
-    def posterior(self) -> Callable[[Tensor], Independent[Normal]]:  # type: ignore[override]
-        r"""The posterior \( q(z \mid x) \), `(batch, *shape)` -> a batch of distributions.
+    def posterior(self, x: Tensor) -> Independent[Normal]:
+        r"""Return \( q(z \mid x) \), for a random encoder only.
 
-        Models with a deterministic encoder do not have this attribute.
+        Arguments:
+            x: examples, `(batch, *shape)`.
+
+        Returns:
+            A batch of distributions on `(latent_dim,)`.
+
+        Raises:
+            SettingError: the encoder is deterministic.
         """
         if not self.random_encoder:
-            raise AttributeError("a deterministic encoder has no posterior")
-        return lambda x: diagonal_normal(self.encoder(x))
+            raise SettingError(
+                f"{type(self).__name__} has a deterministic encoder and so no posterior(x); "
+                "set random_encoder = true, or use encode(x)."
+            )
+        return diagonal_normal(self.encoder(x))
 
     def draw_codes(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
         """Return one latent code per example and the variance penalty.

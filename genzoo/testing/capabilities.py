@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from genzoo.contract import Model, Shape, is_image
+from genzoo.contract import Model, Shape, has_capability, is_image
 from genzoo.testing.subject import N, Subject, demand
 
 
@@ -101,7 +100,11 @@ def check_decode(subject: Subject) -> None:
     """`decode(z)` is data, for codes of the encoder or else of the prior."""
     model: Any = subject().eval()
     for n in (1, N):
-        z = model.encode(model.example(n)) if hasattr(model, "encode") else model.prior.sample(n)
+        z = (
+            model.encode(model.example(n))
+            if has_capability(model, "encode")
+            else model.prior.sample(n)
+        )
         check_data(model, model.decode(z), n, "decode(z)")
 
 
@@ -116,7 +119,7 @@ def check_translate(subject: Subject) -> None:
     """`translate(x)` is data, from data of `given_shape`; with `reverse=True`, where it can, the other way round."""
     model: Any = subject().eval()
     ways: dict[str, Any] = {"translate(x)": (model.given_shape, model.shape, {})}
-    if "reverse" in inspect.signature(model.translate).parameters:
+    if model.can_reverse:
         ways["translate(x, reverse=True)"] = (model.shape, model.given_shape, {"reverse": True})
     for n in (1, N):
         for what, (source, target, settings) in ways.items():

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from genzoo.contract import Batch, Model, Player
+from genzoo.errors import SettingError
 from genzoo.testing.capabilities import check_data
 from genzoo.testing.subject import (
     N,
@@ -74,6 +75,18 @@ def check_sample(subject: Subject) -> None:
         check_data(model, x, n, f"sample({n})")
         demand(not x.requires_grad, "samples carry gradients: decorate sample with torch.no_grad()")
         demand(model.training == training, "sample changes the module's mode")
+    if model.can_truncate:
+        _check_truncation(model)
+
+
+def _check_truncation(model: Model) -> None:
+    """Check the argument `truncation` of `sample`; a prior may refuse it with a `SettingError`."""
+    settings: dict[str, float] = {"truncation": 2.0}
+    try:
+        x = model.sample(3, model.unpack(model.example(3))[1], **settings)
+    except SettingError:
+        return
+    check_data(model, x, 3, "sample(3, truncation=2.0)")
 
 
 def check_losses(subject: Subject) -> None:

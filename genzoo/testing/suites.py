@@ -26,6 +26,7 @@ from genzoo.contract import (
     SampleDivergence,
     Shape,
     Translator,
+    has_capability,
 )
 from genzoo.testing import capabilities, datasets, divergences, metrics, models, networks, priors
 from genzoo.testing.subject import Subject, check_device, no_inputs, no_outputs
@@ -68,7 +69,7 @@ class Suite:
         declared = getattr(self.base, name, None)
         if declared is not None:
             return getattr(type(thing), name) is not declared
-        return hasattr(thing, name)
+        return has_capability(thing, name)
 
     @property
     def names(self) -> set[str]:

@@ -133,7 +133,7 @@ def test_the_smallest_model_has_one_player_that_owns_it():
     (player,) = model.players()
     assert player.name == "model"
     assert [id(p) for p in player.parameters()] == [id(model.value)]
-    assert player.steps == 1
+    assert player.steps_per_round == 1
     assert player.loss(torch.ones(3, 2))["loss"].item() == 0.25
 
 
@@ -200,7 +200,7 @@ def test_what_a_model_lacks_is_said_by_name(call):
     class Empty(Model):
         pass
 
-    with pytest.raises(NotImplementedError, match="Empty has "):
+    with pytest.raises(NotImplementedError, match="Empty (defines neither|does not define) "):
         call(Empty())
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 import genzoo
 from genzoo import memory
-from genzoo.contract import Model, Prior
+from genzoo.contract import Model, Prior, has_capability
 from genzoo.errors import DataError, SettingError
 
 X = torch.arange(5 * 64).view(5, 1, 8, 8) / 320
@@ -92,19 +92,19 @@ def _dense():
     yield torch.nested.nested_tensor([X[0], X[1]], layout=torch.jagged), "is a nested tensor"
     yield (
         X[0],
-        r"has shape \(1, 8, 8\), where .* takes \('batch', 1, 8, 8\); for one example, give x\[None\]",
+        r"has shape \(1, 8, 8\), but .* takes \('batch', 1, 8, 8\); for one example, give x\[None\]",
     )
-    yield X[:, 0], r"has shape \(5, 8, 8\), where"
-    yield X.flatten(1), r"has shape \(5, 64\), where"
-    yield torch.tensor(1.0), r"has shape \(\), where"
-    yield X[..., :7], r"has shape \(5, 1, 8, 7\), where"
+    yield X[:, 0], r"has shape \(5, 8, 8\), but"
+    yield X.flatten(1), r"has shape \(5, 64\), but"
+    yield torch.tensor(1.0), r"has shape \(\), but"
+    yield X[..., :7], r"has shape \(5, 1, 8, 7\), but"
 
 
 def test_every_reader_refuses_what_is_no_batch_of_its_examples(models):
     seen = set()
     for model in models:
         for name in READERS:
-            if not hasattr(model, name):
+            if not has_capability(model, name):
                 continue
             seen.add(name)
             for x, said in _dense():
@@ -116,18 +116,18 @@ def test_every_reader_refuses_what_is_no_batch_of_its_examples(models):
 def test_every_reader_refuses_other_dtypes_and_devices(models):
     for model in models:
         for name in READERS:
-            if not hasattr(model, name) or isinstance(model, Plain):
+            if not has_capability(model, name) or isinstance(model, Plain):
                 continue
             for x, said in (
                 (
                     (X * 255).byte(),
-                    r"x is torch\.uint8, where this .* is torch\.float32; give x\.to\(torch\.float32\)",
+                    r"x is torch\.uint8, but this .* is torch\.float32; give x\.to\(torch\.float32\)",
                 ),
                 (
                     X.double(),
-                    r"x is torch\.float64, where this .* is torch\.float32; give x\.to\(torch\.float32\)",
+                    r"x is torch\.float64, but this .* is torch\.float32; give x\.to\(torch\.float32\)",
                 ),
-                (X.to("meta"), "x is on meta, where this .* is on cpu; give x.to"),
+                (X.to("meta"), "x is on meta, but this .* is on cpu; give x.to"),
             ):
                 with pytest.raises(DataError, match=said):
                     getattr(model, name)(x)
@@ -136,12 +136,12 @@ def test_every_reader_refuses_other_dtypes_and_devices(models):
 def test_a_decoder_refuses_codes_of_another_dimension(models):
     for model in models[:4]:
         with pytest.raises(
-            DataError, match=r"^decode: z has shape \(3, 5\), where .* takes \('batch', 2\)"
+            DataError, match=r"^decode: z has shape \(3, 5\), but .* takes \('batch', 2\)"
         ):
             model.decode(torch.zeros(3, 5))
         with pytest.raises(
             DataError,
-            match=r"^decode: z has shape \(2,\), where .* for one example, give z\[None\]",
+            match=r"^decode: z has shape \(2,\), but .* for one example, give z\[None\]",
         ):
             model.decode(z=torch.zeros(2))
 
@@ -173,7 +173,7 @@ def test_samples_that_do_not_fit_into_memory_are_refused(models, monkeypatch):
             match=r"^sample\(10{15}\) needs [\d,.]+ TiB, and .* are free; take fewer at a time",
         ):
             thing.sample(10**15)
-    monkeypatch.setattr(memory, "free", lambda device: None)  # where nobody says, torch does
+    monkeypatch.setattr(memory, "free_memory", lambda device: None)  # where nobody says, torch does
     with pytest.raises(
         SettingError, match=r"^sample\(10{15}\) does not fit into memory; take fewer at a time"
     ):
@@ -186,7 +186,7 @@ def test_a_prior_refuses_points_of_another_dimension():
         *(genzoo.build(name, "priors", dim=2) for name in ("normal", "uniform", "mog")),
     ):
         with pytest.raises(
-            DataError, match=r"^log_prob: z has shape \(4, 3\), where .* takes \('batch', 2\)"
+            DataError, match=r"^log_prob: z has shape \(4, 3\), but .* takes \('batch', 2\)"
         ):
             prior.log_prob(torch.zeros(4, 3))
     for call in (lambda: prior.strata(-1), lambda: prior.truncated(2.5, 1.0)):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import genzoo
+from genzoo.contract import has_capability
 from genzoo.registry.lookup import registries
 
 TINY = (1, 4, 4)
@@ -107,7 +108,7 @@ def cases() -> list[Any]:
                     name, {**settings, "shape": shape}, capability, id=f"{name}-{i}-{capability}"
                 )
                 for capability in CAPABILITIES
-                if hasattr(built, capability)
+                if has_capability(built, capability)
             ]
     return found
 

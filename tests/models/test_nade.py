@@ -208,7 +208,7 @@ def test_an_order_is_kept_by_the_config():
 def test_a_dtype_that_is_not_the_models_is_named(dtype):
     with pytest.raises(
         DataError,
-        match=rf"x is {dtype}, where this NADE is torch.float32; give x.to\(torch.float32\)",
+        match=rf"x is {dtype}, (where|but) this NADE is torch.float32; give x.to\(torch.float32\)",
     ):
         NADE(hidden=2, shape=(2,)).log_prob(torch.ones(1, 2, dtype=dtype))
 

@@ -7,6 +7,7 @@ from scipy.stats import norm
 from torch import nn
 
 import genzoo
+from genzoo.contract import has_capability
 from genzoo.errors import GenzooError, SettingError
 from genzoo.models.vae import VAE
 from genzoo.models.wae import WAEGAN, WAEMMD
@@ -71,8 +72,10 @@ def test_codes_of_a_random_encoder_are_drawn():
 
 
 def test_only_a_random_encoder_has_a_posterior():
-    assert hasattr(WAEMMD(2, random_encoder=True, shape=(5,)), "posterior")
-    assert not hasattr(WAEMMD(2, shape=(5,)), "posterior")
+    assert has_capability(WAEMMD(2, random_encoder=True, shape=(5,)), "posterior")
+    assert not has_capability(WAEMMD(2, shape=(5,)), "posterior")
+    with pytest.raises(SettingError, match=r"^WAEMMD .*posterior\(x\); set random_encoder = true"):
+        WAEMMD(2, shape=(5,)).posterior(torch.rand(3, 5))
     with pytest.raises(SettingError, match=r"variance_penalty = 0\.1 .* random_encoder"):
         WAEMMD(2, variance_penalty=0.1, shape=(5,))
 

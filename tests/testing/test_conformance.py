@@ -23,6 +23,8 @@ SHAPE = (1, 4, 4)
 class Sound(Model):
     """A Gaussian on pixels through a sigmoid: nothing is wrong with it."""
 
+    can_reverse = True
+
     def __init__(self, scale: float = 0.5, shape: tuple[int, ...] = SHAPE) -> None:
         super().__init__()
         self.shape, self.scale = tuple(shape), scale
@@ -334,6 +336,10 @@ class OneConditional(Sound):
         return torch.distributions.Normal(x.flatten(1), 1.0)
 
 
+class DeclaresTruncation(Sound):
+    can_truncate = True
+
+
 class TranslatesOneWay(Sound):
     def translate(self, x, reverse=False):
         return x.logit() if reverse else x
@@ -398,6 +404,7 @@ FAULTS = [
     (ReconstructsFlat, "reconstruct", r"has shape \(1, 16\), not"),
     (CompletesAnew, "complete", "changes what is kept"),
     (OneConditional, "conditionals", r"has batch shape \(1, 16\)"),
+    (DeclaresTruncation, "sample", "unexpected keyword argument 'truncation'"),
     (TranslatesOneWay, "translate", r"translate\(x, reverse=True\) (is not finite|spans)"),
     (TextInOnePiece, "text", "'one line', not a list of 1 strings"),
     (ScoresPatches, "score", r"score\(x\) is \(1, 16\) for 1"),

@@ -29,6 +29,7 @@ class TwoWay(Model):
 
     inputs: ClassVar[tuple[str, ...]] = ("x", "y")
     given: ClassVar[tuple[str, ...]] = ("x",)
+    can_reverse: ClassVar[bool] = True
 
     def __init__(
         self,
