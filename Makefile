@@ -1,20 +1,25 @@
-# What a source checkout is used for. Everything runs in .venv, which is made, and remade, when needed.
+# Tasks of a source checkout. They run in .venv, which is created and updated when necessary.
 PYTHON ?= python3
 VENV ?= .venv
 PIP ?= $(VENV)/bin/pip
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 RECIPE ?= recipes/vae-digits.toml
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test test-fast lint docs bench clean
 
 demo: $(VENV)/plots.installed  ## about a minute: train, sample, and say where the picture is
 	$(VENV)/bin/genzoo train $(RECIPE) --out demo --overwrite
 	$(VENV)/bin/genzoo sample demo -n 64 -o demo/samples.png
 	@echo "64 samples: $(CURDIR)/demo/samples.png"
 
-test: $(VENV)/dev.installed $(VENV)/plugins.installed  ## genzoo's own tests, then each plugin's
-	$(VENV)/bin/python -m pytest
-	set -e; for plugin in $(PLUGINS); do $(VENV)/bin/python -m pytest $$plugin; done
+# The workers of pytest-xdist share all tests, those of plugins too. Tests of one group share a worker.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadgroup genzoo tests plugins
+
+test: $(VENV)/dev.installed $(VENV)/plugins.installed  ## all tests: genzoo's and the plugins'
+	$(PYTEST)
+
+test-fast: $(VENV)/dev.installed $(VENV)/plugins.installed  ## the tests that take at most a few seconds
+	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/dev.installed $(VENV)/plugins.installed
 	$(VENV)/bin/ruff check

@@ -1,16 +1,27 @@
-"""All tests: a fixed seed, a single thread, Hypothesis without chance or deadlines; and packages as an installer leaves them."""
+"""Fixtures and settings of all tests: a fixed seed, one thread, the command, and fake packages."""
 
+import os
 import signal
 import sys
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; subprocesses inherit it
 
 import pytest
 import torch
 from hypothesis import settings
 
+from tests import fast_python
+
 settings.register_profile("genzoo", deadline=None, derandomize=True, max_examples=40, database=None)
 settings.load_profile("genzoo")
 torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores Ctrl-C
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # the workers of pytest-xdist share one server
+        fast_python.open_session()
+        config.add_cleanup(fast_python.close_session)
 
 
 @pytest.fixture(autouse=True)
@@ -20,14 +31,53 @@ def _seed():
         yield
 
 
+@pytest.fixture(autouse=True)
+def _blank_figures(request, monkeypatch):
+    """Build figures but save one blank pixel, unless the test is marked `figures`.
+
+    Every run writes its curves. To draw them takes longer than the few steps of a test.
+    """
+    figure = sys.modules.get("matplotlib.figure")
+    if figure is None or request.node.get_closest_marker("figures"):
+        return
+
+    def savefig(self, file, format="png", **_):
+        from PIL import Image
+
+        Image.new("L", (1, 1)).save(file, format)
+
+    monkeypatch.setattr(figure.Figure, "savefig", savefig)
+
+
+@pytest.fixture(scope="session")
+def python():
+    """The path of a Python interpreter that starts quickly; see `tests.fast_python`."""
+    return fast_python.fast_python()
+
+
+@pytest.fixture
+def genzoo_(capsys, monkeypatch):
+    """Run the command in this process; map its arguments to its exit code and its output."""
+    from genzoo.cli.app import main
+
+    def run(*arguments) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["genzoo", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        printed = capsys.readouterr()
+        return stop.value.code or 0, printed.out + printed.err
+
+    return run
+
+
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Install a package: `install("genzoo-foo", "0.3", {"foo": "genzoo_foo:Foo"}, genzoo_foo="Foo = ...")`.
+    """Write the files of an installed package, and let genzoo see only packages written so.
 
-    Of the plugins on this machine only those that were installed so can be seen; a test that speaks of `GENZOO_PLUGINS` sets it
-    afterwards.
+    `install("genzoo-foo", "0.3", {"foo": "genzoo_foo:Foo"}, genzoo_foo="Foo = ...")` registers the
+    model `foo`. A test of `GENZOO_PLUGINS` sets the variable after the last call.
     """
-    installed, names_ = [], []
+    modules_installed, distributions = [], []
     monkeypatch.setenv("GENZOO_PLUGINS", "off")
 
     def install(
@@ -42,30 +92,27 @@ def install(tmp_path, monkeypatch):
         metadata=None,
         **modules,
     ):
-        site = (
-            tmp_path / f"site-{len(names_)}"
-        )  # a folder of its own: metadata are cached by a folder's time, which is coarse
+        # A new folder for every package: metadata are cached by the time of a folder's last change.
+        site = tmp_path / f"site-{len(distributions)}"
         info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir(parents=True)
-        lines = [f"Requires-Dist: {need}" for need in requires]
-        stated = "\n".join(
-            ["Metadata-Version: 2.1", f"Name: {distribution}", f"Version: {version}", *lines, ""]
-        )
-        (info / "METADATA").write_text(stated if metadata is None else metadata)
+        if metadata is None:
+            lines = ["Metadata-Version: 2.1", f"Name: {distribution}", f"Version: {version}"]
+            lines += [f"Requires-Dist: {requirement}" for requirement in requires]
+            metadata = "\n".join([*lines, ""])
+        (info / "METADATA").write_text(metadata)
         points = [f"[genzoo_{kind}]", *(f"{name} = {value}" for name, value in names.items())]
-        points += [
-            "[genzoo_contract]",
-            *(f"{version} = {next(iter(modules), 'nowhere')}" for version in contract),
-        ]
+        module = next(iter(modules), "nowhere")
+        points += ["[genzoo_contract]", *(f"{number} = {module}" for number in contract)]
         (info / "entry_points.txt").write_text("\n".join([*points, entries, ""]))
         for module, source in modules.items():
             (site / f"{module}.py").write_text(source)
-            installed.append(module)
-        names_.append(distribution)
+            modules_installed.append(module)
+        distributions.append(distribution)
         monkeypatch.syspath_prepend(str(site))
-        monkeypatch.setenv("GENZOO_PLUGINS", ",".join(names_))
+        monkeypatch.setenv("GENZOO_PLUGINS", ",".join(distributions))
         return site
 
     yield install
-    for module in installed:
+    for module in modules_installed:
         sys.modules.pop(module, None)

@@ -111,6 +111,7 @@ def test_torchgan_makes_as_many_steps(script, monkeypatch):
     assert all(0 < p.abs().sum() < math.inf for p in trainer.discriminator.parameters())
 
 
+@pytest.mark.slow
 def test_quality_is_numbers_and_goes_on_where_it_was(script, tmp_path, monkeypatch):
     adversarial = script("adversarial")
     dataset = genzoo.Dataset({"x": levels(256, 28)}, {"x": levels(40, 28)})
@@ -340,6 +341,7 @@ def test_what_is_extrapolated_is_multiplied(autoregressive, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_the_page_of_autoregressive_models(autoregressive, tmp_path, monkeypatch):
     case = "NADE, genzoo"  # a process each; one is enough
     monkeypatch.setattr(autoregressive, "LOSSES", {case: autoregressive.LOSSES[case]})

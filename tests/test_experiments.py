@@ -68,6 +68,8 @@ def numbers(value):
     return [value] if isinstance(value, int | float) else []
 
 
+@pytest.mark.slow
+@pytest.mark.figures
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.filterwarnings("ignore:step .* the generator's samples vary less")
 def test_an_experiment_writes_its_figure_and_finite_numbers(name, experiment, tmp_path, capsys):

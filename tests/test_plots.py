@@ -6,6 +6,7 @@ import torch
 
 from genzoo.plots import columns_for, curves, draw, save, scatter, sheet, side_by_side
 
+pytestmark = pytest.mark.figures
 DATA = torch.rand(40, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([4.0, 1.0]) - 1
 POINTS = 10 * torch.rand(30, 2, generator=torch.Generator().manual_seed(1))
 

@@ -54,6 +54,7 @@ def test_shapes_precision_and_gradients(name, shape, norm):
         assert all(p.grad is not None and p.grad.isfinite().all() for p in part.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shape", "norm"), [case for case in CASES if case[1] in ((3, 25, 31), (5,))]
 )

@@ -105,6 +105,7 @@ def test_what_is_kept_for_the_gradient_is_a_few_hidden_layers():
     assert kept == 10 * batch * hidden  # a layer a block, not one a dimension
 
 
+@pytest.mark.slow
 def test_it_compiles_whole():
     given = tensors(3, 7, 4, 1, scaled=False)
     compiled = torch.compile(

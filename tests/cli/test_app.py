@@ -1,7 +1,6 @@
 """The command as a person types it: what it prints, its exit codes, and that a refusal is one line and loses nothing."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -20,43 +19,18 @@ from tests.toys import Bigrams
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 
-@pytest.fixture
-def genzoo_(capsys, monkeypatch):
-    """Run the command in this process: arguments -> (exit code, what it printed)."""
-
-    def run(*arguments) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["genzoo", *map(str, arguments)])
-        monkeypatch.setattr(app.console, "_width", 200, raising=False)
-        with pytest.raises(SystemExit) as exit_:
-            app.main()
-        printed = capsys.readouterr()
-        return exit_.value.code or 0, printed.out + printed.err
-
-    return run
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch):
+    monkeypatch.setattr(app.console, "_width", 200, raising=False)
 
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory):
+def run_folder(tmp_path_factory, python):
     """A small run of each kind of data."""
     path = tmp_path_factory.mktemp("runs") / "vae"
-    command = [
-        sys.executable,
-        "-m",
-        "genzoo",
-        "train",
-        str(RECIPES / "vae-digits.toml"),
-        "--steps",
-        "20",
-        "--out",
-        str(path),
-    ]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    command = [python, "-m", "genzoo", "train", RECIPES / "vae-digits.toml"]
+    command += ["--steps", "20", "--out", path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "is complete: step 20" in done.stdout
     return path
@@ -594,26 +568,11 @@ def test_evaluate_and_arrays_in_other_precisions(genzoo_, tmp_path, precision):
     assert np.isfinite(np.load(tmp_path / "x.npy")).all()
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "genzoo",
-        "train",
-        str(RECIPES / "vae-digits.toml"),
-        "--steps",
-        "100000000",
-        "--out",
-        "run",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, python):
+    command = [python, "-m", "genzoo", "train", RECIPES / "vae-digits.toml"]
+    command += ["--steps", "100000000", "--out", "run"]
     child = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     metrics = tmp_path / "run" / "metrics.jsonl"
     try:

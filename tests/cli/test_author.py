@@ -88,6 +88,7 @@ def test_settings_and_shapes(cli, register):
     assert {name.rpartition("-")[2] for name in rows(printed)} == {"2", "3"}
 
 
+@pytest.mark.slow
 def test_every_kind_that_has_the_name(cli):
     code, printed = cli("check", "mlp")
     assert code == 0

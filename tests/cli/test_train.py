@@ -1,7 +1,6 @@
 """Recipes by name, and resuming as people type it."""
 
 import re
-import sys
 import tomllib
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 import torch
 
 import genzoo
-from genzoo.cli import app
 from genzoo.runs.recipe import shipped
 
 ROOT = Path(__file__).parents[2]
@@ -22,19 +20,9 @@ SMALL = [
 ]
 
 
-@pytest.fixture
-def genzoo_(capsys, monkeypatch, tmp_path):
-    """Run the command in this process, in an empty folder: arguments -> (exit code, what it printed)."""
+@pytest.fixture(autouse=True)
+def _empty_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["genzoo", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            app.main()
-        printed = capsys.readouterr()
-        return exit_.value.code or 0, printed.out + printed.err
-
-    return run
 
 
 @pytest.fixture
@@ -102,6 +90,7 @@ def test_recipes_come_from_the_package_or_its_checkout(tmp_path, monkeypatch, wh
     assert shipped() == ({} if where == "neither" else {"mine": folder / "mine.toml"})
 
 
+@pytest.mark.slow
 def test_a_name_is_the_recipes_and_a_path_the_files(genzoo_):
     Path("vae-digits").write_text('model = "vaee"\ndata = "digits"\n')
     assert genzoo_("train", "vae-digits", "train.steps=1", *SMALL)[0] == 0
@@ -124,6 +113,7 @@ def test_what_is_no_recipe_is_named(genzoo_, arguments, words):
     assert re.search(words, text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -141,6 +131,7 @@ def test_all_ways_to_resume_mean_the_same_run(genzoo_, run_folder, command):
     assert [path.name for path in Path("runs").iterdir()] == ["vae-digits"]
 
 
+@pytest.mark.slow
 def test_a_resume_may_change_how_long_and_nothing_else(genzoo_, run_folder):
     before = (run_folder / "recipe.toml").read_text()
     code, text = genzoo_("resume", run_folder, "model.latent_dim=3")
@@ -157,6 +148,7 @@ def test_a_resume_may_change_how_long_and_nothing_else(genzoo_, run_folder):
     ) == (0, True), text
 
 
+@pytest.mark.slow
 def test_a_run_is_not_trained_again_by_accident(genzoo_, run_folder):
     for what in (run_folder, run_folder / "recipe.toml"):
         code, text = genzoo_("train", what)
@@ -171,6 +163,7 @@ def test_a_run_is_not_trained_again_by_accident(genzoo_, run_folder):
     ).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_resume_that_found_nothing_says_so_and_starts(genzoo_):
     code, text = genzoo_("train", "vae-digits", "train.steps=2", *SMALL, "--resume")
     assert code == 0, text
@@ -195,6 +188,7 @@ def test_what_is_no_run_cannot_go_on(genzoo_):
         assert (code, "is not a run folder" in text, len(text.splitlines())) == (2, True, 1)
 
 
+@pytest.mark.slow
 def test_arrays_from_python_go_on_in_python(genzoo_):
     genzoo.fit(
         {"name": "vae", "latent_dim": 2},
@@ -208,6 +202,7 @@ def test_arrays_from_python_go_on_in_python(genzoo_):
     assert (code, "genzoo.fit(model, data, 'run', resume=True, ...)" in text) == (2, True), text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", [("train", "vae-digits"), ("train", "--from", "runs/vae-digits")]
 )
@@ -224,6 +219,7 @@ def test_steps_and_epochs_together_are_refused_when_a_run_is_resumed(genzoo_, ru
     assert (code, "give one of them" in text) == (2, True), text
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_before_its_first_line_of_the_log_has_no_clock_to_show(genzoo_, run_folder):
     (run_folder / "metrics.jsonl").unlink()
     assert (
@@ -232,6 +228,7 @@ def test_a_run_that_ends_before_its_first_line_of_the_log_has_no_clock_to_show(g
     )
 
 
+@pytest.mark.slow
 def test_a_run_resumed_from_other_weights_is_refused(genzoo_, run_folder):
     assert genzoo_("train", "--from", run_folder, "--out", "runs/second")[0] == 0
     code, text = genzoo_("train", run_folder, "--resume", "--from", "runs/second", "train.steps=3")

@@ -50,7 +50,12 @@ CHECKS = {
 }
 
 
-@pytest.mark.parametrize("name", CHECKS)
+def _mark(name):
+    """Mark the checks that compile a model, which take half of the time of all checks, as slow."""
+    return pytest.param(name, marks=pytest.mark.slow) if "-compile-" in name else name
+
+
+@pytest.mark.parametrize("name", [_mark(name) for name in CHECKS])
 def test_conforms(name):
     CHECKS[name]()
 

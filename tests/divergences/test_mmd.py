@@ -160,6 +160,7 @@ def test_no_bias_where_the_laws_are_equal(estimator):
         assert values.std() < 0.03
 
 
+@pytest.mark.slow
 def test_the_analytic_prior_halves_the_noise():
     prior, spread = NormalPrior(8), {}
     for estimator in ("sampled", "analytic"):
@@ -281,6 +282,7 @@ class Pair(torch.nn.Module):
         return self.mmd(x, self.prior)
 
 
+@pytest.mark.slow
 def test_sampled_gradients_of_a_mixture_average_to_the_analytic_ones():
     prior, x = uneven(), torch.randn(20, 2).double()
     parameters = tuple(prior.parameters())

@@ -60,6 +60,7 @@ def test_collapse_on_one_mode(distribution):
     assert values["w1"] > 10 * values["w1_floor"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distribution", CENTRES)
 def test_true_points_are_near_their_floors(distribution):
     values = measure(distribution, draws(distribution, 2500), n=2500)

@@ -113,6 +113,7 @@ def cases() -> list[Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "settings", "capability"), cases())
 def test_what_is_exported_takes_a_batch_of_another_size(name, settings, capability):
     torch.manual_seed(0)

@@ -156,6 +156,7 @@ def test_completion_conditions_on_what_comes_before():
     torch.testing.assert_close(found, expected, rtol=0, atol=0.015)
 
 
+@pytest.mark.slow
 def test_scores_are_likelihoods_in_pieces_and_tell_the_abnormal():
     model = NADE(hidden=16, shape=(1, 8, 8))
     data = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")

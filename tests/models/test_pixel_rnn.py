@@ -48,6 +48,7 @@ def jacobian_support(model: PixelRNN, draws: int) -> np.ndarray:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize(
     ("shape", "settings"),
@@ -406,6 +407,7 @@ def test_an_estimate_computes_nothing():
     assert model.memory(10**6) > 2**40  # no machine would have it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_few_steps_on_digits_beat_independent_pixels_and_samples_are_as_likely_as_data(layer):
     data = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")

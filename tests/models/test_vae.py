@@ -120,6 +120,7 @@ def fit(model, x, steps, lr, batch):
     return {name: value.item() for name, value in values.items()}
 
 
+@pytest.mark.slow
 def test_training_reaches_the_likelihood_of_ppca(digits):
     torch.manual_seed(0)
     x = digits.x.float()
@@ -130,6 +131,7 @@ def test_training_reaches_the_likelihood_of_ppca(digits):
     assert vae.log_sigma.exp().square().item() == pytest.approx(0.027329, rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_mean_squared_error_is_a_sigma_that_collapses(digits):
     x = digits.x.float()
     for sigma, collapses in ((math.sqrt(digits.dim / 2), True), ("optimal", False)):

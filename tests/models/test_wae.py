@@ -132,6 +132,7 @@ def test_shapes(shape, prior):
     assert len(shape) == 1 or 0 <= made.min() <= made.max() <= 1
 
 
+@pytest.mark.slow
 def test_linear_wae_finds_the_principal_subspace(digits):
     """The least cost with matched codes is the sum of the discarded eigenvalues; G G' has the kept ones, not shrunk."""
     torch.manual_seed(0)
@@ -247,6 +248,7 @@ def test_a_learned_prior_learns_from_the_game():
     assert report["prior"].item() == pytest.approx(-math.log(1 - chance))
 
 
+@pytest.mark.slow
 def test_the_log_density_leaves_the_codes_density_to_be_learned():
     """With h = -log q, its constant included, the logit is log p - log q, the best there is."""
     codes = 1 + 0.5 * quantiles(1000)  # q = N(1, 0.5^2)
@@ -335,6 +337,7 @@ class Quadratic(nn.Module):
         return self.constant + z @ self.linear + ((z @ self.square) * z).sum(1)
 
 
+@pytest.mark.slow
 def test_linear_wae_gan_finds_the_principal_subspace(digits):
     """As for WAE-MMD: with matched codes the least cost is the sum of the discarded eigenvalues."""
     torch.manual_seed(0)

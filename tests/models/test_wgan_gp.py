@@ -39,6 +39,7 @@ def test_two_points_and_a_linear_critic(start, slope):
     assert report["loss"] == pytest.approx(-5 * slope + 10 / 16, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_two_points_and_a_network():
     report = train_critic(between(*POINTS, RELU, 10.0), POINTS[0], 500, lr=0.01, betas=(0.5, 0.9))
     assert report["gap"] == pytest.approx(6.25, rel=0.02)
@@ -51,6 +52,7 @@ PAIRS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAIRS)
 def test_the_gap_is_the_wasserstein_distance(name):
     real, fake, distance = PAIRS[name]

@@ -237,6 +237,7 @@ ENCODERS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(
     st.fixed_dictionaries(
         {"dim": st.integers(1, 4), "encoder": ENCODERS},

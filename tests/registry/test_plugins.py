@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
 
 import genzoo
-from genzoo.cli.app import app
+from genzoo.cli import listing
 from genzoo.errors import GenzooError, PluginError, RunError, SettingError
 from genzoo.registry import plugins
 from genzoo.registry.diagnose import _starved, trial, trouble
@@ -75,20 +75,6 @@ def _alone(monkeypatch):
 def models():
     """A registry of models of one's own."""
     return Registry("models")
-
-
-@pytest.fixture
-def genzoo_(capsys, monkeypatch):
-    """Run the command in this process: arguments -> (exit code, what it printed)."""
-
-    def run(*arguments) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["genzoo", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            app.main()
-        printed = capsys.readouterr()
-        return exit_.value.code or 0, printed.out + printed.err
-
-    return run
 
 
 def refusal(models, name):
@@ -374,6 +360,7 @@ packages = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(
     packages=packages, policy=st.sampled_from([None, "", "off", "genzoo-a", "foo,genzoo"]) | junk
 )
@@ -421,7 +408,7 @@ def test_whatever_the_metadata_say_the_built_ins_stand(
             for claim in (claim for claims in sources.values() for claim in claims):
                 assert str(claim).isprintable()
                 trouble(claim)
-        list(app.listing._rows("models", "*"))
+        list(listing._rows("models", "*"))
         assert not {
             module
             for module in set(sys.modules) - before
@@ -680,6 +667,7 @@ def test_every_command_that_takes_names_takes_files(genzoo_, command):
     assert "--plugin FILE" in " ".join(text.split())
 
 
+@pytest.mark.slow
 def test_a_file_at_work_and_what_its_run_says_it_needs(tmp_path, monkeypatch, genzoo_):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_model.py").write_text(REGISTERED)
@@ -723,6 +711,7 @@ def test_a_file_at_work_and_what_its_run_says_it_needs(tmp_path, monkeypatch, ge
     ) == (2, True, True)
 
 
+@pytest.mark.slow
 def test_a_run_of_a_plugin_says_what_it_needs_of_every_part(install, tmp_path, monkeypatch):
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:Mine"}, genzoo_foo=MODEL)
     install(
@@ -854,6 +843,7 @@ NAMES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_causes_no_import(trap, monkeypatch, name, genzoo_):
     monkeypatch.delenv("GENZOO_PLUGINS")
@@ -871,6 +861,7 @@ def test_a_recipe_causes_no_import(trap, monkeypatch, name, genzoo_):
     assert ran(trap) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("way", "gone"),
     [
@@ -900,6 +891,7 @@ def test_a_run_folder_is_only_read_where_one_stands_in_it(trap, way, gone):
     assert ran(trap) == []
 
 
+@pytest.mark.slow
 def test_a_pickle_is_no_checkpoint(trap):
     class Payload:
         def __reduce__(self):
@@ -957,6 +949,7 @@ def test_a_class_is_found_by_what_it_is_where_its_entry_point_names_another_modu
     assert registry("models").name_of(thing) == "foo"
 
 
+@pytest.mark.slow
 def test_a_metric_that_nobody_asked_for_harms_no_other(install, tmp_path, monkeypatch, genzoo_):
     run = tmp_path / "run"
     genzoo.fit("vae", "digits", run, steps=1, batch_size=8, progress=False)
@@ -991,6 +984,7 @@ def test_a_metric_that_nobody_asked_for_harms_no_other(install, tmp_path, monkey
     assert (code, "SystemExit: 3" in text) == (2, True)
 
 
+@pytest.mark.slow
 def test_no_program_of_the_folder_is_run_for_its_revision(tmp_path, monkeypatch):
     folder = tmp_path / "there"
     folder.mkdir()

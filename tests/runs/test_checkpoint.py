@@ -56,6 +56,7 @@ def header_size(content):
     return 8 + int.from_bytes(content[:8], "little")
 
 
+@pytest.mark.slow
 def test_one_flipped_bit_anywhere_in_a_checkpoint_is_found(run):
     path = Checkpoints(run / "checkpoints").paths()[-1]
     content = path.read_bytes()
@@ -69,6 +70,7 @@ def test_one_flipped_bit_anywhere_in_a_checkpoint_is_found(run):
     assert read_checkpoint(path)["round"] == 4
 
 
+@pytest.mark.slow
 def test_one_flipped_bit_anywhere_in_exported_weights_is_found(run):
     path = run / "model.safetensors"
     content = path.read_bytes()
@@ -193,6 +195,7 @@ def edit(state, path, value):
 OPTIMIZER = ("players", "critic", "optimizer")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
@@ -268,6 +271,7 @@ def test_content_of_another_type_is_named_and_nothing_is_restored(run, path, val
     assert RunFolder(run).weights.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 import time
 
 import pytest
@@ -90,6 +89,7 @@ def test_a_folder_that_is_no_run_is_never_removed(tmp_path):
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
+@pytest.mark.slow
 def test_overwrite_removes_what_a_run_wrote_and_nothing_else(run, tmp_path):
     (run / "notes.txt").write_text("mine")
     (run / "checkpoints" / "mine.bin").write_text("mine")
@@ -227,6 +227,7 @@ def test_a_resume_of_another_recipe_is_refused(run):
     assert content(run) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "newer"])
 def test_a_damaged_checkpoint_is_named_and_nothing_is_overwritten(run, damage):
     path = run / "checkpoints" / "step-000006.ckpt"
@@ -300,6 +301,7 @@ def test_load_refuses_by_name(run, tmp_path):
         genzoo.load(run)
 
 
+@pytest.mark.slow
 def test_weights_of_another_model_are_refused(run, tmp_path):
     other = genzoo.fit("test-game", DATA, tmp_path / "other", steps=1, batch_size=8).folder
     (run / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
@@ -333,7 +335,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_stops_with_one_line_and_keeps_the_run(run):
+def test_a_full_disk_stops_with_one_line_and_keeps_the_run(run, python):
     """A file size limit stands in for the full disk; the process is a real one."""
     code = (
         "import resource, signal, torch, genzoo; torch.set_num_threads(1); import tests.games\n"
@@ -342,13 +344,14 @@ def test_a_full_disk_stops_with_one_line_and_keeps_the_run(run):
         f"genzoo.fit('test-mean', d, {str(run)!r}, steps=8, resume=True, batch_size=8, checkpoint_every=2, log_every=2)\n"
     )
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
     assert "RunError" in done.stderr
     assert "could not be written" in done.stderr
     assert Checkpoints(run / "checkpoints").paths()[-1].name == "step-000006.ckpt"
     read_checkpoint(run / "checkpoints" / "step-000006.ckpt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("written", ["[1]", "nope", '{"format": "x"}', '{"round": []}', "[" * 5000])
 def test_weights_whose_header_is_damaged_are_refused_by_name(run, written):
     shutil.rmtree(run / "checkpoints")
@@ -403,6 +406,7 @@ def test_overwrite_does_not_remove_through_links(run, tmp_path, name):
     assert (run / "recipe.toml").read_bytes() == recipe
 
 
+@pytest.mark.slow
 def test_a_run_trains_and_resumes_into_linked_checkpoints(tmp_path):
     (tmp_path / "big").mkdir()
     straight = genzoo.fit("test-mean", DATA, tmp_path / "straight", steps=4, **FAST).folder
@@ -457,6 +461,7 @@ def other(**settings):
     )
 
 
+@pytest.mark.slow
 def test_a_resume_on_other_data_is_refused_by_name_or_allowed_on_request(tmp_path):
     folder = genzoo.fit("test-mean", other(), tmp_path / "run", steps=2, **FAST).folder
     before = content(folder)

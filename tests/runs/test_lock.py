@@ -250,7 +250,7 @@ except genzoo.errors.RunError as error:
 """
 
 
-def test_ranks_are_refused_together(tmp_path, hold):
+def test_ranks_are_refused_together(tmp_path, hold, python):
     hold(tmp_path / "run")
     (tmp_path / "rank.py").write_text(RANK)
     launch = [
@@ -264,8 +264,8 @@ def test_ranks_are_refused_together(tmp_path, hold):
         "localhost:0",
     ]
     done = subprocess.run(
-        [sys.executable, *launch, str(tmp_path / "rank.py"), str(tmp_path / "run")],
-        capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        [python, *launch, str(tmp_path / "rank.py"), str(tmp_path / "run")],
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("run is in use by process") == 1

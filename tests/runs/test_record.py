@@ -223,6 +223,7 @@ def registered(monkeypatch):
     models.register("drawn", func=Drawn)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("registered")
 def test_what_use_changes_is_no_difference_and_what_a_person_changes_is(tmp_path):
     model, x = Stateful(), torch.rand(32, 2)

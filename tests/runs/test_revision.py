@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -81,7 +80,7 @@ def test_sha256_repositories_and_those_without_a_commit(tmp_path):
 
 
 @needs_git
-def test_no_program_of_a_partial_clone_runs(repository, tmp_path):
+def test_no_program_of_a_partial_clone_runs(repository, tmp_path, python):
     """`git describe` looks for the missing tag's object, and so executes what `uploadpack` names."""
     marker, program = tmp_path / "marker", tmp_path / "program"
     program.write_text(f"#!/bin/sh\ntouch {marker}\n")
@@ -100,7 +99,7 @@ def test_no_program_of_a_partial_clone_runs(repository, tmp_path):
     recipe = (
         "import genzoo; genzoo.fit('vae', 'digits', 'run', steps=1, batch_size=8, progress=False)"
     )
-    subprocess.run([sys.executable, "-P", "-c", recipe], cwd=repository, check=True)
+    subprocess.run([python, "-P", "-c", recipe], cwd=repository, check=True)
     assert not marker.exists()
     head = (repository / ".git" / "refs" / "heads" / "topic" / "one").read_text().strip()
     assert f'git = "{head}"' in (repository / "run" / "recipe.toml").read_text()

@@ -33,6 +33,7 @@ def test_a_saved_model_comes_back_and_says_that_it_was_saved(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
+@pytest.mark.slow
 def test_a_mixture_fitted_after_training_is_kept_with_the_data_of_the_run(tmp_path):
     genzoo.fit(TABLE, "digits", tmp_path / "run", steps=2, batch_size=8, progress=False)
     trained, data = genzoo.load(tmp_path / "run"), digits()
@@ -51,6 +52,7 @@ def test_without_data_only_commands_that_need_them_are_refused(tmp_path):
         RunFolder(tmp_path / "kept").dataset()
 
 
+@pytest.mark.slow
 def test_a_run_is_written_over_only_where_asked_and_then_whole(tmp_path):
     genzoo.fit(TABLE, "digits", tmp_path / "run", steps=2, batch_size=8, ema=0.5, progress=False)
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
@@ -100,6 +102,7 @@ def test_what_cannot_be_given_back_is_refused(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_saved_model_is_no_training_to_resume_but_a_beginning(tmp_path):
     genzoo.save(model(), tmp_path / "kept", "digits")
     quick = {"steps": 1, "batch_size": 8, "progress": False}

@@ -34,6 +34,7 @@ def test_the_fingerprint_is_a_sha256_of_names_dtypes_shapes_and_bytes():
     )
 
 
+@pytest.mark.slow
 def test_weights_are_fresh_only_where_that_is_known(tmp_path):
     genzoo.fit(TABLE, "digits", tmp_path / "a", **QUICK)
     assert facts(tmp_path / "a")["weights"] == "fresh"
@@ -43,6 +44,7 @@ def test_weights_are_fresh_only_where_that_is_known(tmp_path):
     assert facts(tmp_path / "b")["weights"] == {"sha256": expected}
 
 
+@pytest.mark.slow
 def test_a_loaded_run_is_named_as_long_as_the_weights_are_its(tmp_path):
     genzoo.fit(TABLE, "digits", tmp_path / "base", **QUICK)
     for name, factor in (("same", 1.0), ("other", 2.0)):
@@ -54,6 +56,7 @@ def test_a_loaded_run_is_named_as_long_as_the_weights_are_its(tmp_path):
     assert "run" not in facts(tmp_path / "other")["weights"]
 
 
+@pytest.mark.slow
 def test_a_resume_keeps_where_the_run_began(tmp_path):
     model = genzoo.build(TABLE, shape=(1, 8, 8))
     genzoo.fit(model, "digits", tmp_path / "run", **QUICK)
@@ -68,6 +71,7 @@ def test_a_resume_keeps_where_the_run_began(tmp_path):
     assert facts(tmp_path / "run")["weights"] == began
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ema", [None, 0.5])
 def test_a_run_begins_with_the_weights_that_load_returns(tmp_path, ema):
     genzoo.fit(TABLE, "digits", tmp_path / "base", ema=ema, **QUICK)
@@ -103,6 +107,7 @@ def test_another_architecture_and_a_missing_run_are_refused_by_name(tmp_path):
     assert not (tmp_path / "next").exists()
 
 
+@pytest.mark.slow
 def test_a_resume_from_other_weights_is_refused(tmp_path):
     genzoo.fit(TABLE, "digits", tmp_path / "base", **QUICK)
     genzoo.fit(TABLE, "digits", tmp_path / "run", **QUICK)
@@ -117,6 +122,7 @@ def test_a_resume_from_other_weights_is_refused(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_a_run_without_a_checkpoint_starts_over_with_its_weights_only(tmp_path):
     genzoo.fit(TABLE, "digits", tmp_path / "base", **QUICK)
     genzoo.fit(TABLE, "digits", tmp_path / "run", init_from=tmp_path / "base", **QUICK)
@@ -132,6 +138,7 @@ def test_a_run_without_a_checkpoint_starts_over_with_its_weights_only(tmp_path):
     assert facts(tmp_path / "run")["weights"] == begun
 
 
+@pytest.mark.slow
 def test_on_the_command_line_the_recipe_of_the_run_is_the_base(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     genzoo.fit(TABLE, "digits", tmp_path / "base", **QUICK)

@@ -413,6 +413,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "check",
     [*model_checks(Sound, shapes=[SHAPE, (5,)]), *model_checks(NeedsABatchOf2, shapes=[SHAPE])],

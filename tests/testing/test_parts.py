@@ -502,6 +502,7 @@ for sort, (sound, method) in SORTS.items():
     FAULTS[sort] += spoilt(sound, method) if method else []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "thing"), [(kind, sound) for (kind, _), (sound, _) in SORTS.items()]
 )
@@ -597,6 +598,7 @@ def test_a_skip_is_no_expected_failure():
     assert str(results["held_out"]) == "skip held_out: it holds no rows out"
 
 
+@pytest.mark.slow
 def test_a_metric_that_no_model_meets_is_skipped_with_what_it_needs():
     class Levitates(Size):
         needs = ("levitate",)

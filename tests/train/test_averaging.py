@@ -76,6 +76,7 @@ def test_statistics_are_those_of_the_averaged_weights(tmp_path, steps):
     assert run.model.norm.momentum == 0.1
 
 
+@pytest.mark.slow
 def test_settling_does_not_touch_the_run(tmp_path):
     averaged = genzoo.fit(
         "test-normed",
@@ -222,6 +223,7 @@ class WeightNormed(Critic):
         return self.net(x).squeeze(1)
 
 
+@pytest.mark.slow
 def test_a_run_with_old_weight_norm_resumes_exactly(tmp_path):
     table = {
         "name": "gan",

@@ -24,6 +24,7 @@ class Lazy(genzoo.contract.Encoder):
         return self.net(x)
 
 
+@pytest.mark.slow
 def test_lazy_layers_are_refused_until_they_have_weights(tmp_path):
     table: dict = {**VAE, "encoder": "test-lazy"}
     with pytest.raises(

@@ -60,7 +60,7 @@ def test_what_fits_is_shown_the_step_first():
     assert frame(200)[1].endswith("critic/weight 12.25")
 
 
-def on_a_terminal(columns: int, script: str, messages_too: bool = False) -> str:
+def on_a_terminal(python: str, columns: int, script: str, messages_too: bool = False) -> str:
     """Run a script with a pseudo-terminal as standard output, and return what the terminal received."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -69,7 +69,7 @@ def on_a_terminal(columns: int, script: str, messages_too: bool = False) -> str:
         "TERM": "xterm"
     }
     child = subprocess.Popen(
-        [sys.executable, "-c", f"import genzoo; from tests import games, test_kill; {script}"],
+        [python, "-c", f"import genzoo; from tests import games; from tests.train import test_kill; {script}"],
         stdin=subprocess.DEVNULL, stdout=slave, stderr=slave if messages_too else subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
     os.close(slave)
@@ -84,9 +84,9 @@ def on_a_terminal(columns: int, script: str, messages_too: bool = False) -> str:
 
 
 @pytest.mark.parametrize("columns", [80, 40])
-def test_a_game_on_a_terminal_is_two_lines_that_move(columns):
+def test_a_game_on_a_terminal_is_two_lines_that_move(columns, python):
     received = on_a_terminal(
-        columns, "genzoo.fit('test-game', test_kill.DATA, steps=7, batch_size=16, log_every=2)"
+        python, columns, "genzoo.fit('test-game', test_kill.DATA, steps=7, batch_size=16, log_every=2)"
     )
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received).replace("\r", "\n").splitlines()
     assert max(map(cell_len, lines)) <= columns
@@ -97,10 +97,10 @@ def test_a_game_on_a_terminal_is_two_lines_that_move(columns):
     assert last[1].endswith("…") == (columns == 40)
 
 
-def test_a_message_stands_above_the_lines_that_move():
+def test_a_message_stands_above_the_lines_that_move(python):
     script = "from genzoo.cli.common import say; from genzoo.train.display import Display\n"
     script += "with Display(9, 0, True) as display: display.move(3, 8); say('note: look'); display.move(4, 8)"
-    received = on_a_terminal(80, script, messages_too=True)
+    received = on_a_terminal(python, 80, script, messages_too=True)
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received).replace("\r", "\n").splitlines()
     assert "note: look" in lines
     assert "4/9" in [line for line in lines if line][-1]
@@ -134,11 +134,11 @@ def test_lines_are_flushed_as_they_come(monkeypatch):
     assert seen == [1, 2]
 
 
-def test_silence_where_it_was_asked_for(capsys):
+def test_silence_where_it_was_asked_for(capsys, python):
     genzoo.fit("test-game", DATA, steps=2, batch_size=16, log_every=1, progress=False)
     assert capsys.readouterr() == ("", "")
     script = "genzoo.fit('test-mean', test_kill.DATA, steps=2, batch_size=16, progress=False); print('.')"
-    assert on_a_terminal(80, script) == ".\r\n"
+    assert on_a_terminal(python, 80, script) == ".\r\n"
 
 
 class ZMQInteractiveShell:

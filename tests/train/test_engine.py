@@ -9,6 +9,7 @@ import pytest
 import genzoo
 
 
+@pytest.mark.slow
 def test_a_fit_in_half_precision_says_nothing():
     """Lightning announces its automatic mixed precision by a logger with a handler, made when it is imported."""
     fit = "import genzoo; genzoo.fit('vae', 'digits', steps=1, batch_size=8, progress=False, precision='bf16-mixed')"

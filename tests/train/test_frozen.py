@@ -50,6 +50,7 @@ def same(left, right):
     return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ema", [None, 0.9])
 def test_a_frozen_part_stays_in_eval_mode_and_comes_out_as_it_went_in(tmp_path, ema):
     model = TwoParts()
@@ -141,6 +142,7 @@ def test_nothing_left_to_train_is_an_error():
         genzoo.fit("test-two-parts", DATA, steps=1, freeze=["first.*", "second.*"], **FAST)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ema", [None, 0.9])
 def test_patterns_freeze_for_the_run_and_thaw_afterwards(tmp_path, ema):
     model = TwoParts()
@@ -185,6 +187,7 @@ def test_patterns_that_match_nothing_are_refused(patterns, words):
         genzoo.fit("test-two-parts", DATA, steps=1, freeze=patterns, **FAST)
 
 
+@pytest.mark.slow
 def test_a_resume_freezes_the_same(tmp_path):
     settings = {**FAST, "checkpoint_every": 2}
     whole = genzoo.fit(

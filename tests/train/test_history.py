@@ -4,7 +4,6 @@ import json
 import math
 import os
 import subprocess
-import sys
 
 import pytest
 import torch
@@ -132,6 +131,7 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folder", "pipe", "loop"])
 def test_what_is_no_file_is_named_before_anything_is_written(tmp_path, kind):
     run = genzoo.fit("test-mean", DATA, tmp_path / "run", steps=2, **FAST).folder
@@ -163,7 +163,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
         resumed(tmp_path)
 
 
-def test_a_full_disk_stops_the_log_with_one_line(tmp_path):
+def test_a_full_disk_stops_the_log_with_one_line(tmp_path, python):
     """A file size limit stands in for the full disk; the process is a real one."""
     code = (
         "import resource, signal, sys; from pathlib import Path; from genzoo.train.history import History\n"
@@ -172,7 +172,7 @@ def test_a_full_disk_stops_the_log_with_one_line(tmp_path):
         "for step in range(1, 9): history.add({'step': step, 'loss': 0.5})\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+        [python, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert "RunError" in done.stderr
     assert (

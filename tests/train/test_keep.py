@@ -57,6 +57,7 @@ def straight(tmp_path):
     return genzoo.fit("test-mean", DATA, tmp_path / "straight", steps=8, **FAST).folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["removed", "moved", "emptied", "recipe", "log", "checkpoints"])
 def test_what_somebody_removes_is_written_again(tmp_path, meanwhile, straight, what):
     run = tmp_path / "run"

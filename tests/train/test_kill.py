@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 DATA = torch.rand(64, 2, generator=torch.Generator().manual_seed(0))
@@ -108,9 +109,10 @@ def harness(folder: Path) -> None:
     print("survived 6 kills")
 
 
-def test_a_killed_run_resumes_bit_identically(tmp_path):
+@pytest.mark.slow
+def test_a_killed_run_resumes_bit_identically(tmp_path, python):
     done = subprocess.run(
-        [sys.executable, "-m", "tests.train.test_kill", str(tmp_path)],
+        [python, "-m", "tests.train.test_kill", str(tmp_path)],
         capture_output=True,
         text=True,
         check=False,

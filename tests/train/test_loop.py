@@ -257,6 +257,7 @@ def test_a_nan_names_the_player_and_the_step_and_keeps_the_last_good_checkpoint(
     assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-000004.ckpt"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["test-game", {"name": "test-mean", "momentum": 0.9}])
 @pytest.mark.parametrize("ema", [None, 0.9])
 def test_a_resume_is_bit_identical(tmp_path, model, ema):
@@ -277,6 +278,7 @@ def test_a_resume_is_bit_identical(tmp_path, model, ema):
     assert [line["step"] for line in straight.history] == [4, 8, 10]
 
 
+@pytest.mark.slow
 def test_an_interrupt_saves_and_the_resumed_run_is_the_uninterrupted_one(tmp_path):
     straight = genzoo.fit(
         "test-game", DATA, tmp_path / "a", steps=9, batch_size=8, checkpoint_every=100
@@ -316,6 +318,7 @@ def test_every_precision_trains(precision):
     assert bool(torch.isfinite(weights(model)).all())
 
 
+@pytest.mark.slow
 def test_compiled_losses_train_as_eager_ones_do():
     data = torch.rand(32, 6, generator=torch.Generator().manual_seed(1))
     net = {"name": "mlp", "hidden": [8]}
@@ -409,6 +412,7 @@ def test_gradient_norms_are_those_of_the_last_step_before_clipping(settings):
         assert norms == pytest.approx({2: length * 0.75**3, 3: length * 0.75**5}, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_gradient_norms_are_asked_for_and_change_nothing(tmp_path):
     plain = genzoo.fit("test-game", DATA, steps=4, batch_size=8, log_every=2)
     told = genzoo.fit(
@@ -422,6 +426,7 @@ def test_gradient_norms_are_asked_for_and_change_nothing(tmp_path):
     assert (tmp_path / "run" / "curves.png").exists()
 
 
+@pytest.mark.slow
 def test_advice_is_said_once_for_each_text_and_again_after_a_resume(tmp_path, monkeypatch):
     def texts(said):
         return [str(warning.message) for warning in said if str(warning.message).startswith("step")]
@@ -451,6 +456,7 @@ def test_advice_is_said_once_for_each_text_and_again_after_a_resume(tmp_path, mo
     assert torch.equal(weights(straight.model), weights(run.model))
 
 
+@pytest.mark.slow
 def test_pictures_ask_the_critic_in_eval_mode_and_without_gradients(tmp_path, monkeypatch):
     asked = []
 

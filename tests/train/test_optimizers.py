@@ -189,6 +189,7 @@ def test_a_schedule_may_be_a_function_for_all_players_or_for_one():
     close(trained({"schedule": half}, schedule="cosine"), expected)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_function_goes_on_with_the_same_one_only(tmp_path):
     settings = {"batch_size": 8, "checkpoint_every": 2}
     whole = genzoo.fit(

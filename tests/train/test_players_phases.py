@@ -98,6 +98,7 @@ def test_a_round_without_any_step_reads_nothing(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [2, 3, 4])
 @pytest.mark.parametrize("log", [1, 4])
 def test_a_resume_in_any_phase_is_bit_identical(tmp_path, stop, log):

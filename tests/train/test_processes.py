@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import warnings
 
 import pytest
@@ -118,27 +117,27 @@ def test_halves_of_launchers_are_refused(env, table, said):
 FIT = "import genzoo; genzoo.fit('vae', 'digits', steps=1, batch_size=16, device='cpu')"
 
 
-def _run(code: str, **env: str) -> subprocess.CompletedProcess:
+def _run(python: str, code: str, **env: str) -> subprocess.CompletedProcess:
     plain = {
         k: v for k, v in os.environ.items() if k not in TORCHRUN and not k.startswith(PREFIXES)
     }
-    command = [sys.executable, "-c", code]
+    command = [python, "-c", code]
     return subprocess.run(
         command, env={**plain, **env}, capture_output=True, text=True, check=False
     )
 
 
-def test_a_batch_script_without_srun_trains():
-    result = _run(FIT, **JOB, SLURM_NTASKS_PER_NODE="2")
+def test_a_batch_script_without_srun_trains(python):
+    result = _run(python, FIT, **JOB, SLURM_NTASKS_PER_NODE="2")
     assert result.returncode == 0, result.stderr
     assert "srun did not start this process" in result.stderr
 
 
-def test_a_port_in_use_is_said_in_words():
+def test_a_port_in_use_is_said_in_words(python):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
         table = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}
-        result = _run(FIT, **table, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+        result = _run(python, FIT, **table, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
     last = result.stderr.strip().splitlines()[-1]
     assert (
         f"SettingError: rank 0 of 2 cannot meet the others at 127.0.0.1:{port} within 5 minutes: "
@@ -147,7 +146,7 @@ def test_a_port_in_use_is_said_in_words():
     assert "in use" in last
 
 
-def test_a_rank_that_never_comes_is_waited_for_and_then_given_up():
+def test_a_rank_that_never_comes_is_waited_for_and_then_given_up(python):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     code = (
@@ -161,7 +160,7 @@ def test_a_rank_that_never_comes_is_waited_for_and_then_given_up():
         "LOCAL_RANK": "0",
         "MASTER_ADDR": "127.0.0.1",
     }
-    result = _run(code, **table, MASTER_PORT=str(port))
+    result = _run(python, code, **table, MASTER_PORT=str(port))
     assert "rank 0 of 2 waits for the others at 127.0.0.1:" in result.stderr
     assert (
         "SettingError: rank 0 of 2 cannot meet the others" in result.stderr.strip().splitlines()[-1]
@@ -215,7 +214,7 @@ main()
 
 
 @pytest.mark.parametrize(("rank", "how"), [(0, "kill"), (1, "error")])
-def test_a_process_that_ends_is_one_line_for_the_others(tmp_path, rank, how):
+def test_a_process_that_ends_is_one_line_for_the_others(tmp_path, python, rank, how):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -227,8 +226,8 @@ def test_a_process_that_ends_is_one_line_for_the_others(tmp_path, rank, how):
     }
     children = [
         subprocess.Popen(
-            [sys.executable, "-P", "-c", DEADLY, str(rank), how, str(tmp_path / "run")],
-            env={**os.environ, **shared, "RANK": number, "LOCAL_RANK": number, "OMP_NUM_THREADS": "1"},
+            [python, "-P", "-c", DEADLY, str(rank), how, str(tmp_path / "run")],
+            env={**os.environ, **shared, "RANK": number, "LOCAL_RANK": number},
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )
         for number in ("0", "1")

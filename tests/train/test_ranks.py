@@ -99,18 +99,18 @@ def gather() -> None:
     )  # the trainer's mean over ranks divides by 2
 
 
-def launch(life: str, folder: Path) -> subprocess.CompletedProcess:
+def launch(python: str, life: str, folder: Path) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint",
+        [python, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint",
          "localhost:0", "-m", "tests.train.test_ranks", life, str(folder)],
-        capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, python):
     path = tmp_path_factory.mktemp("distributed")
-    done = launch("first", path)
+    done = launch(python, "first", path)
     assert "Signal 9 (SIGKILL)" in done.stderr, done.stderr[-3000:]
     assert (path / "two-wae-mmd" / "model.safetensors").exists(), done.stderr[-3000:]
     return path
@@ -124,20 +124,22 @@ def difference(left: Path, right: Path) -> float:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_two_ranks_are_one(folder, model):
     fit(model, folder / f"one-{model}")
     assert difference(folder / f"one-{model}", folder / f"two-{model}") < 1e-10
 
 
-def test_a_killed_game_of_two_ranks_resumes_on_one_and_on_two(folder):
+@pytest.mark.slow
+def test_a_killed_game_of_two_ranks_resumes_on_one_and_on_two(folder, python):
     assert [p.name for p in Checkpoints(folder / "killed" / "checkpoints").paths()] == [
         "step-000005.ckpt",
         "step-000010.ckpt",
     ]
     shutil.copytree(folder / "killed", folder / "on-one")
     fit("wae-mmd", folder / "on-one", resume=True)
-    done = launch("second", folder)
+    done = launch(python, "second", folder)
     assert done.returncode == 0, done.stderr[-3000:]
     assert difference(folder / "killed", folder / "two-wae-mmd") == 0
     assert difference(folder / "on-one", folder / "two-wae-mmd") < 1e-10

@@ -41,6 +41,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GAMES)
 def test_a_resumed_game_is_bit_identical(name, tmp_path, monkeypatch):
     monkeypatch.setattr(

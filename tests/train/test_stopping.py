@@ -106,6 +106,7 @@ def test_with_a_folder_all_is_saved_and_the_message_says_what_to_type(tmp_path, 
     assert all(map(torch.equal, resumed.model.parameters(), straight.model.parameters()))
 
 
+@pytest.mark.slow
 def test_what_came_from_python_goes_on_in_python(tmp_path, monkeypatch):
     def round(self, plan, batches, update):
         signal.raise_signal(signal.SIGINT)
