@@ -1,4 +1,4 @@
-"""The Kullback-Leibler divergence from a prior."""
+"""The Kullback-Leibler divergence between posteriors and a prior."""
 
 from __future__ import annotations
 
@@ -12,17 +12,24 @@ from genzoo.blocks.precision import at_least_single
 from genzoo.contract import DistributionDivergence, Prior
 from genzoo.errors import SettingError
 
+__all__ = ["KL"]
+
 
 class KL(DistributionDivergence):
-    r"""The Kullback-Leibler divergence \( \operatorname{KL}(q \| p) = E_q[\log q(z) - \log p(z)] \) of each posterior, in nats.
+    r"""The Kullback-Leibler divergence of each posterior from the prior, in nats.
+
+    \[ \operatorname{KL}(q \| p) = E_q[\log q(z) - \log p(z)] \]
 
     Arguments:
-        estimator: `"closed-form"` where \( p \) is Gaussian,
-            \( \frac12 \sum_i (\sigma_i^2 / s_i^2 + (\mu_i - m_i)^2 / s_i^2 - 1 - \log(\sigma_i^2 / s_i^2)) \);
-            `"monte-carlo"`, one reparameterised draw, for any prior with a `log_prob`; `"auto"`, the first where it exists.
+        estimator: `"closed-form"` is
+            \( \frac12 \sum_i (\sigma_i^2 / s_i^2 + (\mu_i - m_i)^2 / s_i^2 - 1
+            - \log(\sigma_i^2 / s_i^2)) \), for a Gaussian \( p \). `"monte-carlo"` uses one
+            reparameterized sample, for any prior with a `log_prob`. `"auto"` is the closed form if
+            it exists, else Monte Carlo.
 
     References:
-        Auto-Encoding Variational Bayes, Diederik P. Kingma and Max Welling, 2014, https://arxiv.org/abs/1312.6114 (appendix B).
+        Auto-Encoding Variational Bayes, Diederik P. Kingma and Max Welling, 2014,
+        https://arxiv.org/abs/1312.6114 (appendix B).
 
     Example:
         >>> import torch
@@ -37,39 +44,37 @@ class KL(DistributionDivergence):
         self.estimator = estimator
 
     def forward(self, q: Distribution, prior: Prior, z: Tensor | None = None) -> Tensor:
-        """The divergence of each posterior.
+        """Compute the divergence of each posterior.
 
         Arguments:
             q: the posteriors, `Independent(Normal(mean, std), 1)` with mean and std `(batch, dim)`.
-            prior: what they are compared with.
-            z: a draw from `q`, `(batch, dim)`, if the caller has one; the Monte-Carlo estimator draws its own otherwise.
+            prior: the prior.
+            z: one sample from each posterior, `(batch, dim)`. By default, the Monte Carlo
+                estimator draws it.
 
         Returns:
-            Nats, `(batch,)`; a Monte-Carlo estimate can be negative.
+            Nats, `(batch,)`. A Monte Carlo estimate can be negative.
 
         Raises:
-            SettingError: a closed form is asked for and there is none.
+            SettingError: `estimator = "closed-form"`, and no closed form exists.
         """
         distribution = _normal(q)
         gaussian = _gaussian(prior)
         if distribution is not None and gaussian is not None and self.estimator != "monte-carlo":
             mean, std = gaussian
-            ratio = (
-                at_least_single(distribution.stddev) / std
-            )  # its logarithm is taken before the square, which underflows
-            return (
-                0.5 * (ratio.square() + ((distribution.mean - mean) / std).square() - 1)
-                - ratio.log()
-            ).sum(dim=1)
+            # The square may underflow, so the logarithm is computed from the ratio itself.
+            ratio = at_least_single(distribution.stddev) / std
+            shift = (distribution.mean - mean) / std
+            return (0.5 * (ratio.square() + shift.square() - 1) - ratio.log()).sum(dim=1)
         if self.estimator == "closed-form":
             raise SettingError(
-                f"KL has no closed form between {_name(q)} and {type(prior).__name__}, only between diagonal Gaussians; "
-                'take estimator = "monte-carlo".'
+                f"KL has no closed form between {_name(q)} and {type(prior).__name__}, only "
+                'between diagonal Gaussians; take estimator = "monte-carlo".'
             )
         if z is None:
             if distribution is None:
                 raise SettingError(
-                    f"KL draws from diagonal Gaussians only; hand it a draw z from {_name(q)}."
+                    f"KL can only sample from diagonal Gaussians; pass a sample z from {_name(q)}."
                 )
             z = distribution.mean + distribution.stddev * distributed.noise(
                 *distribution.mean.shape, like=distribution.mean
@@ -86,7 +91,7 @@ def _name(q: Distribution) -> str:
 
 
 def _gaussian(prior: Prior) -> tuple[Tensor, Tensor] | None:
-    """Mean and standard deviation `(1, dim)` of a prior that is one diagonal Gaussian."""
+    """Return the mean and standard deviation, `(1, dim)`, if a prior is one Gaussian, else None."""
     gaussians = getattr(prior, "gaussians", None)
     if gaussians is None:
         return None

@@ -1,4 +1,4 @@
-"""The maximum mean discrepancy between samples, or between a sample and a prior."""
+"""The maximum mean discrepancy between two samples, or between a sample and a prior."""
 
 from __future__ import annotations
 
@@ -15,40 +15,53 @@ from genzoo.divergences.analytic import expectation, gaussian_kernels
 from genzoo.divergences.kernels import RADIAL, energy
 from genzoo.errors import SettingError, show
 
-_ANALYTIC = 2**14  # components^2 * dim up to which the closed form costs milliseconds and megabytes
+__all__ = ["MMD"]
 
-_WIDEST = 1e12  # of the largest scale to the smallest: the closed form has nodes for each decade
+_ANALYTIC = 2**14
+"""The largest components^2 * dim for which the closed form takes milliseconds and megabytes."""
+
+_WIDEST = 1e12
+"""The largest ratio of two scales, because the closed form needs nodes for each decade."""
 
 
 class MMD(SampleDivergence):
-    r"""The squared maximum mean discrepancy, unbiased, hence negative at times where the distributions are equal.
+    r"""The squared maximum mean discrepancy (MMD).
+
+    The estimate is unbiased, so it is often negative if the distributions are equal.
 
     \[ \frac{1}{n(n-1)} \sum_{i \ne j} k(x_i, x_j) + \frac{1}{m(m-1)} \sum_{i \ne j} k(y_i, y_j)
        - \frac{2}{nm} \sum_{i,j} k(x_i, y_j) \]
 
     Arguments:
-        kernel: `"imq"`, \( \sum_s sC / (sC + |x-y|^2) \); `"rbf"`, \( \sum_s \exp(-|x-y|^2 / sC) \); `"linear"`,
-            \( \langle x, y \rangle \), which compares means; `"quadratic"`, \( (1 + \langle x, y \rangle)^2 \), which compares
-            covariances too.
-        scales: the factors \( s \) on \( C \). Their kernels are summed, not averaged, as in the authors' code; their paper has
-            one scale.
-        estimator: what stands for a prior. `"sampled"`: as many draws as there are codes, from a mixture equally many from
-            each component (two at least), weighted. `"analytic"`: its expectations in closed form, which about halves the noise;
-            for radial kernels, and priors that are Gaussians or mixtures of them; time and memory are O(K^2 dim) in the number
-            of components. `"auto"`: analytic where that is possible and cheap.
-        bandwidth: \( C \), a squared distance. By default \( 2 \operatorname{tr} \operatorname{Cov}(y) \), the mean squared
-            distance of two draws, from the prior or else from the sample `y`; a constant for gradients.
+        kernel: `"imq"`, \( \sum_s sC / (sC + |x-y|^2) \); `"rbf"`,
+            \( \sum_s \exp(-|x-y|^2 / sC) \); `"linear"`, \( \langle x, y \rangle \), which compares
+            means; or `"quadratic"`, \( (1 + \langle x, y \rangle)^2 \), which compares means and
+            covariances.
+        scales: the factors \( s \) of \( C \). Their kernels are summed, not averaged, as in the
+            authors' code. Their paper has one scale.
+        estimator: how a prior is represented. `"sampled"` draws as many samples as there are codes.
+            For a mixture, it draws equally many from each component, at least two, and weights
+            them. `"analytic"` uses expectations in closed form, which about halves the noise. It
+            works for radial kernels, and for Gaussians and mixtures of Gaussians. Its time and
+            memory are O(K^2 dim) for K components. `"auto"` is analytic if that is possible and
+            cheap.
+        bandwidth: \( C \), a squared distance. By default
+            \( 2 \operatorname{tr} \operatorname{Cov}(y) \), the mean squared distance of two
+            samples of the prior, or of two rows of the sample `y`. Gradients treat it as a
+            constant.
 
     Raises:
-        SettingError: the kernel has no analytic expectations, or the scales span too much.
+        SettingError: the kernel has no analytic expectations, or the scales span too many decades.
 
     References:
-        A Kernel Two-Sample Test, Arthur Gretton et al., 2012, https://jmlr.org/papers/v13/gretton12a.html (lemma 6).
-        Wasserstein Auto-Encoders, Ilya Tolstikhin et al., 2018, https://arxiv.org/abs/1711.01558 (algorithm 2);
-        code: https://github.com/tolstikhin/wae.
+        A Kernel Two-Sample Test, Arthur Gretton et al., 2012,
+        https://jmlr.org/papers/v13/gretton12a.html (lemma 6).
+        Wasserstein Auto-Encoders, Ilya Tolstikhin et al., 2018, https://arxiv.org/abs/1711.01558
+        (algorithm 2); code: https://github.com/tolstikhin/wae.
 
     Example:
-        >>> MMD("linear")(torch.tensor([[0.0], [2.0]]), torch.tensor([[4.0], [6.0]]))  # 4^2 - 2/2 - 2/2
+        >>> x, y = torch.tensor([[0.0], [2.0]]), torch.tensor([[4.0], [6.0]])
+        >>> MMD("linear")(x, y)  # 4^2 - 2/2 - 2/2
         tensor(14.)
     """
 
@@ -64,47 +77,46 @@ class MMD(SampleDivergence):
             5.0,
             10.0,
         ),
-        # the paper samples; the closed form has the same expectation and gradient, with less noise
+        # The paper samples. The closed form has the same expectation and gradient, and less noise.
         estimator: Literal["auto", "sampled", "analytic"] = "auto",
         bandwidth: PositiveFloat | None = None,
     ) -> None:
         super().__init__()
-        self.kernel, self.scales, self.estimator, self.bandwidth = (
-            kernel,
-            tuple(scales),
-            estimator,
-            bandwidth,
-        )
+        self.kernel = kernel
+        self.scales = tuple(scales)
+        self.estimator = estimator
+        self.bandwidth = bandwidth
         if estimator == "analytic" and kernel not in RADIAL:
             raise SettingError(
-                f'estimator = "analytic" does not know the {kernel!r} kernel; take "imq" or "rbf", or estimator = "sampled".'
+                f'estimator = "analytic" does not support the {kernel!r} kernel; take "imq" or '
+                '"rbf", or estimator = "sampled".'
             )
         if max(scales) > _WIDEST * min(scales):
             raise SettingError(
-                f"scales = {show(scales)} span more than {math.log10(_WIDEST):.0f} decades, between which there is nothing to "
-                "compare; take scales nearer to 1."
+                f"scales = {show(scales)} span more than {math.log10(_WIDEST):.0f} decades; take "
+                "scales nearer to 1."
             )
         if kernel in RADIAL:
-            self.rates, self.masses = gaussian_kernels(
-                kernel, self.scales
-            )  # as buffers they would be rounded to half precision
+            # Not buffers, which would be rounded to half precision.
+            self.rates, self.masses = gaussian_kernels(kernel, self.scales)
 
     def forward(self, x: Tensor, y: Tensor | Prior) -> Tensor:
-        """The squared discrepancy of the global batch, the same on every rank.
+        """Compute the squared MMD of the global batch. All ranks return the same value.
 
         Arguments:
-            x: a sample (codes), `(n, dim)`.
-            y: another, `(m, dim)`, or a prior.
+            x: a sample (latent codes), `(n, dim)`.
+            y: another sample, `(m, dim)`, or a prior.
 
         Returns:
-            A scalar, differentiable once in both arguments and in the parameters of a prior, a mixture's weights included.
+            A scalar. It is differentiable once in both arguments and in the parameters of the
+            prior, including the weights of a mixture.
 
         Raises:
-            SettingError: a sample has fewer than two points or another size than the prior, or `y` has no analytic expectations.
+            SettingError: a sample has fewer than two rows or a wrong dimension, or `y` has no
+                analytic expectations.
         """
-        with torch.autocast(
-            x.device.type, enabled=False
-        ):  # squared distances do not survive half precision
+        # Half precision is too coarse for squared distances.
+        with torch.autocast(x.device.type, enabled=False):
             dim = y.shape[-1] if isinstance(y, Tensor) else y.dim
             x = _sample(distributed.gather(x), dim)
             if isinstance(y, Tensor):
@@ -120,16 +132,15 @@ class MMD(SampleDivergence):
             )
 
     def _unit(self, y: Tensor | Prior, dtype: torch.dtype) -> Tensor | float:
-        """The distance, the root of C, that becomes 1."""
+        """Return the unit of distance, the square root of C."""
         if self.kernel not in RADIAL:
             return 1.0
         if self.bandwidth is not None:
             return self.bandwidth**0.5
         variance = y.var(dim=0) if isinstance(y, Tensor) else y.variance
-        # the least is the root of the smallest number: where y are all equal, the squares of distances in this unit stay finite
-        return (
-            (2 * variance.detach().to(dtype).sum()).clamp(min=torch.finfo(dtype).tiny ** 0.5).sqrt()
-        )
+        # The minimum keeps squared distances in this unit finite if all rows of y are equal.
+        smallest = torch.finfo(dtype).tiny ** 0.5
+        return (2 * variance.detach().to(dtype).sum()).clamp(min=smallest).sqrt()
 
     def _in_closed_form(self, y: Tensor | Prior) -> bool:
         if self.estimator != "auto":
@@ -144,13 +155,13 @@ class MMD(SampleDivergence):
     def _strata(y: Tensor | Prior, n: int) -> tuple[Tensor, Tensor]:
         if isinstance(y, Tensor):
             return y[None], y.new_ones(1)
-        with (
-            distributed.replicated()
-        ):  # every rank makes the same draws for the global batch, and keeps them all
+        # Every rank draws the same samples for the global batch, and keeps all of them.
+        with distributed.replicated():
             z, weights = y.strata(n)
         if z.shape[1] < 2:
             raise SettingError(
-                f"MMD needs two draws from each stratum of {type(y).__name__}, whose strata({n}) made {z.shape[1]}."
+                f"MMD needs at least two samples from each stratum of {type(y).__name__}, but "
+                f"strata({n}) returned {z.shape[1]}."
             )
         return z, weights
 
@@ -158,7 +169,8 @@ class MMD(SampleDivergence):
         gaussians = getattr(y, "gaussians", None)
         if gaussians is None:
             raise SettingError(
-                f'estimator = "analytic" needs a prior made of Gaussians, not {type(y).__name__}; take estimator = "sampled".'
+                f'estimator = "analytic" needs a Gaussian prior or a mixture of Gaussians, not '
+                f'{type(y).__name__}; take estimator = "sampled".'
             )
         weights, means, scales = (t.to(x.dtype) for t in gaussians())
         means, variances = means / unit, (scales / unit).square()
@@ -176,6 +188,7 @@ class MMD(SampleDivergence):
 def _sample(x: Tensor, dim: int) -> Tensor:
     if x.shape[0] < 2 or x.shape[1:] != (dim,):
         raise SettingError(
-            f"MMD of a sample of shape {tuple(x.shape)}: expected (n, {dim}), and n >= 2 to have pairs."
+            f"MMD of a sample of shape {tuple(x.shape)}: expected (n, {dim}) with n >= 2, because "
+            "the MMD needs pairs."
         )
     return x.to(torch.promote_types(x.dtype, torch.float32))

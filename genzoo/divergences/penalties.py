@@ -1,7 +1,8 @@
-"""What a critic pays for not being smooth: penalties on the gradient of its score by its input.
+"""Penalties on the gradient of a critic's score with respect to its input.
 
-Each is a mean over examples of a function of that example's own gradient, so its value does not depend on the size of the batch.
-The gradient is taken by `torch.func.grad`, which can be differentiated again, compiled whole, and called on any part of a model.
+Each penalty is a mean over examples of a function of the gradient at that example, so its value
+does not depend on the batch size. The gradient comes from `torch.func.grad`, which can be
+differentiated again, compiled as a whole graph, and called on any part of a model.
 """
 
 from __future__ import annotations
@@ -19,19 +20,36 @@ from genzoo.contract import Penalty, PositiveFloat
 from genzoo.distributed import gather, uniform
 from genzoo.errors import SettingError
 
+__all__ = [
+    "DRAGAN",
+    "R1",
+    "GradientPenalty",
+    "Score",
+    "Sides",
+    "batch_norm",
+    "gradient_norms",
+    "gradient_penalty",
+]
+
 Score = Callable[[Tensor], Tensor]
+"""A critic: a module or function from `(batch, *shape)` to `(batch,)`."""
 Sides = Literal["two", "one"]
+"""The slopes to penalize: all that differ from the target, or only larger ones."""
 
 
 def gradient_norms(critic: Score, x: Tensor) -> Tensor:
-    r"""\( \| \nabla_x D(x_i) \|_2 \) of each example, over all of its coordinates: `(batch, *shape)` -> `(batch,)`.
+    r"""Compute \( \| \nabla_x D(x_i) \|_2 \) at each example, over all of its coordinates.
 
     Arguments:
         critic: a module, or a function that changes no buffers, `(batch, *shape)` -> `(batch,)`.
-        x: where.
+        x: examples, `(batch, *shape)`.
+
+    Returns:
+        `(batch,)`.
 
     Raises:
-        SettingError: the critic holds batch norm in train mode, with which an example has no score of its own.
+        SettingError: the critic contains batch norm in training mode, so the score of an example
+            depends on the other examples.
 
     Example:
         >>> gradient_norms(lambda x: 3 * x[:, 0], torch.zeros(2, 5))
@@ -41,8 +59,8 @@ def gradient_norms(critic: Score, x: Tensor) -> Tensor:
         score = critic
     else:
         if name := batch_norm(critic):
-            raise SettingError(f"the critic's {name} is a batch norm in train mode, {_WHY}")
-        # buffers are copied: a spectral norm writes to its own at each pass
+            raise SettingError(f"the critic's {name} is a batch norm in training mode, {_WHY}")
+        # Buffers are copied, because spectral norm writes to its buffers in each forward pass.
         state = {
             **dict(critic.named_parameters()),
             **{name: buffer.clone() for name, buffer in critic.named_buffers()},
@@ -54,22 +72,29 @@ def gradient_norms(critic: Score, x: Tensor) -> Tensor:
     try:
         gradient = torch.func.grad(lambda x: score(x).sum())(x)
     except RuntimeError as error:
-        if "in-place operation" in str(error):  # in a function nobody can look for it
+        # A function cannot be searched for batch norm, so the error message shows it.
+        if "in-place operation" in str(error):
             raise SettingError(
-                f"the critic changes a buffer as it scores, as batch norm in train mode does, {_WHY}"
+                "the critic changes a buffer during the forward pass, as batch norm in training "
+                f"mode does, {_WHY}"
             ) from error
         raise
     return torch.linalg.vector_norm(at_least_single(gradient.flatten(1)), dim=1)
 
 
 _WHY = (
-    "which mixes examples, so that no example has a gradient of its own to penalise; "
+    "which mixes the examples of a batch, so no example has its own gradient to penalize; "
     'take norm = "layer", as the paper does, or "none"'
 )
 
 
 def batch_norm(critic: nn.Module, training: bool = True) -> str | None:
-    """The first batch norm in a module, by name and kind; only those that norm by the batch at hand, or all of them."""
+    """Return the name and class of the first batch norm in a module, or None.
+
+    Arguments:
+        critic: the module to search.
+        training: only find layers that normalize with the statistics of the current batch.
+    """
     for name, module in critic.named_modules():
         mixing = module.training or not getattr(module, "track_running_stats", True) or not training
         if isinstance(module, _BatchNorm) and mixing:
@@ -80,33 +105,39 @@ def batch_norm(critic: nn.Module, training: bool = True) -> str | None:
 def gradient_penalty(
     critic: Score, real: Tensor, fake: Tensor, sides: Sides = "two", target: float = 1.0
 ) -> Tensor:
-    r"""The penalty of WGAN-GP, with which a critic's slope tends to 1 between real and generated examples.
+    r"""Compute the penalty of WGAN-GP, which moves the critic's slope towards 1.
+
+    The slope is measured between pairs of a real and a generated example.
 
     \[ \frac 1n \sum_i \big( \| \nabla D(\hat x_i) \|_2 - 1 \big)^2, \qquad
        \hat x_i = \epsilon_i x_i + (1 - \epsilon_i) \tilde x_i, \quad \epsilon_i \sim U[0, 1] \]
 
-    With weight \( \lambda \), the critic's gap between two points at distance W settles at \( W + W^2 / 2 \lambda \), above the
-    Wasserstein distance. In one dimension the two-sided penalty has wrong optima too; the one-sided has not.
+    With weight \( \lambda \), the critic's gap between two points at distance W converges to
+    \( W + W^2 / 2 \lambda \), which is above the Wasserstein distance. In one dimension, the
+    two-sided penalty also has wrong optima, and the one-sided penalty does not.
 
     Arguments:
         critic: a module or a function, `(batch, *shape)` -> `(batch,)`.
         real: examples, `(batch, *shape)`.
-        fake: as many of the generator's; no gradient is wanted for them.
-        sides: `"two"`, or `"one"` to leave slopes below the target alone: \( \max(0, \| \nabla D \| - 1)^2 \).
-        target: the slope that costs nothing, 1 in the paper.
+        fake: as many generated examples, without gradients.
+        sides: `"two"`, or `"one"` to allow slopes below the target:
+            \( \max(0, \| \nabla D \| - 1)^2 \).
+        target: the slope without a penalty, 1 in the paper.
 
     Returns:
         A scalar, without the weight.
 
     Raises:
-        SettingError: the critic holds batch norm in train mode.
+        SettingError: the critic contains batch norm in training mode.
 
     References:
-        Improved Training of Wasserstein GANs, Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, 2017,
+        Improved Training of Wasserstein GANs, Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville,
+        2017,
             https://arxiv.org/abs/1704.00028 (equation 3 and algorithm 1)
 
     Example:
-        >>> gradient_penalty(lambda x: 3 * x[:, 0], torch.zeros(2, 5), torch.ones(2, 5))  # (3 - 1)^2
+        >>> real, fake = torch.zeros(2, 5), torch.ones(2, 5)
+        >>> gradient_penalty(lambda x: 3 * x[:, 0], real, fake)  # (3 - 1)^2
         tensor(4.)
     """
     weight = uniform(real.shape[0], *[1] * (real.dim() - 1), like=real)
@@ -116,14 +147,15 @@ def gradient_penalty(
 
 
 class GradientPenalty(Penalty):
-    """The penalty of WGAN-GP as a part: see `gradient_penalty`.
+    """The penalty of WGAN-GP (see `gradient_penalty`).
 
     Arguments:
         sides: `"two"` or `"one"`.
-        target: the slope that costs nothing.
+        target: the slope without a penalty.
 
     Example:
-        >>> GradientPenalty(sides="one")(lambda x: 0.5 * x[:, 0], torch.zeros(2, 5), torch.ones(2, 5))
+        >>> real, fake = torch.zeros(2, 5), torch.ones(2, 5)
+        >>> GradientPenalty(sides="one")(lambda x: 0.5 * x[:, 0], real, fake)
         tensor(0.)
     """
 
@@ -132,25 +164,27 @@ class GradientPenalty(Penalty):
         self.sides, self.target = sides, target
 
     def forward(self, critic: Score, real: Tensor, fake: Tensor) -> Tensor:
-        """A scalar, for examples `(batch, *shape)` of both kinds."""
-        return gradient_penalty(critic, real, fake, self.sides, self.target)
+        """Compute the penalty, a scalar, from real and generated examples, `(batch, *shape)`."""
+        return gradient_penalty(critic, real, fake, sides=self.sides, target=self.target)
 
 
 class DRAGAN(Penalty):
-    r"""The penalty of DRAGAN: a slope near 1 in the neighbourhood of the data, wherever the generator is.
+    r"""The penalty of DRAGAN, which moves the critic's slope near the data towards 1.
 
     \[ \frac 1n \sum_i \big( \| \nabla D(x_i + \alpha_i \delta_i) \|_2 - 1 \big)^2, \qquad
-       \delta_i = \text{scale} \cdot \mathrm{sd}(x)\, u_i, \quad u_i \sim U[0, 1]^D, \quad \alpha_i \sim U[0, 1] \]
+       \delta_i = \text{scale} \cdot \mathrm{sd}(x)\, u_i, \quad u_i \sim U[0, 1]^D,
+       \quad \alpha_i \sim U[0, 1] \]
 
     This is the formula of the authors' code. The paper has normal \( \delta \) instead (not checked
     against the paper).
 
     Arguments:
-        scale: of the noise, in standard deviations of the whole batch.
-        target: the slope that costs nothing.
+        scale: the scale of the noise, in standard deviations of the whole batch.
+        target: the slope without a penalty.
 
     References:
-        On Convergence and Stability of GANs, Kodali, Abernethy, Hays and Kira, 2017, https://arxiv.org/abs/1705.07215
+        On Convergence and Stability of GANs, Kodali, Abernethy, Hays and Kira, 2017,
+            https://arxiv.org/abs/1705.07215
 
     Example:
         >>> DRAGAN()(lambda x: 3 * x[:, 0], torch.zeros(2, 5), torch.ones(2, 5))
@@ -162,7 +196,7 @@ class DRAGAN(Penalty):
         self.scale, self.target = scale, target
 
     def forward(self, critic: Score, real: Tensor, fake: Tensor) -> Tensor:  # noqa: ARG002
-        """A scalar, for examples `(batch, *shape)`; those of the generator play no part."""
+        """Compute the penalty, a scalar, from real examples, `(batch, *shape)`."""
         reach = self.scale * gather(real).std(correction=0)
         along = uniform(real.shape[0], *[1] * (real.dim() - 1), like=real)
         near = real + along * reach * uniform(*real.shape, like=real)
@@ -170,7 +204,9 @@ class DRAGAN(Penalty):
 
 
 class R1(Penalty):
-    r"""The penalty R1: a critic that is flat on the data, which makes the game converge near its equilibrium.
+    r"""The penalty R1, which makes the critic flat on the data.
+
+    The game then converges near its equilibrium.
 
     \[ \frac 1{2n} \sum_i \| \nabla D(x_i) \|_2^2 \]
 
@@ -179,10 +215,11 @@ class R1(Penalty):
             https://arxiv.org/abs/1801.04406
 
     Example:
-        >>> R1()(lambda x: 3 * x[:, 0], torch.zeros(2, 5), torch.ones(2, 5))  # 3^2 / 2
+        >>> real, fake = torch.zeros(2, 5), torch.ones(2, 5)
+        >>> R1()(lambda x: 3 * x[:, 0], real, fake)  # 3^2 / 2
         tensor(4.5000)
     """
 
     def forward(self, critic: Score, real: Tensor, fake: Tensor) -> Tensor:  # noqa: ARG002
-        """A scalar, for examples `(batch, *shape)`; those of the generator play no part."""
+        """Compute the penalty, a scalar, from real examples, `(batch, *shape)`."""
         return gradient_norms(critic, real).square().mean() / 2

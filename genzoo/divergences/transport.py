@@ -12,24 +12,29 @@ from genzoo import distributed
 from genzoo.contract import Prior, SampleDivergence
 from genzoo.errors import SettingError
 
+__all__ = ["Wasserstein"]
+
 
 class Wasserstein(SampleDivergence):
-    r"""The Wasserstein distance of two samples of equal size, exact, with the Euclidean distance as ground cost.
+    r"""The exact Wasserstein distance between two samples of equal size.
+
+    The ground cost is the Euclidean distance.
 
     \[ W_p = \min_\pi \Big( \frac 1n \sum_i \| x_i - y_{\pi(i)} \|^p \Big)^{1/p} \]
 
-    The minimum over permutations is found by sorting in one dimension, and by solving the assignment problem in several, which
-    takes O(n^2) memory and up to O(n^3) time: for n = 2500 in the plane about a second, and ten where samples have collapsed on
-    few modes.
+    In one dimension, sorting gives the best permutation. In several dimensions, it is the solution
+    of an assignment problem, with O(n^2) memory and up to O(n^3) time: for n = 2500 in the plane,
+    about one second, and ten seconds if the samples have collapsed to few modes.
 
-    In several dimensions the distance between samples is biased upwards, the more so the higher the dimension: samples of one
-    distribution are apart. Compare it with a floor, the distance of two samples of that distribution.
+    In several dimensions, the distance is biased upwards, and the bias grows with the dimension:
+    even two samples of the same distribution have a distance above 0. Compare with that distance.
 
     Arguments:
-        order: \( p \).
+        order: the order \( p \).
 
     References:
-        Computational Optimal Transport, Gabriel Peyré and Marco Cuturi, 2019, https://arxiv.org/abs/1803.00567 (chapter 2)
+        Computational Optimal Transport, Gabriel Peyré and Marco Cuturi, 2019,
+        https://arxiv.org/abs/1803.00567 (chapter 2)
 
     Example:
         >>> Wasserstein()(torch.tensor([[0.0], [1.0]]), torch.tensor([[4.0], [2.0]]))
@@ -37,7 +42,7 @@ class Wasserstein(SampleDivergence):
     """
 
     expected_failures: ClassVar[Mapping[str, str]] = {
-        "compile-4": "beyond one dimension scipy solves the assignment problem"
+        "compile-4": "in several dimensions, SciPy solves the assignment problem"
     }
 
     def __init__(self, order: Literal[1, 2] = 1) -> None:
@@ -45,31 +50,32 @@ class Wasserstein(SampleDivergence):
         self.order = order
 
     def forward(self, x: Tensor, y: Tensor | Prior) -> Tensor:
-        """The distance of the global batch, the same on every rank.
+        """Compute the distance of the global batch. All ranks return the same value.
 
         Arguments:
             x: a sample, `(n, dim)`.
-            y: another, `(n, dim)`, or a prior, which makes as many draws.
+            y: another sample, `(n, dim)`, or a prior, from which n samples are drawn.
 
         Returns:
-            A scalar. Its gradient is that of the matched pairs' distance; the matching itself is a constant, which is exact
-            wherever the matching is unique (the envelope theorem).
+            A scalar. Its gradient is the gradient of the distances of matched pairs. The matching
+            is a constant, which is exact where the matching is unique (the envelope theorem).
 
         Raises:
-            SettingError: the samples are empty, or their sizes or dimensions differ.
+            SettingError: the samples are empty, their shapes differ, or the weights of the prior
+                are learned.
         """
         x = distributed.gather(x)
         if isinstance(y, Tensor):
             y = distributed.gather(y)
         else:
-            with (
-                distributed.replicated()
-            ):  # every rank makes the same draws for the global batch, and keeps them all
-                y = _weighed_alike(y).sample(x.shape[0])
+            # Every rank draws the same samples for the global batch, and keeps all of them.
+            with distributed.replicated():
+                _check_weights(y)
+                y = y.sample(x.shape[0])
         if x.ndim != 2 or x.shape != y.shape or not x.numel():
             raise SettingError(
-                f"Wasserstein between samples of shapes {tuple(x.shape)} and {tuple(y.shape)}: expected (n, dim) twice, with "
-                "n >= 1; draw samples of equal size."
+                f"Wasserstein between samples of shapes {tuple(x.shape)} and {tuple(y.shape)}: "
+                "expected equal shapes (n, dim) with n >= 1; draw samples of equal size."
             )
         dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
         with torch.autocast(x.device.type, enabled=False):
@@ -78,12 +84,12 @@ class Wasserstein(SampleDivergence):
                 x, y = x.sort(dim=0).values, y.sort(dim=0).values
             else:
                 y = y[self._matching(x.detach(), y.detach())]
-            # norms of norms: where samples are equal, their gradient is zero, while that of a root of squares is not a number
+            # The gradient of a norm is zero at zero. The gradient of a square root is NaN there.
             distances = torch.linalg.vector_norm(x - y, dim=1)
             return torch.linalg.vector_norm(distances, self.order) / x.shape[0] ** (1 / self.order)
 
     def _matching(self, x: Tensor, y: Tensor) -> Tensor:
-        """For each row of `x`, the row of `y` that it goes to."""
+        """Return the index of the row of `y` for each row of `x`."""
         from scipy.optimize import linear_sum_assignment
 
         cost = (
@@ -92,24 +98,25 @@ class Wasserstein(SampleDivergence):
             )
             ** self.order
         )
-        if not cost.isfinite().all():  # no matching is best, and the distance is not finite either
+        # The distance is not finite either, so any matching will do.
+        if not cost.isfinite().all():
             return torch.arange(x.shape[0], device=y.device)
-        for dim in (
-            0,
-            1,
-        ):  # the best matching stays the best, and is found sooner: at once where all of `x` are one point
+        # This does not change the best matching, but makes the search faster. If all rows of `x`
+        # are equal, it takes no search at all.
+        for dim in (0, 1):
             cost -= cost.amin(dim, keepdim=True)
         return torch.from_numpy(linear_sum_assignment(cost.numpy())[1]).to(y.device)
 
 
-def _weighed_alike(prior: Prior) -> Prior:
-    """A prior whose draws count alike: the weights of a mixture that learns them would get no gradient here.
+def _check_weights(prior: Prior) -> None:
+    """Reject a mixture that learns its weights, because they would get no gradient.
 
     Raises:
-        SettingError: its weights are learned.
+        SettingError: the weights are learned.
     """
-    if prior.strata(2)[1].requires_grad:
+    _, weights = prior.strata(2)
+    if weights.requires_grad:
         raise SettingError(
-            f'Wasserstein gives the weights of {type(prior).__name__} no gradient; take "mmd", or learn = false.'
+            f"Wasserstein gives the weights of {type(prior).__name__} no gradient; "
+            'take "mmd", or learn = false.'
         )
-    return prior

@@ -1,7 +1,7 @@
-"""Where the means of a mixture stand: unit layouts, to be scaled by a radius.
+"""Layouts of the means of a mixture, on the unit scale.
 
-Each takes the number of points and of coordinates and gives `(points, dim)` in float64, centred, the farthest points at norm 1
-(a grid's reach 1 along each axis).
+Each layout takes the number of points and of coordinates, and returns `(points, dim)` in float64.
+The points are centered, and the farthest ones have norm 1. A grid spans [-1, 1] along each axis.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from torch.nn.functional import normalize
 
 from genzoo.errors import SettingError
 
-_PAIRS = 2**25  # over all steps of a descent, some tenths of a second
+__all__ = ["LAYOUTS", "grid", "ring", "simplex", "spread"]
+
+_PAIRS = 2**25
+"""The number of pairs over all steps of the descent, which takes some tenths of a second."""
 
 
 def ring(points: int, dim: int) -> Tensor:
-    """Evenly on a circle in the first two coordinates.
+    """Place points evenly on a circle in the first two coordinates.
 
     Example:
         >>> ring(4, 3).round(decimals=6).abs()
@@ -37,7 +40,7 @@ def ring(points: int, dim: int) -> Tensor:
 
 
 def grid(points: int, dim: int) -> Tensor:
-    """A square in the first two coordinates; evenly on a line where there is one coordinate.
+    """Place points on a square grid in the first two coordinates, or evenly on a line if dim = 1.
 
     Example:
         >>> grid(9, 2)[:4]
@@ -50,18 +53,17 @@ def grid(points: int, dim: int) -> Tensor:
     side = round(points ** (1 / axes))
     if side**axes != points:
         raise SettingError(
-            f'means = "grid" needs a square number of components, but components = {points}; take {side**2} or {(side + 1) ** 2}.'
+            f'means = "grid" needs a square number of components, but components = {points}; take '
+            f"{side**2} or {(side + 1) ** 2}."
         )
-    ticks = (
-        torch.linspace(-1, 1, side, dtype=torch.float64)
-        if side > 1
-        else torch.zeros(1, dtype=torch.float64)
-    )
+    ticks = torch.zeros(1, dtype=torch.float64)
+    if side > 1:
+        ticks = torch.linspace(-1, 1, side, dtype=torch.float64)
     return _pad(torch.cartesian_prod(*[ticks] * axes).reshape(points, axes), dim)
 
 
 def simplex(points: int, dim: int) -> Tensor:
-    """All equally far from each other.
+    """Place points at equal distances from each other.
 
     Example:
         >>> torch.pdist(simplex(3, 2))
@@ -69,20 +71,22 @@ def simplex(points: int, dim: int) -> Tensor:
     """
     if points > dim + 1:
         raise SettingError(
-            f'means = "simplex" has room for dim + 1 = {dim + 1} components, but components = {points}; take "spread" or fewer.'
+            f'means = "simplex" has room for dim + 1 = {dim + 1} components, but components = '
+            f'{points}; take "spread", or fewer components.'
         )
-    rows = torch.ones(
-        points - 1, points, dtype=torch.float64
-    ).tril()  # Helmert's matrix: orthogonal rows that sum to 0
+    # Helmert's matrix: orthogonal rows that sum to 0.
+    rows = torch.ones(points - 1, points, dtype=torch.float64).tril()
     rows.diagonal(1).copy_(-torch.arange(1, points))
     return _pad(normalize(normalize(rows).T), dim)
 
 
 def spread(points: int, dim: int) -> Tensor:
-    """As far from each other as they can be: a simplex, a ring, a line, or points that repel each other on a sphere.
+    """Place points as far from each other as possible.
 
-    The last minimise the Riesz energy of exponent 2, the sum of inverse squared distances, by descent from fixed random
-    directions; the more the points, the fewer the steps, as a step takes all pairs.
+    They form a simplex, a ring, or a line if that is possible, else they repel each other on a
+    sphere. There, they minimize the Riesz energy of exponent 2, the sum of inverse squared
+    distances, by gradient descent from fixed random directions. More points take fewer steps,
+    because each step computes all pairs.
 
     Example:
         >>> spread(10, 8).norm(dim=1).round(decimals=6).unique()
@@ -90,16 +94,17 @@ def spread(points: int, dim: int) -> Tensor:
     """
     if points <= dim + 1:
         return simplex(points, dim)
-    if dim <= 2:
-        return (grid if dim == 1 else ring)(points, dim)
+    if dim == 1:
+        return grid(points, dim)
+    if dim == 2:
+        return ring(points, dim)
     z = normalize(
         torch.randn(points, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     )
     steps = min(200, _PAIRS // points**2)
     for step in range(steps):
-        strength = (
-            (2 - 2 * z @ z.T).fill_diagonal_(math.inf).square().reciprocal()
-        )  # |x - y|^-4, on the unit sphere
+        # |x - y|^-4 on the unit sphere.
+        strength = (2 - 2 * z @ z.T).fill_diagonal_(math.inf).square().reciprocal()
         force = strength.sum(dim=1, keepdim=True) * z - strength @ z
         z = normalize(z + 0.5 * (1 - step / steps) * force / force.norm(dim=1).max())
     return z
@@ -115,3 +120,4 @@ LAYOUTS: dict[str, Callable[[int, int], Tensor]] = {
     "grid": grid,
     "simplex": simplex,
 }
+"""Name -> layout: the number of points and of coordinates -> `(points, dim)`."""

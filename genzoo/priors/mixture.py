@@ -1,4 +1,4 @@
-"""A mixture of diagonal Gaussians: fixed, learned, or fitted to codes."""
+"""Mixtures of diagonal Gaussians: fixed, learned, or fitted to latent codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from genzoo.errors import DataError
 from genzoo.priors.layouts import LAYOUTS
 from genzoo.priors.simple import truncated_noise
 
-_GAP = 5.0  # standard deviations between the nearest means: about 99 % of the draws are nearest to their own mean
+__all__ = ["MixtureOfGaussians"]
+
+_GAP = 5.0
+"""Distance of the nearest means in standard deviations.
+
+About 99 % of the samples are then nearest to the mean of their component.
+"""
 
 
 class MixtureOfGaussians(Prior):
@@ -25,17 +31,20 @@ class MixtureOfGaussians(Prior):
 
     Arguments:
         dim: the number of coordinates.
-        components: \( K \).
-        means: where the means stand. `"spread"`: as far from each other as they can be on a sphere (in two dimensions a ring, in
-            one a line); `"ring"` and `"grid"`: in the first two coordinates; `"simplex"`: all equally far from each other.
-        radius: of the sphere or the ring, half the side of the grid. By default what `scale` asks for.
-        scale: the standard deviation of every component. By default a fifth of the distance between the nearest means. With
-            neither radius nor scale the variance of a coordinate is 1 on average, as for the standard normal.
-        learn: weights, means and standard deviations are parameters, which start from the layout; the weight of a single
-            component is not, as it is always 1.
+        components: the number of components \( K \).
+        means: the layout of the means. `"spread"` is as far from each other as possible on a sphere
+            (a ring in two dimensions, a line in one). `"ring"` and `"grid"` use the first two
+            coordinates. `"simplex"` places all means at equal distances from each other.
+        radius: the radius of the sphere or ring, or half the side of the grid. By default, it
+            follows from `scale`.
+        scale: the standard deviation of every component. By default, it is a fifth of the distance
+            between the nearest means. Without `radius` and `scale`, the average variance of a
+            coordinate is 1, as for the standard normal.
+        learn: make weights, means, and standard deviations parameters, which start from the layout.
+            The weight of a single component is always 1, so it is not a parameter.
 
     Raises:
-        SettingError: the layout has no room for so many components.
+        SettingError: the layout has no room for this number of components.
 
     Example:
         >>> prior = MixtureOfGaussians(2, components=8, means="ring", radius=2.0, scale=0.3)
@@ -65,9 +74,8 @@ class MixtureOfGaussians(Prior):
         gap = nearest / _GAP
         if scale is None:
             if radius is None:
-                radius = math.sqrt(
-                    dim / (float(unit.var(dim=0, correction=0).sum()) + dim * gap**2)
-                )
+                unit_variance = float(unit.var(dim=0, correction=0).sum())
+                radius = math.sqrt(dim / (unit_variance + dim * gap**2))
             scale = radius * gap
         elif radius is None:
             radius = scale / gap
@@ -83,43 +91,51 @@ class MixtureOfGaussians(Prior):
                 self.register_buffer(name, value)
 
     def sample(self, n: int) -> Tensor:
-        """`n` independent draws; differentiable in means and scales but not in the weights (`strata` is)."""
+        """Draw independent samples.
+
+        They are differentiable in means and scales, but not in the weights (`strata` is).
+        """
         k = self._draw_components(n)
-        return self.means[k] + self.log_scales[k].exp() * distributed.noise(
-            n, self.dim, like=self.means
-        )
+        noise = distributed.noise(n, self.dim, like=self.means)
+        return self.means[k] + self.log_scales[k].exp() * noise
 
     def truncated(self, n: int, threshold: float) -> Tensor:
-        """`n` draws, `(n, dim)`, each coordinate within `threshold` standard deviations of the mean of the draw's component."""
+        """Draw samples near the means of their components.
+
+        Each coordinate is within `threshold` standard deviations of the component's mean.
+        """
         k = self._draw_components(n)
-        return self.means[k] + self.log_scales[k].exp() * truncated_noise(
-            n, self.dim, threshold, like=self.means
-        )
+        noise = truncated_noise(n, self.dim, threshold, like=self.means)
+        return self.means[k] + self.log_scales[k].exp() * noise
 
     def _draw_components(self, n: int) -> Tensor:
-        """The indices of `n` components, drawn by their weights, `(n,)`."""
+        """Draw the indices of `n` components with their weights as probabilities, `(n,)`."""
         edges = at_least_single(self.logits).softmax(dim=0).cumsum(dim=0)[:-1].detach()
         return torch.searchsorted(edges, distributed.uniform(n, like=edges), right=True)
 
     def strata(self, n: int) -> tuple[Tensor, Tensor]:
-        """As many draws from each component, two at least, and the components' weights, through which the logits learn."""
+        """Draw equally many samples from each component, at least two.
+
+        Returns:
+            The samples `(K, m, dim)`, and the weights `(K,)`, whose gradient reaches the logits.
+        """
         components = len(self.logits)
         draws = max(2, -(-n // components))
         noise = distributed.noise(draws, components, self.dim, like=self.means)
-        return (self.means + self.log_scales.exp() * noise).transpose(0, 1), at_least_single(
-            self.logits
-        ).softmax(dim=0)
+        z = self.means + self.log_scales.exp() * noise
+        return z.transpose(0, 1), at_least_single(self.logits).softmax(dim=0)
 
     def log_prob(self, z: Tensor) -> Tensor:
         return self._joint(z).logsumexp(dim=1)
 
     def component(self, z: Tensor) -> Tensor:
-        """The probability of each component given a point (its responsibility): `(batch, dim)` -> `(batch, K)`."""
+        """Return the responsibilities p(k | z), `(batch, dim)` -> `(batch, K)`."""
         return self._joint(z).softmax(dim=1)
 
     def _joint(self, z: Tensor) -> Tensor:
-        """`log w_k + log N(z; m_k, s_k)`, `(batch, K)`."""
-        # Written out, rather than torch's MixtureSameFamily: a single pass that `component` shares and that compiles whole.
+        """Return `log w_k + log N(z; m_k, s_k)`, `(batch, K)`."""
+        # Not torch's MixtureSameFamily: this is a single pass, which compiles as a whole graph, and
+        # which `component` shares.
         standard = (z[:, None] - self.means) * (-self.log_scales).exp()
         constant = (
             self.logits.log_softmax(dim=0)
@@ -139,40 +155,49 @@ class MixtureOfGaussians(Prior):
         return self.logits.softmax(dim=0) @ (within + (self.means - self.mean).square())
 
     def gaussians(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights `(K,)`, means and standard deviations `(K, dim)`."""
+        """Return weights `(K,)`, means `(K, dim)`, and standard deviations `(K, dim)`."""
         return self.logits.softmax(dim=0), self.means, self.log_scales.exp()
 
     @torch.no_grad()
     def fit(self, codes: Tensor) -> Self:
-        """Fit weights, means and scales to codes `(n, dim)` by expectation-maximisation, in place; learned or not.
+        """Fit weights, means, and scales to latent codes in place, by expectation-maximization.
+
+        Arguments:
+            codes: latent codes, `(n, dim)`.
+
+        Returns:
+            The prior itself.
 
         Raises:
-            DataError: there are fewer codes than components, or of another size, or they are not finite, or all equal.
+            DataError: there are fewer codes than components, they have a wrong dimension, some are
+                not finite, or all are equal.
         """
         from sklearn.mixture import GaussianMixture
 
         if codes.shape[1:] != (self.dim,) or len(codes) < len(self.logits):
             raise DataError(
-                f"a mixture of {len(self.logits)} components in {self.dim} dimensions cannot be fitted to codes of shape "
-                f"{tuple(codes.shape)}; it needs (n, {self.dim}) with n >= {len(self.logits)}."
+                f"a mixture of {len(self.logits)} components in {self.dim} dimensions cannot be "
+                f"fitted to codes of shape {tuple(codes.shape)}; it needs (n, {self.dim}) with "
+                f"n >= {len(self.logits)}."
             )
         codes = codes.double().cpu()
         if bad := int((~codes.isfinite()).any(dim=1).sum()):
             raise DataError(
-                f"{bad} of {len(codes)} codes are not finite, so no mixture fits them; look at what was encoded."
+                f"{bad} of {len(codes)} codes are not finite, so no mixture fits them; check the "
+                "data and the encoder."
             )
         if (codes == codes[0]).all():
             raise DataError(
-                f"all {len(codes)} codes are equal, so no mixture fits them; the encoder ignores its input."
+                f"all {len(codes)} codes are equal, so no mixture fits them; the encoder ignores "
+                "its input."
             )
-        floor = 1e-6 * float(
-            codes.var(dim=0, correction=0).mean()
-        )  # of a component's variances, in the codes' own units
-        distribution = GaussianMixture(
+        # The smallest variance of a component is relative to the variance of the codes.
+        floor = 1e-6 * float(codes.var(dim=0, correction=0).mean())
+        mixture = GaussianMixture(
             len(self.logits), covariance_type="diag", reg_covar=floor, random_state=0
         )
-        found = distribution.fit(codes.numpy())
-        self.logits.copy_(torch.from_numpy(found.weights_).log())
-        self.means.copy_(torch.from_numpy(found.means_))
-        self.log_scales.copy_(torch.from_numpy(found.covariances_).log() / 2)
+        mixture.fit(codes.numpy())
+        self.logits.copy_(torch.from_numpy(mixture.weights_).log())
+        self.means.copy_(torch.from_numpy(mixture.means_))
+        self.log_scales.copy_(torch.from_numpy(mixture.covariances_).log() / 2)
         return self

@@ -1,4 +1,4 @@
-"""Priors without structure: the normal, the uniform on a cube, the uniform on a sphere."""
+"""Priors without structure: the normal, and the uniform on a cube or on a sphere."""
 
 from __future__ import annotations
 
@@ -12,11 +12,23 @@ from genzoo import distributed
 from genzoo.contract import Positive, PositiveFloat, Prior
 from genzoo.errors import SettingError, show
 
+__all__ = ["Normal", "Sphere", "Uniform", "truncated_noise"]
+
 
 def truncated_noise(n: int, dim: int, threshold: float, like: Tensor) -> Tensor:
-    r"""Standard normal noise given that each coordinate is within `threshold` of 0, `(n, dim)`, equal across rank counts.
+    r"""Draw standard normal noise, conditioned on each coordinate lying within `threshold` of 0.
 
-    By the inverse of its distribution function: \( \Phi^{-1}\big(u + (1 - 2u)\, \Phi(-t)\big) \) for \( u \) uniform on [0, 1).
+    The samples are \( \Phi^{-1}\big(u + (1 - 2u)\, \Phi(-t)\big) \) for \( u \) uniform on [0, 1).
+    They do not depend on the number of ranks.
+
+    Arguments:
+        n: the number of samples.
+        dim: the number of coordinates.
+        threshold: the bound \( t \), in standard deviations.
+        like: a tensor with the device and dtype.
+
+    Returns:
+        `(n, dim)`.
 
     Raises:
         SettingError: the threshold is not a positive number.
@@ -28,18 +40,18 @@ def truncated_noise(n: int, dim: int, threshold: float, like: Tensor) -> Tensor:
     if not isinstance(threshold, int | float) or not 0 < threshold < math.inf:
         amount = f"{threshold:g}" if isinstance(threshold, float) else show(threshold)
         raise SettingError(f"truncation at {amount} standard deviations; take a number above 0.")
-    # on the CPU, as not every device has double precision, without which the tails are coarse
+    # On the CPU, because the tails need double precision, which some devices do not have.
     tail = torch.special.ndtr(torch.tensor(-threshold, dtype=torch.float64))
     u = distributed.uniform(n, dim, like=tail)
     return torch.special.ndtri(u + (1 - 2 * u) * tail).clamp(-threshold, threshold).to(like)
 
 
 class _Simple(Prior):
-    """A prior without parameters: a buffer of zeros carries its device and dtype."""
+    """A prior without parameters. A buffer of zeros holds its device and dtype."""
 
     zero: Tensor
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, *, dim: int) -> None:
         super().__init__()
         self.dim = dim
         self.register_buffer("zero", torch.zeros(dim), persistent=False)
@@ -50,7 +62,7 @@ class Normal(_Simple):
 
     Arguments:
         dim: the number of coordinates.
-        scale: the standard deviation \( \sigma \) of each.
+        scale: the standard deviation \( \sigma \) of each coordinate.
 
     Example:
         >>> Normal(2).log_prob(torch.zeros(1, 2))
@@ -60,27 +72,30 @@ class Normal(_Simple):
     spherical: ClassVar[bool] = True
 
     def __init__(self, dim: Positive, scale: PositiveFloat = 1.0) -> None:
-        super().__init__(dim)
+        super().__init__(dim=dim)
         self.scale = scale
 
     def sample(self, n: int) -> Tensor:
         return self.scale * distributed.noise(n, self.dim, like=self.zero)
 
     def truncated(self, n: int, threshold: float) -> Tensor:
-        """`n` draws, `(n, dim)`, given that each coordinate is within `threshold` standard deviations of 0."""
+        """Draw samples with each coordinate within `threshold` standard deviations of 0."""
         return self.scale * truncated_noise(n, self.dim, threshold, like=self.zero)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        return -0.5 * (z / self.scale).square().sum(dim=1) - self.dim * math.log(
-            self.scale * math.sqrt(2 * math.pi)
-        )
+        constant = self.dim * math.log(self.scale * math.sqrt(2 * math.pi))
+        return -0.5 * (z / self.scale).square().sum(dim=1) - constant
 
     @property
     def variance(self) -> Tensor:
         return self.zero + self.scale**2
 
     def gaussians(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The distribution as a mixture of diagonal Gaussians: weights `(K,)`, means and standard deviations `(K, dim)`; here K = 1."""
+        """Return the distribution as a mixture of K = 1 diagonal Gaussians.
+
+        Returns:
+            The weights `(K,)`, the means `(K, dim)`, and the standard deviations `(K, dim)`.
+        """
         return self.zero.new_ones(1), self.zero[None], self.zero[None] + self.scale
 
 
@@ -89,11 +104,11 @@ class Uniform(_Simple):
 
     Arguments:
         dim: the number of coordinates.
-        low: where each begins.
-        high: where each ends.
+        low: the lower bound of each coordinate.
+        high: the upper bound of each coordinate.
 
     Raises:
-        SettingError: the interval is empty.
+        SettingError: `low` is not below `high`.
 
     Example:
         >>> Uniform(2).log_prob(torch.tensor([[0.0, 0.5], [0.0, 1.5]]))
@@ -103,19 +118,17 @@ class Uniform(_Simple):
     def __init__(self, dim: Positive, low: float = -1.0, high: float = 1.0) -> None:
         if not low < high:
             raise SettingError(f"Uniform: low = {low:g} is not below high = {high:g}.")
-        super().__init__(dim)
+        super().__init__(dim=dim)
         self.low, self.high = low, high
 
     def sample(self, n: int) -> Tensor:
-        return (
-            self.low + (self.high - self.low) * distributed.uniform(n, self.dim, like=self.zero)
-        ).to(self.zero.dtype)
+        u = distributed.uniform(n, self.dim, like=self.zero)
+        return (self.low + (self.high - self.low) * u).to(self.zero.dtype)
 
     def log_prob(self, z: Tensor) -> Tensor:
         inside = ((z >= self.low) & (z <= self.high)).all(dim=1)
-        return z.new_full((z.shape[0],), -self.dim * math.log(self.high - self.low)).masked_fill(
-            ~inside, -math.inf
-        )
+        density = z.new_full((z.shape[0],), -self.dim * math.log(self.high - self.low))
+        return density.masked_fill(~inside, -math.inf)
 
     @property
     def variance(self) -> Tensor:
@@ -123,14 +136,15 @@ class Uniform(_Simple):
 
 
 class Sphere(_Simple):
-    r"""The uniform distribution on the sphere \( \{z : |z| = \text{radius}\} \), which in one dimension is two points.
+    r"""The uniform distribution on the sphere \( \{z : |z| = \text{radius}\} \).
 
-    It has no `log_prob`: the sphere has no volume, and a density on its surface compares with no density in space. Losses that
-    need samples alone, such as the MMD, take it.
+    In one dimension, the sphere is two points. This prior has no `log_prob`: the sphere has no
+    volume, and a density on its surface is not comparable with a density in space. It works with
+    losses that only need samples, such as the MMD.
 
     Arguments:
         dim: the number of coordinates.
-        radius: \( \sqrt{\text{dim}} \) by default, which gives each coordinate variance 1.
+        radius: the radius. The default \( \sqrt{\text{dim}} \) gives each coordinate variance 1.
 
     Example:
         >>> Sphere(3).sample(5).norm(dim=1)
@@ -140,13 +154,12 @@ class Sphere(_Simple):
     spherical: ClassVar[bool] = True
 
     def __init__(self, dim: Positive, radius: PositiveFloat | None = None) -> None:
-        super().__init__(dim)
+        super().__init__(dim=dim)
         self.radius = math.sqrt(dim) if radius is None else radius
 
     def sample(self, n: int) -> Tensor:
-        return self.radius * torch.nn.functional.normalize(
-            distributed.noise(n, self.dim, like=self.zero)
-        )
+        noise = distributed.noise(n, self.dim, like=self.zero)
+        return self.radius * torch.nn.functional.normalize(noise)
 
     @property
     def variance(self) -> Tensor:

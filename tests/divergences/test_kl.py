@@ -145,7 +145,7 @@ def test_refusals():
     with pytest.raises(SettingError, match="Sphere has no density"):
         KL()(q, Sphere(3))
     laplace = Independent(Laplace(torch.zeros(1, 3), torch.ones(1, 3)), 1)
-    with pytest.raises(SettingError, match="hand it a draw z from Laplace"):
+    with pytest.raises(SettingError, match="pass a sample z from Laplace"):
         KL()(laplace, NormalPrior(3))
     assert KL()(laplace, NormalPrior(3), z=torch.zeros(1, 3)).shape == (1,)
 

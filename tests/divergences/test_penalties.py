@@ -220,7 +220,7 @@ def test_batch_norm_is_refused_by_name_in_train_mode_alone(x):
     for penalty in (GradientPenalty(), DRAGAN(), R1()):
         with pytest.raises(
             SettingError,
-            match=rf'{name} \(BatchNorm2d\) is a batch norm in train mode.*take norm = "layer"',
+            match=rf'{name} \(BatchNorm2d\) is a batch norm in training mode.*take norm = "layer"',
         ):
             penalty(critic.train(), x, x)
     critic(x)  # so that the running statistics are not those of the start
@@ -303,6 +303,6 @@ def test_batch_norm_behind_a_bound_method_is_refused():
 
     with pytest.raises(
         SettingError,
-        match=r"changes a buffer as it scores, as batch norm in train mode .*; take norm = ",
+        match=r"changes a buffer during the forward pass, as batch norm in training mode .*; take norm = ",
     ):
         gradient_penalty(Scored().score, torch.rand(4, 3), torch.rand(4, 3))
