@@ -89,7 +89,7 @@ def test_every_kind_answers_right_after_the_import(kind):
 
 
 def fresh(script: str) -> str:
-    """What a script prints in a new process, in which nothing is loaded yet."""
+    """Return the output of a script that runs in a new process."""
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
@@ -117,7 +117,7 @@ def test_every_kind_and_name_in_a_fresh_process():
 
 
 def test_a_public_function_has_no_module_of_its_name():
-    """`import genzoo.build` must not give a function, nor `genzoo.data.digits` a module."""
+    """A module must not share the name of a public function: `import genzoo.build` fails."""
     for module_name in PUBLIC:
         module = importlib.import_module(module_name)
         for name in module.__all__:

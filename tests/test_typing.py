@@ -102,7 +102,7 @@ def python_of(page: Path) -> str:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory) -> list[str]:
-    """What one call of mypy says about the pages, and about the expressions above."""
+    """The output of one mypy call for the pages and for the expressions above."""
     folder = tmp_path_factory.mktemp("pages")
     for page in PAGES:
         code = python_of(page)
