@@ -1,4 +1,4 @@
-"""How far the codes of data, all together, are from the prior."""
+"""The difference between the latent codes of the data and the prior."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from genzoo.errors import SettingError
 from genzoo.metrics.one_input import OneInput
 from genzoo.registry.build import build
 
+__all__ = ["Codes"]
+
 
 class Codes(OneInput):
-    r"""The aggregate posterior \( q_Z = E_x\, q(z \mid x) \) against the prior \( p_Z \), as samples of equal size.
+    r"""A comparison of the aggregate posterior with the prior, by samples of equal size.
 
-    A random encoder is represented by one draw for each example: its means alone are narrower than \( q_Z \).
+    The aggregate posterior is \( q_Z = E_x\, q(z \mid x) \). A random encoder contributes one
+    sample per example, because its means alone are narrower than \( q_Z \).
 
     Arguments:
-        divergence: a part of kind `"divergences"` between samples and a prior.
+        divergence: a part of kind `"divergences"` that compares samples with a prior.
 
     Returns:
         `squared_norm`: \( E \| z \|^2 / d_z \), which is 1 under the standard normal prior;
         `mean_deviation`: \( \| E z - E z' \| \) with \( z' \) from the prior;
         `covariance_deviation`: the Frobenius norm of \( \mathrm{Cov}\, z - \mathrm{Cov}\, z' \);
-        `divergence`: from the codes to the prior, the squared MMD by default; left out where the prior states no variance, which
-            sets the MMD's bandwidth.
+        `divergence`: the divergence between codes and prior, by default the squared MMD. It is left
+            out if the prior does not define `variance`, which sets the MMD's bandwidth.
 
     Example:
         >>> from genzoo import build
@@ -47,19 +50,17 @@ class Codes(OneInput):
 
     @torch.no_grad()
     def __call__(self, model: Any, batches: Iterable[Tensor]) -> Mapping[str, float]:
-        def code(x: Tensor) -> Tensor:
-            return (
-                model.posterior(x).sample()
-                if has_capability(model, "posterior")
-                else model.encode(x)
-            )
+        def codes_of(x: Tensor) -> Tensor:
+            if has_capability(model, "posterior"):
+                return model.posterior(x).sample()
+            return model.encode(x)
 
-        z = torch.cat([code(x) for x in batches])
-        drawn = model.prior.sample(len(z))
+        z = torch.cat([codes_of(x) for x in batches])
+        prior_samples = model.prior.sample(len(z))
         values = {
             "squared_norm": z.square().mean().item(),
-            "mean_deviation": (z.mean(0) - drawn.mean(0)).norm().item(),
-            "covariance_deviation": (_covariance(z) - _covariance(drawn)).norm().item(),
+            "mean_deviation": (z.mean(0) - prior_samples.mean(0)).norm().item(),
+            "covariance_deviation": (_covariance(z) - _covariance(prior_samples)).norm().item(),
         }
         if getattr(type(model.prior), "variance", Prior.variance) is not Prior.variance:
             values["divergence"] = self.divergence(z, model.prior).item()

@@ -1,4 +1,4 @@
-"""Likelihood of held-out data: exact where a model has it, else bounds, each under its own name."""
+"""The likelihood of held-out data: exact if the model has it, else lower bounds."""
 
 from __future__ import annotations
 
@@ -12,26 +12,33 @@ from torch import Tensor
 from genzoo.contract import Batch, Metric, Positive, has_capability
 from genzoo.metrics.one_input import OneInput
 
+__all__ = ["Likelihood"]
+
 
 class Likelihood(OneInput):
-    r"""Mean log-likelihood in nats an example, and bits a dimension where data are discrete.
+    r"""The mean log-likelihood in nats per example, and bits per dimension for discrete data.
 
     \[ \text{bits per dim} = -\frac{\log p(x)}{D \log 2} + \log_2 L \]
 
-    There are two cases. For a density of dequantised data, \( x = (k + u) / L \) with \( L \) levels and uniform \( u \). For a
-    probability of bits or levels, which a model has that says `discrete`; there the second term is absent. Densities of data that
-    are not dequantised (bits, 8-bit images as they are) grow without bound: they have no bits, and do not rank by them.
+    Bits exist in two cases. The first is a density of dequantized data, \( x = (k + u) / L \) with
+    \( L \) levels and uniform \( u \). The second is a probability of bits or levels, from a model
+    with `is_discrete`; then the second term is absent. Densities of data that are not dequantized
+    (bits, or 8-bit images as they are) are unbounded, so they have no bits and do not rank models.
 
     Arguments:
-        samples: importance samples of the bound `log_prob_bound`, where a model has no exact likelihood.
-        levels: \( L \) of dequantised data; None where they are not. Of no use for data of zeros and ones, which are not.
+        samples: the number of importance samples of `log_prob_bound`, for models without an exact
+            likelihood.
+        levels: \( L \) for dequantized data, else None. It is ignored for data of zeros and ones,
+            which are not dequantized.
 
     Returns:
-        `log_prob` where it is exact, else `elbo` and, where the model has one, `log_prob_bound`; means over examples. With them
-        `bits_per_dim`, or `bits_per_dim_bound` (from above) if the likelihood is a bound.
+        `log_prob` if it is exact, else `elbo`, and `log_prob_bound` if the model has it; all are
+        means over examples. In addition `bits_per_dim`, or its upper bound `bits_per_dim_bound` if
+        the likelihood is a bound.
 
     References:
-        A Note on the Evaluation of Generative Models, Theis, van den Oord and Bethge, 2015, https://arxiv.org/abs/1511.01844
+        A Note on the Evaluation of Generative Models, Theis, van den Oord and Bethge, 2015,
+        https://arxiv.org/abs/1511.01844
 
     Example:
         >>> from genzoo import build
@@ -55,15 +62,18 @@ class Likelihood(OneInput):
             x, given = model.unpack(batch)
             rows += model.batch_size(batch)
             binary = binary and bool(((x == 0) | (x == 1)).all())
-            for name, nats in self._measure(
-                model, x, exact, *(() if given is None else (given,))
-            ).items():
+            condition = () if given is None else (given,)
+            for name, nats in self._measure(model, x, exact, *condition).items():
                 totals[name] = totals.get(name, 0.0) + nats.double().sum().item()
         means = {name: total / rows for name, total in totals.items()}
         discrete = getattr(model, "is_discrete", False)
-        # a model that counts bits itself refuses what is not on its levels; of others only bits are known to be
-        counts = discrete and (binary or has_capability(model, "bits_per_dim"))
-        levels = 1 if counts else None if binary or discrete else self.levels
+        # A model with bits_per_dim rejects data that are not on its levels. Other discrete models
+        # are only known to be right for zeros and ones.
+        levels: int | None = None
+        if discrete and (binary or has_capability(model, "bits_per_dim")):
+            levels = 1
+        elif not discrete and not binary:
+            levels = self.levels
         if levels:
             best = means["log_prob"] if exact else max(means.values())
             bits = -best / (math.prod(model.shape) * math.log(2)) + math.log2(levels)
@@ -71,7 +81,7 @@ class Likelihood(OneInput):
         return means
 
     def lacking(self, model: Any) -> list[str]:
-        """A model of several inputs will do where all but `x` are what it is given: then the distribution is conditional."""
+        """Return the missing requirements; inputs other than `x` are allowed as conditions."""
         conditional = tuple(model.inputs) == ("x", *getattr(model, "given", ()))
         return Metric.lacking(self, model) if conditional else super().lacking(model)
 

@@ -1,4 +1,4 @@
-"""Which modes of a distribution in the plane a model reaches, and how far its samples are from that distribution."""
+"""Mode coverage and sample quality for distributions in the plane."""
 
 from __future__ import annotations
 
@@ -15,35 +15,43 @@ from genzoo.divergences.transport import Wasserstein
 from genzoo.errors import DataError
 from genzoo.metrics.one_input import OneInput
 
+__all__ = ["Modes"]
+
 
 class Modes(OneInput):
-    r"""Modes, quality and distance of samples in the plane, each beside its floor: what held-out points score in their stead.
+    r"""The modes, quality, and distance of samples in the plane.
 
-    A sample is of high quality within three standard deviations of the nearest mode; of true samples, \( 1 - e^{-9/2} \), or
-    0.9889, are. That share alone rewards collapse: a model that makes one point over and over scores 1. Read it with the modes,
-    the reverse KL and the distance.
+    Each value has a floor: the value of held-out points in place of samples. A sample has high
+    quality if it lies within three standard deviations of the nearest mode; a fraction of
+    \( 1 - e^{-9/2} \), or 0.9889, of true samples do. The fraction alone rewards collapse: a model
+    that repeats one point scores 1. Read it together with the modes, the reverse KL divergence, and
+    the distance.
 
     Arguments:
-        samples: how many samples are drawn, \( n \). They are compared with \( n \) held-out points, and the floors are those of
-            \( n \) others; where fewer than \( 2n \) are held out, \( n \) is half of what there is.
-        distribution: `"8-gaussians"` or `"25-gaussians"`, as in the data set `toy`; None takes the one by which 95 % of the held-out
-            points are of high quality, and measures the distance only where there is none.
-        least: how many samples of high quality make a mode count as reached.
+        samples: the number of samples \( n \). They are compared with \( n \) held-out points, and
+            \( n \) other held-out points give the floors. With fewer than \( 2n \) held-out points,
+            \( n \) is half of their number.
+        distribution: `"8-gaussians"` or `"25-gaussians"`, as in the dataset `toy`. None selects the
+            distribution for which 95 % of the held-out points have high quality; if there is none,
+            only the distance is measured.
+        least: the number of high-quality samples from which a mode counts as reached.
 
     Returns:
-        `modes`, reached, and `modes_of`, how many \( K \) there are;
-        `high_quality`, a share;
-        `reverse_kl`: \( \sum_k h_k \log (K h_k) \) in nats, from the shares \( h \) of the modes to the uniform distribution, where every
-            sample counts for the mode that is nearest, of high quality or not; log K where all have collapsed on one mode, and
+        `modes`: the number of reached modes, out of `modes_of`, the number \( K \) of all modes;
+        `high_quality`: the fraction of high-quality samples;
+        `reverse_kl`: \( \sum_k h_k \log (K h_k) \) in nats, the divergence of the fractions \( h \)
+            of the modes from the uniform distribution. Every sample counts for its nearest mode,
+            whatever its quality. The value is log K if all samples have collapsed to one mode, and
             about (K - 1) / 2n for true samples;
-        `w1`: the exact Wasserstein distance, of order 1, between samples and held-out points;
-        `high_quality_floor`, `reverse_kl_floor`, `w1_floor`.
+        `w1`: the exact Wasserstein distance of order 1 between samples and held-out points;
+        `high_quality_floor`, `reverse_kl_floor`, `w1_floor`: the floors.
 
     Raises:
         DataError: there are fewer than two held-out points.
 
     References:
-        VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning, Akash Srivastava et al., 2017,
+        VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning, Akash Srivastava
+            et al., 2017,
         https://arxiv.org/abs/1705.07761
         PacGAN: The Power of Two Samples in Generative Adversarial Networks, Zinan Lin et al., 2018,
         https://arxiv.org/abs/1712.04086
@@ -65,12 +73,12 @@ class Modes(OneInput):
         self.samples, self.distribution, self.least = samples, distribution, least
 
     def lacking(self, model: Any) -> list[str]:
-        plane = [] if tuple(model.shape) == (2,) else ["points in the plane, of shape (2,)"]
-        return [
-            *super().lacking(model),
-            *plane,
-            *(["samples without given"] if model.given else []),
-        ]
+        lacking = super().lacking(model)
+        if tuple(model.shape) != (2,):
+            lacking.append("points in the plane, of shape (2,)")
+        if model.given:
+            lacking.append("samples without given")
+        return lacking
 
     @torch.no_grad()
     def __call__(self, model: Any, batches: Iterable[Tensor]) -> Mapping[str, float]:
@@ -82,8 +90,9 @@ class Modes(OneInput):
                 break
         n = min(self.samples, rows // 2)
         if not n:
-            raise DataError(f"Modes needs two held-out points at least, and there are {rows}.")
-        reference, other = torch.cat(real)[: 2 * n].view(n, 2, 2).unbind(1)  # every other row
+            raise DataError(f"Modes needs at least two held-out points, but there are {rows}.")
+        # Every other row is a reference.
+        reference, other = torch.cat(real)[: 2 * n].view(n, 2, 2).unbind(1)
         sampled = model.sample(n).cpu().double()
         distance = Wasserstein()
         values = {
@@ -107,25 +116,24 @@ class Modes(OneInput):
 
 
 def _quality(x: Tensor, distribution: str) -> tuple[Tensor, Tensor]:
-    """How many samples of high quality each mode has, and its share of all samples."""
-    centres, deviation = MODES[distribution]
+    """Return each mode's number of high-quality samples, and its fraction of all samples."""
+    centers, deviation = MODES[distribution]
     distance, nearest = torch.cdist(
-        x, torch.from_numpy(centres), compute_mode="donot_use_mm_for_euclid_dist"
+        x, torch.from_numpy(centers), compute_mode="donot_use_mm_for_euclid_dist"
     ).min(dim=1)
-    good = torch.bincount(nearest[distance < 3 * deviation], minlength=len(centres))
-    return good, torch.bincount(nearest, minlength=len(centres)) / len(x)
+    good = torch.bincount(nearest[distance < 3 * deviation], minlength=len(centers))
+    return good, torch.bincount(nearest, minlength=len(centers)) / len(x)
 
 
 def _distribution_of(x: Tensor) -> str | None:
-    return next(
-        (
-            distribution
-            for distribution in MODES
-            if _quality(x, distribution)[0].sum() >= 0.95 * len(x)
-        ),
-        None,
-    )
+    """Return the distribution for which 95 % of the points have high quality, or None."""
+    for distribution in MODES:
+        good, _ = _quality(x, distribution)
+        if good.sum() >= 0.95 * len(x):
+            return distribution
+    return None
 
 
 def _to_uniform(shares: Tensor) -> float:
+    """Return the KL divergence of fractions from the uniform distribution, in nats."""
     return math.log(len(shares)) + torch.special.xlogy(shares, shares).sum().item()

@@ -1,4 +1,4 @@
-"""What metrics of single tensors have in common."""
+"""The base class of metrics for models with one input."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ from typing import Any
 
 from genzoo.contract import Metric
 
+__all__ = ["OneInput"]
+
 
 class OneInput(Metric):
-    """A metric of models with one input, whose batches are tensors; with several, nothing says which of them it is about."""
+    """A metric for models with one input, whose batches are tensors.
+
+    With several inputs, it would be unclear which one to measure.
+    """
 
     def lacking(self, model: Any) -> list[str]:
-        return [*super().lacking(model), *(["a single input"] if len(model.inputs) > 1 else [])]
+        lacking = super().lacking(model)
+        if len(model.inputs) > 1:
+            lacking.append("a single input")
+        return lacking

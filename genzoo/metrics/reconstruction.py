@@ -1,4 +1,4 @@
-"""How far reconstructions are from what they reconstruct."""
+"""The error of reconstructions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from torch import Tensor
 
 from genzoo.metrics.one_input import OneInput
 
+__all__ = ["Reconstruction"]
+
 
 class Reconstruction(OneInput):
-    r"""Squared error of reconstructions, \( \frac 1D \| x - \hat x \|^2 \): a pixel's, or a coordinate's.
+    r"""The squared error of reconstructions per pixel or coordinate.
+
+    \[ \frac 1D \| x - \hat x \|^2 \]
 
     Returns:
         `squared_error`, the mean over examples.

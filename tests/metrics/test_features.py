@@ -130,5 +130,5 @@ def test_statistics_are_numpys_whatever_the_batches():
 
 
 def test_one_example_has_no_covariance():
-    with pytest.raises(DataError, match="two examples at least, and there are 1"):
+    with pytest.raises(DataError, match="at least two examples, but there are 1"):
         _ = FeatureStatistics(2).update(torch.ones(1, 2)).covariance

@@ -157,7 +157,7 @@ def test_what_a_model_needs():
     lacking = build("frechet", "metrics").lacking
     assert lacking(build("vae", shape=(1, 8, 8))) == []
     assert lacking(model(None, inputs=("x", "y"), given=("y",))) == []
-    assert lacking(model(None, inputs=("x", "y"))) == ["one kind of data that it samples"]
+    assert lacking(model(None, inputs=("x", "y"))) == ["a single generated column"]
 
 
 def test_a_conditional_model_is_given_what_stands_beside_the_held_out_images():
@@ -177,5 +177,5 @@ def test_a_conditional_model_is_given_what_stands_beside_the_held_out_images():
 
 
 def test_too_few_images_are_refused(digits):
-    with pytest.raises(DataError, match="four held-out images at least, and there are 3"):
+    with pytest.raises(DataError, match="at least four held-out images, but there are 3"):
         build("frechet", "metrics")(replay(digits), [digits[:3]])

@@ -180,5 +180,5 @@ def test_wrong_settings_and_data_are_named():
         SettingError, match=r'metric.distribution = "moons": expected.*25-gaussians'
     ):
         build({"name": "modes", "distribution": "moons"}, "metrics")
-    with pytest.raises(DataError, match="two held-out points at least, and there are 1"):
+    with pytest.raises(DataError, match="at least two held-out points, but there are 1"):
         build("modes", "metrics")(made(torch.zeros(1, 2)), [torch.zeros(1, 2)])
