@@ -1,6 +1,6 @@
-"""The pages keep their word: their Python runs and prints what they say, their commands run, their recipes build.
+"""The code on every page works: Python prints what the page says, commands run, recipes build.
 
-A page is one story. Its blocks run in order, in one namespace and one folder; training commands are cut to a few steps.
+The blocks of a page run in order, in one namespace and one folder. Commands train for a few steps.
 """
 
 import doctest
@@ -29,14 +29,25 @@ PAGES = [
 ]
 PRINTS = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 PROGRESS = re.compile(r"^step [\d,]+/[\d,]+  .*\n", re.MULTILINE)
-"""The lines that a run prints while it trains, of which pages show none."""
+"""The lines that a run prints while it trains. Pages do not show them."""
 FENCE = re.compile(r"^```(python|console|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 STORIES = [path for path in PAGES if FENCE.search(path.read_text(encoding="utf-8"))]
+FAST = {"README.md", "data.md", "divergences.md", "pixels.md", "vae.md", "sliced.md"}
+"""Names of the pages that a run without the slow tests runs."""
+
+
+def page_name(path):
+    return str(path.relative_to(ROOT))
+
+
+def story(path):
+    marks = () if path.name in FAST else pytest.mark.slow
+    return pytest.param(path, id=page_name(path), marks=marks)
 
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch):
-    """An empty folder with the recipes in it, one thread, and registries that forget what a page registers."""
+    """Work in an empty folder with the recipes; forget what the page registers afterwards."""
     for name in ("recipes", "plugins"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
@@ -47,31 +58,28 @@ def workplace(tmp_path, monkeypatch):
     torch.set_num_threads(1)
     yield tmp_path
     torch.set_num_threads(threads)
+    torch.compiler.reset()
 
 
-@pytest.mark.parametrize("page", STORIES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("page", [story(path) for path in STORIES])
 def test_page_runs(page, workplace, monkeypatch, capsys):
     text = page.read_text(encoding="utf-8")
     module = ModuleType(f"page_{page.stem}".replace("-", "_"))
-    monkeypatch.setitem(
-        sys.modules, module.__name__, module
-    )  # where torch.compile looks for what a class on the page refers to
+    # torch.compile looks up the globals of the page's classes in their module.
+    monkeypatch.setitem(sys.modules, module.__name__, module)
     namespace = vars(module)
     for block in FENCE.finditer(text):
         language, code = block.groups()
         if language == "python":
-            lines_above = "\n" * text[: block.start(2)].count(
-                "\n"
-            )  # a traceback then names the page's line
+            # With as many empty lines above, a traceback names the line of the page.
+            lines_above = "\n" * text[: block.start(2)].count("\n")
             capsys.readouterr()
             exec(compile(lines_above + code, str(page), "exec"), namespace)
-            said, printed = (
-                "\n".join(PRINTS.findall(code)),
-                PROGRESS.sub("", capsys.readouterr().out),
-            )
-            assert doctest.OutputChecker().check_output(
-                said, printed, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-            ), printed
+            printed = PROGRESS.sub("", capsys.readouterr().out)
+            expected = "\n".join(PRINTS.findall(code))
+            options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+            checker = doctest.OutputChecker()
+            assert checker.check_output(expected, printed, options), printed
         elif language == "console":
             for command in re.findall(r"^\$ (genzoo .*)$", code, re.MULTILINE):
                 run(command, monkeypatch)
@@ -80,13 +88,13 @@ def test_page_runs(page, workplace, monkeypatch, capsys):
 
 
 def run(command, monkeypatch):
-    words = shlex.split(command)
-    if words[1] in ("train", "resume"):
-        words += ["--steps", "3" if words[1] == "train" else "4"]
-    monkeypatch.setattr(sys, "argv", words)
-    with pytest.raises(SystemExit) as exit:
+    arguments = shlex.split(command)
+    if arguments[1] in ("train", "resume"):
+        arguments += ["--steps", "3" if arguments[1] == "train" else "4"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as stop:
         main()
-    assert exit.value.code in (None, 0), command
+    assert stop.value.code in (None, 0), command
 
 
 def builds(recipe):
@@ -98,14 +106,9 @@ def builds(recipe):
 
 def test_every_registered_name_is_documented():
     text = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
-    own = [
-        (name, owner)
-        for registry in registries.values()
-        for name, (owner, *_) in registry.registrations().items()
-    ]
-    assert [
-        name for name, owner in own if owner.distribution == "genzoo" and f"`{name}`" not in text
-    ] == []
+    owners = [item for registry in registries.values() for item in registry.registrations().items()]
+    names = [name for name, (owner, *_) in owners if owner.distribution == "genzoo"]
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_every_training_setting_is_documented():
@@ -113,16 +116,16 @@ def test_every_training_setting_is_documented():
     assert [field.name for field in fields(Settings) if f"`{field.name}`" not in text] == []
 
 
-def test_pages_ask_nobody_else_for_anything():
-    """What a browser loads comes from the site: no script, style, font or image from elsewhere."""
+def test_pages_load_nothing_from_other_sites():
+    """A browser loads no script, style, font, or image from another host."""
     settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert "font: false" in settings
-    assert "repo_url" not in settings  # the theme would ask its host for stars
+    assert "repo_url" not in settings  # the theme would ask that host for stars
     loaded = [*(ROOT / "docs").rglob("*.css"), *PAGES]
     outside = re.compile(r"""url\(\s*['"]?https?:|@import|!\[[^]]*\]\(https?:|\bsrc=['"]?https?:""")
     assert [path.name for path in loaded if outside.search(path.read_text(encoding="utf-8"))] == []
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
 def test_no_page_has_a_gap_left_to_fill(path):
     assert "TODO" not in path.read_text(encoding="utf-8")

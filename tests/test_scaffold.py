@@ -1,4 +1,4 @@
-"""`genzoo new plugin`: it writes a package that builds, installs, keeps the contract and trains, or it refuses the name."""
+"""`genzoo new plugin` writes a package that builds, installs, passes its checks, and trains."""
 
 import ast
 import importlib.util
@@ -28,13 +28,14 @@ from genzoo.registry.plugins import CONTRACT_VERSION
 ROOT = Path(__file__).parents[1]
 
 
+def built(test):
+    """Mark a test of the built package: it is slow, and one worker builds the package for all."""
+    return pytest.mark.slow(pytest.mark.xdist_group("scaffold")(test))
+
+
 def run(*command, cwd=None, **environment):
-    variables = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        **environment,
-    }
+    """Run a command that must succeed, and return its output."""
+    variables = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", **environment}
     done = subprocess.run(
         [*map(str, command)], capture_output=True, text=True, cwd=cwd, env=variables, check=False
     )
@@ -44,45 +45,26 @@ def run(*command, cwd=None, **environment):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A folder with the package of `genzoo new plugin genzoo-my-model`, its wheel, and a site that it is installed in."""
+    """Write the package to build/ and its wheel to wheels/, and install it in site/."""
     home = tmp_path_factory.mktemp("scaffold")
-    run(
-        sys.executable,
-        "-m",
-        "genzoo",
-        "new",
-        "plugin",
-        "genzoo-my-model",
-        "-o",
-        home / "build",
-        GENZOO_PLUGINS="off",
-    )
+    new = (sys.executable, "-m", "genzoo", "new", "plugin", "genzoo-my-model")
+    run(*new, "-o", home / "build", GENZOO_PLUGINS="off")
     pip = (sys.executable, "-m", "pip", "--quiet")
-    run(
-        *pip,
-        "wheel",
-        "--no-deps",
-        "--wheel-dir",
-        home / "wheels",
-        home / "build" / "genzoo-my-model",
-    )
+    build = ("wheel", "--no-deps", "--wheel-dir", home / "wheels")
+    run(*pip, *build, home / "build" / "genzoo-my-model")
     (wheel,) = (home / "wheels").glob("*.whl")
     run(*pip, "install", "--no-deps", "--no-index", "--target", home / "site", wheel)
     return home
 
 
 @pytest.fixture
-def here(home):
-    """Run Python where the package is installed."""
-    return lambda *arguments: run(
-        sys.executable,
-        *arguments,
-        cwd=home,
-        PYTHONPATH=str(home / "site"),
-        GENZOO_PLUGINS="genzoo-my-model",
-    )
+def installed(home, python):
+    """Run Python with the package installed; map its arguments to its output."""
+    environment = {"PYTHONPATH": str(home / "site"), "GENZOO_PLUGINS": "genzoo-my-model"}
+    return lambda *arguments: run(python, *arguments, cwd=home, **environment)
 
 
+@built
 def test_its_wheel_has_the_module_and_the_marker_of_types(home):
     (wheel,) = (home / "wheels").glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
@@ -90,39 +72,43 @@ def test_its_wheel_has_the_module_and_the_marker_of_types(home):
     assert not [name for name in names if "test" in name]
 
 
+@pytest.mark.slow
 def test_the_wheel_of_genzoo_has_the_templates(tmp_path):
     run(sys.executable, "-m", "pip", "--quiet", "wheel", "--no-deps", "--wheel-dir", tmp_path, ROOT)
     (wheel,) = tmp_path.glob("*.whl")
-    own = {
-        f"genzoo/templates/plugin/{path.name}"
-        for path in (ROOT / "genzoo" / "templates" / "plugin").iterdir()
-    }
-    assert len(own) == 6
-    assert own <= set(zipfile.ZipFile(wheel).namelist())
+    folder = ROOT / "genzoo" / "templates" / "plugin"
+    templates = {f"genzoo/templates/plugin/{path.name}" for path in folder.iterdir()}
+    assert len(templates) == 6
+    assert templates <= set(zipfile.ZipFile(wheel).namelist())
 
 
-def test_its_tests_pass_from_anywhere(home, here):
-    printed = here("-m", "pytest", home / "build" / "genzoo-my-model", "-p", "no:cacheprovider")
+@built
+def test_its_tests_pass_from_anywhere(home, installed):
+    printed = installed(
+        "-m", "pytest", home / "build" / "genzoo-my-model", "-p", "no:cacheprovider"
+    )
     passed = int(re.search(r"(\d+) passed", printed)[1])
     assert passed > 20
     assert "failed" not in printed
     assert f"rootdir: {home / 'build' / 'genzoo-my-model'}" in printed
 
 
-def test_it_trains_samples_and_is_loaded(home, here):
-    printed = here(
-        "-m", "genzoo", "train", "digits", "--model", "my-model", "--steps", "20", "--out", "run"
+@built
+def test_it_trains_samples_and_is_loaded(home, installed):
+    train = ("train", "digits", "--model", "my-model", "--steps", "20", "--out", "run")
+    assert "run is complete: step 20" in installed("-m", "genzoo", *train)
+    sample = ("sample", "run", "-n", "16", "-o", "samples.npy")
+    assert "16 of shape (1, 8, 8)" in installed("-m", "genzoo", *sample)
+    script = (
+        "import genzoo; model = genzoo.load('run');"
+        "print(type(model).__name__, model.config['name'], *model.sample(2).shape)"
     )
-    assert "run is complete: step 20" in printed
-    assert "16 of shape (1, 8, 8)" in here(
-        "-m", "genzoo", "sample", "run", "-n", "16", "-o", "samples.npy"
-    )
-    script = "import genzoo; model = genzoo.load('run'); print(type(model).__name__, model.config['name'], *model.sample(2).shape)"
-    assert here("-c", script).split() == ["MyModel", "my-model", "2", "1", "8", "8"]
+    assert installed("-c", script).split() == ["MyModel", "my-model", "2", "1", "8", "8"]
 
 
-def test_it_learns(home, here):
-    """Its loss falls, and by more than a constant could: below that of the mean image."""
+@built
+def test_it_learns(home, installed):
+    """Its error falls below half of the mean image's error, which no constant can reach."""
     script = """
 import genzoo, torch
 from genzoo.data.sklearn_digits import digits
@@ -132,14 +118,16 @@ mean = (x - x.mean(0)).square().flatten(1).sum(1).mean().item() / (2 * 0.1**2)
 run = genzoo.fit("my-model", data, steps=400, progress=False)
 print(run.history[-1]["error"] < 0.5 * mean)
 """
-    assert here("-c", script).strip() == "True"
+    assert installed("-c", script).strip() == "True"
 
 
-def test_genzoo_check_passes_and_lists_it(here):
-    assert "my-model: passed;" in here("-m", "genzoo", "check", "my-model")
-    assert "genzoo-my-model 0.1.0" in here("-m", "genzoo", "list", "models", "my-model")
+@built
+def test_genzoo_check_passes_and_lists_it(installed):
+    assert "my-model: passed;" in installed("-m", "genzoo", "check", "my-model")
+    assert "genzoo-my-model 0.1.0" in installed("-m", "genzoo", "list", "models", "my-model")
 
 
+@built
 def test_the_model_has_forty_lines_and_is_clean(home):
     package = home / "build" / "genzoo-my-model"
     assert len((package / "genzoo_my_model" / "__init__.py").read_text().splitlines()) <= 40
@@ -147,19 +135,13 @@ def test_the_model_has_forty_lines_and_is_clean(home):
         run(sys.executable, "-m", "ruff", *arguments, package, cwd=home)
 
 
-@pytest.mark.slow
+@built
 def test_its_types_are_sound(home):
-    run(
-        sys.executable,
-        "-m",
-        "mypy",
-        "--cache-dir",
-        home / "mypy",
-        cwd=home / "build" / "genzoo-my-model",
-    )
+    mypy = (sys.executable, "-m", "mypy", "--cache-dir", home / "mypy")
+    run(*mypy, cwd=home / "build" / "genzoo-my-model")
 
 
-def test_what_it_says_next_is_what_a_person_can_do(tmp_path, monkeypatch, capsys):
+def test_it_prints_the_commands_to_type_next(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["genzoo", "new", "plugin", "genzoo-other", "-o", "a folder"])
     with pytest.raises(SystemExit) as stop:
@@ -218,13 +200,12 @@ def test_a_model_of_another_plugin_is_refused(install, tmp_path):
         write_plugin("genzoo-mine", tmp_path / "out")
 
 
+TAKEN = [*keyword.kwlist, *sorted(sys.stdlib_module_names)[:40], *genzoo.available()]
 WORDS = st.text(st.sampled_from("abz019"), min_size=1, max_size=6)
 NAMES = st.one_of(
     st.lists(WORDS, min_size=1, max_size=4).map("-".join),
     st.lists(WORDS, min_size=1, max_size=3).map(lambda words: "-".join(["genzoo", *words])),
-    st.sampled_from(
-        [*keyword.kwlist, *sorted(sys.stdlib_module_names)[:40], *genzoo.available()]
-    ).map(lambda w: f"genzoo-{w}"),
+    st.sampled_from(TAKEN).map("genzoo-{}".format),
     st.text(max_size=12),
 )
 
@@ -234,13 +215,13 @@ NAMES = st.one_of(
 @example("a")
 def test_any_name_is_refused_or_makes_a_valid_package(name):
     with tempfile.TemporaryDirectory() as folder:
-        package, refusal = None, ""
+        package, message = None, ""
         try:
             package = write_plugin(name, Path(folder))
         except SettingError as error:
-            refusal = str(error)
+            message = str(error)
         if package is None:
-            assert repr(name) in refusal
+            assert repr(name) in message
             assert list(Path(folder).iterdir()) == []
         else:
             assert package == Path(folder) / name
@@ -265,22 +246,18 @@ def is_valid(package, name):
     (test,) = (package / "tests").iterdir()
     assert f'checks("{model}", "models")' in test.read_text()
     ast.parse(test.read_text())
-    left = "".join(
-        path.read_text().replace("${{ matrix.python }}", "")
-        for path in package.rglob("*")
-        if path.is_file()
-    )
-    assert "$" not in left
+    texts = [path.read_text() for path in package.rglob("*") if path.is_file()]
+    assert "$" not in "".join(texts).replace("${{ matrix.python }}", "")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 @pytest.mark.skipif(
     os.environ.get("GENZOO_SLOW") != "1",
-    reason="installs torch anew, in minutes; GENZOO_SLOW=1 asks for it",
+    reason="installs torch again, which takes minutes; set GENZOO_SLOW=1 to run it",
 )
 def test_in_a_fresh_environment(tmp_path):
-    """As a stranger does it: genzoo from its wheel, the package, its tests, a run."""
+    """Install genzoo from its wheel in a new environment, write a package, test it, and train."""
     run(sys.executable, "-m", "venv", tmp_path / "venv")
     python, constraints = tmp_path / "venv" / "bin" / "python", ("-c", ROOT / "constraints.txt")
     pip = (python, "-m", "pip", "--quiet", "install", *constraints)
@@ -289,16 +266,6 @@ def test_in_a_fresh_environment(tmp_path):
     run(binary / "genzoo", "new", "plugin", "genzoo-mymodel", "-o", "build", cwd=tmp_path)
     run(*pip, "-e", "build/genzoo-mymodel", cwd=tmp_path)
     assert " passed" in run(binary / "pytest", "build/genzoo-mymodel", cwd=tmp_path)
-    train = (
-        binary / "genzoo",
-        "train",
-        "digits",
-        "--model",
-        "mymodel",
-        "--steps",
-        "50",
-        "--out",
-        "runs/mine",
-    )
-    assert "is complete: step 50" in run(*train, cwd=tmp_path)
+    train = ("train", "digits", "--model", "mymodel", "--steps", "50", "--out", "runs/mine")
+    assert "is complete: step 50" in run(binary / "genzoo", *train, cwd=tmp_path)
     assert "mymodel: passed" in run(binary / "genzoo", "check", "mymodel", cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""What is printed acts on no terminal, and a command survives streams that are closed, or ends in a word."""
+"""Output contains no control characters, and commands survive closed streams and early Ctrl-C."""
 
 import io
 import os
@@ -23,10 +23,12 @@ ACTS = {
     if unicodedata.category(chr(code)) in ("Cc", "Cs", "Zl", "Zp")
 } - {"\n", "\t"}
 ACTS |= set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c")
-GENZOO = [sys.executable, "-P", "-m", "genzoo"]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "GENZOO_PLUGINS": "off"}
+"""The characters that act on a terminal, change the direction of text, or cannot be encoded."""
+GENZOO = ("-P", "-m", "genzoo")
+ENVIRONMENT = {**os.environ, "GENZOO_PLUGINS": "off"}
 
 
+@pytest.mark.slow
 def test_every_control_character_becomes_an_escape_and_all_else_stays():
     everything = "".join(map(chr, range(0x110000)))
     kept = "".join(letter for letter in everything if letter not in ACTS)
@@ -44,7 +46,7 @@ def test_cleaning_twice_is_cleaning_once(text):
 
 
 def printed(*things, **settings):
-    """What a terminal receives, without what rich itself sends for a plain text."""
+    """Return what a terminal receives when a console prints the arguments."""
     file = io.StringIO()
     console = Console(
         file=file, force_terminal=True, color_system="truecolor", width=80, **settings
@@ -72,16 +74,8 @@ def test_styles_survive_and_nothing_else_does():
 def test_a_cleaned_cell_fits_its_column():
     table = Table("name", "value")
     table.add_row("\x1b[31m" * 30, "1")
-    assert (
-        max(
-            len(line)
-            for line in printed(table, no_color=True)
-            .replace("\x1b[1m", "")
-            .replace("\x1b[0m", "")
-            .splitlines()
-        )
-        <= 80
-    )
+    out = printed(table, no_color=True).replace("\x1b[1m", "").replace("\x1b[0m", "")
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_statuses_and_bars_are_cleaned_and_still_move():
@@ -90,7 +84,7 @@ def test_statuses_and_bars_are_cleaned_and_still_move():
     with console.status(HOSTILE):
         pass
     out = file.getvalue()
-    assert "\x1b[?25l" in out  # the cursor is hidden, which is rich's own doing
+    assert "\x1b[?25l" in out  # rich hides the cursor
     assert "\x1b]0;" not in out
     assert r"\x1b]0;owned" in out
 
@@ -143,17 +137,21 @@ def test_a_terminal_that_hung_up_ends_no_training(monkeypatch):
     console.print("y")
 
 
-def shell(line, **settings):
-    """Run a line in bash; `$genzoo` is the command."""
-    environment = {**ENVIRONMENT, "genzoo": " ".join(GENZOO)}
+def call(*command, folder=None):
+    """Run a command line without plugins."""
     return subprocess.run(
-        ["bash", "-c", line],
+        [*map(str, command)],
         capture_output=True,
         text=True,
-        env=environment,
+        env=ENVIRONMENT,
+        cwd=folder,
         check=False,
-        **settings,
     )
+
+
+def shell(line, interpreter=sys.executable, folder=None):
+    """Run a line in bash, where `$genzoo` is the command."""
+    return call("bash", "-c", f"genzoo='{' '.join([interpreter, *GENZOO])}'; {line}", folder=folder)
 
 
 @pytest.mark.parametrize(
@@ -181,11 +179,12 @@ TRAIN = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line", [f"set -o pipefail; {TRAIN} | :", f"{TRAIN} >&- 2>&-", f"{TRAIN} > /dev/full"]
 )
-def test_a_run_goes_on_without_a_reader(tmp_path, line):
-    done = shell(line, cwd=tmp_path)
+def test_a_run_goes_on_without_a_reader(tmp_path, python, line):
+    done = shell(line, python, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "run" / "model.safetensors").exists()
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 4
@@ -197,28 +196,30 @@ def test_a_stream_of_another_encoding_takes_any_character():
     assert r"\xe9" in done.stdout
 
 
-def test_errors_notes_and_usage_are_one_clean_line(tmp_path):
-    recipe = tmp_path / "evil.toml"
-    recipe.write_text('model = "vae\\u001B[31m\\nerror: forged\\u202E"\ndata = "digits"\n')
-    (tmp_path / "plugin.py").write_text(
-        'import genzoo\n\n\nraise ValueError("\\x1b[2J\\nerror: forged")\n'
-    )
-    for words in (
-        ["train", recipe], ["train", "\x1b]0;x\x07.toml"], ["frob\x1b[31m"], ["list", "--\x1b[31m"],
-        ["list", "models\x1b[31m"], ["info", "\x1b[31m\nx"], ["train", "digits", "--model", "vae", "a\x1b.b=1"],
-        ["sample", "./\x1b[31m"], ["list", "--plugin", tmp_path / "plugin.py"],
-    ):  # fmt: skip
-        done = subprocess.run(
-            [*GENZOO, *map(str, words)],
-            capture_output=True,
-            text=True,
-            env=ENVIRONMENT,
-            cwd=tmp_path,
-            check=False,
-        )
-        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
-        assert "x1b" in done.stderr
-        assert not (ACTS & set(done.stderr + done.stdout))
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "evil.toml"],
+        ["train", "\x1b]0;x\x07.toml"],
+        ["frob\x1b[31m"],
+        ["list", "--\x1b[31m"],
+        ["list", "models\x1b[31m"],
+        ["info", "\x1b[31m\nx"],
+        ["train", "digits", "--model", "vae", "a\x1b.b=1"],
+        ["sample", "./\x1b[31m"],
+        ["list", "--plugin", "plugin.py"],
+    ],
+    ids=lambda arguments: repr(" ".join(arguments)),
+)
+def test_errors_notes_and_usage_are_one_clean_line(tmp_path, python, arguments):
+    recipe = 'model = "vae\\u001B[31m\\nerror: forged\\u202E"\ndata = "digits"\n'
+    (tmp_path / "evil.toml").write_text(recipe)
+    plugin = 'import genzoo\n\n\nraise ValueError("\\x1b[2J\\nerror: forged")\n'
+    (tmp_path / "plugin.py").write_text(plugin)
+    done = call(python, *GENZOO, *arguments, folder=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert "x1b" in done.stderr
+    assert not (ACTS & set(done.stderr + done.stdout))
 
 
 INTERRUPTED = """
@@ -250,41 +251,28 @@ sys.meta_path.insert(0, Finder)
         ("genzoo.plots", ["sample", "vae"]),
     ],
 )
-def test_an_early_ctrl_c_is_one_line(tmp_path, module, arguments):
+def test_an_early_ctrl_c_is_one_line(tmp_path, python, module, arguments):
+    # The fast interpreter has imported torch and typer already.
+    interpreter = python if module.startswith("genzoo.") else sys.executable
     script = INTERRUPTED.format(before=AT_IMPORT.format(module=module), arguments=arguments)
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", script],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        cwd=tmp_path,
-        check=False,
-    )
+    done = call(interpreter, "-P", "-c", script, folder=tmp_path)
     assert (done.returncode, done.stderr) == (130, "stopped\n")
 
 
-def test_a_plugin_that_is_interrupted_is_one_line(tmp_path):
+def test_a_plugin_that_is_interrupted_is_one_line(tmp_path, python):
     (tmp_path / "plugin.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
     script = INTERRUPTED.format(before="", arguments=["list", "--plugin", "plugin.py"])
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", script],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        cwd=tmp_path,
-        check=False,
-    )
+    done = call(python, "-P", "-c", script, folder=tmp_path)
     assert (done.returncode, done.stderr) == (130, "stopped\n")
 
 
-def test_a_traceback_is_clean(tmp_path):
+def test_a_traceback_is_clean(tmp_path, python):
     (tmp_path / "plugin.py").write_text(
-        "import genzoo\n\n\n@genzoo.datasets.register('bad')\ndef bad():\n    raise RuntimeError('\\x1b[31mred')\n"
+        "import genzoo\n\n\n@genzoo.datasets.register('bad')\ndef bad():\n"
+        "    raise RuntimeError('\\x1b[31mred')\n"
     )
-    done = subprocess.run(
-        [*GENZOO, "train", "bad", "--model", "vae", "--plugin", "plugin.py"],
-        capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path, check=False,
-    )  # fmt: skip
+    command = ("train", "bad", "--model", "vae", "--plugin", "plugin.py")
+    done = call(python, *GENZOO, *command, folder=tmp_path)
     assert done.returncode == 1
     assert r"RuntimeError: \x1b[31mred" in done.stderr
     assert "\x1b" not in done.stderr

@@ -1,4 +1,4 @@
-"""Plugins as strangers ship them: real wheels, built by hatchling and installed by pip, a good one amid those that are broken."""
+"""Plugins from real wheels, built by hatchling, installed by pip: good ones next to broken ones."""
 
 import importlib.util
 import json
@@ -9,6 +9,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheels")]
 
 ROOT = Path(__file__).parents[1]
 CONSTRAINTS = ROOT / "constraints.txt"
@@ -23,7 +25,7 @@ PIXELS = """
 
 
     class Pixels(Model):
-        '''Every pixel has a brightness of its own, and noise from a prior.'''
+        '''Every pixel has one brightness, the same in all images.'''
 
         def __init__(self, prior: Part = "hush", shape: tuple[int, ...] = (1, 28, 28)) -> None:
             super().__init__()
@@ -45,7 +47,7 @@ PRIOR = """
 
 
     class Hush(Prior):
-        '''Nothing but zeros.'''
+        '''A prior that returns zeros.'''
 
         def __init__(self, dim: int) -> None:
             super().__init__()
@@ -54,7 +56,7 @@ PRIOR = """
         def sample(self, n):
             return torch.zeros(n, self.dim)
 """
-# distribution -> its module, the names that it claims, the contracts that it states, what it requires
+# distribution -> (source of its module, names it registers, contract versions, requirements)
 PACKAGES = {
     "genzoo-pixels": (PIXELS, {"pixels": "Pixels"}, ["1.0"], ["genzoo>=0.1"]),
     "genzoo-hush": (PRIOR, {"hush": "Hush"}, ["1.0"], ["genzoo"]),
@@ -68,19 +70,15 @@ PACKAGES = {
     "genzoo-shadow": (PIXELS.replace("Pixels", "VAE"), {"vae": "VAE"}, [], []),
     "genzoo-slow": ("import time; time.sleep(1e6)", {"slow": "X"}, [], []),
     "genzoo-future": ("import sys; sys.exit(5)", {"future": "X"}, ["2.0"], []),
-    "genzoo-mistyped": (
-        "import sys; sys.exit(5)",
-        {"mistyped": "X"},
-        [],
-        [],
-    ),  # its metadata are mangled once it is installed
-    "genzoo-garbled": ("import sys; sys.exit(5)", {"garbled": "X"}, [], []),  # likewise
+    # The fixture `site` damages the metadata of these two after their installation.
+    "genzoo-mistyped": ("import sys; sys.exit(5)", {"mistyped": "X"}, [], []),
+    "genzoo-garbled": ("import sys; sys.exit(5)", {"garbled": "X"}, [], []),
     "genzoo-ancient": ("import sys; sys.exit(5)", {"ancient": "X"}, ["0.9"], []),
 }
 
 
 def project(folder: Path, distribution: str) -> Path:
-    """The source of a package, as its author keeps it."""
+    """Write the source of a package into a folder and return its project's path."""
     source, names, contract, dependencies = PACKAGES[distribution]
     module = distribution.replace("-", "_")
     kind = "priors" if source is PRIOR else "models"
@@ -124,50 +122,43 @@ def pip(*arguments: str | Path, path: Path | None = None) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory):
-    """The packages, built and installed."""
-    home = tmp_path_factory.mktemp("wheels")
+def install_wheels(home: Path, projects: list[Path]) -> Path:
+    """Build wheels of projects and install them; return the folder that they are installed in."""
     backend = None
     if importlib.util.find_spec("hatchling") is None:
         backend = home / "backend"
         pip("install", "--target", backend, "-c", CONSTRAINTS, "hatchling")
-    projects = [project(home, distribution) for distribution in PACKAGES]
-    pip(
-        "wheel",
-        "--no-build-isolation",
-        "--no-deps",
-        "--wheel-dir",
-        home / "wheels",
-        *projects,
-        path=backend,
-    )
+    build = ("wheel", "--no-build-isolation", "--no-deps", "--wheel-dir", home / "wheels")
+    pip(*build, *projects, path=backend)
     wheels = sorted((home / "wheels").glob("*.whl"))
-    assert len(wheels) == len(PACKAGES)
+    assert len(wheels) == len(projects)
     pip("install", "--no-deps", "--no-index", "--no-compile", "--target", home / "site", *wheels)
+    return home / "site"
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """Build and install the packages; damage the metadata of two."""
+    home = tmp_path_factory.mktemp("wheels")
+    site = install_wheels(home, [project(home, distribution) for distribution in PACKAGES])
     for distribution, file, old, new in (
         ("genzoo_garbled", "METADATA", "Name: genzoo-garbled", "Name:"),
         ("genzoo_mistyped", "entry_points.txt", "genzoo_mistyped:X", "genzoo mistyped X"),
     ):
-        path = home / "site" / f"{distribution}-0.3.dist-info" / file
+        path = site / f"{distribution}-0.3.dist-info" / file
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
-    return home / "site"
+    return site
 
 
 @pytest.fixture
-def genzoo_(site, tmp_path):
-    """Run the command in a process that has the packages: arguments -> (exit code, what it printed)."""
+def genzoo_(site, tmp_path, python):
+    """Run the command in a process with the packages; map its arguments to exit code and output."""
 
     def run(*arguments, **environment: str) -> tuple[int, str]:
-        command = [sys.executable, "-m", "genzoo", *map(str, arguments)]
-        variables = {
-            **os.environ,
-            "PYTHONPATH": str(site),
-            "GENZOO_PLUGINS": ",".join(PACKAGES),
-            "OMP_NUM_THREADS": "1",
-            **environment,
-        }
+        command = [python, "-m", "genzoo", *map(str, arguments)]
+        plugins = {"PYTHONPATH": str(site), "GENZOO_PLUGINS": ",".join(PACKAGES)}
+        variables = {**os.environ, **plugins, **environment}
         done = subprocess.run(
             command, capture_output=True, text=True, cwd=tmp_path, env=variables, check=False
         )
@@ -177,33 +168,27 @@ def genzoo_(site, tmp_path):
 
 
 def table(text: str) -> dict[tuple[str, str], str]:
-    """What `genzoo list` printed of genzoo and these packages: (name, distribution) -> state."""
+    """Read the table of `genzoo list`: (name, distribution) -> state, of these packages alone."""
     header, *rows = text.splitlines()
-    found = {(row.split()[1], row.split()[2]): row[header.index("state") :].strip() for row in rows}
-    return {key: state for key, state in found.items() if key[1] in ("genzoo", "an", *PACKAGES)}
+    column = header.index("state")
+    states = {(row.split()[1], row.split()[2]): row[column:].strip() for row in rows}
+    return {key: state for key, state in states.items() if key[1] in ("genzoo", "an", *PACKAGES)}
 
 
+HAS = "of genzoo, and this one has 1.0"
+MALFORMED = "has a malformed entry point: expected module:attribute"
+# States that follow from the metadata alone.
 SEEN = {
-    # what metadata alone show
-    (
-        "future",
-        "genzoo-future",
-    ): "refused: needs contract 2.0 of genzoo, and this one has 1.0: upgrade genzoo",
-    (
-        "ancient",
-        "genzoo-ancient",
-    ): "refused: needs contract 0.9 of genzoo, and this one has 1.0: upgrade genzoo-ancient",
+    ("future", "genzoo-future"): f"refused: needs contract 2.0 {HAS}: upgrade genzoo",
+    ("ancient", "genzoo-ancient"): f"refused: needs contract 0.9 {HAS}: upgrade genzoo-ancient",
     ("needy", "genzoo-needy"): "broken: it requires nosuchlib>=2, which is not installed",
     ("twin", "genzoo-twin-a"): "clash with genzoo-twin-b: ask for genzoo-twin-a:twin",
     ("twin", "genzoo-twin-b"): "clash with genzoo-twin-a: ask for genzoo-twin-b:twin",
     ("vae", "genzoo-shadow"): "the name is genzoo's: ask for genzoo-shadow:vae",
-    (
-        "mistyped",
-        "genzoo-mistyped",
-    ): "refused: has a malformed entry point: expected module:attribute",
+    ("mistyped", "genzoo-mistyped"): f"refused: {MALFORMED}",
 }
+# States that only an import shows.
 TRIED = {
-    # what importing them shows
     ("lost", "genzoo-lost"): "broken: No module named 'genzoo_nowhere'",
     ("raises", "genzoo-raises"): "broken: RuntimeError: no licence",
     ("exits", "genzoo-exits"): "broken: SystemExit: 3",
@@ -229,7 +214,7 @@ def test_a_list_of_everything_imports_nothing(genzoo_):
 
 
 def test_a_trial_says_what_is_broken(genzoo_):
-    # a busy machine may take any time for the others
+    # On a busy machine the imports of the other packages may take any time.
     others = ",".join(name for name in PACKAGES if name != "genzoo-slow")
     code, text = genzoo_("list", "models", "--check", "--timeout", 100_000, GENZOO_PLUGINS=others)
     assert code == 0, text
@@ -250,8 +235,13 @@ def test_a_trial_of_what_does_not_end_is_ended(genzoo_):
 def test_a_good_plugin_trains_amid_broken_ones(genzoo_, tmp_path):
     code, text = genzoo_("info", "pixels")
     assert code == 0, text
-    for words in ("from genzoo-pixels 0.3 (genzoo_pixels:Pixels)", "genzoo_pixels.py, line 9", "What genzoo-pixels is about",
-                  "https://example.org/genzoo-pixels", "Every pixel has a brightness"):  # fmt: skip
+    for words in (
+        "from genzoo-pixels 0.3 (genzoo_pixels:Pixels)",
+        "genzoo_pixels.py, line 9",
+        "What genzoo-pixels is about",
+        "https://example.org/genzoo-pixels",
+        "Every pixel has one brightness",
+    ):
         assert words in text
     code, text = genzoo_("train", "digits", "--model", "pixels", "--steps", 3, "--out", "run")
     assert code == 0, text
@@ -263,8 +253,8 @@ def test_a_good_plugin_trains_amid_broken_ones(genzoo_, tmp_path):
     assert (code, len(text.strip().splitlines())) == (2, 1), text
     assert text.startswith("error: No model named 'pixels'.")
     assert (
-        "The run says that it needs models 'pixels' from genzoo-pixels 0.3; priors 'hush' from genzoo-hush 0.3."
-        in text
+        "The run says that it needs models 'pixels' from genzoo-pixels 0.3; "
+        "priors 'hush' from genzoo-hush 0.3." in text
     )
     assert text.strip().endswith(
         "If you trust where it comes from: pip install genzoo-pixels==0.3 genzoo-hush==0.3."
@@ -302,7 +292,7 @@ def test_what_is_broken_is_named_when_it_is_asked_for(genzoo_, tmp_path, name, w
 
 # -- the packages of this repository
 
-OWN = {
+OURS = {
     "genzoo-sliced": ("genzoo_sliced.py", "swae", "digits", []),
     "genzoo-translation": (
         "genzoo_translation/py.typed",
@@ -317,61 +307,34 @@ OWN = {
         ["data.length=8", "model.generator.width=8", "model.critic.width=8"],
     ),
 }
-"""Package -> a file of its wheel, a model, a data set to train it on, and settings."""
+"""Package -> (a file of its wheel, a model, a dataset to train it on, settings)."""
 
 
 @pytest.fixture(scope="session")
-def own(tmp_path_factory):
-    """They, built and installed, without what belongs to their authors: their tests."""
-    home = tmp_path_factory.mktemp("own")
-    backend = None
-    if importlib.util.find_spec("hatchling") is None:
-        backend = home / "backend"
-        pip("install", "--target", backend, "-c", CONSTRAINTS, "hatchling")
-    folders = [ROOT / "plugins" / name for name in OWN]
-    pip(
-        "wheel",
-        "--no-build-isolation",
-        "--no-deps",
-        "--wheel-dir",
-        home / "wheels",
-        *folders,
-        path=backend,
-    )
-    pip(
-        "install",
-        "--no-deps",
-        "--no-index",
-        "--no-compile",
-        "--target",
-        home / "site",
-        *(home / "wheels").glob("*.whl"),
-    )
-    return home / "site"
+def ours(tmp_path_factory):
+    """Build and install the packages of this repository; their wheels do not contain tests."""
+    folders = [ROOT / "plugins" / name for name in OURS]
+    return install_wheels(tmp_path_factory.mktemp("ours"), folders)
 
 
-@pytest.mark.parametrize("name", OWN)
-def test_a_package_of_ours_works_from_its_wheel(own, site, tmp_path, name):
-    """Each on its own, amid the broken ones: it trains, and its run is read back."""
-    file, model, data, settings = OWN[name]
-    assert (own / file).exists()
-    assert not list(own.glob("tests"))
-    variables = {
-        **os.environ,
-        "PYTHONPATH": f"{own}:{site}",
-        "GENZOO_PLUGINS": ",".join((name, *PACKAGES)),
-        "OMP_NUM_THREADS": "1",
-    }
+@pytest.mark.parametrize("name", OURS)
+def test_a_package_of_ours_works_from_its_wheel(ours, site, tmp_path, python, name):
+    """Train a model of one package next to the broken ones, and read its run back."""
+    file, model, data, settings = OURS[name]
+    assert (ours / file).exists()
+    assert not list(ours.glob("tests"))
+    plugins = {"PYTHONPATH": f"{ours}:{site}", "GENZOO_PLUGINS": ",".join((name, *PACKAGES))}
+    variables = {**os.environ, **plugins}
 
-    def run(*words: str) -> str:
-        command = [sys.executable, "-m", "genzoo", *words]
+    def run(*arguments: str) -> str:
+        command = [python, "-m", "genzoo", *arguments]
         done = subprocess.run(
             command, capture_output=True, text=True, cwd=tmp_path, env=variables, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    assert f"{own / file.split('/')[0]}" in run("info", model)
+    assert f"{ours / file.split('/')[0]}" in run("info", model)
     run("train", data, *settings, "--model", model, "--steps", "2", "--out", "run")
     assert f"from {name} 0.1.0" in (tmp_path / "run" / "recipe.toml").read_text()
     assert "4 of shape" in run("sample", "run", "-n", "4", "-o", "s.npy")

@@ -86,7 +86,9 @@ def on_a_terminal(python: str, columns: int, script: str, messages_too: bool = F
 @pytest.mark.parametrize("columns", [80, 40])
 def test_a_game_on_a_terminal_is_two_lines_that_move(columns, python):
     received = on_a_terminal(
-        python, columns, "genzoo.fit('test-game', test_kill.DATA, steps=7, batch_size=16, log_every=2)"
+        python,
+        columns,
+        "genzoo.fit('test-game', test_kill.DATA, steps=7, batch_size=16, log_every=2)",
     )
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received).replace("\r", "\n").splitlines()
     assert max(map(cell_len, lines)) <= columns
