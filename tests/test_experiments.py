@@ -1,4 +1,4 @@
-"""Every experiment runs, at a tiny size, and writes its figure and finite numbers; what was computed is not computed again."""
+"""Every experiment runs at a tiny size, writes its figure and numbers, and reuses results."""
 
 import importlib
 import json
@@ -16,40 +16,19 @@ from genzoo.registry.lookup import registries
 
 FOLDER = Path(__file__).parents[1] / "recipes" / "experiments"
 RUNS = {
-    "toy": ["toy", "--steps", "2", "--samples", "50"],
-    "clip-vs-penalty": ["clip_vs_penalty", "--steps", "2", "--depth", "3", "--width", "8"],
-    "overfit": [
-        "overfit",
-        "--data",
-        "digits",
-        "--steps",
-        "2",
-        "--rows",
-        "80",
-        "--width",
-        "16",
-        "--looks",
-        "2",
-    ],
-    "random-architectures": ["random_architectures", "--part", "table", "--n", "1", "--steps", "1"],
-    "curves": [
-        "random_architectures",
-        "--part",
-        "curves",
-        "--data",
-        "digits",
-        "--steps",
-        "2",
-        "--width",
-        "4",
-    ],
-    "variants": ["random_architectures", "--part", "variants", "--steps", "1", "--width", "4"],
+    "toy": "toy --steps 2 --samples 50",
+    "clip-vs-penalty": "clip_vs_penalty --steps 2 --depth 3 --width 8",
+    "overfit": "overfit --data digits --steps 2 --rows 80 --width 16 --looks 2",
+    "random-architectures": "random_architectures --part table --n 1 --steps 1",
+    "curves": "random_architectures --part curves --data digits --steps 2 --width 4",
+    "variants": "random_architectures --part variants --steps 1 --width 4",
 }
+"""Output of an experiment -> its script and arguments."""
 
 
 @pytest.fixture
 def experiment(monkeypatch):
-    """Experiments by name, imported from their folder and forgotten afterwards."""
+    """Import experiments from their folder by name, and forget them afterwards."""
     monkeypatch.syspath_prepend(FOLDER)
     before = set(sys.modules)
     yield importlib.import_module
@@ -59,12 +38,11 @@ def experiment(monkeypatch):
 
 
 def numbers(value):
-    if isinstance(value, dict | list):
-        return [
-            x
-            for item in (value.values() if isinstance(value, dict) else value)
-            for x in numbers(item)
-        ]
+    """Return all numbers in nested lists and tables."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [number for item in value for number in numbers(item)]
     return [value] if isinstance(value, int | float) else []
 
 
@@ -73,21 +51,23 @@ def numbers(value):
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.filterwarnings("ignore:step .* the generator's samples vary less")
 def test_an_experiment_writes_its_figure_and_finite_numbers(name, experiment, tmp_path, capsys):
-    script, *arguments = RUNS[name]
+    script, *arguments = RUNS[name].split()
     arguments += ["--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]
     experiment(script).main(arguments)
     first = json.loads((tmp_path / "out" / f"{name}.json").read_text())
     assert (tmp_path / "out" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    found = numbers(first["result"])
-    assert len(found) > 5
-    assert all(map(math.isfinite, found))
+    results = numbers(first["result"])
+    assert len(results) > 5
+    assert all(map(math.isfinite, results))
     assert first["machine"]["threads"] == 1
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.json")}
+    cached = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.json")}
     printed = capsys.readouterr().out
     experiment(script).main(arguments)
     again = json.loads((tmp_path / "out" / f"{name}.json").read_text())
-    assert again == first, "the same numbers, from what was kept"
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.json")} == kept
+    assert again == first, "the same numbers, from the cache"
+    assert {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.json")
+    } == cached
     assert capsys.readouterr().out in printed, "only the table is printed again"
 
 
@@ -100,9 +80,8 @@ def test_a_cell_of_other_settings_is_computed_again(experiment, tmp_path):
         computed.append(torch.initial_seed())
         return {"value": len(computed)}
 
-    assert [
-        figure.Cells(options, "x", {"steps": steps})("a b", compute)["value"] for steps in (1, 1, 2)
-    ] == [1, 1, 2]
+    cells = [figure.Cells(options, "x", {"steps": steps}) for steps in (1, 1, 2)]
+    assert [cell("a b", compute)["value"] for cell in cells] == [1, 1, 2]
     assert computed == [0, 0]
 
 
@@ -113,29 +92,27 @@ def test_a_table_goes_between_its_marks_on_the_page_and_nowhere_else(experiment,
     for name in ("one", "two", "two", "three"):
         figure.write(options, name, {}, {}, figure.table(["x", "y"], [[name, 1.5]]))
     one, two = (f"\n| x | y |\n| --- | --: |\n| {name} | 1.5 |\n\n" for name in ("one", "two"))
-    assert (
-        page.read_text()
-        == f"a\n<!-- one -->\n{one}<!-- end -->\nb\n<!-- two -->\n{two}<!-- end -->\nc\n"
-    )
+    first, second = f"<!-- one -->\n{one}<!-- end -->", f"<!-- two -->\n{two}<!-- end -->"
+    assert page.read_text() == f"a\n{first}\nb\n{second}\nc\n"
 
 
 def test_architectures_are_those_of_the_papers_space(experiment):
     architecture = experiment("random_architectures").architecture
-    drawn = [net for number in range(200) for net in architecture(0, number)]
-    assert {len(net["hidden"]) for net in drawn} == {4, 8, 12, 20}
-    assert {width for net in drawn for width in net["hidden"]} == {32, 64, 128}
-    assert {net["activation"] for net in drawn} == {
+    networks = [net for number in range(200) for net in architecture(0, number)]
+    assert {len(net["hidden"]) for net in networks} == {4, 8, 12, 20}
+    assert {width for net in networks for width in net["hidden"]} == {32, 64, 128}
+    assert {net["activation"] for net in networks} == {
         "relu",
         "leaky-relu",
         "shifted-softplus",
         "tanh",
     }
-    assert {net["norm"] for net in drawn} == {"batch", "none"}
+    assert {net["norm"] for net in networks} == {"batch", "none"}
     assert architecture(0, 3) == architecture(0, 3) != architecture(0, 4)
 
 
 def test_the_shifted_softplus_is_the_papers():
-    """softplus(2x + 2) / 2 - 1, by a network of unit weights; near the identity far up, -1 far down."""
+    """A network of unit weights computes softplus(2x + 2) / 2 - 1."""
     net = MLPEncoder((1,), 1, hidden=(1,), activation="shifted-softplus").double()
     for p in net.parameters():
         p.data.fill_(float(p.dim() == 2))
@@ -146,7 +123,10 @@ def test_the_shifted_softplus_is_the_papers():
 
 
 def test_a_fixed_critics_gradients_by_layer_are_products_of_its_weights(experiment):
-    """Positive weights and data leave ReLU layers linear: the gradient by a layer is the product of the matrices above it."""
+    """With positive weights and data, ReLU layers are linear.
+
+    Then the gradient with respect to a layer is the product of the matrices above it.
+    """
     module = experiment("clip_vs_penalty")
     data = torch.rand(20, 2) + 9
     critic = {"name": "mlp", "hidden": [4, 3], "activation": "relu"}
@@ -163,13 +143,13 @@ def test_a_fixed_critics_gradients_by_layer_are_products_of_its_weights(experime
 
 def test_noisy_data_have_the_data_plus_unit_variance(experiment):
     data = torch.tensor([[3.0, -2.0]])
-    drawn = experiment("clip_vs_penalty").Noisy(2, data).sample(20_000) - data
-    assert drawn.mean(0).abs().max() < 5 / math.sqrt(20_000)
-    assert (drawn.var(0) - 1).abs().max() < 5 * math.sqrt(2 / 20_000)
+    noise = experiment("clip_vs_penalty").Noisy(2, data).sample(20_000) - data
+    assert noise.mean(0).abs().max() < 5 / math.sqrt(20_000)
+    assert (noise.var(0) - 1).abs().max() < 5 * math.sqrt(2 / 20_000)
 
 
 def test_the_floor_is_the_distance_of_one_half_from_the_other(experiment, monkeypatch):
-    """Equal halves are at distance 0."""
+    """Two equal halves have distance 0."""
     half = torch.rand(30, 1, 8, 8)
     data = Dataset({"x": torch.cat([half, half])})
     monkeypatch.setattr(experiment("methods").genzoo, "build", lambda *_: data)

@@ -1,4 +1,4 @@
-"""Imports only go down: the floors of the architecture, read from the source, and what `import genzoo` costs."""
+"""Modules import only from lower floors of the architecture, and `import genzoo` stays light."""
 
 import ast
 import os
@@ -14,18 +14,19 @@ import genzoo
 
 ROOT = Path(genzoo.__file__).parent
 ORDER = (
-    "__about__", "errors", "terminal", "files", "memory", "progress", "distributed", "registry", "contract", "plots", "data",
-    "blocks", "priors", "divergences", "models", "runs", "metrics", "train", "loading", "testing", "cli", "__main__",
+    "__about__", "errors", "terminal", "files", "memory", "progress", "distributed", "registry",
+    "contract", "plots", "data", "blocks", "priors", "divergences", "models", "runs", "metrics",
+    "train", "loading", "testing", "cli", "__main__",
 )  # fmt: skip
-"""From the ground up: a module or package imports only what stands before it here, or itself."""
+"""The floors from the ground up: a package imports only earlier ones and itself."""
 FLOORS = {name: floor for floor, name in enumerate(ORDER)}
 LIGHT = {"__about__", "errors", "terminal", "files", "memory", "progress", "registry"}
-"""What `import genzoo` may load, with the packages of `KINDS`, of which it loads only the registries."""
+"""The modules that `import genzoo` may load, in addition to the registries of `KINDS`."""
 KINDS = {"models", "priors", "divergences", "metrics"}
 TYPES = {("registry", "contract")}
-"""Upward imports for type checkers only: `build` and `Registry` return the classes of the contract."""
+"""Upward imports for type checkers: `build` and `Registry` return the contract's classes."""
 HEAVY = {"pyro", "sklearn", "matplotlib", "lightning_fabric", "tensorboard"}
-"""Imported by the function that needs them, never with a module."""
+"""Packages that only functions import, when they need them."""
 NOT_FOR_LIGHT = HEAVY | {"torch", "pydantic", "numpy", "einops"}
 
 
@@ -34,59 +35,63 @@ class Import:
     module: str
     line: int
     deferred: bool
-    """Inside a function, or for type checkers only."""
+    """True inside a function, and for type checkers only."""
     typing_only: bool = False
     names: tuple[str, ...] = ()
-    """What `from module import names` takes from it."""
+    """The names of `from module import names`."""
 
 
 def imports(source: str) -> list[Import]:
-    """All imports of a module; `from genzoo import train` counts as an import of `genzoo.train`."""
-    found = []
+    """Return all imports of a module; `from genzoo import train` is an import of `genzoo.train`."""
+    statements = []
 
     def visit(node: ast.AST, deferred: bool, typing_only: bool) -> None:
         if isinstance(node, ast.Import):
-            found.extend(
+            statements.extend(
                 Import(alias.name, node.lineno, deferred, typing_only) for alias in node.names
             )
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: imports are absolute here"
             names = tuple(alias.name for alias in node.names)
             if node.module == "genzoo":
-                found.extend(
+                statements.extend(
                     Import(f"genzoo.{name}", node.lineno, deferred, typing_only) for name in names
                 )
             else:
-                found.append(Import(node.module or "", node.lineno, deferred, typing_only, names))
+                statements.append(
+                    Import(node.module or "", node.lineno, deferred, typing_only, names)
+                )
         within = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for child in ast.iter_child_nodes(node):
             visit(child, deferred or within or for_types, typing_only or for_types)
 
     visit(ast.parse(source), False, False)
-    return found
+    return statements
 
 
-def offences(package: str, source: str) -> list[str]:
-    """What a module of a package (`"train"`, `"errors"`) imports that it must not."""
-    found = []
+def forbidden_imports(package: str, source: str) -> list[str]:
+    """Describe the forbidden imports of a module of a package (`"train"`, `"errors"`)."""
+    messages = []
     for item in imports(source):
         top, *rest = item.module.split(".")
         if top == "genzoo" and rest and rest[0] in FLOORS:
             for_types = item.typing_only and (package, rest[0]) in TYPES
             if FLOORS[rest[0]] > FLOORS[package] and not for_types:
-                found.append(f"line {item.line}: {package} is below {rest[0]}, which it imports")
+                messages.append(f"line {item.line}: {package} is below {rest[0]}, which it imports")
             if (package, rest[0]) == ("train", "models"):
-                found.append(f"line {item.line}: train knows no model by name, and imports none")
+                messages.append(f"line {item.line}: train knows no model by name, and imports none")
         elif top == "genzoo" and rest:
-            found.append(
-                f"line {item.line}: {item.module} has no floor, or is a name that only users import from genzoo"
+            messages.append(
+                f"line {item.line}: {item.module} has no floor, "
+                "or is a name that only users import from genzoo"
             )
         if not item.deferred and top in (NOT_FOR_LIGHT if package in LIGHT else HEAVY):
-            found.append(
-                f"line {item.line}: {top} is imported with the module; import it in the function that needs it"
+            messages.append(
+                f"line {item.line}: {top} is imported with the module; "
+                "import it in the function that needs it"
             )
-    return found
+    return messages
 
 
 MODULES = sorted(
@@ -102,11 +107,11 @@ def test_imports_only_go_down(path):
     assert package in FLOORS, (
         f"{package} has no floor yet; give it one here and in the architecture page"
     )
-    assert offences(package, path.read_text(encoding="utf-8")) == []
+    assert forbidden_imports(package, path.read_text(encoding="utf-8")) == []
 
 
 def test_there_are_no_circles():
-    """Modules that import each other when they are loaded, functions aside, have an order."""
+    """Imports at the top of modules have an order; imports in functions do not count."""
     names = {
         path: ".".join(path.relative_to(ROOT.parent).with_suffix("").parts) for path in MODULES
     }
@@ -120,7 +125,7 @@ def test_there_are_no_circles():
             item.module for item in eager if f"{item.module}.{(*item.names, '')[0]}" not in modules
         }
         graph[name] = (submodules | packages) & modules
-    list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+    list(TopologicalSorter(graph).static_order())  # CycleError names the circle
 
 
 def test_the_top_module_imports_only_the_ground_floor():
@@ -135,7 +140,7 @@ def test_the_top_module_imports_only_the_ground_floor():
 
 
 @pytest.mark.parametrize(
-    ("package", "source", "offence"),
+    ("package", "source", "message"),
     [
         ("contract", "from genzoo.priors.simple import Normal", "contract is below priors"),
         ("contract", "def f():\n    import genzoo.train.loop", "contract is below train"),
@@ -157,11 +162,12 @@ def test_the_top_module_imports_only_the_ground_floor():
         ("cli", "from genzoo.models.vae import VAE", None),
     ],
 )
-def test_an_offence_is_seen(package, source, offence):
-    found = offences(package, source)
-    assert (offence is None and not found) or (
-        offence is not None and any(offence in line for line in found)
-    )
+def test_a_forbidden_import_is_reported(package, source, message):
+    lines = forbidden_imports(package, source)
+    if message is None:
+        assert lines == []
+    else:
+        assert any(message in line for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -181,13 +187,15 @@ def test_what_only_looks_stays_light(statement):
     assert result.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_models_leave_heavy_packages_until_they_need_them():
     script = (
-        "import genzoo, sys; from genzoo.registry.lookup import registries; [r.get_all() for r in registries.values()];"
+        "import genzoo, sys; from genzoo.registry.lookup import registries;"
+        "[registry.get_all() for registry in registries.values()];"
         f"print(sorted(set(sys.modules) & {HEAVY!r}))"
     )
-    ours = {**os.environ, "GENZOO_PLUGINS": "off"}
+    environment = {**os.environ, "GENZOO_PLUGINS": "off"}
     result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=ours
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment
     )
     assert result.stdout.strip() == "[]"

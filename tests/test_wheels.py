@@ -61,7 +61,7 @@ PACKAGES = {
     "genzoo-pixels": (PIXELS, {"pixels": "Pixels"}, ["1.0"], ["genzoo>=0.1"]),
     "genzoo-hush": (PRIOR, {"hush": "Hush"}, ["1.0"], ["genzoo"]),
     "genzoo-lost": ("from genzoo_nowhere import Model", {"lost": "X"}, [], []),
-    "genzoo-raises": ("raise RuntimeError('no licence')", {"raises": "X"}, [], []),
+    "genzoo-raises": ("raise RuntimeError('no license')", {"raises": "X"}, [], []),
     "genzoo-exits": ("import sys; sys.exit(3)", {"exits": "X"}, [], []),
     "genzoo-dies": ("import os; os._exit(4)", {"dies": "X", "dies-too": "Y"}, [], []),
     "genzoo-needy": ("import nosuchlib", {"needy": "X"}, [], ["nosuchlib>=2"]),
@@ -190,7 +190,7 @@ SEEN = {
 # States that only an import shows.
 TRIED = {
     ("lost", "genzoo-lost"): "broken: No module named 'genzoo_nowhere'",
-    ("raises", "genzoo-raises"): "broken: RuntimeError: no licence",
+    ("raises", "genzoo-raises"): "broken: RuntimeError: no license",
     ("exits", "genzoo-exits"): "broken: SystemExit: 3",
     ("dies", "genzoo-dies"): "broken: its import ends the process, with exit code 4",
     ("dies-too", "genzoo-dies"): "broken: not tried: it comes after 'dies' of the same package",
@@ -274,7 +274,7 @@ def test_a_built_ins_name_is_anothers_only_in_full(genzoo_, tmp_path):
     ("name", "words"),
     [
         ("lost", "which failed to import: No module named 'genzoo_nowhere'"),
-        ("raises", "which failed to import: RuntimeError: no licence"),
+        ("raises", "which failed to import: RuntimeError: no license"),
         ("exits", "which failed to import: SystemExit: 3"),
         ("needy", "which failed to import: No module named 'nosuchlib'"),
         ("future", "which needs contract 2.0 of genzoo, and this one has 1.0: upgrade genzoo"),

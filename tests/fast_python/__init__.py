@@ -25,6 +25,7 @@ def open_session() -> None:
     command = [sys.executable, "-IS", HERE / "client.py", folder / "socket"]
     program.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, command))} "$@"\n')
     program.chmod(0o700)
+    (folder / "session").write_text(str(os.getpid()))
     os.environ["FAST_PYTHON"] = str(program)
 
 

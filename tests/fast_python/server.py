@@ -153,10 +153,11 @@ def kill(child: int) -> None:
 
 
 class Server:
-    """Fork a process for every connection until the folder of the socket is gone."""
+    """Fork a process for every connection until the session of the tests has ended."""
 
     def __init__(self, address: Path) -> None:
         self.address = address
+        self.session = int((address.parent / "session").read_text())
         self.listener = socket.socket(socket.AF_UNIX)
         self.selector = selectors.DefaultSelector()
         self.connections: dict[int, socket.socket] = {}  # by process
@@ -217,8 +218,16 @@ class Server:
                     connection.sendall(status.to_bytes(8, "big"))
                 connection.close()
 
+    def session_lives(self) -> bool:
+        """Return False if the session has removed the socket, or was killed before it could."""
+        try:
+            os.kill(self.session, 0)
+        except ProcessLookupError:
+            return False
+        return self.address.exists()
+
     def serve(self) -> None:
-        while self.address.exists():
+        while self.session_lives():
             for key, _ in self.selector.select(timeout=1):
                 key.data()
         for child in self.connections:
