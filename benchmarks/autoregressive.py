@@ -32,7 +32,7 @@ from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_
 from train_overhead import race, ratio
 
 import genzoo
-from genzoo.blocks.pixel_layers import DiagonalBiLSTM
+from genzoo.blocks.pixel import DiagonalBiLSTM
 from genzoo.models.autoregressive import Autoregressive
 from genzoo.models.nade import NADE
 from genzoo.models.pixel_rnn import PixelRNN

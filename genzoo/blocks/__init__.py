@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from genzoo.blocks.mlp import MLPCritic, MLPDecoder, MLPEncoder
     from genzoo.blocks.nade import recursion
     from genzoo.blocks.norm import ShiftedSoftplus
-    from genzoo.blocks.pixel_layers import ConvLayer, DiagonalBiLSTM, PixelLayer, RowLSTM
+    from genzoo.blocks.pixel import ConvLayer, DiagonalBiLSTM, PixelLayer, RowLSTM
     from genzoo.blocks.recurrent import Fronts, diagonals, rows, scan
 else:
     __getattr__ = lazy_names(
@@ -23,7 +23,7 @@ else:
             "genzoo.blocks.mlp": ("MLPCritic", "MLPDecoder", "MLPEncoder"),
             "genzoo.blocks.nade": ("recursion",),
             "genzoo.blocks.norm": ("ShiftedSoftplus",),
-            "genzoo.blocks.pixel_layers": ("ConvLayer", "DiagonalBiLSTM", "PixelLayer", "RowLSTM"),
+            "genzoo.blocks.pixel": ("ConvLayer", "DiagonalBiLSTM", "PixelLayer", "RowLSTM"),
             "genzoo.blocks.recurrent": ("Fronts", "diagonals", "rows", "scan"),
         },
     )

@@ -1,17 +1,19 @@
-r"""An LSTM over the pixels of an image: all pixels of a front at once, each from its neighbors in earlier fronts.
+r"""An LSTM over the pixels of an image, which computes all pixels of a front at once.
 
-Fronts that are rows, with three neighbors above, make the Row LSTM; fronts that are diagonals, with the neighbors above and to
-the left, make one direction of the Diagonal BiLSTM. Pixels are stored front after front, so that a front is a slice, and no
-position outside the image is ever computed.
+The Row LSTM has rows as fronts, and each pixel has three neighbors above it. Each direction of the
+Diagonal BiLSTM has diagonals as fronts, and the neighbors above and to the left. Pixels are stored
+front after front, so a front is a slice, and positions outside the image are never computed.
 
 \[ [i, f, g, o] = [\sigma, \sigma, \tanh, \sigma](W x + b + U h_{\text{neighbors}}), \qquad
    c = f \odot c_{\text{carry}} + i \odot g, \qquad h = o \odot \tanh(c) \]
 
-Pre-activations of \( g \) stand doubled, since \( \tanh x = 2 \sigma(2x) - 1 \): one sigmoid then makes all four gates, which is
-the fastest way on a CPU. Weights learn that by themselves; they only have to start twice as large.
+The pre-activations of \( g \) are stored doubled, because \( \tanh x = 2 \sigma(2x) - 1 \): a
+single sigmoid then computes all four gates, which is the fastest way on a CPU. Training adapts to
+it; only the initial weights must be twice as large.
 
 References:
-    Pixel Recurrent Neural Networks, van den Oord, Kalchbrenner and Kavukcuoglu, 2016, https://arxiv.org/abs/1601.06759
+    Pixel Recurrent Neural Networks, van den Oord, Kalchbrenner and Kavukcuoglu, 2016,
+        https://arxiv.org/abs/1601.06759
 """
 
 from __future__ import annotations
@@ -24,9 +26,13 @@ from torch import Tensor, nn
 
 from genzoo.blocks.reverse_only import refuse_forward_mode
 
+__all__ = ["Fronts", "cell", "diagonals", "neighbor", "rows", "scan"]
+
 
 def neighbor(height: int, width: int, down: int, right: int) -> Tensor:
-    """For each pixel in raster order, the pixel so far down and to the right of it; `height * width` where that is outside.
+    """Return, for each pixel in raster order, the pixel `down` below and `right` to its right.
+
+    Pixels outside the image are `height * width`.
 
     Example:
         >>> neighbor(2, 3, -1, 0).tolist()
@@ -38,23 +44,31 @@ def neighbor(height: int, width: int, down: int, right: int) -> Tensor:
 
 
 class Fronts(nn.Module):
-    """In which order pixels are computed, and from which others: pure geometry, kept as buffers so that it moves with a model.
+    """The order in which pixels are computed, and the neighbors of each pixel.
+
+    These are buffers, so they move to a device together with a model.
 
     Arguments:
-        height: of the image.
-        width: of the image.
+        height: the height of the image.
+        width: the width of the image.
         number: the front of each pixel in raster order, `(height * width,)`.
-        offsets: the neighbors whose states a pixel reads, as `(down, right)`; all lie in earlier fronts.
-        carry: which of them hands on its cell.
+        offsets: the neighbors whose states a pixel reads, as `(down, right)`; all are in earlier
+            fronts.
+        carry: the index of the neighbor whose cell a pixel continues.
     """
 
     order: Tensor
-    place: Tensor
+    """The raster position of each stored pixel, `(P,)`."""
+    position: Tensor
+    """The stored position of each raster position, `(P + 1,)`; the last one stands for outside."""
     before: Tensor
+    """The stored positions of the neighbors of each stored pixel, `(K, P)`."""
     after: Tensor
+    """The stored positions of the pixels whose neighbor each stored pixel is, `(K, P)`."""
 
     def __init__(
         self,
+        *,
         height: int,
         width: int,
         number: Tensor,
@@ -62,70 +76,87 @@ class Fronts(nn.Module):
         carry: int,
     ) -> None:
         super().__init__()
-        self.height, self.width, self.carry = height, width, carry
-        order = number.argsort(stable=True)
-        place = torch.cat([order.argsort(), torch.tensor([len(order)])])
+        self.height = height
+        self.width = width
+        self.carry = carry
         self.sizes = torch.bincount(number).tolist()
-        raster = [
-            torch.stack([neighbor(height, width, s * r, s * c) for r, c in offsets])
-            for s in (1, -1)
-        ]
-        for name, value in (
-            ("order", order),  # raster position of each stored pixel
-            (
-                "place",
-                place,
-            ),  # stored position of each raster pixel; one past the last stands for outside
-            ("before", place[raster[0][:, order]]),  # (K, P), stored positions of the neighbors
-            ("after", place[raster[1][:, order]]),  # of the pixels that it is a neighbor of
-        ):
-            self.register_buffer(name, value, persistent=False)
+        order = number.argsort(stable=True)
+        position = torch.cat([order.argsort(), torch.tensor([len(order)])])
+        before = torch.stack([neighbor(height, width, r, c) for r, c in offsets])
+        after = torch.stack([neighbor(height, width, -r, -c) for r, c in offsets])
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("position", position, persistent=False)
+        self.register_buffer("before", position[before[:, order]], persistent=False)
+        self.register_buffer("after", position[after[:, order]], persistent=False)
 
     def extra_repr(self) -> str:
         return f"{self.height} x {self.width} in {len(self.sizes)} fronts"
 
 
 def rows(height: int, width: int, kernel: int) -> Fronts:
-    """Fronts that are rows; a pixel's neighbors are the `kernel` pixels above it."""
+    """Return fronts that are rows. A pixel's neighbors are the `kernel` pixels above it."""
     half = kernel // 2
-    number = torch.arange(height).repeat_interleave(width)
-    return Fronts(height, width, number, [(-1, right) for right in range(-half, half + 1)], half)
+    return Fronts(
+        height=height,
+        width=width,
+        number=torch.arange(height).repeat_interleave(width),
+        offsets=[(-1, right) for right in range(-half, half + 1)],
+        carry=half,
+    )
 
 
 def diagonals(height: int, width: int) -> Fronts:
-    """Fronts that are diagonals; a pixel's neighbors are those above and to the left."""
-    number = (torch.arange(height)[:, None] + torch.arange(width)).flatten()
-    return Fronts(height, width, number, [(-1, 0), (0, -1)], 1)
+    """Return fronts that are diagonals. A pixel's neighbors are the ones above and to the left."""
+    return Fronts(
+        height=height,
+        width=width,
+        number=(torch.arange(height)[:, None] + torch.arange(width)).flatten(),
+        offsets=[(-1, 0), (0, -1)],
+        carry=1,
+    )
 
 
 def cell(z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """One LSTM cell: pre-activations `(..., 4h)` as the module says, and cells `(..., h)`, to new states and cells."""
+    """Compute one step of the LSTM.
+
+    Arguments:
+        z: pre-activations, `(..., 4h)`, with those of g doubled. They are overwritten.
+        c: the cells that are continued, `(..., h)`.
+
+    Returns:
+        The new states and cells, `(..., h)` each.
+    """
     i, f, g, o = z.sigmoid_().chunk(4, -1)
     c = torch.addcmul(f * c, i, g, value=2).sub_(i)
     return o * _tanh_(c.clone()), c
 
 
 def _tanh_(x: Tensor) -> Tensor:
-    """By torch's sigmoid, which is several times as fast, unless there are so few numbers that calls are what costs."""
+    """Compute tanh in place.
+
+    torch's sigmoid is several times as fast as its tanh, but for few numbers the calls dominate.
+    """
     return x.tanh_() if x.numel() < 4096 else x.mul_(2).sigmoid_().mul_(2).sub_(1)
 
 
 def scan(x: Tensor, weight: Tensor, bias: Tensor, h0: Tensor, c0: Tensor, fronts: Fronts) -> Tensor:
-    """The states of an LSTM over an image, for several directions at once.
+    """Return the states of an LSTM over an image, for several directions at once.
 
     Arguments:
         x: inputs, `(directions, P, batch, inputs)` with P pixels in the order of `fronts`.
-        weight: of the inputs, then of the states of each neighbor, `(directions, inputs + K * h, 4h)`.
-        bias: `(directions, 1, 4h)`, or `(directions, batch, 4h)` where examples differ.
+        weight: weights of the inputs, then of the states of each neighbor,
+            `(directions, inputs + K * h, 4h)`.
+        bias: `(directions, 1, 4h)`, or `(directions, batch, 4h)` if examples differ.
         h0: states outside the image, `(directions, h)`.
         c0: cells outside the image, `(directions, h)`.
-        fronts: the geometry.
+        fronts: the order of the pixels and their neighbors.
 
     Returns:
-        `(directions, P + 1, batch, h)`, the last one the state outside; differentiable in all tensors.
+        `(directions, P + 1, batch, h)`, differentiable in all tensors. The last entry is the state
+        outside the image.
 
     Raises:
-        SettingError: a forward-mode derivative is asked for.
+        SettingError: a forward-mode derivative is requested.
     """
     refuse_forward_mode("an LSTM's scan")
     return _forward(
@@ -133,8 +164,8 @@ def scan(x: Tensor, weight: Tensor, bias: Tensor, h0: Tensor, c0: Tensor, fronts
     )[0]
 
 
-def _told(x: Tensor, h: Tensor, before: Tensor) -> Tensor:
-    """What a front's pixels read, side by side: their inputs and the states of their neighbors."""
+def _front_inputs(x: Tensor, h: Tensor, before: Tensor) -> Tensor:
+    """Return the inputs of a front's pixels and the states of their neighbors, concatenated."""
     return torch.cat([x, *(h.index_select(1, row) for row in before.unbind())], -1).flatten(1, 2)
 
 
@@ -150,7 +181,11 @@ def _forward(
     sizes: Sequence[int],
     carry: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """States, cells (both with the ones outside, last), tanh of the cells, sigmoids of the gates `(directions, P, batch, 4h)`."""
+    """Return the states, the cells, tanh of the cells, and the gates.
+
+    States and cells are `(directions, P + 1, batch, h)`, with the values outside the image last.
+    Gates are sigmoids, `(directions, P, batch, 4h)`.
+    """
     directions, pixels, batch, _ = x.shape
     h = x.new_empty(directions, pixels + 1, batch, h0.shape[-1])
     c, tanh = torch.empty_like(h), h.new_empty(directions, pixels, batch, h0.shape[-1])
@@ -159,18 +194,13 @@ def _forward(
     first = 0
     for size in sizes:
         here = slice(first, first + size)
-        front = (
-            (_told(x[:, here], h, before[:, here]) @ weight)
-            .unflatten(1, (size, batch))
-            .add_(bias[:, None])
-            .sigmoid_()
-        )
+        z = (_front_inputs(x[:, here], h, before[:, here]) @ weight).unflatten(1, (size, batch))
+        front = z.add_(bias[:, None]).sigmoid_()
         gates[:, here] = front
         i, f, g, o = front.chunk(4, -1)
         new_c, new_tanh = c[:, here], tanh[:, here]
-        torch.mul(f, c.index_select(1, before[carry, here]), out=new_c).addcmul_(
-            i, g, value=2
-        ).sub_(i)
+        torch.mul(f, c.index_select(1, before[carry, here]), out=new_c)
+        new_c.addcmul_(i, g, value=2).sub_(i)
         torch.mul(o, _tanh_(new_tanh.copy_(new_c)), out=h[:, here])
         first += size
     return h, c, tanh, gates
@@ -191,14 +221,15 @@ def _backward(
     sizes: Sequence[int],
     carry: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients by the inputs, the weight, the bias, h0 and c0 from that by the states, one front after the other.
+    """Return the gradients of the inputs, the weight, the bias, h0, and c0.
 
-    All that a front needs fits into a processor's cache, which is why nothing is done for the whole image at once.
+    Fronts are processed one after the other, because the data of one front fit into a processor's
+    cache.
     """
     _, pixels, batch, inputs = x.shape
     hidden, taps = h.shape[-1], len(before)
     d_x, d_weight, d_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
-    # what each pixel sends back to its neighbors; the last place stands for pixels that are not there
+    # The gradients that each pixel sends to its neighbors. The last entry stands for outside.
     d_states, d_cells = h.new_empty(taps, *h.shape), torch.empty_like(h)
     d_states[:, :, -1], d_cells[:, -1] = 0, 0
     end = pixels
@@ -214,16 +245,16 @@ def _backward(
         by_i, by_f = d_c * g.mul(2).sub_(1), d_c * c.index_select(1, before[carry, here])
         d_gates = torch.cat([by_i, by_f, (d_c * i).mul_(2), d_h.mul_(t)], -1)
         d_z = torch.ops.aten.sigmoid_backward(d_gates, front).flatten(1, 2)
-        d_weight.baddbmm_(_told(x[:, here], h, before[:, here]).mT, d_z)
+        d_weight.baddbmm_(_front_inputs(x[:, here], h, before[:, here]).mT, d_z)
         d_bias += (
             d_z.sum(1, keepdim=True)
             if bias.shape[1] == 1
             else d_z.unflatten(1, (size, batch)).sum(1)
         )
-        d_told = torch.bmm(d_z, weight.mT).unflatten(1, (size, batch))
-        d_x[:, here] = d_told[..., :inputs]
+        d_inputs = torch.bmm(d_z, weight.mT).unflatten(1, (size, batch))
+        d_x[:, here] = d_inputs[..., :inputs]
         d_states[:, :, here] = (
-            d_told[..., inputs:].unflatten(-1, (taps, hidden)).permute(3, 0, 1, 2, 4)
+            d_inputs[..., inputs:].unflatten(-1, (taps, hidden)).permute(3, 0, 1, 2, 4)
         )
         end -= size
     d_h0 = grad[:, -1].sum(1)
@@ -261,9 +292,8 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> Non
     ctx.fronts = sizes, carry
     ctx.save_for_backward(x, weight, bias, *output, before, after)
     ctx.mark_non_differentiable(*output[1:])
-    ctx.set_materialize_grads(
-        False
-    )  # or those of what is not differentiable would be made, as zeros
+    # Otherwise, torch would create zero gradients for the outputs that are not differentiable.
+    ctx.set_materialize_grads(False)
 
 
 def _differentiate(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
@@ -273,8 +303,6 @@ def _differentiate(ctx: Any, grad: Tensor | None, *_: Any) -> tuple[Tensor | Non
 
 
 _forward.register_autograd(_differentiate, setup_context=_setup)
-for _device in (
-    "cpu",
-    "cuda",
-):  # sums over many steps keep single precision where a run is in mixed
+# Sums over many steps keep single precision in mixed-precision runs.
+for _device in ("cpu", "cuda"):
     _forward.register_autocast(_device, torch.float32)

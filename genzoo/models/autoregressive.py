@@ -1,4 +1,8 @@
-"""What explicit models have in common: each number of an example has a distribution given those before it, and their product is exact."""
+"""The base class of autoregressive models, which have an exact likelihood.
+
+Each value of an example has a distribution given the values before it. The likelihood is the
+product of these distributions.
+"""
 
 from __future__ import annotations
 
@@ -15,158 +19,167 @@ from genzoo.contract import Batch, Model, Player
 from genzoo.distributed import uniform
 from genzoo.errors import DataError, SettingError
 
-_AT_ONCE = 256
-"""Examples that are drawn or scored in one pass, which bounds memory."""
+__all__ = ["Autoregressive", "draw_level", "level_distribution"]
+
+_CHUNK = 256
+"""The number of examples that are sampled or scored at once, which bounds memory."""
 
 
 class Autoregressive(Model):
-    r"""An exact distribution on examples, one number after the other.
+    r"""A distribution over examples with an exact likelihood, one value after the other.
 
     \[ \log p(x) = \sum_d \log p(x_d \mid x_{<d}) \]
 
-    A subclass has `distribution(x)` and `draw(u, ...)`; numbers have `levels` values, evenly spaced from 0 to 1, or any value where that
-    is None.
+    A subclass implements `distribution(x)` and `draw(u, ...)`. Values are one of `levels` values,
+    evenly spaced from 0 to 1, or any real number if `levels` is None.
     """
 
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 1e-3}
     uniforms: ClassVar[tuple[int, ...]] = ()
-    """How many uniform numbers a drawn number takes: the shape of them."""
+    """The shape of the uniform numbers that a single value is sampled from."""
     levels: int | None = 2
 
     @property
     def is_discrete(self) -> bool:
-        """Whether the likelihood is a probability, not a density."""
+        """True if the likelihood is a probability, and False if it is a density."""
         return self.levels is not None
 
     def conditionals(self, x: Tensor, given: Any = None) -> Distribution:
-        r"""The distributions \( p(x_d \mid x_{<d}) \), in one distribution of batch shape `(batch, *shape)`.
+        r"""Return the distributions \( p(x_d \mid x_{<d}) \) as one batch of distributions.
 
         Arguments:
             x: examples, `(batch, *shape)`.
-            given: what a conditional model needs.
+            given: the conditions, such as labels, if the model is conditional.
 
         Returns:
-            A `Bernoulli` where there are two levels, a `Categorical` of level numbers 0, 1, ... where there are more.
+            A distribution of batch shape `(batch, *shape)`: `Bernoulli` for two levels, and
+            `Categorical` over the level numbers 0, 1, ... for more.
 
         Raises:
-            DataError: the examples are not of the model's shape, or their values are not among its levels.
+            DataError: the examples do not have the model's shape, or their values are not among its
+                levels.
         """
         self.check_values(x, given)
         return self.distribution(x, given)
 
     def distribution(self, x: Tensor, given: Any = None) -> Distribution:
-        """As `conditionals`, of examples that are known to be fit."""
-        raise NotImplementedError(f"{type(self).__name__} has no distribution(x)")
+        """Return the same as `conditionals`, without checking the examples."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement distribution(x).")
 
     def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
-        """Examples from uniform numbers, one number after the other.
+        """Compute samples from uniform numbers, one value after the other.
 
         Arguments:
-            u: what `draw_uniforms` drew, in single precision at least.
-            x: examples, `(n, *shape)`, of which some numbers are kept; None to draw them all.
-            keep: which, `(n, *shape)`, bool.
-            given: what a conditional model needs.
+            u: the result of `draw_uniforms`, in single precision or better.
+            x: examples, `(n, *shape)`, some of whose values are kept; None to sample all values.
+            keep: True for the values to keep, `(n, *shape)`.
+            given: the conditions, such as labels, if the model is conditional.
 
         Returns:
             `(n, *shape)`, in the dtype of the model or of `u`.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no draw(u)")
+        raise NotImplementedError(f"{type(self).__name__} does not implement draw(u).")
 
     def draw_uniforms(self, n: int) -> Tensor:
-        """The uniform numbers from which `n` examples are made, by default `(n, *shape, *uniforms)`; rows are examples."""
+        """Return the uniform numbers for `n` samples, by default `(n, *shape, *uniforms)`.
+
+        Each row belongs to one sample.
+        """
         return uniform(n, *self.shape, *self.uniforms, like=self.reference_tensor)
 
     def log_prob(self, x: Tensor, given: Any = None) -> Tensor:
-        r"""\( \log p(x) \), exact, in nats: `(batch, *shape)` -> `(batch,)`.
+        r"""Return the exact \( \log p(x) \) in nats, `(batch, *shape)` -> `(batch,)`.
 
         Raises:
-            DataError: as of `conditionals`.
+            DataError: as in `conditionals`.
         """
         self.check_values(x, given)
         return self._log_prob(x, given)
 
     def _log_prob(self, x: Tensor, given: Any) -> Tensor:
-        return (
-            self.distribution(x, given)
-            .log_prob(self._numbers(at_least_single(x)))
-            .flatten(1)
-            .sum(1)
-        )
+        values = self._level_numbers(at_least_single(x))
+        return self.distribution(x, given).log_prob(values).flatten(1).sum(1)
 
     def bits_per_dim(self, x: Tensor, given: Any = None) -> Tensor:
-        r"""\( -\log_2 p(x) / D \), where D counts every number of an example, colours included: `(batch,)`.
+        r"""Return \( -\log_2 p(x) / D \), `(batch,)`, where D is the number of values per example.
 
-        Of a density it is what the formula says, and depends on the unit of the data.
+        Every color counts as a value. For a density, the result depends on the unit of the data.
         """
         return self.log_prob(x, given) / (-math.prod(self.shape) * math.log(2))
 
     @torch.no_grad()
     def score_samples(self, x: Tensor, given: Any = None) -> Tensor:
-        """As `log_prob`, without gradients and in pieces, so that memory is bounded: the lower, the more abnormal an example.
+        """Return `log_prob` in chunks, without gradients. Lower scores are more anomalous.
 
-        The name is scikit-learn's, for densities and for detectors of outliers.
+        The name is scikit-learn's name for density models and outlier detectors.
         """
-        return torch.cat([self.log_prob(*part) for part in _pieces(x, given)] or [x.new_zeros(0)])
+        values = [self.log_prob(*chunk) for chunk in _chunks(x, given)]
+        return torch.cat(values or [x.new_zeros(0)])
 
     def sample(self, n: int, given: Any = None) -> Tensor:
-        """`n` exact draws, `(n, *shape)`.
+        """Return `n` exact samples, `(n, *shape)`.
 
         Arguments:
-            n: how many.
-            given: what a conditional model needs.
+            n: the number of samples.
+            given: the conditions, such as labels, if the model is conditional.
         """
-        return self._drawn(n, None, None, given)
+        return self._draw_chunks(n, None, None, given)
 
     def complete(self, x: Tensor, mask: Tensor, given: Any = None) -> Tensor:
-        """Draw what is missing of examples, each number given those before it, in the model's order.
+        """Sample the missing values of examples, each given the values before it.
 
-        So what is kept tells something only to what comes after it: exact where the missing part comes last, as the lower half of
-        an image does in raster order. (`EoNADE` chooses its order so that what is kept comes first.)
+        Values are sampled in the model's order, so a kept value affects only the values after it.
+        The result is a sample of the conditional distribution if the missing values come last, as
+        the lower half of an image does in raster order. `EoNADE` chooses an order in which the kept
+        values come first.
 
         Arguments:
-            x: examples, `(batch, *shape)`; what is missing may hold anything.
-            mask: True where a number is kept, `(batch, *shape)` or `shape`.
-            given: what a conditional model needs.
+            x: examples, `(batch, *shape)`; missing values may be anything.
+            mask: True for the values to keep, `(batch, *shape)` or `shape`.
+            given: the conditions, such as labels, if the model is conditional.
 
         Returns:
             `(batch, *shape)`, equal to `x` where the mask is True.
 
         Raises:
-            SettingError: the mask has another shape, or is not of booleans.
-            DataError: what is kept is not fit for the model.
+            SettingError: the mask has another shape, or is not boolean.
+            DataError: the model does not accept the kept values.
         """
-        if (
-            not isinstance(mask, Tensor)
-            or mask.dtype != torch.bool
-            or mask.shape not in (x.shape, self.shape)
-        ):
-            found = (
-                f"{mask.dtype} of shape {tuple(mask.shape)}"
-                if isinstance(mask, Tensor)
-                else type(mask).__name__
-            )
-            raise SettingError(
-                f"mask is {found}: expected a bool tensor, True where x is kept, of shape {tuple(x.shape)} or {self.shape}"
-            )
+        self._check_mask(mask, x)
         keep = mask.expand(x.shape)
         x = torch.where(keep, x, 0)
         self.check_values(x, given)
-        return self._drawn(x.shape[0], x, keep, given)
+        return self._draw_chunks(x.shape[0], x, keep, given)
 
-    def _drawn(self, n: int, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
-        """`draw` in pieces that bound memory."""
+    def _draw_chunks(self, n: int, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
+        """Call `draw` in chunks, which bounds memory."""
         self.check_given(given, n)
         u = self.draw_uniforms(n)
-        # a little faster than no_grad, where there are many small operations; what is kept between them has one precision
+        # inference_mode is a little faster than no_grad for many small operations. Autocast is
+        # disabled so that all intermediate results have one precision.
         with torch.inference_mode(), torch.autocast(u.device.type, enabled=False):
-            found = [self.draw(*part) for part in _pieces(u, x, keep, given)]
-            drawn = torch.cat(found) if found else u.new_zeros(0, *self.shape)
-        return drawn.to(
-            self.reference_tensor.dtype, copy=True
-        )  # outside of it: an ordinary tensor again
+            chunks = [self.draw(*chunk) for chunk in _chunks(u, x, keep, given)]
+            samples = torch.cat(chunks) if chunks else u.new_zeros(0, *self.shape)
+        # The copy is made outside inference_mode, so it is an ordinary tensor.
+        return samples.to(self.reference_tensor.dtype, copy=True)
+
+    def _check_mask(self, mask: Any, x: Tensor) -> None:
+        if not isinstance(mask, Tensor):
+            actual = type(mask).__name__
+        elif mask.dtype != torch.bool or mask.shape not in (x.shape, self.shape):
+            actual = f"{mask.dtype} of shape {tuple(mask.shape)}"
+        else:
+            return
+        raise SettingError(
+            f"mask is {actual}: expected a bool tensor, True where x is kept, of shape "
+            f"{tuple(x.shape)} or {self.shape}."
+        )
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
-        """The mean negative log-likelihood, in nats an example; where values are discrete, also in bits a number."""
+        """Compute the mean negative log-likelihood in nats per example.
+
+        If values are discrete, the result also contains `bits_per_dim`, in bits per value.
+        """
         x, given = self.unpack(batch)
         nats = -self._log_prob(x, given).mean()
         if not self.is_discrete:
@@ -179,76 +192,85 @@ class Autoregressive(Model):
     def example(self, n: int) -> Batch:
         if self.levels is None:
             return super().example(n)
-        return torch.randint(self.levels, (n, *self.shape), device=self.reference_tensor.device).to(
-            self.reference_tensor.dtype
-        ) / (self.levels - 1)
+        like = self.reference_tensor
+        levels = torch.randint(self.levels, (n, *self.shape), device=like.device)
+        return levels.to(like.dtype) / (self.levels - 1)
 
     def check_given(self, given: Any, n: int) -> None:  # noqa: ARG002
-        """Refuse what a model of `n` examples cannot be given.
+        """Check the conditions for `n` examples; this model accepts none.
 
         Raises:
-            DataError: something is given, and the model is not conditional.
+            DataError: `given` is not None.
         """
         if given is not None:
             raise DataError(
-                f"this {type(self).__name__} takes nothing beside x, and is given a {type(given).__name__}; leave it out"
+                f"this {type(self).__name__} takes no conditions, and given is a "
+                f"{type(given).__name__}; leave it out."
             )
 
     def check_batch(self, batch: Batch) -> None:
         self.check_values(*self.unpack(batch))
 
     def check_values(self, x: Tensor, given: Any = None) -> None:
-        """Refuse examples that the model gives no probability; not while a compiler traces, which cannot look at values.
+        """Check that the model can assign a probability to examples.
+
+        While a compiler traces, values are not checked.
 
         Raises:
-            DataError: another shape or dtype, values that are not among the levels, or something given to what takes nothing.
+            DataError: another shape or dtype, values that are not among the levels, or conditions
+                that do not fit.
         """
         self.check_given(given, x.shape[0])
+        name, dtype = type(self).__name__, self.reference_tensor.dtype
         if x.shape[1:] != self.shape:
             raise DataError(
-                f"x has shape {tuple(x.shape)}, where {type(self).__name__} takes {('batch', *self.shape)}"
+                f"x has shape {tuple(x.shape)}, but {name} takes {('batch', *self.shape)}."
             )
-        if x.dtype != self.reference_tensor.dtype:
-            raise DataError(
-                f"x is {x.dtype}, but this {type(self).__name__} is {self.reference_tensor.dtype}; give x.to({self.reference_tensor.dtype})"
-            )
+        if x.dtype != dtype:
+            raise DataError(f"x is {x.dtype}, but this {name} is {dtype}; give x.to({dtype}).")
         if torch.compiler.is_compiling() or not x.shape[0]:
             return
         if self.levels is None:
-            if not bool(x.isfinite().all()):
+            invalid = int((~x.isfinite()).sum())
+            if invalid:
                 raise DataError(
-                    f"x has a value that is not finite ({int((~x.isfinite()).sum())} such); clean the data first"
+                    f"x has values that are not finite ({invalid}); clean the data first."
                 )
             return
-        scaled = at_least_single(x) * (self.levels - 1)
-        off = (
-            1e-3 + (self.levels - 1) * torch.finfo(x.dtype).eps / 4
-        )  # which rounding to half precision moves a level
-        bad = (
-            (scaled - scaled.round()).abs().gt(off)
-            | (scaled < -off)
-            | (scaled > self.levels - 1 + off)
-            | x.isnan()
-        )
-        if bool(bad.any()):
-            value = x[bad][0].item()
-            if self.levels == 2:
-                raise DataError(
-                    f"x has {value:g}, where {type(self).__name__} takes 0 and 1 only; binarize the data, "
-                    f'as with data.binarize = "threshold" in a recipe or (x > 0.5).float()'
-                )
-            raise DataError(
-                f"x has {value:g}, which is not k / {self.levels - 1} for a level k of 0 to {self.levels - 1}; give "
-                f"{type(self).__name__} the levels that the data have, or bring the data to its {self.levels} levels"
-            )
+        self._check_levels(x, self.levels)
 
-    def _numbers(self, x: Tensor) -> Tensor:
-        """Values as their distribution knows them: the numbers of levels, unless there are but 0 and 1."""
-        return x if self.levels in (None, 2) else (x * (self.levels - 1)).round()
+    def _check_levels(self, x: Tensor, levels: int) -> None:
+        scaled = at_least_single(x) * (levels - 1)
+        # Rounding to half precision moves a level by this much.
+        tolerance = 1e-3 + (levels - 1) * torch.finfo(x.dtype).eps / 4
+        invalid = (scaled - scaled.round()).abs().gt(tolerance)
+        invalid |= (scaled < -tolerance) | (scaled > levels - 1 + tolerance) | x.isnan()
+        if not bool(invalid.any()):
+            return
+        value, name = x[invalid][0].item(), type(self).__name__
+        if levels == 2:
+            raise DataError(
+                f"x has {value:g}, but {name} takes 0 and 1 only; binarize the data, as with "
+                'data.binarize = "threshold" in a recipe or (x > 0.5).float().'
+            )
+        raise DataError(
+            f"x has {value:g}, which is not k / {levels - 1} for a level k of 0 to {levels - 1}; "
+            f"build {name} with the levels of the data, or convert the data to {levels} levels."
+        )
+
+    def _level_numbers(self, x: Tensor) -> Tensor:
+        """Return the numbers of the levels, or the values themselves if there are two levels."""
+        if self.levels is None or self.levels == 2:
+            return x
+        return (x * (self.levels - 1)).round()
 
 
 def level_distribution(logits: Tensor) -> Distribution:
-    """The distribution of levels: from a logit each `(..., 1)` that of zeros and ones, from several that of their numbers."""
+    """Return the distribution of levels with these logits.
+
+    Arguments:
+        logits: `(..., 1)` for zeros and ones, or `(..., levels)`.
+    """
     logits = at_least_single(logits)
     if logits.shape[-1] == 1:
         return Bernoulli(logits=logits.squeeze(-1), validate_args=False)
@@ -256,7 +278,12 @@ def level_distribution(logits: Tensor) -> Distribution:
 
 
 def draw_level(logits: Tensor, u: Tensor) -> Tensor:
-    """Levels in [0, 1] by the inverse of their distribution, from logits `(..., 1)` or `(..., levels)` and a uniform number each."""
+    """Sample levels in [0, 1] with the inverse of their cumulative distribution.
+
+    Arguments:
+        logits: `(..., 1)` for zeros and ones, or `(..., levels)`.
+        u: one uniform number per level to sample, `(...)`.
+    """
     logits = logits.to(u.dtype)
     if logits.shape[-1] == 1:
         return torch.lt(u, logits.squeeze(-1).sigmoid(), out=torch.empty_like(u))
@@ -264,8 +291,10 @@ def draw_level(logits: Tensor, u: Tensor) -> Tensor:
     return below.sum(-1).to(u.dtype) / (logits.shape[-1] - 1)
 
 
-def _pieces(*columns: Any) -> list[tuple[Any, ...]]:
-    """Columns cut into pieces of the same rows; what is None stays None."""
-    n = len(columns[0])
-    cuts = [slice(start, start + _AT_ONCE) for start in range(0, n, _AT_ONCE)]
-    return [tuple(column if column is None else column[cut] for column in columns) for cut in cuts]
+def _chunks(*columns: Any) -> list[tuple[Any, ...]]:
+    """Cut columns into chunks of the same rows; None stays None."""
+    chunks = []
+    for start in range(0, len(columns[0]), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        chunks.append(tuple(None if column is None else column[rows] for column in columns))
+    return chunks

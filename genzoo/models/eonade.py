@@ -1,4 +1,4 @@
-"""A deep NADE of no particular order: one network for all orders, and ensembles of them."""
+"""A deep NADE for every order of the dimensions, and mixtures over orders."""
 
 from __future__ import annotations
 
@@ -19,27 +19,31 @@ from genzoo.errors import SettingError
 from genzoo.models.autoregressive import Autoregressive, draw_level, level_distribution
 from genzoo.progress import track
 
+__all__ = ["EoNADE"]
+
 
 class EoNADE(Autoregressive):
-    r"""An exact distribution on binary vectors that averages over orders of the dimensions, all of them from one deep network.
+    r"""A mixture over orders of the dimensions of binary vectors, with one deep network for all.
 
-    A network sees which dimensions are known, m, and their values, and gives a logit for every dimension. It is trained on masks
-    of all sizes, so that it serves every order; the loss is unbiased for the mean negative log-likelihood over all D! orders:
+    The network sees a mask m of the known dimensions and their values, and returns a logit for
+    every dimension. It is trained on masks of all sizes, so it serves every order. The loss is
+    unbiased for the mean negative log-likelihood over all D! orders:
 
-    \[ E_{d \sim U\{0, \dots, D - 1\}} E_{m : |m| = d} \frac{D}{D - d} \sum_{i \notin m} - \log p(x_i \mid x_m)
-       = E_o \big[ - \log p(x \mid o) \big] \]
+    \[ E_{d \sim U\{0, \dots, D - 1\}} E_{m : |m| = d} \frac{D}{D - d}
+       \sum_{i \notin m} - \log p(x_i \mid x_m) = E_o \big[ - \log p(x \mid o) \big] \]
 
-    The distribution itself is the mixture of a fixed few orders, which is exact, as each of its parts is:
+    The distribution is the mixture of M fixed orders, each of which has an exact likelihood:
 
     \[ p(x) = \frac1M \sum_{j=1}^M p(x \mid o_j) \]
 
-    `complete` conditions on all that is kept, wherever it stands: it draws the rest after it, in the order of one of the M. For
-    one missing number that is the network's own answer; for several, another order would have another distribution.
+    `complete` conditions on all kept values, wherever they are: it samples the missing values after
+    them, in the order of one of the M orders. For one missing value, this is the network's
+    prediction. For several, another order would have another distribution.
 
     Arguments:
         hidden: widths of the hidden layers.
-        orderings: M; a likelihood costs M times D passes through all hidden layers but the first.
-        order_seed: of the orders.
+        orderings: M. A likelihood costs M times D passes through all hidden layers but the first.
+        order_seed: the seed of the orders.
         shape: the shape of one example, `(C, H, W)` or `(D,)`, whose values are zeros and ones.
 
     Raises:
@@ -59,25 +63,25 @@ class EoNADE(Autoregressive):
     def __init__(
         self,
         hidden: tuple[Positive, ...] = (500, 500),
+        *,
         orderings: Count = 8,
         order_seed: int = 0,
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__()
         if not hidden:
-            raise SettingError("hidden = (): an EoNADE needs a hidden layer, as in hidden = (500,)")
+            raise SettingError(
+                "hidden = (): an EoNADE needs a hidden layer, as in hidden = (500,)."
+            )
         self.shape = tuple(shape)
         dims = math.prod(self.shape)
         generator = torch.Generator().manual_seed(order_seed)
         orders = torch.stack([torch.randperm(dims, generator=generator) for _ in range(orderings)])
         self.register_buffer("orders", orders, persistent=False)
         bound = 1 / math.sqrt(2 * dims)
-        self.weight = nn.Parameter(
-            torch.empty(dims, hidden[0]).uniform_(-bound, bound)
-        )  # of the values that are known
-        self.flag_weight = nn.Parameter(
-            torch.empty(dims, hidden[0]).uniform_(-bound, bound)
-        )  # of which they are
+        # Weights of the known values, and of the mask of known dimensions.
+        self.weight = nn.Parameter(torch.empty(dims, hidden[0]).uniform_(-bound, bound))
+        self.flag_weight = nn.Parameter(torch.empty(dims, hidden[0]).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.zeros(hidden[0]))
         self.deep = nn.ModuleList(nn.Linear(*sizes) for sizes in pairwise(hidden))
         self.out_weight = nn.Parameter(
@@ -87,30 +91,40 @@ class EoNADE(Autoregressive):
 
     @property
     def orderings(self) -> int:
-        """M, the number of orders."""
+        """The number of orders, M."""
         return len(self.orders)
 
     def features(self, a: Tensor) -> Tensor:
-        """The last hidden layer from the activations of the first."""
+        """Return the last hidden layer, computed from the pre-activations of the first."""
         h = a.relu().to(self.weight.dtype)
         for layer in self.deep:
             h = layer(h).relu()
         return h
 
     def logits(self, x: Tensor, known: Tensor) -> Tensor:
-        """A logit for every dimension, from examples and which of their values are known: both `(batch, D)`, to the same."""
+        """Return a logit for every dimension.
+
+        Arguments:
+            x: examples, `(batch, D)`.
+            known: True or 1 for the known values, `(batch, D)`.
+
+        Returns:
+            `(batch, D)`.
+        """
         known = known.to(x.dtype)
         a = torch.addmm(torch.addmm(self.bias, x * known, self.weight), known, self.flag_weight)
         return torch.addmm(self.out_bias, self.features(a), self.out_weight.T)
 
     def loss(self, batch: Any) -> Mapping[str, Tensor]:
-        """The unbiased estimate of the mean over all orders, one mask an example: a bound on the nats and bits of the mixture."""
+        """Estimate the mean negative log-likelihood over all orders with one mask per example.
+
+        It is an upper bound on the nats and bits of the mixture.
+        """
         x = batch.flatten(1)
         batch_size, dims = x.shape
-        size = below(dims, uniform(batch_size, 1, like=x))
-        known = (
-            uniform(batch_size, dims, like=x).argsort(1).argsort(1) < size
-        )  # integers: half precision has not all of them
+        size = _uniform_integers(dims, uniform(batch_size, 1, like=x))
+        # The comparison is of integers, because half precision cannot represent all of them.
+        known = uniform(batch_size, dims, like=x).argsort(1).argsort(1) < size
         logits = at_least_single(self.logits(x, known))
         nats = binary_cross_entropy_with_logits(logits, at_least_single(x), reduction="none")
         loss = ((nats * ~known).sum(1) * dims / (dims - size.squeeze(1))).mean()
@@ -118,29 +132,32 @@ class EoNADE(Autoregressive):
 
     def _log_prob(self, x: Tensor, given: Any) -> Tensor:  # noqa: ARG002
         bits = at_least_single(x)
-        found = [
+        log_probs = [
             self.distribution(x, ordering=j).log_prob(bits).flatten(1).sum(1)
-            for j in range(len(self.orders))
+            for j in range(self.orderings)
         ]
-        return torch.stack(found).logsumexp(0) - math.log(len(found))
+        return torch.stack(log_probs).logsumexp(0) - math.log(self.orderings)
 
     def conditionals(self, x: Tensor, given: Any = None, ordering: int = 0) -> Distribution:
-        """The distribution of each number given those before it in one of the orders: a `Bernoulli` of batch shape `(batch, *shape)`.
+        """Return the distribution of each value given the values before it in one of the orders.
 
-        Their product is the likelihood under that order; `log_prob` averages over all.
+        Their product is the likelihood under that order; `log_prob` averages over all orders.
 
         Arguments:
             x: examples, `(batch, *shape)`.
             given: not used.
-            ordering: which of the M orders, from 0.
+            ordering: the index of the order, from 0 to M - 1.
+
+        Returns:
+            A `Bernoulli` of batch shape `(batch, *shape)`.
 
         Raises:
-            DataError: the examples are not of the model's shape, or not of zeros and ones.
-            SettingError: there is no such order.
+            DataError: the examples do not have the model's shape, or are not zeros and ones.
+            SettingError: `ordering` is out of range.
         """
-        if not 0 <= ordering < len(self.orders):
+        if not 0 <= ordering < self.orderings:
             raise SettingError(
-                f"ordering = {ordering}: this model has orders 0 to {len(self.orders) - 1}"
+                f"ordering = {ordering}: this model has orders 0 to {self.orderings - 1}."
             )
         self.check_values(x, given)
         return self.distribution(x, given, ordering)
@@ -152,35 +169,38 @@ class EoNADE(Autoregressive):
         for i in order.tolist():
             logits.append(self.features(a) @ self.out_weight[i] + self.out_bias[i])
             a = a + flat[:, i, None] * self.weight[i] + self.flag_weight[i]
-        found = torch.stack(logits, 1).index_select(1, order.argsort()).unflatten(1, self.shape)
-        return level_distribution(found[..., None])
+        in_raster_order = torch.stack(logits, 1).index_select(1, order.argsort())
+        return level_distribution(in_raster_order.unflatten(1, self.shape)[..., None])
 
     def draw_uniforms(self, n: int) -> Tensor:
-        """A number for each dimension, and one more, which chooses the order: `(n, D + 1)`."""
+        """Return a number for each dimension and one that chooses the order: `(n, D + 1)`."""
         return uniform(n, self.orders.shape[1] + 1, like=self.reference_tensor)
 
     def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:  # noqa: ARG002
-        """Each example in an order of its own, drawn anew: one of the model's, or what is kept first and then the rest."""
+        """Sample each example in one of the model's orders, chosen anew for each.
+
+        Kept values come first, followed by the others.
+        """
         n, dims = u.shape[0], self.orders.shape[1]
         chance, choice = u[:, :dims], u[:, dims]
-        drawn = torch.zeros_like(chance) if x is None else x.flatten(1).clone()
-        orders = self.orders[below(len(self.orders), choice)]
+        samples = torch.zeros_like(chance) if x is None else x.flatten(1).clone()
+        orders = self.orders[_uniform_integers(self.orderings, choice)]
         if keep is not None:
-            kept = keep.flatten(1).gather(1, orders)
-            orders = orders.gather(
-                1, kept.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
-            )
-        a, rows = at_least_single(self.bias).expand(n, -1).clone(), torch.arange(n, device=u.device)
+            kept = keep.flatten(1).gather(1, orders).to(torch.uint8)
+            orders = orders.gather(1, kept.argsort(dim=1, descending=True, stable=True))
+        rows = torch.arange(n, device=u.device)
+        a = at_least_single(self.bias).expand(n, -1).clone()
         for i in track(orders.T, "drawing", total=dims):
             logit = (self.features(a) * self.out_weight[i]).sum(1) + self.out_bias[i]
             value = draw_level(logit[:, None], chance[rows, i])
             if keep is not None:
-                value = torch.where(keep.flatten(1)[rows, i], drawn[rows, i], value)
-            drawn[rows, i] = value
+                value = torch.where(keep.flatten(1)[rows, i], samples[rows, i], value)
+            samples[rows, i] = value
             a += value[:, None] * self.weight[i] + self.flag_weight[i]
-        return drawn.unflatten(1, self.shape)
+        return samples.unflatten(1, self.shape)
 
 
-def below(n: int, u: Tensor) -> Tensor:
-    """Whole numbers from 0 to n - 1, equally likely, from uniform ones."""
-    return (u * n).long().clamp(max=n - 1)  # which the largest u, times n, may round to
+def _uniform_integers(n: int, u: Tensor) -> Tensor:
+    """Map uniform numbers to integers from 0 to n - 1, all equally likely."""
+    # The largest u, times n, may round to n.
+    return (u * n).long().clamp(max=n - 1)

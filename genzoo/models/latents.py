@@ -1,4 +1,4 @@
-"""What is done with the codes of a model that decodes: paths between them, and sums of them."""
+"""Interpolation between latent codes, and arithmetic on them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,27 @@ from genzoo.contract.inputs import fits, unfit, whole
 from genzoo.distributed import uniform
 from genzoo.errors import SettingError, did_you_mean, show
 
+__all__ = ["interpolate", "latent_arithmetic", "slerp"]
+
 _PATHS = ("auto", "slerp", "linear")
 
 
 def slerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
-    r"""Spherical interpolation: the direction moves along the great circle at constant speed, the norm along a straight line.
+    r"""Interpolate spherically between vectors.
 
-    \[ z_w = \big((1 - w) |a| + w |b|\big) \left( \frac{\sin (1 - w)\theta}{\sin \theta} \frac{a}{|a|}
+    The direction moves along the great circle at constant speed, and the norm changes linearly:
+
+    \[ z_w = \big((1 - w) |a| + w |b|\big)
+       \left( \frac{\sin (1 - w)\theta}{\sin \theta} \frac{a}{|a|}
        + \frac{\sin w \theta}{\sin \theta} \frac{b}{|b|} \right), \qquad \theta = \angle(a, b) \]
 
-    Between vectors of one norm it is Shoemake's formula. Where no one great circle joins them, as one is zero or they point in
-    opposite directions, it is the straight line.
+    For vectors of equal norm this is Shoemake's formula. If no single great circle joins the
+    vectors, because one is zero or they point in opposite directions, the path is a straight line.
 
     Arguments:
         start: \( a \), `(..., dim)`.
         end: \( b \), `(..., dim)`.
-        weight: \( w \) in [0, 1], a number or of a shape that broadcasts with the `...`.
+        weight: \( w \) in [0, 1], a number or a tensor whose shape broadcasts with the `...`.
 
     Returns:
         `(..., dim)`; exactly `start` at 0 and `end` at 1.
@@ -44,21 +49,19 @@ def slerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
     a, b = start.norm(dim=-1, keepdim=True), end.norm(dim=-1, keepdim=True)
     u, v = start / a, end / b
     apart, together = (u - v).norm(dim=-1, keepdim=True), (u + v).norm(dim=-1, keepdim=True)
-    turn = (
-        2 * torch.atan2(apart, together) / torch.pi
-    )  # of pi; an arc cosine would lose small angles
+    # The angle as a fraction of pi. An arc cosine would lose small angles.
+    turn = 2 * torch.atan2(apart, together) / torch.pi
     norm = (1 - w) * a + w * b
 
-    def share(of: Tensor) -> Tensor:
-        """sin(of * angle) / sin(angle), which at an angle of 0 is `of`."""
-        return of * torch.sinc(of * turn) / torch.sinc(turn)
+    def sine_ratio(fraction: Tensor) -> Tensor:
+        """Return sin(fraction * angle) / sin(angle), whose limit at an angle of 0 is `fraction`."""
+        return fraction * torch.sinc(fraction * turn) / torch.sinc(turn)
 
-    # nearer to opposite than this, rounding would choose the circle
+    # For directions that are closer to opposite, rounding would choose the circle.
     turns = (a > 0) & (b > 0) & (together > torch.finfo(start.dtype).eps ** 0.5)
-    return (
-        torch.where(turns, norm / a * share(1 - w), 1 - w) * start
-        + torch.where(turns, norm / b * share(w), w) * end
-    )
+    start_weight = torch.where(turns, norm / a * sine_ratio(1 - w), 1 - w)
+    end_weight = torch.where(turns, norm / b * sine_ratio(w), w)
+    return start_weight * start + end_weight * end
 
 
 @torch.no_grad()
@@ -69,24 +72,27 @@ def interpolate(
     steps: int = 10,
     path: Literal["auto", "slerp", "linear"] = "auto",
 ) -> Tensor:
-    r"""Decode the codes along a path from `start` to `end`, without gradients.
+    r"""Decode the latent codes along a path from `start` to `end`, without gradients.
 
-    Draws of a normal distribution in many dimensions lie near a sphere, and the middle of a straight line between two of them has a norm
-    that is smaller by \( \sqrt 2 \): a code as the decoder has hardly seen one. So where the prior is `spherical` the path turns
-    instead.
+    Samples of a normal distribution in many dimensions lie near a sphere. The midpoint of a
+    straight line between two of them has a norm that is smaller by \( \sqrt 2 \), and the decoder
+    has rarely seen such latent codes. Therefore the default path follows the sphere if the model's
+    prior is `spherical`.
 
     Arguments:
-        model: has `decode`.
-        start: codes, `(n, dim)`.
-        end: codes, `(n, dim)`.
-        steps: points on each path, the ends included; 2 or more.
-        path: `"slerp"`, `"linear"`, or `"auto"`: the first where the model's prior is spherical, else the second.
+        model: a model with `decode`.
+        start: latent codes, `(n, dim)`.
+        end: latent codes, `(n, dim)`.
+        steps: the number of points on each path, including both ends; 2 or more.
+        path: `"slerp"`, `"linear"`, or `"auto"`, which takes `"slerp"` if the model's prior is
+            spherical and `"linear"` otherwise.
 
     Returns:
         `(n, steps, *shape)`.
 
     Raises:
-        SettingError: the model cannot decode, the codes are not of one shape that it can decode, or a setting is wrong.
+        SettingError: the model cannot decode, the latent codes have different shapes or a shape
+            that the model cannot decode, or a setting is invalid.
 
     References:
         Sampling Generative Networks, White, 2016, https://arxiv.org/abs/1609.04468
@@ -101,11 +107,11 @@ def interpolate(
     decoder = _decoding(model, start=start, end=end)
     if len(start) != len(end):
         raise SettingError(
-            f"start holds {len(start)} codes and end {len(end)}; a path needs one of each."
+            f"start holds {len(start)} codes and end {len(end)}; a path needs one of each, so pass "
+            "equally many."
         )
-    steps = whole(
-        steps, f"steps = {show(steps)}: a path has its two ends, and points between them", 2
-    )
+    problem = f"steps = {show(steps)}: a path has two ends, and points between them"
+    steps = whole(steps, problem, 2)
     fits(len(start) * steps * start.shape[1], start, f"steps = {steps}: a path")
     if path not in _PATHS:
         raise SettingError(f"No path named {path!r}.{did_you_mean(str(path), _PATHS)}")
@@ -124,29 +130,36 @@ def interpolate(
 def latent_arithmetic(
     model: nn.Module, a: Tensor, b: Tensor, c: Tensor, neighbors: int = 8, radius: float = 0.25
 ) -> Tensor:
-    r"""Decode "a without b, with c" (a smiling woman - a neutral woman + a neutral man), without gradients.
+    r"""Decode "a without b, with c", without gradients.
 
-    \[ y = \bar a - \bar b + \bar c, \qquad y_i = y + \epsilon_i, \quad \epsilon_i \sim U[-s, s]^{d_z} \]
+    For example: a smiling woman - a neutral woman + a neutral man.
 
-    Each term is the mean of the codes of some examples that share a property: that of a single one is seldom stable.
+    \[ y = \bar a - \bar b + \bar c, \qquad
+       y_i = y + \epsilon_i, \quad \epsilon_i \sim U[-s, s]^{d_z} \]
+
+    Each term is the mean of the latent codes of examples that share a property. The code of a
+    single example is seldom stable.
 
     Arguments:
-        model: has `decode`.
-        a: codes of examples, `(k, dim)`; so are `b` and `c`, each with a `k` of its own.
-        b: what is taken away.
-        c: what is added.
-        neighbors: how many points near \( y \) to decode too; they show whether the result holds around it.
-        radius: \( s \), how far they lie from it in each coordinate. The paper's prior is uniform on [-1, 1].
+        model: a model with `decode`.
+        a: latent codes of examples, `(k, dim)`. The number k may differ between a, b, and c.
+        b: the latent codes to subtract.
+        c: the latent codes to add.
+        neighbors: the number of points near \( y \) to decode, too. They show whether the result
+            holds around \( y \).
+        radius: \( s \), the largest distance of the neighbors in each coordinate. The paper's
+            prior is uniform on [-1, 1].
 
     Returns:
         `(1 + neighbors, *shape)`: the result, then its neighbors.
 
     Raises:
-        SettingError: the model cannot decode, the codes are not of one dimension that it can decode, or a setting is wrong.
+        SettingError: the model cannot decode, the latent codes have different dimensions or one
+            that the model cannot decode, or a setting is invalid.
 
     References:
-        Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks, Radford, Metz and Chintala,
-        2015, https://arxiv.org/abs/1511.06434
+        Unsupervised Representation Learning with Deep Convolutional Generative Adversarial
+            Networks, Radford, Metz and Chintala, 2015, https://arxiv.org/abs/1511.06434
 
     Example:
         >>> import genzoo
@@ -158,7 +171,7 @@ def latent_arithmetic(
     decoder = _decoding(model, a=a, b=b, c=c)
     neighbors = whole(neighbors, f"neighbors = {show(neighbors)}", 0)
     if not isinstance(radius, int | float) or not 0 <= radius < math.inf:
-        raise SettingError(f"radius = {show(radius)}: expected a finite number from 0 on.")
+        raise SettingError(f"radius = {show(radius)}: expected a finite number, 0 or larger.")
     fits(neighbors * a.shape[1], a, f"neighbors = {neighbors}: the sum")
     y = a.mean(dim=0, keepdim=True) - b.mean(dim=0, keepdim=True) + c.mean(dim=0, keepdim=True)
     noise = 2 * uniform(neighbors, y.shape[1], like=y) - 1
@@ -167,24 +180,22 @@ def latent_arithmetic(
 
 
 def _decoding(model: nn.Module, **codes: Tensor) -> Any:
-    """The model, once it is known that it can decode such codes."""
+    """Return the model after checking that it can decode these latent codes."""
+    name = type(model).__name__
     if not hasattr(model, "decode"):
-        raise SettingError(
-            f"{type(model).__name__} has no decode(z), so nothing can be done with its codes."
-        )
-    for name, z in codes.items():
-        if wrong := unfit(model, z, "tensor", name):
+        raise SettingError(f"{name} has no decode(z), so it cannot decode latent codes.")
+    for argument, z in codes.items():
+        if wrong := unfit(model, z, "tensor", argument):
             raise SettingError(wrong)
-    shapes = ", ".join(f"{name} {tuple(z.shape)}" for name, z in codes.items())
+    shapes = ", ".join(f"{argument} {tuple(z.shape)}" for argument, z in codes.items())
     if any(z.dim() != 2 or len(z) == 0 for z in codes.values()):
         raise SettingError(f"codes are (k, dim) with k >= 1; these are {shapes}.")
     dims = {z.shape[1] for z in codes.values()}
-    own = getattr(model, "latent_dim", None)
-    if len(dims) > 1 or own not in (None, *dims):
-        needed = (
-            "one dimension"
-            if own is None
-            else f"the {own} coordinates that {type(model).__name__} decodes"
+    latent_dim = getattr(model, "latent_dim", None)
+    if latent_dim is not None and dims != {latent_dim}:
+        raise SettingError(
+            f"codes need the {latent_dim} coordinates that {name} decodes; these are {shapes}."
         )
-        raise SettingError(f"codes need {needed}; these are {shapes}.")
+    if len(dims) > 1:
+        raise SettingError(f"codes need one dimension; these are {shapes}.")
     return model

@@ -1,4 +1,4 @@
-"""Recurrent and convolutional distributions on the pixels of an image."""
+"""PixelRNN and PixelCNN: exact distributions on images, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from torch.distributions import Distribution
 
 from genzoo import memory
 from genzoo.blocks.masked import CausalConv, MaskedLinear, color_groups
-from genzoo.blocks.pixel_layers import ConvLayer, DiagonalBiLSTM, PixelLayer, RowLSTM
+from genzoo.blocks.pixel import ConvLayer, DiagonalBiLSTM, PixelLayer, RowLSTM
+from genzoo.blocks.scaling import to_tanh_range
 from genzoo.contract import Batch, Count, Positive, Shape, is_image
 from genzoo.errors import DataError, SettingError
 from genzoo.models.autoregressive import Autoregressive, draw_level, level_distribution
 from genzoo.progress import track
+
+__all__ = ["PixelRNN"]
 
 _LAYERS: Mapping[str, type[PixelLayer]] = {
     "diagonal-bilstm": DiagonalBiLSTM,
@@ -27,32 +30,39 @@ _LAYERS: Mapping[str, type[PixelLayer]] = {
 
 
 class PixelRNN(Autoregressive):
-    r"""An exact distribution on images, pixel by pixel in raster order, and colour by colour within a pixel.
+    r"""An exact distribution on images, pixel by pixel in raster order.
+
+    Within a pixel, colors follow each other:
 
     \[ \log p(x) = \sum_{r, c} \log p(R_{rc} \mid x_{<rc}) + \log p(G_{rc} \mid R_{rc}, x_{<rc})
        + \log p(B_{rc} \mid R_{rc}, G_{rc}, x_{<rc}) \]
 
-    A masked convolution, layers of one kind with residual connections, and a head: two masked 1x1 convolutions and one that gives
-    the logits, of two levels or for a softmax over more. Each kind of layer sees another part of the past: the Diagonal BiLSTM
-    nearly all of it, the Row LSTM a triangle above the pixel, convolutions (the paper's PixelCNN) what their kernels reach.
+    The network consists of a masked convolution, layers with residual connections, and a head. The
+    head has two masked 1x1 convolutions and a third that returns the logits: of two levels, or of a
+    softmax over more. The layers differ in the part of the past that they see. The Diagonal BiLSTM
+    sees almost all of it, the Row LSTM a triangle above the pixel, and convolutions (the paper's
+    PixelCNN) only what their kernels reach.
 
     Arguments:
-        layer: `"diagonal-bilstm"`, `"row-lstm"` or `"conv"`.
-        hidden: h, features of a state; the maps between layers have 2h.
-        depth: layers.
-        levels: values of a colour, evenly spaced from 0 to 1; 256 for 8-bit images.
+        layer: `"diagonal-bilstm"`, `"row-lstm"`, or `"conv"`.
+        hidden: h, the number of features of a state; the maps between layers have 2h.
+        depth: the number of layers.
+        levels: the number of values of a color, evenly spaced from 0 to 1; 256 for 8-bit images.
         residual: add each layer's input to its output.
-        skip: add a learned map of each layer's output to what the head sees, instead of the last one's alone.
-        kernel: height and width of the first convolution.
-        head: features of the head.
-        classes: condition on labels 0 to classes - 1, which data and `sample` then give as `y`; 0 for no labels.
+        skip: feed the head a learned map of every layer's output, instead of the last output only.
+        kernel: the height and width of the first convolution.
+        head: the number of features of the head.
+        classes: condition on labels from 0 to classes - 1, which the data and `sample` then provide
+            as `y`; 0 for no labels.
         shape: `(1, H, W)` or `(3, H, W)`.
 
     Raises:
-        SettingError: a shape that is not that of an image with 1 or 3 colours, or fewer features than colours.
+        SettingError: `shape` is not the shape of an image with 1 or 3 colors, or there are fewer
+            features than colors.
 
     References:
-        Pixel Recurrent Neural Networks, van den Oord, Kalchbrenner and Kavukcuoglu, 2016, https://arxiv.org/abs/1601.06759
+        Pixel Recurrent Neural Networks, van den Oord, Kalchbrenner and Kavukcuoglu, 2016,
+            https://arxiv.org/abs/1601.06759
 
     Example:
         >>> model = PixelRNN(hidden=4, depth=2, shape=(1, 8, 8))
@@ -63,12 +73,14 @@ class PixelRNN(Autoregressive):
 
     _taps: Tensor
     _order: Tensor
-    # the paper: RMSProp, its rate found by hand for each data set; Adam finds the same likelihoods sooner
+    # The paper takes RMSProp and tunes its rate by hand for each dataset. Adam reaches the same
+    # likelihoods sooner.
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 1e-3}
 
     def __init__(
         self,
         layer: Literal["diagonal-bilstm", "row-lstm", "conv"] = "diagonal-bilstm",
+        *,
         hidden: Positive = 16,
         depth: Count = 7,
         levels: Positive = 2,
@@ -80,20 +92,24 @@ class PixelRNN(Autoregressive):
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__()
-        _check(shape, hidden, head, levels, kernel, classes)
-        self.shape, self.levels, self.classes, self.residual = (
-            tuple(shape),
-            levels,
-            classes,
-            residual,
-        )
+        _check_shape(shape, hidden, head)
+        _check_settings(levels, kernel, classes)
+        self.shape = tuple(shape)
+        self.levels = levels
+        self.classes = classes
+        self.residual = residual
         if classes:
             self.inputs, self.given = ("x", "y"), ("y",)  # type: ignore[misc]
-        colours, height, width = self.shape
-        values, outer, inner = (color_groups(n, colours) for n in (colours, 2 * hidden, head))
+        colors, height, width = self.shape
+        values = color_groups(colors, colors)
+        outer = color_groups(2 * hidden, colors)
+        inner = color_groups(head, colors)
         self.first = CausalConv(values, outer, kernel, strict=True)
         self.layers = nn.ModuleList(
-            _LAYERS[layer](hidden, colours, height, width, classes) for _ in range(depth)
+            _LAYERS[layer](
+                hidden=hidden, colors=colors, height=height, width=width, classes=classes
+            )
+            for _ in range(depth)
         )
         self.skips = nn.ModuleList(MaskedLinear(outer, outer) for _ in range(depth if skip else 0))
         logits = values.repeat_interleave(1 if levels == 2 else levels)
@@ -105,6 +121,8 @@ class PixelRNN(Autoregressive):
             nn.ReLU(),
             MaskedLinear(inner, logits),
         )
+        # A pixel's features depend on the row above as far to the right as the first convolution
+        # and the layers reach. So the pixels with the same c + slope * r form a front.
         slope = 1 + max(self.first.reach, self.stack[0].reach)
         number = (slope * torch.arange(height)[:, None] + torch.arange(width)).flatten()
         self._sizes = [size for size in torch.bincount(number).tolist() if size]
@@ -113,25 +131,23 @@ class PixelRNN(Autoregressive):
 
     @property
     def stack(self) -> list[PixelLayer]:
-        """The layers, from the data on."""
+        """The layers, starting at the data."""
         return list(self.layers)  # type: ignore[arg-type]
 
     def distribution(self, x: Tensor, given: Tensor | None = None) -> Distribution:
-        f = self.stack[0].enter(self.first(2 * x - 1))
-        f = self._through(f, lambda i, f: self.stack[i](f, given), [*self.skips])
-        return level_distribution(
-            rearrange(
-                self.stack[0].leave(self.head(f)), "b r c (k l) -> b k r c l", k=self.shape[0]
-            )
-        )
+        first, layers = self.stack[0], self.stack
+        f = first.to_layout(self.first(to_tanh_range(x)))
+        f = self._run_layers(f, lambda i, f: layers[i](f, given), [*self.skips])
+        logits = first.from_layout(self.head(f))
+        return level_distribution(rearrange(logits, "b r c (k l) -> b k r c l", k=self.shape[0]))
 
-    def _through(
+    def _run_layers(
         self,
         f: Tensor,
         layer: Callable[[int, Tensor], Tensor],
         skips: Sequence[Callable[[Tensor], Tensor]],
     ) -> Tensor:
-        """Features through all layers, `layer(i, f)` being what the i-th of them adds."""
+        """Pass features through all layers; `layer(i, f)` returns what the i-th layer adds."""
         skipped: Tensor | None = None
         for i in range(len(self.layers)):
             added = layer(i, f)
@@ -141,115 +157,109 @@ class PixelRNN(Autoregressive):
         return f if skipped is None else skipped
 
     def fronts(self) -> list[Tensor]:
-        """Pixels in raster positions that can be drawn at once, in the order in which they can.
+        """Return sets of pixels that can be sampled together, in the order of sampling.
 
-        A pixel's features depend on the row above as far to the right as the first convolution and the layers reach. So pixels
-        with the same c + slope * r are independent of each other, if slope is one more than that. The Diagonal BiLSTM needs the
-        whole row above, so that there each front is a pixel.
+        Pixels are raster positions. The pixels of a front are independent of each other given the
+        previous fronts. The Diagonal BiLSTM needs the whole row above, so each of its fronts is a
+        single pixel.
         """
         return list(self._order.split(self._sizes))
 
     def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
-        colours, height, width = self.shape
+        colors, height, width = self.shape
         n, layers = u.shape[0], self.stack
-        first, head, caches = (
-            self.first.fixed(),
-            [_fixed(part) for part in self.head],
-            [layer.cache(n, given) for layer in layers],
-        )
+        first = self.first.fixed()
+        head = [_fixed(part) for part in self.head]
         skips = [_fixed(part) for part in self.skips]
+        caches = [layer.new_cache(n, given) for layer in layers]
         chance = rearrange(u, "b k r c -> (r c) b k")
         known, kept = (t if t is None else rearrange(t, "b k r c -> (r c) b k") for t in (x, keep))
-        drawn = self.reference_tensor.new_full(
-            (height * width + 1, n, colours), 0.5
-        )  # as the zeros outside are, before scaling
+        # The last entry stands for positions outside the image: 0.5, which becomes 0 when scaled.
+        samples = self.reference_tensor.new_full((height * width + 1, n, colors), 0.5)
         fronts, done = self.fronts(), 0
-        plan = zip(
-            fronts, layers[0].spots(fronts), [self._taps[:, front] for front in fronts], strict=True
-        )
-        for front, spot, taps in track(plan, "drawing", total=len(fronts)):
-            for colour in range(colours):  # a colour is told of those before it
-                f = first(2 * drawn.index_select(0, taps.flatten()).unflatten(0, taps.shape) - 1)
-                f = self._through(
-                    f, lambda i, f, spot=spot: layers[i].at(f, spot, caches[i]), skips
-                )
+        taps = [self._taps[:, front] for front in fronts]
+        plan = zip(fronts, layers[0].locations(fronts), taps, strict=True)
+        for front, location, seen in track(plan, "drawing", total=len(fronts)):
+
+            def step(i: int, f: Tensor, location: Any = location) -> Tensor:
+                return layers[i].step(f, location, caches[i])
+
+            # Each color sees the ones before it, so the features are computed once per color.
+            for color in range(colors):
+                pixels = samples.index_select(0, seen.flatten()).unflatten(0, seen.shape)
+                f = self._run_layers(first(to_tanh_range(pixels)), step, skips)
                 for part in head:
                     f = part(f)
-                value = draw_level(
-                    f.unflatten(-1, (colours, -1))[:, :, colour], chance[front, :, colour]
-                )
+                logits = f.unflatten(-1, (colors, -1))[:, :, color]
+                value = draw_level(logits, chance[front, :, color])
                 if known is not None and kept is not None:
-                    value = torch.where(kept[front, :, colour], known[front, :, colour], value)
-                drawn[front, :, colour] = value
+                    value = torch.where(kept[front, :, color], known[front, :, color], value)
+                samples[front, :, color] = value
             done += len(front)
             if done % width == 0:
                 layers[0].finish_row(caches)
-        return rearrange(drawn[:-1], "(r c) b k -> b k r c", r=height).contiguous()
+        return rearrange(samples[:-1], "(r c) b k -> b k r c", r=height).contiguous()
 
     def example(self, n: int) -> Batch:
         x = super().example(n)
         if not self.classes:
             return x
-        return {"x": x, "y": torch.randint(self.classes, (n,), device=self.reference_tensor.device)}  # type: ignore[dict-item]
+        y = torch.randint(self.classes, (n,), device=self.reference_tensor.device)
+        return {"x": x, "y": y}  # type: ignore[dict-item]
 
     def check_given(self, given: Any, n: int) -> None:
-        """Refuse labels that are none.
+        """Check labels for `n` examples.
 
         Raises:
-            DataError: there are none where they are needed, or some where they are not, or some are not labels.
+            DataError: labels are missing, invalid, or not accepted.
         """
-        y = given
         if not self.classes:
-            if y is not None:
+            if given is not None:
                 raise DataError(
-                    "this PixelRNN takes no labels; build it with classes = 10, say, or leave them out"
+                    "this PixelRNN takes no labels; leave them out, or build it with, for example, "
+                    "classes = 10."
                 )
             return
-        if (
-            not isinstance(y, Tensor)
-            or y.dtype not in (torch.int32, torch.int64)
-            or y.shape != (n,)
-        ):
-            found = (
-                f"{y.dtype} of shape {tuple(y.shape)}"
-                if isinstance(y, Tensor)
-                else "nothing"
-                if y is None
-                else repr(y)
-            )
+        if problem := _label_problem(given, n):
             raise DataError(
-                f"this PixelRNN is given {found}; it needs labels of shape ({n},), 0 to {self.classes - 1}, as y.long()"
+                f"given is {problem}; this PixelRNN needs labels of shape ({n},), 0 to "
+                f"{self.classes - 1}, as y.long()."
             )
-        if not torch.compiler.is_compiling() and not bool(((y >= 0) & (y < self.classes)).all()):
+        if torch.compiler.is_compiling():
+            return
+        if not bool(((given >= 0) & (given < self.classes)).all()):
             raise DataError(
-                f"labels span {int(y.min())} to {int(y.max())}, where classes = {self.classes} has 0 to {self.classes - 1}"
+                f"labels range from {int(given.min())} to {int(given.max())}, but classes = "
+                f"{self.classes} allows 0 to {self.classes - 1}."
             )
 
     def check_batch(self, batch: Batch) -> None:
-        """Also warn if training would keep more than the memory that is free.
+        """Check a batch, and warn if training needs more memory than is free.
 
         Raises:
-            DataError: values or labels are not fit.
+            DataError: values or labels are invalid.
         """
         super().check_batch(batch)
-        needed, left = (
-            self.memory(self.batch_size(batch)),
-            memory.free_memory(self.reference_tensor.device),
-        )
-        if left is not None and needed > left:
+        n = self.batch_size(batch)
+        needed, free = self.memory(n), memory.free_memory(self.reference_tensor.device)
+        if free is not None and needed > free:
             size = "x".join(map(str, self.shape))
             warnings.warn(
-                f"training on {self.batch_size(batch)} images of {size} at a time keeps about {memory.format_bytes(needed)} for the "
-                f"backward pass, and {memory.format_bytes(left)} of memory are free. If the run stops for lack of memory, lower "
-                "train.batch_size, raise train.microbatches, or take a smaller model.",
+                f"training on {n} images of {size} at a time keeps about "
+                f"{memory.format_bytes(needed)} for the backward pass, and "
+                f"{memory.format_bytes(free)} of memory are free. If the run stops for lack of "
+                "memory, lower train.batch_size, raise train.microbatches, or take a smaller "
+                "model.",
                 stacklevel=2,
             )
 
     def memory(self, batch: int) -> int:
-        """Return the bytes that a training step keeps for its backward pass, without computing it.
+        """Return the number of bytes that a training step keeps for its backward pass.
+
+        Nothing is computed for it.
 
         Arguments:
-            batch: examples at a time; a microbatch, where `train.microbatches` is on.
+            batch: the number of examples at a time: a microbatch, if `train.microbatches` is set.
         """
         like = self.reference_tensor
 
@@ -262,24 +272,39 @@ class PixelRNN(Autoregressive):
 
 
 def _fixed(part: nn.Module) -> Callable[[Tensor], Tensor]:
-    """A part with its weights as they are now, for many small calls."""
+    """Return a part with its current weights, for many small calls."""
     return part.fixed() if isinstance(part, MaskedLinear) else part
 
 
-def _check(shape: Shape, hidden: int, head: int, levels: int, kernel: int, classes: int) -> None:
+def _label_problem(y: Any, n: int) -> str | None:
+    """Return a description of `y` if it is not a tensor of `n` integer labels."""
+    if y is None:
+        return "nothing"
+    if not isinstance(y, Tensor):
+        return repr(y)
+    if y.dtype not in (torch.int32, torch.int64) or y.shape != (n,):
+        return f"{y.dtype} of shape {tuple(y.shape)}"
+    return None
+
+
+def _check_shape(shape: Shape, hidden: int, head: int) -> None:
     if not is_image(shape) or shape[0] not in (1, 3):
         raise SettingError(
-            f"shape = {shape!r}: a PixelRNN takes images (C, H, W) with C = 1 or 3 colours"
+            f"shape = {shape!r}: a PixelRNN takes images (C, H, W) with C = 1 or 3 colors."
         )
-    if min(2 * hidden, hidden, head) < shape[0]:
+    if min(hidden, head) < shape[0]:
         raise SettingError(
-            f"hidden = {hidden}, head = {head}: each needs a feature for each of the {shape[0]} colours"
+            f"hidden = {hidden}, head = {head}: each needs a feature for each of the {shape[0]} "
+            "colors."
         )
+
+
+def _check_settings(levels: int, kernel: int, classes: int) -> None:
     if not 2 <= levels <= 256:
-        raise SettingError(f"levels = {levels}: expected 2 (zeros and ones) to 256 (8-bit images)")
+        raise SettingError(f"levels = {levels}: expected 2 (zeros and ones) to 256 (8-bit images).")
     if kernel % 2 == 0:
         raise SettingError(
-            f"kernel = {kernel}: the first convolution needs a centre, so take an odd number"
+            f"kernel = {kernel}: the first convolution needs a center; take an odd number."
         )
     if classes < 0:
-        raise SettingError(f"classes = {classes}: expected the number of labels, or 0 for none")
+        raise SettingError(f"classes = {classes}: expected the number of labels, or 0 for none.")

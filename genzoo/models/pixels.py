@@ -1,6 +1,7 @@
-"""Two distributions on binary vectors with closed forms: the floors that every other likelihood should beat.
+"""Two closed-form distributions on binary vectors, which are baselines for other models.
 
-A distribution on n bits in general has 2^n - 1 parameters. With independent bits it has n; where each depends on the one before, 2n - 1.
+A general distribution on n bits has 2^n - 1 parameters. With independent bits it has n parameters,
+and if each bit depends on the one before it, 2n - 1.
 """
 
 from __future__ import annotations
@@ -17,32 +18,36 @@ from genzoo.contract import NonNegativeFloat, Shape
 from genzoo.errors import DataError, SettingError
 from genzoo.models.autoregressive import Autoregressive, draw_level, level_distribution
 
+__all__ = ["Independent", "Markov"]
+
 
 class _Pixels(Autoregressive):
-    # training solves for the parameters; a gradient step is for those who call the loss themselves
+    # Training computes the parameters in closed form. Only users who call the loss themselves take
+    # gradient steps.
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 0.1}
 
-    def __init__(self, smoothing: float, shape: Shape) -> None:
+    def __init__(self, *, smoothing: float, shape: Shape) -> None:
         super().__init__()
-        self.smoothing, self.shape = smoothing, tuple(shape)
+        self.smoothing = smoothing
+        self.shape = tuple(shape)
 
     def fit(self, x: Tensor, smoothing: float | None = None) -> Self:
-        """Set the most likely parameters for examples `(n, *shape)`, as `solve` does.
+        """Set the maximum-likelihood parameters for some examples, as `solve` does.
 
         Arguments:
-            x: zeros and ones.
-            smoothing: in place of the model's, and kept.
+            x: examples of zeros and ones, `(n, *shape)`.
+            smoothing: a new value for the model's `smoothing`.
 
         Raises:
-            DataError: no examples, another shape, or values that are no bits.
-            SettingError: a smoothing below 0.
+            DataError: there are no examples, or they have another shape or other values.
+            SettingError: `smoothing` is negative.
         """
         if smoothing is not None and smoothing < 0:
             raise SettingError(
-                f"smoothing = {smoothing}: expected 0 or more made-up examples of each kind"
+                f"smoothing = {smoothing}: expected 0 or more pseudo-examples of each value."
             )
         if not x.shape[0]:
-            raise DataError("x has no examples to fit to")
+            raise DataError("x has no examples to fit to; pass at least one.")
         x = x.to(self.reference_tensor.dtype)
         self.check_values(x)
         self.smoothing = self.smoothing if smoothing is None else smoothing
@@ -51,31 +56,54 @@ class _Pixels(Autoregressive):
 
     @torch.no_grad()
     def solve(self, batches: Iterable[Tensor]) -> None:
-        """Set the most likely parameters for the examples of all batches, each `(batch, *shape)`; the trainer calls it."""
+        """Set the maximum-likelihood parameters for the examples of all batches.
+
+        The trainer calls this method.
+
+        Arguments:
+            batches: examples of zeros and ones, each `(batch, *shape)`.
+        """
         counts = torch.stack([self.count(x.flatten(1).double()) for x in batches]).sum(0)
         ones, total = counts[:, 0] + self.smoothing, counts[:, 1] + 2 * self.smoothing
-        # finite, so that frequencies of 0 and 1 keep a way back
+        # Log-odds stay finite, so that gradient steps can move frequencies away from 0 and 1.
         self.set_log_odds(torch.where(total > 0, ones / total, 0.5).logit(eps=1e-9))
 
     def count(self, bits: Tensor) -> Tensor:
-        """Ones, and examples that count, for each kind of parameter and dimension: `(batch, D)` -> `(kinds, 2, D)`."""
+        """Count the ones and the examples for each set of parameters and each dimension.
+
+        Arguments:
+            bits: examples, `(batch, D)`.
+
+        Returns:
+            `(sets, 2, D)`.
+        """
         raise NotImplementedError
 
     def set_log_odds(self, log_odds: Tensor) -> None:
-        """Set the parameters from the log-odds of a one, `(kinds, D)`."""
+        """Set the parameters to the log-odds of a one, `(sets, D)`."""
         raise NotImplementedError
 
     def logits(self, before: Tensor) -> Tensor:
-        """Each dimension's logit, given the one before it in raster order (0 before the first): `(batch, D)` to the same."""
+        """Return the logit of each dimension given the one before it in raster order.
+
+        Arguments:
+            before: the values of the previous dimensions, 0 before the first, `(batch, D)`.
+
+        Returns:
+            `(batch, D)`.
+        """
         raise NotImplementedError
 
     def distribution(self, x: Tensor, given: Any = None) -> Distribution:  # noqa: ARG002
-        return level_distribution(
-            self.logits(_before(x.flatten(1))).unflatten(1, self.shape)[..., None]
-        )
+        logits = self.logits(_before(x.flatten(1))).unflatten(1, self.shape)
+        return level_distribution(logits[..., None])
 
     def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:  # noqa: ARG002
-        """Along the chain: a bit's two possible values are drawn for all dimensions at once, then the right one is followed."""
+        """Sample along the chain.
+
+        Each bit is sampled for both values of the bit before it, for all dimensions at once. Then
+        the chain selects the sample that fits.
+        """
         chance = u.flatten(1)
         either = [
             draw_level(self.logits(torch.full_like(chance, bit))[..., None], chance)
@@ -90,12 +118,15 @@ class _Pixels(Autoregressive):
 
 
 class Independent(_Pixels):
-    r"""Every bit on its own, \( p(x) = \prod_d p_d^{x_d} (1 - p_d)^{1 - x_d} \): n parameters.
+    r"""A distribution of independent bits, with n parameters.
 
-    Training sets them in closed form, \( p_d \) the frequency of ones; so does `fit`, in memory.
+    \[ p(x) = \prod_d p_d^{x_d} (1 - p_d)^{1 - x_d} \]
+
+    Training sets \( p_d \) to the frequency of ones, in closed form. `fit` does the same for
+    examples in memory.
 
     Arguments:
-        smoothing: made-up ones, and made-up zeros, that are added to the examples of each bit.
+        smoothing: the number of ones, and of zeros, that are added to the examples of each bit.
         shape: the shape of one example, whose values are zeros and ones.
 
     Example:
@@ -104,8 +135,8 @@ class Independent(_Pixels):
         tensor([0.5000, 0.5000], grad_fn=<ExpBackward0>)
     """
 
-    def __init__(self, smoothing: NonNegativeFloat = 0.5, shape: Shape = (1, 28, 28)) -> None:
-        super().__init__(smoothing, shape)
+    def __init__(self, smoothing: NonNegativeFloat = 0.5, *, shape: Shape = (1, 28, 28)) -> None:
+        super().__init__(smoothing=smoothing, shape=shape)
         self.logit = nn.Parameter(torch.zeros(math.prod(shape)))
 
     def logits(self, before: Tensor) -> Tensor:
@@ -119,14 +150,15 @@ class Independent(_Pixels):
 
 
 class Markov(_Pixels):
-    r"""Each bit given the one before it in raster order: 2n - 1 parameters.
+    r"""A Markov chain of bits in raster order, with 2n - 1 parameters.
 
     \[ p(x) = p(x_1) \prod_{d > 1} p(x_d \mid x_{d-1}) \]
 
-    Training sets them in closed form, as frequencies of ones after a zero and after a one; so does `fit`, in memory.
+    Training sets the parameters to the frequencies of ones after a zero and after a one, in closed
+    form. `fit` does the same for examples in memory.
 
     Arguments:
-        smoothing: made-up ones, and made-up zeros, that are added to the examples of each case.
+        smoothing: the number of ones, and of zeros, that are added to the examples of each case.
         shape: the shape of one example, whose values are zeros and ones.
 
     Example:
@@ -135,8 +167,8 @@ class Markov(_Pixels):
         tensor([0.5000, 0.5000], grad_fn=<ExpBackward0>)
     """
 
-    def __init__(self, smoothing: NonNegativeFloat = 0.5, shape: Shape = (1, 28, 28)) -> None:
-        super().__init__(smoothing, shape)
+    def __init__(self, smoothing: NonNegativeFloat = 0.5, *, shape: Shape = (1, 28, 28)) -> None:
+        super().__init__(smoothing=smoothing, shape=shape)
         dims = math.prod(shape)
         self.after_zero = nn.Parameter(torch.zeros(dims))
         self.after_one = nn.Parameter(torch.zeros(dims - 1))
@@ -147,9 +179,10 @@ class Markov(_Pixels):
 
     def count(self, bits: Tensor) -> Tensor:
         before = _before(bits)
-        return torch.stack(
-            [torch.stack([(bits * case).sum(0), case.sum(0)]) for case in (1 - before, before)]
+        after_zero, after_one = (
+            torch.stack([(bits * case).sum(0), case.sum(0)]) for case in (1 - before, before)
         )
+        return torch.stack([after_zero, after_one])
 
     def set_log_odds(self, log_odds: Tensor) -> None:
         self.after_zero.copy_(log_odds[0])
@@ -157,5 +190,5 @@ class Markov(_Pixels):
 
 
 def _before(x: Tensor) -> Tensor:
-    """Each dimension's predecessor, 0 for the first: `(batch, D)`."""
+    """Return the value before each dimension, 0 for the first: `(batch, D)`."""
     return torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], 1)

@@ -103,7 +103,7 @@ def test_neighbors_and_fronts():
     fronts = diagonals(2, 3)
     assert fronts.sizes == [1, 2, 2, 1]
     assert fronts.order.tolist() == [0, 1, 3, 2, 4, 5]
-    assert sorted(fronts.place.tolist()) == list(range(7))
+    assert sorted(fronts.position.tolist()) == list(range(7))
     assert rows(3, 2, 3).sizes == [2, 2, 2]
     assert repr(fronts) == "Fronts(2 x 3 in 4 fronts)"
 

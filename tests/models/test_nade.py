@@ -177,7 +177,7 @@ def test_pieces_do_not_change_samples(monkeypatch):
     model = wide(NADE(hidden=4, shape=(6,)))
     torch.manual_seed(1)
     whole = model.sample(7)
-    monkeypatch.setattr("genzoo.models.autoregressive._AT_ONCE", 3)
+    monkeypatch.setattr("genzoo.models.autoregressive._CHUNK", 3)
     torch.manual_seed(1)
     assert torch.equal(model.sample(7), whole)
     assert model.sample(0).shape == (0, 6)
@@ -209,7 +209,7 @@ def test_an_order_is_kept_by_the_config():
 def test_a_dtype_that_is_not_the_models_is_named(dtype):
     with pytest.raises(
         DataError,
-        match=rf"x is {dtype}, (where|but) this NADE is torch.float32; give x.to\(torch.float32\)",
+        match=rf"x is {dtype}, but this NADE is torch.float32; give x.to\(torch.float32\)",
     ):
         NADE(hidden=2, shape=(2,)).log_prob(torch.ones(1, 2, dtype=dtype))
 
@@ -228,7 +228,7 @@ def test_half_precision_draws_and_scores(dtype):
 def test_values_that_are_no_bits_are_named(tmp_path):
     with pytest.raises(
         DataError,
-        match=r"x has 0\.5, where NADE takes 0 and 1 only; binarize the data, as with data\.binarize",
+        match=r"x has 0\.5, but NADE takes 0 and 1 only; binarize the data, as with data\.binarize",
     ):
         NADE(hidden=2, shape=(2,)).log_prob(torch.tensor([[1.0, 0.5]]))
     with pytest.raises(DataError, match="binarize"):
@@ -342,6 +342,6 @@ def test_what_takes_nothing_is_given_nothing():
         lambda: model.log_prob(torch.ones(1, 2), torch.zeros(1)),
     ):
         with pytest.raises(
-            DataError, match="this NADE takes nothing beside x, and is given a Tensor; leave it out"
+            DataError, match="this NADE takes no conditions, and given is a Tensor; leave it out"
         ):
             call()

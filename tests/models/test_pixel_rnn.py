@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import genzoo
-from genzoo.blocks.pixel_layers import ConvLayer, DiagonalBiLSTM, RowLSTM
+from genzoo.blocks.pixel import ConvLayer, DiagonalBiLSTM, RowLSTM
 from genzoo.errors import DataError, SettingError
 from genzoo.models.pixel_rnn import PixelRNN
 from tests.dataflow import past, support
@@ -241,7 +241,7 @@ def test_masks_hold_whatever_weights_are_loaded(layer):
 
 def test_groups_of_colours_are_the_same_in_every_gate():
     """Red's features may see red alone in each of the four gates, though 5 features do not divide by 3 colours."""
-    layer = DiagonalBiLSTM(5, 3, 2, 2)
+    layer = DiagonalBiLSTM(hidden=5, colors=3, height=2, width=2)
     groups = [0, 0, 1, 1, 2]
     inputs = [0, 0, 0, 0, 1, 1, 1, 2, 2, 2]
     expected = torch.tensor(
@@ -262,7 +262,7 @@ def test_logits_move_with_the_image_away_from_its_edges(kind, layer):
 
 def test_the_direction_from_the_right_is_the_left_one_mirrored():
     """With equal weights, the right map at row r + 1 is the left map of the mirrored image at row r, mirrored."""
-    layer = DiagonalBiLSTM(4, 1, 5, 6).double()
+    layer = DiagonalBiLSTM(hidden=4, colors=1, height=5, width=6).double()
     with torch.no_grad():
         for parameter in (layer.weight, layer.bias, layer.state_weight, layer.h0, layer.c0):
             parameter[1] = parameter[0].normal_()
@@ -273,11 +273,11 @@ def test_the_direction_from_the_right_is_the_left_one_mirrored():
 
         x = layer.inputs(f.flatten(0, 1).index_select(0, layer.fronts.order))
         both = scan(x, layer.weights(), layer.bias, layer.h0, layer.c0, layer.fronts)
-        left = both[0, :-1].index_select(0, layer.fronts.place[:-1]).unflatten(0, (5, 6))
+        left = both[0, :-1].index_select(0, layer.fronts.position[:-1]).unflatten(0, (5, 6))
         right = (
             both[1]
             .index_select(0, layer.above)
-            .index_select(0, layer.fronts.place[:-1])
+            .index_select(0, layer.fronts.position[:-1])
             .unflatten(0, (5, 6))
         )
         return left, right
@@ -334,7 +334,7 @@ def test_labels_change_the_law_and_are_checked():
     [
         ({"shape": (2, 8, 8)}, r"C = 1 or 3"),
         ({"shape": (8,)}, r"C = 1 or 3"),
-        ({"shape": (3, 8, 8), "hidden": 2}, "a feature for each of the 3 colours"),
+        ({"shape": (3, 8, 8), "hidden": 2}, "a feature for each of the 3 colors"),
         ({"levels": 1}, "levels = 1"),
         ({"levels": 257}, "levels = 257"),
         ({"kernel": 4}, "kernel = 4"),
@@ -351,7 +351,7 @@ def test_values_that_are_no_levels_are_named():
     model = PixelRNN(hidden=3, depth=1, levels=5, shape=(1, 2, 2))
     model.log_prob(torch.tensor([0, 0.25, 0.5, 1]).view(1, 1, 2, 2))
     for bad in (0.3, 1.25, -0.25, math.nan):
-        with pytest.raises(DataError, match="levels that the data have"):
+        with pytest.raises(DataError, match="levels of the data"):
             model.log_prob(torch.full((1, 1, 2, 2), bad))
     with pytest.raises(DataError, match="takes"):
         model.log_prob(torch.zeros(1, 1, 2, 3))
