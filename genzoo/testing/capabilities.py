@@ -1,4 +1,4 @@
-"""What a model must do that has a method, `encode` or `log_prob` or another: its promise, under the name of the method."""
+"""Checks of the capabilities of models, such as `encode` and `log_prob`."""
 
 from __future__ import annotations
 
@@ -10,34 +10,36 @@ from torch import Tensor
 from genzoo.contract import Model, Shape, has_capability, is_image
 from genzoo.testing.subject import N, Subject, demand
 
+__all__ = ["CAPABILITIES", "check_data"]
+
 
 def check_log_prob(subject: Subject) -> None:
-    """`log_prob(x)` is one number an example."""
+    """Check that `log_prob(x)` returns one number per example."""
     _check_numbers(subject().eval(), "log_prob")
 
 
 def check_elbo(subject: Subject) -> None:
-    """`elbo(x)` is one number an example."""
+    """Check that `elbo(x)` returns one number per example."""
     _check_numbers(subject().eval(), "elbo")
 
 
 def check_log_prob_bound(subject: Subject) -> None:
-    """`log_prob_bound(x, samples)` is one number an example."""
+    """Check that `log_prob_bound(x, samples)` returns one number per example."""
     _check_numbers(subject().eval(), "log_prob_bound", samples=3)
 
 
 def check_bits_per_dim(subject: Subject) -> None:
-    """`bits_per_dim(x)` is one number an example."""
+    """Check that `bits_per_dim(x)` returns one number per example."""
     _check_numbers(subject().eval(), "bits_per_dim")
 
 
 def check_score(subject: Subject) -> None:
-    """`score(x)`, a critic's, is one number an example."""
+    """Check that `score(x)`, the critic's score, returns one number per example."""
     _check_numbers(subject().eval(), "score")
 
 
 def check_score_samples(subject: Subject) -> None:
-    """`score_samples(x)` is one number an example, without gradients."""
+    """Check that `score_samples(x)` returns one number per example, without gradients."""
     model: Any = subject().eval()
     _check_numbers(model, "score_samples")
     demand(
@@ -47,7 +49,7 @@ def check_score_samples(subject: Subject) -> None:
 
 
 def check_conditionals(subject: Subject) -> None:
-    """`conditionals(x)` has a distribution for each number of an example."""
+    """Check that `conditionals(x)` returns a distribution for each number of an example."""
     model: Any = subject().eval()
     for n in (1, N):
         shape, expected = model.conditionals(*_arguments(model, n)).batch_shape, (n, *model.shape)
@@ -55,32 +57,36 @@ def check_conditionals(subject: Subject) -> None:
 
 
 def check_complete(subject: Subject) -> None:
-    """`complete(x, mask)` is data like x, equal to it where the mask is True."""
+    """Check that `complete(x, mask)` returns data that equal x where the mask is True."""
     model: Any = subject().eval()
     for n in (1, N):
         x, *given = _arguments(model, n)
         mask = torch.rand(model.shape, device=x.device) < 0.5
-        found = model.complete(x, mask, *given)
-        check_data(model, found, n, "complete(x, mask)")
-        demand(torch.equal(found[:, mask], x[:, mask]), "complete(x, mask) changes what is kept")
-        demand(not found.requires_grad, "completions carry gradients")
+        completed = model.complete(x, mask, *given)
+        check_data(model, completed, n, "complete(x, mask)")
+        demand(
+            torch.equal(completed[:, mask], x[:, mask]),
+            "complete(x, mask) changes numbers where the mask is True",
+        )
+        demand(not completed.requires_grad, "completions carry gradients")
 
 
 def check_encode(subject: Subject) -> None:
-    """`encode(x)` is a finite tensor with one row an example."""
+    """Check that `encode(x)` returns a finite tensor with one row per example."""
     model: Any = subject().eval()
     for n in (1, N):
         z = model.encode(model.example(n))
         demand(
             isinstance(z, Tensor),
-            f"encode(x) is a {type(z).__name__}, not a tensor; a distribution belongs to posterior(x)",
+            f"encode(x) is a {type(z).__name__}, not a tensor; return a distribution from "
+            "posterior(x)",
         )
         demand(len(z) == n, f"encode(x) has shape {tuple(z.shape)} for {n} examples")
         demand(bool(z.isfinite().all()), "encode(x) is not finite")
 
 
 def check_posterior(subject: Subject) -> None:
-    """`posterior(x)` is a distribution for each example, on what `encode` gives."""
+    """Check that `posterior(x)` returns one distribution per example, of the latent codes."""
     model: Any = subject().eval()
     for n in (1, N):
         x = model.example(n)
@@ -88,7 +94,7 @@ def check_posterior(subject: Subject) -> None:
         z = distribution.sample()
         demand(
             z.shape == code.shape,
-            f"posterior(x) draws {tuple(z.shape)}, where encode(x) is {tuple(code.shape)}",
+            f"posterior(x) samples {tuple(z.shape)}, but encode(x) is {tuple(code.shape)}",
         )
         demand(
             distribution.log_prob(z).shape == (n,),
@@ -97,40 +103,42 @@ def check_posterior(subject: Subject) -> None:
 
 
 def check_decode(subject: Subject) -> None:
-    """`decode(z)` is data, for codes of the encoder or else of the prior."""
+    """Check that `decode(z)` returns data, for codes of the encoder, or else of the prior."""
     model: Any = subject().eval()
     for n in (1, N):
-        z = (
-            model.encode(model.example(n))
-            if has_capability(model, "encode")
-            else model.prior.sample(n)
-        )
+        if has_capability(model, "encode"):
+            z = model.encode(model.example(n))
+        else:
+            z = model.prior.sample(n)
         check_data(model, model.decode(z), n, "decode(z)")
 
 
 def check_reconstruct(subject: Subject) -> None:
-    """`reconstruct(x)` is data like x."""
+    """Check that `reconstruct(x)` returns data like x."""
     model: Any = subject().eval()
     for n in (1, N):
         check_data(model, model.reconstruct(model.example(n)), n, "reconstruct(x)")
 
 
 def check_translate(subject: Subject) -> None:
-    """`translate(x)` is data, from data of `given_shape`; with `reverse=True`, where it can, the other way round."""
+    """Check that `translate(x)` returns data, from data of `given_shape`.
+
+    If the model has `can_reverse`, check `reverse=True` as well.
+    """
     model: Any = subject().eval()
-    ways: dict[str, Any] = {"translate(x)": (model.given_shape, model.shape, {})}
+    directions: dict[str, Any] = {"translate(x)": (model.given_shape, model.shape, {})}
     if model.can_reverse:
-        ways["translate(x, reverse=True)"] = (model.shape, model.given_shape, {"reverse": True})
+        reversed_shapes = (model.shape, model.given_shape)
+        directions["translate(x, reverse=True)"] = (*reversed_shapes, {"reverse": True})
+    like = model.reference_tensor
     for n in (1, N):
-        for what, (source, target, settings) in ways.items():
-            x = torch.rand(
-                n, *source, device=model.reference_tensor.device, dtype=model.reference_tensor.dtype
-            )
-            check_data(model, model.translate(x, **settings), n, what, target)
+        for call, (source, target, settings) in directions.items():
+            x = torch.rand(n, *source, device=like.device, dtype=like.dtype)
+            check_data(model, model.translate(x, **settings), n, call, target)
 
 
 def check_text(subject: Subject) -> None:
-    """`text(x)` is a line for each sample."""
+    """Check that `text(x)` returns a line for each sample."""
     model: Any = subject().eval()
     for n in (1, N):
         lines = model.text(model.sample(n, model.unpack(model.example(n))[1]))
@@ -143,13 +151,21 @@ def check_text(subject: Subject) -> None:
 
 
 def check_data(model: Model, x: Any, n: int, what: str, shape: Shape | None = None) -> None:
-    """Data as a model must take and give it; of its own shape unless another is meant."""
+    """Check that data have the right shape, dtype, device, and range.
+
+    Arguments:
+        model: the model that returned the data.
+        x: the data.
+        n: the expected number of rows.
+        what: the call that returned the data, for messages.
+        shape: the expected shape of a row; by default, the model's shape.
+    """
     shape = model.shape if shape is None else shape
     demand(isinstance(x, Tensor), f"{what} is a {type(x).__name__}, not a tensor")
     demand(x.shape == (n, *shape), f"{what} has shape {tuple(x.shape)}, not {(n, *shape)}")
     like = model.reference_tensor
-    place, own = f"{x.dtype} on {x.device}", f"{like.dtype} on {like.device}"
-    demand(place == own, f"{what} is {place}, where the model is {own}")
+    actual, expected = f"{x.dtype} on {x.device}", f"{like.dtype} on {like.device}"
+    demand(actual == expected, f"{what} is {actual}, but the model is {expected}")
     demand(bool(x.isfinite().all()), f"{what} is not finite")
     if is_image(shape):
         low, high = x.min().item(), x.max().item()
@@ -157,7 +173,7 @@ def check_data(model: Model, x: Any, n: int, what: str, shape: Shape | None = No
 
 
 def _arguments(model: Model, n: int) -> tuple[Any, ...]:
-    """Made-up examples and, for a conditional model, what they are given."""
+    """Return random examples and, for a conditional model, their condition."""
     x, given = model.unpack(model.example(n))
     return (x,) if given is None else (x, given)
 
@@ -167,7 +183,7 @@ def _check_numbers(model: Model, name: str, **settings: int) -> None:
         values = getattr(model, name)(*_arguments(model, n), **settings)
         shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         demand(shape == (n,), f"{name}(x) is {shape} for {n} examples, not {(n,)}")
-        demand(not values.isnan().any(), f"{name}(x) is not a number")
+        demand(not values.isnan().any(), f"{name}(x) is NaN")
 
 
 CAPABILITIES = {
@@ -186,3 +202,4 @@ CAPABILITIES = {
     "translate": (check_translate,),
     "text": (check_text,),
 }
+"""Method -> its checks."""

@@ -1,12 +1,13 @@
-"""The conformance suite: what every registered thing must do, for our tests and for those of plugin authors.
+"""The conformance suite, for the tests of genzoo and of plugins.
 
-In a test file, every check is a test of its own:
+In a test file, each check becomes one test:
 
     @pytest.mark.parametrize("check", checks("my-model"), ids=str)
     def test_my_model(check):
         check()
 
-Things are built anew for each check, and a check that needs a capability (`log_prob`, `encode`, ...) runs where there is one.
+Each check builds a new object. Checks of a capability (`log_prob`, `encode`, ...) only run if the
+object supports it.
 """
 
 from __future__ import annotations
@@ -28,26 +29,45 @@ from genzoo.registry.lookup import kinds_of, registry
 from genzoo.testing.subject import Subject, check_device, no_outputs
 from genzoo.testing.suites import KIND_OF, SUITES, CheckFunction, Suite
 
+__all__ = [
+    "Check",
+    "ConformanceError",
+    "Result",
+    "Testable",
+    "check",
+    "check_model",
+    "checks",
+    "kind_of",
+    "model_checks",
+]
+
 Testable = str | Mapping[str, Any] | Model | Callable[..., Any]
-"""What can be tested: a registered name, a table, a class or factory that takes the sizes of its kind, or an instance."""
+"""A registered name, a table, an instance, or a class or factory that takes the kind's sizes."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one check; `reason` says why it failed, was expected to, or was skipped."""
+    """The result of one check."""
 
     check: str
+    """The name of the check."""
     ok: bool
+    """True unless the check failed."""
     reason: str = ""
+    """Why the check failed, was expected to fail, or was skipped."""
     skipped: bool = False
+    """True if the check did not run."""
 
     def __str__(self) -> str:
-        word = "skip" if self.skipped else "ok  " if self.ok else "FAIL"
-        return f"{word} {self.check}" + (f": {self.reason}" if self.reason else "")
+        status = "ok  " if self.ok else "FAIL"
+        if self.skipped:
+            status = "skip"
+        reason = f": {self.reason}" if self.reason else ""
+        return f"{status} {self.check}{reason}"
 
 
 class ConformanceError(AssertionError):
-    """A thing does not do what the contract promises; `results` has every check, those that passed included."""
+    """An object fails checks of the contract. `results` holds the results of all checks."""
 
     def __init__(self, name: str, results: Sequence[Result]) -> None:
         self.results = list(results)
@@ -59,10 +79,10 @@ class ConformanceError(AssertionError):
 
 @dataclass(frozen=True)
 class Check:
-    """One promise of the contract, tested on one thing by calling this; its string is a test's id.
+    """One check of one object. Call it to run it; its string is the id of a test.
 
-    A check with an `excuse` is expected to fail: it then passes, and fails if the promise is kept after all. Where what it needs
-    is not on this machine, it raises `unittest.SkipTest`, which pytest knows.
+    A check with an `excuse` is expected to fail, so it raises an error if it does not. A check
+    raises `unittest.SkipTest`, which pytest understands, if this machine lacks something it needs.
     """
 
     run: CheckFunction
@@ -71,12 +91,13 @@ class Check:
 
     @property
     def name(self) -> str:
+        """The name of the check, such as `"sample"`."""
         return self.run.__name__.removeprefix("check_")
 
     def __str__(self) -> str:
-        return "-".join(
-            [self.name, *(["x".join(map(str, self.subject.shape))] if self.subject.shape else [])]
-        )
+        if not self.subject.shape:
+            return self.name
+        return f"{self.name}-{'x'.join(map(str, self.subject.shape))}"
 
     def __call__(self) -> None:
         try:
@@ -90,11 +111,12 @@ class Check:
         else:
             if self.excuse is not None:
                 raise AssertionError(
-                    f"it passes, but was expected to fail ({self.excuse}); take it out of expected_failures"
+                    f"it passes, but was expected to fail ({self.excuse}); take it out of "
+                    "expected_failures"
                 )
 
     def result(self) -> Result:
-        """Run it and report."""
+        """Run the check and return its result."""
         try:
             self()
         except SkipTest as skip:
@@ -113,31 +135,32 @@ def check(
     expected_failures: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> list[Result]:
-    """Run the whole suite on a thing.
+    """Run all checks on an object.
 
     Arguments:
-        thing: a registered name, a table, a class or factory that takes the sizes of its kind, or an instance, which is left
-            as it is.
-        kind: `"models"`, `"priors"`, ...; None finds it, where there is only one that it can be.
-        shapes: what to build it for: the shapes of examples, `(dim,)` for a prior or a divergence between samples. By default its
-            class's `example_shapes`, or else those of its kind.
-        expected_failures: check -> reason, for checks that it cannot meet, beside those of its attribute of this name;
-            `"compile"`, or `"compile-4x4"` for one shape alone.
+        thing: a registered name, a table, a class or factory that takes the sizes of its kind, or
+            an instance, which is not changed.
+        kind: `"models"`, `"priors"`, ...; by default, the only kind that fits.
+        shapes: the shapes to test: shapes of examples, or `(dim,)` for a prior or a divergence. By
+            default, they are the `example_shapes` of the class, or those of the kind.
+        expected_failures: check -> reason, for checks that are expected to fail, in addition to the
+            attribute of this name. A name is `"compile"`, or `"compile-4x4"` for one shape.
         **settings: constructor arguments.
 
     Returns:
         The result of each check.
 
     Raises:
-        ConformanceError: a check failed that should not, or passed that should not.
-        SettingError: several kinds have the name, `expected_failures` names no check, or an instance is given settings.
+        ConformanceError: a check failed unexpectedly, or passed although it should fail.
+        SettingError: several kinds have the name, `expected_failures` names an unknown check, or
+            there are settings for an instance.
 
     Example:
         >>> results = check("uniform", low=0.0)
         >>> all(result.ok for result in results)
         True
     """
-    results = [each.result() for each in checks(thing, kind, shapes, expected_failures, **settings)]
+    results = [one.result() for one in checks(thing, kind, shapes, expected_failures, **settings)]
     if not all(result.ok for result in results):
         raise ConformanceError(_name(thing), results)
     return results
@@ -150,38 +173,42 @@ def checks(
     expected_failures: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> list[Check]:
-    """The checks that apply to a thing, to be run one by one; arguments as of `check`.
+    """Return the checks of an object, to run one by one. See `check` for the arguments.
 
-    What cannot be built has a single check, which fails and says why: collecting tests raises nothing for it.
+    If the object cannot be built, this raises no error, so that tests can still be collected. It
+    returns a single check, which fails with the reason.
 
     Raises:
-        SettingError: as of `check`.
+        SettingError: as in `check`.
     """
     kind = kind or kind_of(thing)
     registry(kind)
     maker = _maker(thing, kind, settings)
-    found: list[Check] = []
+    collected: list[Check] = []
     suite, default_shapes = _suite(thing, kind, maker)
-    for shape in default_shapes if shapes is None or _is_instance(thing) else shapes:
+    if shapes is None or _is_instance(thing):
+        shapes = default_shapes
+    for shape in shapes:
         subject = Subject(maker, tuple(shape), suite.inputs, suite.outputs)
         built = _built(subject, kind)
         if built is None:
-            found.append(Check(suite.always[0], subject))
+            collected.append(Check(suite.always[0], subject))
             continue
         excuses = {**getattr(built, "expected_failures", {}), **(expected_failures or {})}
         for name in excuses:
             if name.partition("-")[0] not in suite.names:
                 hint = did_you_mean(name, suite.names)
                 raise SettingError(
-                    f"{_name(thing)} expects a failure of {name!r}, which is no check.{hint}"
+                    f"{_name(thing)} expects a failure of {name!r}, which is not a check.{hint}"
                 )
-        runs = suite.checks_for(built)
+        functions = suite.checks_for(built)
         if torch.accelerator.is_available() and suite.outputs is not no_outputs:
-            runs.append(check_device)
-        for run in runs:
-            plain = Check(run, subject)
-            found.append(Check(run, subject, excuses.get(str(plain), excuses.get(plain.name))))
-    return found
+            functions.append(check_device)
+        for function in functions:
+            plain = Check(function, subject)
+            excuse = excuses.get(str(plain), excuses.get(plain.name))
+            collected.append(Check(function, subject, excuse))
+    return collected
 
 
 def check_model(
@@ -190,10 +217,11 @@ def check_model(
     expected_failures: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> list[Result]:
-    """Run the whole suite on a model; see `check`.
+    """Run all checks on a model. See `check` for the arguments.
 
     Example:
-        >>> results = check_model("vae", shapes=[(1, 8, 8)], latent_dim=2, encoder={"name": "mlp", "hidden": [16]})
+        >>> encoder = {"name": "mlp", "hidden": [16]}
+        >>> results = check_model("vae", shapes=[(1, 8, 8)], latent_dim=2, encoder=encoder)
         >>> all(result.ok for result in results)
         True
     """
@@ -206,23 +234,25 @@ def model_checks(
     expected_failures: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> list[Check]:
-    """The checks that apply to a model, to be run one by one; see `checks`."""
+    """Return the checks of a model, to run one by one. See `check` for the arguments."""
     return checks(model, "models", shapes, expected_failures, **settings)
 
 
 def kind_of(thing: Testable) -> str:
-    """The kind of a registered name, a table, a class or an instance; `"models"` for what nobody knows.
+    """Return the kind of an object, or `"models"` if it is unknown.
+
+    Arguments:
+        thing: a registered name, a table, a class, or an instance.
 
     Raises:
         SettingError: several kinds have the name.
     """
     if isinstance(thing, str | Mapping):
         name = thing if isinstance(thing, str) else str(thing.get("name"))
-        kinds = kinds_of(name)  # refused ones too, for the first check to say
+        # Includes names whose plugin is blocked: the first check reports the reason.
+        kinds = kinds_of(name)
         if len(kinds) > 1:
-            raise SettingError(
-                f"{name!r} is the name of {' and '.join(kinds)}; say which kind is meant."
-            )
+            raise SettingError(f"{name!r} is a name of {' and '.join(kinds)}; choose the kind.")
         return kinds[0] if kinds else "models"
     bases = thing.__mro__ if inspect.isclass(thing) else type(thing).__mro__
     return next((KIND_OF[base] for base in bases if base in KIND_OF), "models")
@@ -231,7 +261,7 @@ def kind_of(thing: Testable) -> str:
 def _suite(
     thing: Testable, kind: str, maker: Callable[[Shape], Any]
 ) -> tuple[Suite, Sequence[Shape]]:
-    """The suite of a thing, and the shapes that it is built for."""
+    """Return the suite of an object, and the default shapes."""
     suites = SUITES[kind]
     suite = suites[0]
     if len(suites) > 1:
@@ -245,13 +275,14 @@ def _suite(
     if isinstance(thing, str | Mapping):
         try:
             target = registry(kind).get(thing if isinstance(thing, str) else thing["name"])
-        except (GenzooError, KeyError):  # for the first check to say
+        except (GenzooError, KeyError):
+            # The first check reports the error.
             target = None
     return suite, getattr(target, "example_shapes", suite.shapes)
 
 
 def _built(subject: Subject, kind: str) -> Any:
-    """The thing, or None if it cannot be built; why not is for the first check to say."""
+    """Return the object, or None if it cannot be built; the first check reports the error."""
     try:
         with exclusive(), torch.random.fork_rng():
             thing = subject()
@@ -265,20 +296,26 @@ def _is_instance(thing: Testable) -> bool:
 
 
 def _maker(thing: Testable, kind: str, settings: Mapping[str, Any]) -> Callable[[Shape], Any]:
-    """Copies throughout: a part that is handed in as an instance must not be shared by the things made with it."""
+    """Return a function that builds the object for a shape.
+
+    It copies everything, so that objects do not share a part that was passed as an instance.
+    """
     sizes = SUITES[kind][0].sizes
     if _is_instance(thing):
         if settings:
             raise SettingError(
-                f"{_name(thing)} is an instance, which takes no settings: {', '.join(settings)}; give its class."
+                f"{_name(thing)} is an instance, which takes no settings: {', '.join(settings)}; "
+                "pass its class."
             )
         if isinstance(thing, Encoder | Decoder | Critic | Translator):
             raise SettingError(
-                f"{_name(thing)} is an instance, of sizes that are not the suite's; give its class and settings."
+                f"{_name(thing)} is an instance, of sizes that are not the suite's; pass its class "
+                "and settings."
             )
         return lambda _: copy.deepcopy(thing)
     if isinstance(thing, str | Mapping):
-        table = {**({"name": thing} if isinstance(thing, str) else thing), **settings}
+        base = {"name": thing} if isinstance(thing, str) else thing
+        table = {**base, **settings}
         return lambda shape: build(copy.deepcopy(table), kind, **sizes(shape))
     return lambda shape: thing(**sizes(shape), **copy.deepcopy(dict(settings)))  # type: ignore[operator]
 
@@ -286,4 +323,6 @@ def _maker(thing: Testable, kind: str, settings: Mapping[str, Any]) -> Callable[
 def _name(thing: Testable) -> str:
     if isinstance(thing, Mapping):
         return str(thing.get("name"))
-    return thing if isinstance(thing, str) else getattr(thing, "__name__", type(thing).__name__)
+    if isinstance(thing, str):
+        return thing
+    return getattr(thing, "__name__", type(thing).__name__)

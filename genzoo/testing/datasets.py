@@ -1,4 +1,4 @@
-"""What every data set must do: rows that the trainer can read, and the same ones each time."""
+"""Checks of datasets: the trainer can read their rows, which are the same each time."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from genzoo.errors import MissingDataError, SettingError
 from genzoo.registry.build import build, config
 from genzoo.testing.subject import Subject, close, demand
 
+__all__ = ["ALWAYS"]
+
 _CPU = torch.device("cpu")
 _ROWS = 16
 
@@ -27,7 +29,7 @@ def dataset(subject: Subject, seed: int = 0) -> Any:
 
 
 def check_builds(subject: Subject) -> None:
-    """It is a `Dataset` with rows of a shape."""
+    """Check that it is a `Dataset` with at least one row."""
     data = dataset(subject)
     demand(isinstance(data, Dataset), f"{type(data).__name__} is not a genzoo.Dataset")
     demand(
@@ -37,7 +39,7 @@ def check_builds(subject: Subject) -> None:
 
 
 def check_batches(subject: Subject) -> None:
-    """The trainer reads batches of every column from it, of the shapes that it states; images are in [0, 1]."""
+    """Check the batches of each column: their shapes, and that images are in [0, 1]."""
     data = dataset(subject)
     for name, column in data.train.items():
         n = min(_ROWS, len(column))
@@ -46,23 +48,22 @@ def check_batches(subject: Subject) -> None:
 
 
 def check_held_out(subject: Subject) -> None:
-    """Its held-out rows can be read in order; at every reading they are the same."""
+    """Check that held-out rows can be read in order, and are the same each time."""
     data = dataset(subject)
     if not data.test:
-        raise SkipTest("it holds no rows out")
+        raise SkipTest("it has no held-out rows")
     for name in data.test:
-        one, two = (_read(data, name) for _ in range(2))
-        demand(len(one) > 0, f"column {name!r} of the test split has no rows")
+        batches, again = (_read(data, name) for _ in range(2))
+        demand(len(batches) > 0, f"column {name!r} of the test split has no rows")
         if name in data.train:
-            _check_batch(data, name, one[0], len(one[0]))
-        for first, second in zip(one, two, strict=True):
-            close(
-                {"rows": first}, {"rows": second}, f"column {name!r} differs when it is read again"
-            )
+            _check_batch(data, name, batches[0], len(batches[0]))
+        message = f"column {name!r} differs when it is read again"
+        for first, second in zip(batches, again, strict=True):
+            close({"rows": first}, {"rows": second}, message)
 
 
 def check_same_again(subject: Subject) -> None:
-    """Built again, it has the same rows, whatever the caller's random state."""
+    """Check that a second build has the same rows, with any random state of the caller."""
     one, two = dataset(subject), dataset(subject, seed=1)
     for split in ("train", "test"):
         columns, again = getattr(one, split), getattr(two, split)
@@ -72,21 +73,23 @@ def check_same_again(subject: Subject) -> None:
             same = len(left) == len(right) and _rows_equal(left, right)
             demand(
                 same,
-                f"built again, column {name!r} of its {split} split has other rows; seed a generator of its own",
+                f"built again, column {name!r} of its {split} split has other rows; use a seeded "
+                "generator",
             )
 
 
 def check_config(subject: Subject) -> None:
-    """Built by name, its configuration builds a data set of the same shape and length again."""
+    """Check that its config builds a dataset of the same shape and length again."""
     data = dataset(subject)
     try:
         table = config(data)
     except SettingError:
-        raise SkipTest("it was not built by a registered name") from None
+        raise SkipTest("it was not built from a registered name") from None
     again = build(table, "datasets")
     same = (again.shape, again.rows("train")) == (data.shape, data.rows("train"))
     demand(
-        same, f"what is rebuilt from {table} has {again.rows('train')} rows of shape {again.shape}"
+        same,
+        f"the dataset rebuilt from {table} has {again.rows('train')} rows of shape {again.shape}",
     )
 
 
@@ -107,12 +110,13 @@ def _check_batch(data: Dataset, name: str, batch: Any, n: int) -> None:
         right = batch.is_floating_point() and low >= 0 and high <= 1
         demand(
             right,
-            f"column {name!r} spans {low:g} to {high:g} as {batch.dtype}; images are floats in [0, 1]",
+            f"column {name!r} spans {low:g} to {high:g} as {batch.dtype}; images are floats in "
+            "[0, 1]",
         )
 
 
 def _rows_equal(left: Any, right: Any) -> bool:
-    """The first and the last rows, as the rest may be large."""
+    """Return True if the first and the last rows are equal; the rest may be large."""
     ends = (slice(1000), slice(-1000, None))
     return all(
         torch.equal(as_tensor(left[end], "rows"), as_tensor(right[end], "rows")) for end in ends

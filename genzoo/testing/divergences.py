@@ -70,7 +70,7 @@ def compare_samples(divergence: Divergence, prior: Prior, z: Tensor) -> dict[str
 def compare_distributions(
     divergence: Divergence, prior: Prior, mean: Tensor, scale: Tensor
 ) -> dict[str, Tensor]:
-    """Compute the divergence between posteriors and a prior, with one sample from each posterior."""
+    """Compute the divergence between posteriors and a prior, with a sample per posterior."""
     q = Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
     z = mean + scale * torch.randn_like(mean)
     return {"the divergence": divergence(q, prior, z)}
@@ -218,4 +218,6 @@ DIVERGENCE = (
     check_priors,
     *EVERY_MODULE,
 )
+"""The checks of every divergence."""
 PENALTY = (check_builds, check_penalty, check_critic_gradient, check_batch_size, *EVERY_MODULE)
+"""The checks of every penalty."""

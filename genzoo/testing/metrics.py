@@ -1,4 +1,4 @@
-"""What every metric must do: measure a model that has what it needs, and leave it as it was."""
+"""Checks of metrics: they measure a suitable model and do not change it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from genzoo.registry.build import build
 from genzoo.registry.lookup import registry
 from genzoo.testing.subject import Subject, close, demand
 
+__all__ = ["ALWAYS"]
+
 _ROWS = 16
 _MODELS: tuple[tuple[str, Shape], ...] = (
     ("vae", (1, 8, 8)),
@@ -24,31 +26,31 @@ _MODELS: tuple[tuple[str, Shape], ...] = (
     ("vae", (1, 28, 28)),
     ("nade", (1, 8, 8)),
 )
-"""What a metric is tried on first; then every registered model, at the shapes that it is tested for."""
+"""The first models to try; then come all registered models, with their `example_shapes`."""
 
 
 def check_builds(subject: Subject) -> None:
-    """It is a `Metric`, and names what it needs and reads."""
+    """Check that it is a `Metric`, and that `needs` and `reads` are tuples of names."""
     metric = subject()
     demand(isinstance(metric, Metric), f"{type(metric).__name__} is not a genzoo.contract.Metric")
     for name in ("needs", "reads"):
-        words = getattr(metric, name)
-        right = isinstance(words, tuple) and all(isinstance(word, str) for word in words)
-        demand(right, f'{name} = {words!r}: expected a tuple of names, as in ("encode",)')
+        names = getattr(metric, name)
+        right = isinstance(names, tuple) and all(isinstance(entry, str) for entry in names)
+        demand(right, f'{name} = {names!r}: expected a tuple of names, as in ("encode",)')
 
 
 def check_lacking(subject: Subject) -> None:
-    """It says what a model lacks, one word each, and does not break where a model has nothing but its shape and inputs."""
+    """Check that `lacking` lists every need that a minimal model does not meet."""
     metric = subject()
     lacking = metric.lacking(SimpleNamespace(shape=(2,), inputs=("x",), given=()))
-    right = isinstance(lacking, list) and all(isinstance(word, str) for word in lacking)
+    right = isinstance(lacking, list) and all(isinstance(need, str) for need in lacking)
     demand(right, f"lacking(model) is {lacking!r}, not a list of names")
     missing = [need for need in metric.needs if need not in lacking]
     demand(not missing, f"a model without {', '.join(missing)} lacks {lacking!r}")
 
 
 def check_measures(subject: Subject) -> None:
-    """Of a model that has what it needs, it measures name -> finite number."""
+    """Check that it measures a suitable model: name -> finite number."""
     metric = subject()
     values = _measure(metric, _model_for(metric))
     right = (
@@ -66,22 +68,23 @@ def check_measures(subject: Subject) -> None:
 
 
 def check_repeats(subject: Subject) -> None:
-    """From one seed it measures the same again."""
+    """Check that it measures the same values again with the same seed."""
     metric = subject()
     model = _model_for(metric)
-    one, two = _measure(metric, model), _measure(metric, model)
-    demand(one == two, f"from one seed it measures {one}, then {two}")
+    first, second = _measure(metric, model), _measure(metric, model)
+    demand(first == second, f"with the same seed, it measures {first}, then {second}")
 
 
 def check_leaves_the_model(subject: Subject) -> None:
-    """It changes neither the model's weights and buffers nor its mode, and leaves no gradients."""
+    """Check that it does not change the model's weights, buffers, mode, or gradients."""
     metric = subject()
     model = _model_for(metric)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     _measure(metric, model)
     close(dict(model.state_dict()), before, "it changes the model")
     demand(
-        not any(module.training for module in model.modules()), "it leaves the model in train mode"
+        not any(module.training for module in model.modules()),
+        "it leaves the model in training mode",
     )
     demand(all(p.grad is None for p in model.parameters()), "it leaves gradients in the model")
 
@@ -94,7 +97,7 @@ def _measure(metric: Metric, model: Model) -> Mapping[str, float]:
 
 
 def _batches(metric: Metric, model: Model) -> Iterator[Any]:
-    """Three batches, the last one shorter; columns that are only read are like the data that the model makes."""
+    """Yield three batches; the last one is shorter. Columns in `reads` have the model's shape."""
     for n in (_ROWS, _ROWS, 5):
         batch = model.example(n)
         if metric.reads:
@@ -105,18 +108,19 @@ def _batches(metric: Metric, model: Model) -> Iterator[Any]:
 
 
 def _model_for(metric: Metric) -> Model:
-    """The first model that lacks nothing, in eval mode; a test is skipped where there is none."""
+    """Return the first suitable model in evaluation mode; skip the test if there is none."""
     for name, shape in _candidates():
         try:
             torch.manual_seed(0)
             model = build(name, shape=shape)
-        except (
-            Exception
-        ):  # a shape that it does not take, or a plugin that is broken: not this metric's affair
+        except Exception:
+            # The model rejects this shape, or its plugin is broken. The metric is not at fault.
             continue
         if not metric.lacking(model):
             return model.eval()
-    raise SkipTest(f"no registered model has {', '.join(metric.needs) or 'what it asks for'}")
+    raise SkipTest(
+        f"no registered model has {', '.join(metric.needs) or 'the requirements of this metric'}"
+    )
 
 
 def _candidates() -> Iterator[tuple[str, Shape]]:
@@ -131,3 +135,4 @@ def _candidates() -> Iterator[tuple[str, Shape]]:
 
 
 ALWAYS = (check_builds, check_lacking, check_measures, check_repeats, check_leaves_the_model)
+"""The checks of every metric."""

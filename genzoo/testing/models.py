@@ -1,4 +1,4 @@
-"""What every model must do, one function a promise; each gets a `Subject` and raises an error that says what is broken."""
+"""Checks of all models."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ from genzoo.testing.subject import (
 )
 from genzoo.train.optimizers import make_optimizer
 
+__all__ = ["ALWAYS", "outputs"]
+
 
 def check_builds(subject: Subject) -> None:
-    """It is a `Model`, of the shape it was asked for, and what it declares exists."""
+    """Check that it is a `Model` of the requested shape, and that its declarations are valid."""
     model = subject()
     demand(isinstance(model, Model), f"{type(model).__name__} is not a genzoo.Model")
     demand(model.shape == subject.shape, f"its shape is {model.shape}, not {subject.shape}")
@@ -38,12 +40,12 @@ def check_builds(subject: Subject) -> None:
     unknown = set(model.given) - set(model.inputs)
     demand(
         not unknown,
-        f"given names {', '.join(sorted(unknown))}, which is not among the inputs {model.inputs}",
+        f"given names {', '.join(sorted(unknown))}, but the inputs are {model.inputs}",
     )
 
 
 def check_example(subject: Subject) -> None:
-    """Its made-up batches have the asked size, the declared inputs, and values that are fit for a model."""
+    """Check that `example(n)` has the requested size, the declared inputs, and valid values."""
     model = subject()
     for n in (1, N):
         batch = model.example(n)
@@ -53,7 +55,7 @@ def check_example(subject: Subject) -> None:
         if len(model.inputs) == 1:
             demand(
                 isinstance(batch, Tensor),
-                f"one input makes a batch a tensor, not a {type(batch).__name__}",
+                f"with one input, a batch is a tensor, not a {type(batch).__name__}",
             )
             check_data(model, batch, n, "an example")
         else:
@@ -67,7 +69,10 @@ def check_example(subject: Subject) -> None:
 
 
 def check_sample(subject: Subject) -> None:
-    """Samples have the asked number, the model's shape, dtype and device, no gradient, and leave the mode alone."""
+    """Check the number, shape, dtype, and device of samples.
+
+    They must carry no gradients, and sampling must not change the mode of the model.
+    """
     model = subject()
     for n, training in ((3, True), (1, False)):
         model.train(training)
@@ -90,7 +95,10 @@ def _check_truncation(model: Model) -> None:
 
 
 def check_losses(subject: Subject) -> None:
-    """Each player's loss is a mapping of finite scalars, with a differentiable one under `"loss"`, and leaves its batch alone."""
+    """Check that each loss is a mapping of finite scalars and does not change its batch.
+
+    The value of `"loss"` must be differentiable.
+    """
     model = subject()
     for player in model.players():
         batch = model.example(N)
@@ -100,9 +108,10 @@ def check_losses(subject: Subject) -> None:
 
 
 def check_players(subject: Subject) -> None:
-    """Players have names of their own, move all that can move, share no parameter, and are the same when asked again.
+    """Check that players have unique names and together own every trainable parameter once.
 
-    Players whose steps depend on the round may share some: whether they ever play at once is for the trainer to see.
+    They must be the same in a second call. Players whose steps depend on the round may share
+    parameters; the trainer checks that they never train in the same round.
     """
     model = subject()
     names = {p: name for name, p in model.named_parameters()}
@@ -119,18 +128,16 @@ def check_players(subject: Subject) -> None:
                     other == player.name,
                     f"players {other!r} and {player.name!r} both own {names[p]}",
                 )
-    idle = [
-        name
-        for name, p in model.named_parameters()
-        if p.requires_grad and p not in set().union(*owned.values())
-    ]
-    demand(not idle, f"no player moves {', '.join(idle)}; freeze what shall not move")
+    everything = set().union(*owned.values())
+    trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    idle = [name for name, p in trainable if p not in everything]
+    demand(not idle, f"no player moves {', '.join(idle)}; freeze parameters that never change")
     again = {player.name: set(player.parameters()) for player in model.players()}
     demand(again == owned, "a second call of players() names other players or other parameters")
 
 
 def check_gradients(subject: Subject) -> None:
-    """A player's loss gives every parameter it owns a finite gradient, and its steps move these and no others."""
+    """Check that each player's loss gives its parameters finite gradients and moves only them."""
     model = subject()
     players = [(player, player.parameters()) for player in model.players()]
     named = dict(model.named_parameters())
@@ -146,7 +153,8 @@ def check_gradients(subject: Subject) -> None:
             player.optimizer,
             f"players.{player.name}",
         )
-        for _ in range(3):  # a layer that starts at zero hides what is below it from the first step
+        # Several steps, because a layer that starts at zero blocks the first gradients.
+        for _ in range(3):
             optimizer.zero_grad()
             _loss(player, model.example(2 * N)).backward()
             for name in sorted(owned):
@@ -163,19 +171,23 @@ def check_gradients(subject: Subject) -> None:
         moved = {name for name, p in named.items() if not torch.equal(p, before[name])}
         demand(
             moved <= owned,
-            f"player {player.name!r} moves {', '.join(sorted(moved - owned))}, which it does not own",
+            f"player {player.name!r} moves {', '.join(sorted(moved - owned))}, which it does not "
+            "own",
         )
         stuck = [
             name
             for name in sorted(owned - moved)
-            if not _shifts_reports_alone(player, named[name], model.example(N))
+            if not _only_changes_reports(player, named[name], model.example(N))
         ]
         demand(not stuck, f"player {player.name!r} does not move {', '.join(stuck)}")
 
 
 @torch.no_grad()
-def _shifts_reports_alone(player: Player, parameter: Tensor, batch: Batch) -> bool:
-    """Whether a loss does not depend on a parameter that its reports depend on, as on the constant of a Wasserstein critic."""
+def _only_changes_reports(player: Player, parameter: Tensor, batch: Batch) -> bool:
+    """Return True if a parameter changes logged values, but not the loss.
+
+    An example is the additive constant of a Wasserstein critic.
+    """
     before = _reported(player, batch)
     parameter += 1
     after = _reported(player, batch)
@@ -194,25 +206,25 @@ def _reported(player: Player, batch: Batch) -> Mapping[str, Tensor]:
 
 
 def check_deepcopy(subject: Subject) -> None:
-    """A copy gives the same results and shares nothing; its players are its own."""
+    """Check that a copy gives the same results and shares no parameters, even in its players."""
     model = subject()
     twin = copy.deepcopy(model)
     shared = {id(p) for p in model.parameters()} & {
         id(p) for player in twin.players() for p in player.parameters()
     }
     demand(not shared, "the players of a copy move the original's parameters")
-    close(subject.results(twin), subject.results(model), "a copy gives other results")
+    close(subject.results(twin), subject.results(model), "a copy gives different results")
 
 
 def check_batch_of_one(subject: Subject) -> None:
-    """A loss exists for one example alone."""
+    """Check that losses work for a batch of one example."""
     model = subject()
     for player in model.players():
         _loss(player, model.example(1))
 
 
 def check_compile(subject: Subject) -> None:
-    """Each player's loss compiles whole, without a graph break, and equals the eager one."""
+    """Check that each loss compiles as a whole graph and then gives the same values."""
     eager, compiled = subject(), subject()
     for player, twin in zip(eager.players(), compiled.players(), strict=True):
         torch.compiler.reset()
@@ -220,8 +232,8 @@ def check_compile(subject: Subject) -> None:
         torch.manual_seed(0)
         expected = dict(player.loss(batch))
         torch.manual_seed(0)
-        got = dict(torch.compile(twin.loss, fullgraph=True, backend="eager")(batch))
-        close(got, expected, f"the compiled loss of {player.name!r} differs")
+        actual = dict(torch.compile(twin.loss, fullgraph=True, backend="eager")(batch))
+        close(actual, expected, f"the compiled loss of {player.name!r} differs")
 
 
 def _columns(batch: Batch) -> dict[str, Tensor]:
@@ -229,33 +241,46 @@ def _columns(batch: Batch) -> dict[str, Tensor]:
 
 
 def _loss(player: Player, batch: Batch) -> Tensor:
-    """A player's loss, after a look at what it reports."""
+    """Check what a player's loss returns, and return the value of `"loss"`."""
     report = player.loss(batch)
-    place = f"the loss of {player.name!r}"
+    name = f"the loss of {player.name!r}"
     demand(
         isinstance(report, Mapping) and "loss" in report,
-        f'{place} is no mapping with "loss": {report!r}',
+        f'{name} is not a mapping with "loss": {report!r}',
     )
     for key, value in report.items():
         demand(
             isinstance(value, Tensor) and value.dim() == 0,
-            f"{place} reports {key!r} = {value!r}, which is no scalar tensor",
+            f"{name} reports {key!r} = {value!r}, which is not a scalar tensor",
         )
-        demand(bool(value.isfinite()), f"{place} reports {key!r} = {value.item()}")
-    demand(report["loss"].requires_grad, f"{place} depends on no parameter")
+        demand(bool(value.isfinite()), f"{name} reports {key!r} = {value.item()}")
+    demand(report["loss"].requires_grad, f"{name} depends on no parameter")
     return report["loss"]
 
 
 def outputs(model: Model) -> dict[str, Tensor]:
-    """Every loss on a made-up batch, with all that it reports, and samples."""
+    """Return samples, and the values of every loss on a random batch."""
     batch = model.example(N)
-    found = {f"sample({N})": model.sample(N, model.unpack(batch)[1])}
+    values = {f"sample({N})": model.sample(N, model.unpack(batch)[1])}
     for player in model.players():
-        found |= {f"{key!r} of {player.name!r}": value for key, value in player.loss(batch).items()}
-    return found
+        for key, value in player.loss(batch).items():
+            values[f"{key!r} of {player.name!r}"] = value
+    return values
 
 
 ALWAYS = (
-    check_builds, check_example, check_sample, check_losses, check_players, check_gradients, check_seeds, check_config,
-    check_state_dict, check_deepcopy, check_float64, check_batch_of_one, check_compile,
-)  # fmt: skip
+    check_builds,
+    check_example,
+    check_sample,
+    check_losses,
+    check_players,
+    check_gradients,
+    check_seeds,
+    check_config,
+    check_state_dict,
+    check_deepcopy,
+    check_float64,
+    check_batch_of_one,
+    check_compile,
+)
+"""The checks of every model."""

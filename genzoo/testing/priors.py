@@ -1,4 +1,4 @@
-"""What every prior must do: draws, a density that is theirs and integrates to one, and moments that are true."""
+"""Checks of priors: their samples, density, and moments."""
 
 from __future__ import annotations
 
@@ -11,40 +11,43 @@ from genzoo.contract import Prior, Shape
 from genzoo.distributed import emulate_rank
 from genzoo.testing.subject import EVERY_MODULE, FLOAT, N, Subject, demand
 
+__all__ = ["ALWAYS", "OPTIONAL", "outputs", "sizes"]
+
 _MANY = 2**14
-_SIGMAS = 6  # of a fair deviation's standard error: one in a billion
+_SIGMAS = 6
+"""The largest deviation in standard errors; a larger one has a probability of one in a billion."""
 
 
 def sizes(shape: Shape) -> dict[str, Any]:
-    """The number of coordinates stands for the shape of a draw."""
+    """Return the constructor arguments for samples of a shape."""
     return {"dim": shape[0]}
 
 
 def outputs(prior: Prior) -> dict[str, Tensor]:
-    """Draws and, where there is a density, theirs."""
+    """Return samples and, if the prior has a density, their log-densities."""
     z = prior.sample(N)
-    return {
-        f"sample({N})": z,
-        **({"log_prob(z)": prior.log_prob(z)} if _has_density(prior) else {}),
-    }
+    values = {f"sample({N})": z}
+    if _has_density(prior):
+        values["log_prob(z)"] = prior.log_prob(z)
+    return values
 
 
 def check_builds(subject: Subject) -> None:
-    """It is a `Prior` of the dimension that it was asked for."""
+    """Check that it is a `Prior` of the requested dimension."""
     prior = subject()
     demand(isinstance(prior, Prior), f"{type(prior).__name__} is not a genzoo.contract.Prior")
     demand(prior.dim == subject.shape[0], f"its dim is {prior.dim}, not {subject.shape[0]}")
 
 
 def check_sample(subject: Subject) -> None:
-    """`sample(n)` is `n` rows of `dim` finite numbers, in the prior's dtype."""
+    """Check that `sample(n)` returns finite numbers, `(n, dim)`, in the prior's dtype."""
     prior = subject()
     for n in (1, N):
         _check_draws(prior.sample(n), (n, *subject.shape), f"sample({n})")
 
 
 def check_ranks(subject: Subject) -> None:
-    """Two processes draw what one draws: each keeps its own rows of the draws for both."""
+    """Check that two processes draw the same samples as one: each keeps its share of the rows."""
     prior = subject()
 
     def draw(n: int, rank: int, size: int) -> Tensor:
@@ -56,25 +59,28 @@ def check_ranks(subject: Subject) -> None:
     same = whole.shape == halves.shape and torch.allclose(whole, halves)
     demand(
         same,
-        "two processes draw other samples than one; take noise from genzoo.distributed.noise and uniform, not from torch",
+        "two processes draw other samples than one; use genzoo.distributed.noise and uniform, "
+        "not the random functions of torch",
     )
 
 
 def check_log_prob(subject: Subject) -> None:
-    """`log_prob(z)` is one number a row, finite where the prior draws."""
+    """Check that `log_prob(z)` returns one finite number per sample of the prior."""
     prior = subject()
     for n in (1, N):
         values = prior.log_prob(prior.sample(n))
         shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-        demand(shape == (n,), f"log_prob(z) is {shape} for {n} draws, not {(n,)}")
-        demand(bool(values.isfinite().all()), "log_prob(z) is not finite for the prior's own draws")
+        demand(shape == (n,), f"log_prob(z) is {shape} for {n} samples, not {(n,)}")
+        demand(bool(values.isfinite().all()), "log_prob(z) is not finite for the prior's samples")
 
 
 @torch.no_grad()
 def check_density(subject: Subject) -> None:
-    r"""`log_prob` is the density of the draws: \( \int p = 1 \), and means under it are those of draws.
+    r"""Check that `log_prob` is the density of the samples.
 
-    By importance sampling from Student's distribution with two degrees of freedom, which is broader than anything sensible.
+    It must integrate to 1, and means under it must equal the means of samples. Both are estimated
+    by importance sampling from Student's t-distribution with two degrees of freedom, which has
+    heavier tails than any reasonable prior.
     """
     prior = subject().double()
     z = prior.sample(_MANY)
@@ -83,28 +89,24 @@ def check_density(subject: Subject) -> None:
     proposal = torch.distributions.StudentT(z.new_tensor(2.0), middle, scale)
     points = proposal.sample((4 * _MANY,))
     weights = (prior.log_prob(points) - proposal.log_prob(points).sum(1)).exp()
-    mass, doubt = weights.mean().item(), _standard_error(weights[:, None]).item()
+    mass, mass_error = weights.mean().item(), _standard_error(weights[:, None]).item()
     demand(
-        abs(mass - 1) < _SIGMAS * doubt + 1e-3,
-        f"exp(log_prob) integrates to {mass:.4g} (+- {doubt:.2g}), not to 1",
+        abs(mass - 1) < _SIGMAS * mass_error + 1e-3,
+        f"exp(log_prob) integrates to {mass:.4g} (+- {mass_error:.2g}), not to 1",
     )
-    drawn, under = (
-        _features((z - middle) / scale),
-        weights[:, None] * _features((points - middle) / scale),
-    )
-    gap, error = (
-        (drawn.mean(0) - under.mean(0)).abs(),
-        _standard_error(drawn) + _standard_error(under),
-    )
+    sampled = _features((z - middle) / scale)
+    weighted = weights[:, None] * _features((points - middle) / scale)
+    gap = (sampled.mean(0) - weighted.mean(0)).abs()
+    error = _standard_error(sampled) + _standard_error(weighted)
     demand(
         bool((gap < _SIGMAS * error + 1e-3).all()),
-        "draws do not follow exp(log_prob): means under the two differ",
+        "samples do not follow exp(log_prob): means under the two differ",
     )
 
 
 @torch.no_grad()
 def check_variance(subject: Subject) -> None:
-    """`variance` is that of the draws, in each coordinate."""
+    """Check that `variance` is the variance of the samples in each coordinate."""
     prior = subject().double()
     stated, z = prior.variance, prior.sample(_MANY)
     demand(
@@ -112,17 +114,21 @@ def check_variance(subject: Subject) -> None:
         f"variance has shape {tuple(stated.shape)}, not {subject.shape}",
     )
     squares = (z - z.mean(0)).square()
-    found, error = squares.mean(0), _standard_error(squares)
-    close = (found - stated).abs() < _SIGMAS * error + 1e-2 * found
+    measured, error = squares.mean(0), _standard_error(squares)
+    close = (measured - stated).abs() < _SIGMAS * error + 1e-2 * measured
     demand(
         bool(close.all()),
-        f"variance is {stated.tolist()}, where {_MANY} draws have {found.tolist()}",
+        f"variance is {stated.tolist()}, but {_MANY} samples have {measured.tolist()}",
     )
 
 
 @torch.no_grad()
 def check_strata(subject: Subject) -> None:
-    """`strata(n)` has `n` draws at least, `(K, m, dim)`, and weights `(K,)` that sum to 1; together they are the prior's."""
+    """Check that `strata(n)` returns at least n samples, and weights that sum to 1.
+
+    The samples are `(K, m, dim)`, and the weights `(K,)`. The weighted samples must have the same
+    means as those of `sample(n)`.
+    """
     prior = subject().double()
     for n in (1, N, _MANY):
         z, weights = prior.strata(n)
@@ -137,24 +143,21 @@ def check_strata(subject: Subject) -> None:
             abs(weights.sum().item() - 1) < 1e-6,
             f"the weights of strata({n}) sum to {weights.sum().item():g}",
         )
-    drawn = prior.sample(_MANY)
-    scale = drawn.std() + 1e-6
-    inside, plain = (
-        _features(z.flatten(0, 1) / scale).unflatten(0, z.shape[:2]),
-        _features(drawn / scale),
-    )
-    error = _standard_error(plain) + torch.einsum(
-        "k,kd->d", weights, torch.stack([*map(_standard_error, inside)])
-    )
-    gap = ((weights[:, None] * inside.mean(1)).sum(0) - plain.mean(0)).abs()
+    samples = prior.sample(_MANY)
+    scale = samples.std() + 1e-6
+    stratified = _features(z.flatten(0, 1) / scale).unflatten(0, z.shape[:2])
+    plain = _features(samples / scale)
+    errors = torch.stack([*map(_standard_error, stratified)])
+    error = _standard_error(plain) + torch.einsum("k,kd->d", weights, errors)
+    gap = ((weights[:, None] * stratified.mean(1)).sum(0) - plain.mean(0)).abs()
     demand(
         bool((gap < _SIGMAS * error + 1e-3).all()),
-        "means over strata(n) are not those over sample(n)",
+        "means over strata(n) differ from means over sample(n)",
     )
 
 
 def check_truncated(subject: Subject) -> None:
-    """`truncated(n, threshold)` is `n` rows like `sample(n)`."""
+    """Check that `truncated(n, threshold)` returns rows like `sample(n)`."""
     prior = subject()
     for n in (1, N):
         _check_draws(prior.truncated(n, 0.5), (n, *subject.shape), f"truncated({n}, 0.5)")
@@ -162,7 +165,10 @@ def check_truncated(subject: Subject) -> None:
 
 @torch.no_grad()
 def check_gaussians(subject: Subject) -> None:
-    """`gaussians()` are the weights, means and standard deviations of a mixture whose density is `log_prob`."""
+    """Check that `gaussians()` describes a mixture whose density is `log_prob`.
+
+    It returns the weights, means, and standard deviations of the components.
+    """
     prior = subject().double()
     weights, means, scales = prior.gaussians()
     z = prior.sample(N)
@@ -173,7 +179,7 @@ def check_gaussians(subject: Subject) -> None:
     torch.testing.assert_close(
         prior.log_prob(z),
         expected,
-        msg=lambda detail: f"log_prob is not that of gaussians(). {detail}",
+        msg=lambda detail: f"log_prob is not the density of gaussians(). {detail}",
         rtol=1e-6,
         atol=1e-6,
     )
@@ -193,20 +199,25 @@ def _check_draws(z: Tensor, shape: Shape, what: str) -> None:
 
 
 def _features(z: Tensor) -> Tensor:
-    """Bounded functions of each coordinate, odd and even, and of products of neighbors: `(n, dim)` -> `(n, 3 * dim)`."""
+    """Compute bounded functions of coordinates, `(n, dim)` -> `(n, 3 * dim)`.
+
+    They are odd and even functions of each coordinate, and products of neighboring coordinates.
+    """
     t = z.tanh()
     return torch.cat([t, t.square(), t * t.roll(1, dims=1)], dim=1)
 
 
 def _standard_error(x: Tensor) -> Tensor:
-    """Of the mean over rows; unbiased or not makes no difference."""
+    """Return the standard error of the mean over rows."""
     return x.std(0, correction=0) / len(x) ** 0.5
 
 
 ALWAYS = (check_builds, check_sample, check_ranks, check_strata, *EVERY_MODULE)
+"""The checks of every prior."""
 OPTIONAL = {
     "log_prob": (check_log_prob, check_density),
     "variance": (check_variance,),
     "truncated": (check_truncated,),
     "gaussians": (check_gaussians,),
 }
+"""Method -> the checks of priors that define it."""

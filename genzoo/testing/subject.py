@@ -1,4 +1,4 @@
-"""A thing under test, and what every module must do whatever its kind."""
+"""The object under test, and the checks of modules of every kind."""
 
 from __future__ import annotations
 
@@ -15,31 +15,49 @@ from genzoo.contract import Shape
 from genzoo.errors import SettingError
 from genzoo.registry.build import build, init_record, settings_of
 
+__all__ = [
+    "EVERY_MODULE",
+    "FLOAT",
+    "N",
+    "Subject",
+    "check_compile",
+    "check_config",
+    "check_deepcopy",
+    "check_device",
+    "check_float64",
+    "check_seeds",
+    "check_state_dict",
+    "close",
+    "demand",
+    "no_inputs",
+    "no_outputs",
+]
+
 N = 4
-"""Examples in a batch, unless a check says otherwise."""
+"""The default number of examples in a batch."""
 FLOAT = torch.zeros(())
-"""On the CPU, in single precision."""
+"""A tensor with the default device and dtype: the CPU and single precision."""
 
 
 def no_inputs(shape: Shape, like: Tensor) -> tuple[Tensor, ...]:  # noqa: ARG001
-    """For things that make up their own."""
+    """Return no inputs, for objects that create them."""
     return ()
 
 
 def no_outputs(thing: Any) -> dict[str, Tensor]:  # noqa: ARG001
-    """For things whose results have no common form."""
+    """Return no outputs, for objects whose results have no common form."""
     return {}
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A thing under test: each call makes it anew, and the same unless the seed differs.
+    """The object under test. Each call with the same seed builds an equal object.
 
     Arguments:
-        maker: makes it for a shape.
-        shape: what it is made for.
-        inputs: what it is called with for a shape, on the device and in the dtype of a tensor.
-        outputs: calls it with these: name -> tensor.
+        maker: shape -> the object.
+        shape: the shape to build it for.
+        inputs: shape, and a tensor with the device and dtype -> the inputs of `outputs`.
+        outputs: the object and its inputs -> name -> tensor.
     """
 
     maker: Callable[[Shape], Any]
@@ -52,77 +70,87 @@ class Subject:
         return self.maker(self.shape)
 
     def results(self, thing: Any, like: Tensor = FLOAT) -> dict[str, Tensor]:
-        """All that it computes from made-up inputs, from one seed; finite."""
+        """Return everything that an object computes from random inputs, with a fixed seed."""
         torch.manual_seed(0)
         inputs = self.inputs(self.shape, like)
         torch.manual_seed(0)
-        found = self.outputs(thing, *inputs)
-        for name, value in found.items():
+        outputs = self.outputs(thing, *inputs)
+        for name, value in outputs.items():
             demand(bool(value.isfinite().all()), f"{name} is not finite")
-        return found
+        return outputs
 
 
 def demand(condition: bool, message: str) -> None:
-    """Fail, saying what is broken, unless a condition holds."""
+    """Raise an `AssertionError` with a message unless a condition holds."""
     if not condition:
         raise AssertionError(message)
 
 
-def close(got: Mapping[str, Tensor], expected: Mapping[str, Tensor], message: str) -> None:
-    """Equal up to rounding, whose order an accelerator may change; not a number equals itself."""
+def close(actual: Mapping[str, Tensor], expected: Mapping[str, Tensor], message: str) -> None:
+    """Raise an `AssertionError` unless tensors are equal up to rounding; NaN equals NaN."""
     torch.testing.assert_close(
-        dict(got), dict(expected), equal_nan=True, msg=lambda detail: f"{message}. {detail}"
+        dict(actual), dict(expected), equal_nan=True, msg=lambda detail: f"{message}. {detail}"
     )
 
 
 def check_seeds(subject: Subject) -> None:
-    """The same seed gives the same weights and results."""
+    """Check that equal seeds give equal weights and results."""
     close(
-        dict(subject().state_dict()), dict(subject().state_dict()), "equal seeds give other weights"
+        dict(subject().state_dict()),
+        dict(subject().state_dict()),
+        "equal seeds give different weights",
     )
-    close(subject.results(subject()), subject.results(subject()), "equal seeds give other results")
+    close(
+        subject.results(subject()), subject.results(subject()), "equal seeds give different results"
+    )
 
 
 def check_config(subject: Subject) -> None:
-    """Its configuration, as plain data, builds an equal architecture; that of an unregistered class, its settings."""
+    """Check that its config, as plain data, builds an equal architecture again.
+
+    An object of an unregistered class is built from its settings instead.
+    """
     thing = subject()
     try:
         table = json.dumps(thing.config)
     except SettingError:
         again = type(thing)(**settings_of(thing))
-        demand(settings_of(again) == settings_of(thing), "what is rebuilt has other settings")
+        demand(settings_of(again) == settings_of(thing), "the rebuilt object has other settings")
     else:
         again = build(json.loads(table), init_record(thing).kind)
         demand(
             json.dumps(again.config) == table,
-            f"what is rebuilt has the config {again.config}, where it was {table}",
+            f"the rebuilt object has the config {again.config}, but the original has {table}",
         )
-    demand(repr(again) == repr(thing), f"what is rebuilt is {again!r}, not {thing!r}")
+    demand(repr(again) == repr(thing), f"the rebuilt object is {again!r}, not {thing!r}")
     sizes = [
         {name: tensor.shape for name, tensor in one.state_dict().items()} for one in (thing, again)
     ]
-    demand(sizes[0] == sizes[1], "what is rebuilt has other parameters or buffers")
+    demand(sizes[0] == sizes[1], "the rebuilt object has other parameters or buffers")
 
 
 def check_state_dict(subject: Subject) -> None:
-    """All that training changes is in the state dict: another that loads it gives the same results."""
+    """Check that the state dict is complete: an object that loads it gives the same results."""
     thing, other = subject(), subject(seed=1)
-    subject.results(thing)  # losses may keep running statistics
+    # Losses may keep running statistics.
+    subject.results(thing)
     other.load_state_dict(thing.state_dict())
-    message = "with the same state dict, another one gives other results"
+    message = "with the same state dict, another object gives different results"
     close(subject.results(other.eval()), subject.results(thing.eval()), message)
 
 
 def check_deepcopy(subject: Subject) -> None:
-    """A copy gives the same results."""
+    """Check that a copy gives the same results."""
     thing = subject()
     close(
-        subject.results(copy.deepcopy(thing)), subject.results(thing), "a copy gives other results"
+        subject.results(copy.deepcopy(thing)),
+        subject.results(thing),
+        "a copy gives different results",
     )
 
 
 def check_float64(subject: Subject) -> None:
-    """In double precision, results are so too."""
+    """Check that results are in double precision if the object is."""
     for name, value in subject.results(subject().double(), FLOAT.double()).items():
         demand(
             value.dtype == torch.float64 or not value.is_floating_point(),
@@ -131,7 +159,7 @@ def check_float64(subject: Subject) -> None:
 
 
 def check_device(subject: Subject) -> None:
-    """On an accelerator, results are there too."""
+    """Check that results are on the accelerator if the object is."""
     device = torch.accelerator.current_accelerator()
     for name, value in subject.results(subject().to(device), FLOAT.to(device)).items():
         demand(
@@ -141,15 +169,15 @@ def check_device(subject: Subject) -> None:
 
 
 def check_compile(subject: Subject) -> None:
-    """What it computes compiles whole, without a graph break, and equals what is not compiled."""
+    """Check that it compiles as a whole graph and then gives the same results."""
     eager, twin = subject(), subject()
     expected = subject.results(eager)
     torch.compiler.reset()
     torch.manual_seed(0)
     inputs = subject.inputs(subject.shape, FLOAT)
     torch.manual_seed(0)
-    got = torch.compile(subject.outputs, fullgraph=True, backend="eager")(twin, *inputs)
-    close(got, expected, "compiled results differ")
+    actual = torch.compile(subject.outputs, fullgraph=True, backend="eager")(twin, *inputs)
+    close(actual, expected, "compiled results differ")
 
 
 EVERY_MODULE = (
@@ -160,4 +188,4 @@ EVERY_MODULE = (
     check_float64,
     check_compile,
 )
-"""What is asked of each part that is a module."""
+"""The checks of every part that is a module."""

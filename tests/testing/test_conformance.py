@@ -374,8 +374,8 @@ FAULTS = [
     (SampleOutOfRange, "sample", r"images are in \[0, 1\]"),
     (SampleWithGradient, "sample", "samples carry gradients"),
     (SampleChangesMode, "sample", "changes the module's mode"),
-    (LossWithoutLoss, "losses", 'no mapping with "loss"'),
-    (LossPerExample, "losses", "no scalar tensor"),
+    (LossWithoutLoss, "losses", 'not a mapping with "loss"'),
+    (LossPerExample, "losses", "not a scalar tensor"),
     (LossInfinite, "losses", "reports 'loss' = -inf"),
     (LossDetached, "losses", "depends on no parameter"),
     (LossChangesBatch, "losses", "changes its batch"),
@@ -386,9 +386,9 @@ FAULTS = [
     (UnusedPart, "gradients", r"gives two\.bias no gradient"),
     (MovesAnothers, "gradients", r"'one' moves two\.weight, which it does not own"),
     (GradientOfZero, "gradients", "does not move mean"),
-    (Unseeded, "seeds", "other results"),
-    (UnseededWeights, "seeds", "other weights"),
-    (ForgetsASetting, "config", "what is rebuilt is"),
+    (Unseeded, "seeds", "different results"),
+    (UnseededWeights, "seeds", "different weights"),
+    (ForgetsASetting, "config", "the rebuilt object is"),
     (HiddenState, "state_dict", "with the same state dict"),
     (BoundToTheOriginal, "deepcopy", "move the original's parameters"),
     (SinglePrecision, "float64", "is torch.float32"),
@@ -397,12 +397,12 @@ FAULTS = [
     (CompiledDiffers, "compile", "compiled loss of 'model' differs"),
     (ScalarLikelihood, "log_prob", r"log_prob\(x\) is \(\) for 1"),
     (ScalarElbo, "elbo", r"elbo\(x\) is \(1, 1\) for 1"),
-    (NaNBound, "log_prob_bound", "not a number"),
-    (EncodesToALaw, "encode", r"a distribution belongs to posterior\(x\)"),
+    (NaNBound, "log_prob_bound", "is NaN"),
+    (EncodesToALaw, "encode", r"return a distribution from posterior\(x\)"),
     (PosteriorPerCoordinate, "posterior", r"log_prob\(z\) is \(1, 16\), not \(1,\)"),
     (DecodesLogits, "decode", r"images are in \[0, 1\]"),
     (ReconstructsFlat, "reconstruct", r"has shape \(1, 16\), not"),
-    (CompletesAnew, "complete", "changes what is kept"),
+    (CompletesAnew, "complete", "changes numbers where the mask is True"),
     (OneConditional, "conditionals", r"has batch shape \(1, 16\)"),
     (DeclaresTruncation, "sample", "unexpected keyword argument 'truncation'"),
     (TranslatesOneWay, "translate", r"translate\(x, reverse=True\) (is not finite|spans)"),
@@ -491,7 +491,7 @@ def test_an_expected_failure_that_passes_is_a_failure():
 
 
 def test_an_expected_failure_of_no_check_is_refused():
-    with pytest.raises(SettingError, match=r"'smaple', which is no check\. Did you mean 'sample'"):
+    with pytest.raises(SettingError, match=r"'smaple', which is not a check\. Did you mean 'sample'"):
         model_checks(Sound, expected_failures={"smaple": "a slip"})
 
 

@@ -396,9 +396,9 @@ def spoilt(base, method):
         (
             variant("Unseeded", lambda self, r: r * random.random()),
             "seeds",
-            "equal seeds give other results",
+            "equal seeds give different results",
         ),
-        (variant("Nameless", lambda self, r: r, **counting), "config", "what is rebuilt is"),
+        (variant("Nameless", lambda self, r: r, **counting), "config", "the rebuilt object is"),
         (
             variant("Hidden", lambda self, r: r + self.hidden, __init__=remember),
             "state_dict",
@@ -407,7 +407,7 @@ def spoilt(base, method):
         (
             variant("Copied", lambda self, r: r + hasattr(self, "copied"), __deepcopy__=copied),
             "deepcopy",
-            "a copy gives other",
+            "a copy gives different",
         ),
         (variant("Single", lambda self, r: r.float()), "float64", "in float64 is torch.float32"),
         (variant("Broken", broken), "compile", "print"),
@@ -430,15 +430,15 @@ FAULTS = {
         (OtherDim, "builds", "its dim is 2, not 1"),
         (FlatDraws, "sample", r"sample\(1\) has shape \(1,\), not \(1, 1\)"),
         (PlainNoise, "ranks", "two processes draw other samples than one"),
-        (LogProbPerCoordinate, "log_prob", r"log_prob\(z\) is \(1, 1\) for 1 draws"),
+        (LogProbPerCoordinate, "log_prob", r"log_prob\(z\) is \(1, 1\) for 1 samples"),
         (NoConstant, "density", "integrates to 1.25"),
-        (DensityOfAnother, "density", r"draws do not follow exp\(log_prob\)"),
-        (TailsTooThick, "density", r"draws do not follow exp\(log_prob\)"),
+        (DensityOfAnother, "density", r"samples do not follow exp\(log_prob\)"),
+        (TailsTooThick, "density", r"samples do not follow exp\(log_prob\)"),
         (StatesItsDeviation, "variance", r"variance is \[0\.5"),
         (WeightsOfTwo, "strata", "sum to 2"),
         (StrataOfAnother, "strata", "means over strata"),
         (TruncatesAllToOne, "truncated", r"truncated\(1, 0\.5\) has shape \(1,\)"),
-        (GaussiansOfVariances, "gaussians", "log_prob is not that of gaussians"),
+        (GaussiansOfVariances, "gaussians", "log_prob is not the density of gaussians"),
     ],
     ("divergences", 0): [
         (
@@ -469,7 +469,7 @@ FAULTS = {
         (OtherFeatures, "builds", "its dim is 6, not 5"),
         (Column, "forward", r"2 rows become \(2, 5, 1\), not \(2, 5\)"),
         (Unused, "gradients", r"spare\.weight gets no gradient"),
-        (BlindToData, "gradients", "what went in gets no gradient"),
+        (BlindToData, "gradients", "the input gets no gradient"),
         (Centred, "rows", "an example depends on its neighbors"),
         (Normed, "batch_of_one", "more than 1 value"),
     ],
@@ -493,8 +493,8 @@ FAULTS = {
         (AsksForMore, "lacking", "has no attribute 'prior'"),
         (ATensor, "measures", "'size' is a Tensor, not a plain number"),
         (NotANumber, "measures", "'size' is nan"),
-        (Moody, "repeats", "from one seed it measures"),
-        (TrainsTheModel, "leaves_the_model", "leaves the model in train mode"),
+        (Moody, "repeats", "with the same seed, it measures"),
+        (TrainsTheModel, "leaves_the_model", "leaves the model in training mode"),
         (ScalesTheModel, "leaves_the_model", "it changes the model"),
     ],
 }
@@ -568,7 +568,7 @@ def test_the_config_of_a_data_set():
     with RegisteredAs("datasets", "test-longer", longer_each_time):
         (result,) = (one.result() for one in checks("test-longer") if one.name == "config")
         assert not result.ok
-        assert "what is rebuilt from {'name': 'test-longer'} has" in result.reason
+        assert "the dataset rebuilt from {'name': 'test-longer'} has" in result.reason
 
 
 def test_data_that_are_not_there_skip_and_data_that_are_refused_fail():
@@ -595,7 +595,7 @@ def test_a_skip_is_no_expected_failure():
         result.check: result
         for result in check(no_rest, "datasets", expected_failures={"held_out": "there is no rest"})
     }
-    assert str(results["held_out"]) == "skip held_out: it holds no rows out"
+    assert str(results["held_out"]) == "skip held_out: it has no held-out rows"
 
 
 @pytest.mark.slow
@@ -633,7 +633,7 @@ def test_the_kind_is_found_where_there_is_only_one():
         assert kind_of(thing) == kind
     with pytest.raises(
         SettingError,
-        match="'mlp' is the name of encoders and decoders and critics; say which kind is meant",
+        match="'mlp' is a name of encoders and decoders and critics; choose the kind",
     ):
         checks("mlp")
 
@@ -661,7 +661,7 @@ def test_an_expected_failure_may_be_of_one_shape_alone():
     assert Counter(bool(result.reason) for result in results)[True] == len(failing)
     with pytest.raises(
         SettingError,
-        match=r"expects a failure of 'smaple-4', which is no check\. Did you mean 'sample'",
+        match=r"expects a failure of 'smaple-4', which is not a check\. Did you mean 'sample'",
     ):
         checks(OddOnly, expected_failures={"smaple-4": "a slip"})
 
