@@ -1,4 +1,4 @@
-"""The benchmarks, at a size that measures nothing: what they compare is what they say, and every number is one."""
+"""Benchmarks, at a tiny size: they compare what they say they do, and report finite numbers."""
 
 import importlib
 import json
@@ -39,24 +39,24 @@ def levels(rows, size):
 
 @pytest.fixture
 def script(monkeypatch):
-    """A benchmark as a module, whose neighbors it finds as it does when it is run."""
+    """Import a benchmark, which imports the other files of its folder, by name."""
     monkeypatch.syspath_prepend(FOLDER)
     return importlib.import_module
 
 
 def test_a_ratio_is_the_median_of_theirs_over_ours(script):
     ratio = script("train_overhead").ratio
-    found = {"a": {"cpu": [1.0, 2.0, 4.0]}, "b": {"cpu": [3.0, 2.0, 6.0]}}
-    assert ratio(found, "a", "b", "cpu") == 1.5
+    result = {"a": {"cpu": [1.0, 2.0, 4.0]}, "b": {"cpu": [3.0, 2.0, 6.0]}}
+    assert ratio(result, "a", "b", "cpu") == 1.5
 
 
 def test_segments_take_turns(script):
     order = []
-    found = script("train_overhead").race(
+    result = script("train_overhead").race(
         {"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2
     )
     assert order == ["b", "a", "a", "b", "b", "a"]
-    assert [len(times["cpu"]) for times in found.values()] == [2, 2]
+    assert [len(times["cpu"]) for times in result.values()] == [2, 2]
 
 
 def test_batches_by_hand_visit_each_image_once_a_pass(script):
@@ -69,10 +69,10 @@ def test_batches_by_hand_visit_each_image_once_a_pass(script):
 def test_the_trainers_rows_are_numbers(script):
     overhead = script("train_overhead")
     table, data = {"name": "vae", "encoder": {"name": "mlp", "hidden": (4,)}}, levels(256, 8)
-    found = overhead.race(
+    result = overhead.race(
         {"genzoo": overhead.by_fit(table, data, 2), "by hand": overhead.by_hand(table, data, 2)}, 1
     )
-    row = overhead.row("VAE", "by hand", found, 2 * overhead.BATCH)
+    row = overhead.row("VAE", "by hand", result, 2 * overhead.BATCH)
     assert all(
         0 < value < math.inf
         for value in (*row["ratio"].values(), *row["images_per_cpu_second"].values())
@@ -87,8 +87,8 @@ def test_the_losses_by_hand_are_those_of_the_model(script, name):
     torch.manual_seed(1)
     by_hand = adversarial.critic_loss(model, 2 * x - 1), adversarial.generator_loss(model, 5)
     torch.manual_seed(1)
-    own = model.critic_loss(x)["loss"], model.generator_loss(x)["loss"]
-    torch.testing.assert_close(by_hand, own)
+    by_model = model.critic_loss(x)["loss"], model.generator_loss(x)["loss"]
+    torch.testing.assert_close(by_hand, by_model)
 
 
 def test_speed_is_numbers(script):
@@ -105,9 +105,8 @@ def test_torchgan_makes_as_many_steps(script, monkeypatch):
     monkeypatch.syspath_prepend(PEERS)
     trainer = script("adversarial").by_torchgan(TABLES["wgan-gp"], levels(640, 16), 2)()
     assert trainer.loss_information["generator_iters"] == 2
-    assert (
-        trainer.loss_information["discriminator_iters"] == 2 * 10
-    )  # its penalty is a step of its own
+    # torchgan counts the penalty as a separate step.
+    assert trainer.loss_information["discriminator_iters"] == 2 * 10
     assert all(0 < p.abs().sum() < math.inf for p in trainer.discriminator.parameters())
 
 
@@ -120,10 +119,7 @@ def test_quality_is_numbers_and_goes_on_where_it_was(script, tmp_path, monkeypat
     assert min(steps.values()) >= 1
     runs = adversarial.quality(names, [0, 1], dict.fromkeys(names, 2), 1, tmp_path, dataset)
     assert [(run["model"], run["seed"]) for run in runs] == [
-        ("vae", 0),
-        ("wae-gan", 0),
-        ("vae", 1),
-        ("wae-gan", 1),
+        (name, seed) for seed in (0, 1) for name in names
     ]
     assert all(0 < run[key] < math.inf for run in runs for key in adversarial.MEASURES)
     (tmp_path / "wae-gan-1.json").unlink()
@@ -131,11 +127,9 @@ def test_quality_is_numbers_and_goes_on_where_it_was(script, tmp_path, monkeypat
     monkeypatch.setattr(
         adversarial, "trained", lambda *arguments: trained.append(arguments[:3]) or {}
     )
-    assert (
-        adversarial.quality(names, [0, 1], dict.fromkeys(names, 2), 1, tmp_path, dataset)[:3]
-        == runs[:3]
-    )
-    assert trained == [("wae-gan", 1, 2)]  # the one that was missing
+    again = adversarial.quality(names, [0, 1], dict.fromkeys(names, 2), 1, tmp_path, dataset)
+    assert again[:3] == runs[:3]
+    assert trained == [("wae-gan", 1, 2)]  # only the missing run
     assert adversarial.planned(names, 0.01, 1, tmp_path, dataset) == steps
 
 
@@ -150,13 +144,13 @@ def test_a_model_that_repeats_the_test_images_has_no_distance(script):
         sample = staticmethod(lambda n: torch.zeros(n, 1, 28, 28))
         batch_size = staticmethod(len)
 
-    found = adversarial.measured(
+    result = adversarial.measured(
         Echo(), genzoo.Dataset({"x": levels(64, 28)}, {"x": levels(40, 28)})
     )
-    assert found["squared_error"] == 0
-    assert abs(found["reconstruction"]) < 1e-3
-    assert found["prior"] == pytest.approx(found["mixture"])
-    assert found["prior"] > 1
+    assert result["squared_error"] == 0
+    assert abs(result["reconstruction"]) < 1e-3
+    assert result["prior"] == pytest.approx(result["mixture"])
+    assert result["prior"] > 1
 
 
 def test_the_page_says_mean_and_range(script):
@@ -183,9 +177,9 @@ def test_the_page_says_mean_and_range(script):
 def test_the_speed_of_a_variant_is_numbers(script, monkeypatch, variant):
     gpu = script("gpu")
     monkeypatch.setattr(gpu, "ROWS", 32)
-    found = gpu.VARIANTS[variant]("wae-gan", (1, 8, 8), "cpu", 16, 2)
-    assert all(0 < value < math.inf for value in found.values())
-    assert found.keys() == {"images_per_second", "step_ms"}
+    result = gpu.VARIANTS[variant]("wae-gan", (1, 8, 8), "cpu", 16, 2)
+    assert all(0 < value < math.inf for value in result.values())
+    assert result.keys() == {"images_per_second", "step_ms"}
 
 
 def test_channels_last_reach_the_model(script):
@@ -194,12 +188,9 @@ def test_channels_last_reach_the_model(script):
 
 
 def test_every_built_in_model_is_measured(script):
-    own = [
-        name
-        for name in genzoo.available()
-        if registry("models").registration(name).origin == "genzoo"
-    ]
-    assert script("gpu").built_in() == own
+    registration = registry("models").registration
+    names = [name for name in genzoo.available() if registration(name).origin == "genzoo"]
+    assert script("gpu").built_in() == names
 
 
 def test_what_fails_is_reported_by_its_first_line(script):
@@ -208,9 +199,11 @@ def test_what_fails_is_reported_by_its_first_line(script):
     def fails(*_):
         raise RuntimeError("no | memory\nand so on")
 
-    found = {"vae": dict.fromkeys(gpu.VARIANTS, gpu.attempt(fails))}
-    assert found["vae"]["eager"] == {"error": "no | memory"}
-    drawn = {"nade": {"eager": {"samples_per_second": 1500.0, "draw_ms": 2.0}, "CUDA graph": None}}
+    models = {"vae": dict.fromkeys(gpu.VARIANTS, gpu.attempt(fails))}
+    assert models["vae"]["eager"] == {"error": "no | memory"}
+    samples = {
+        "nade": {"eager": {"samples_per_second": 1500.0, "draw_ms": 2.0}, "CUDA graph": None}
+    }
     result = {
         **script("machine").machine(),
         "command": "x",
@@ -219,7 +212,7 @@ def test_what_fails_is_reported_by_its_first_line(script):
         "batch": 4,
         "steps": 1,
     }
-    text = gpu.page({**result, "models": found, "samples": drawn})
+    text = gpu.page({**result, "models": models, "samples": samples})
     assert "| vae | fails: no \\| memory |" in text
     assert "| nade | 1,500 (2.00 ms) | - |" in text
 
@@ -260,8 +253,8 @@ def test_samples_of_every_explicit_model_are_timed(script, monkeypatch):
     layers = [f"pixel-rnn, {layer}" for layer in ("diagonal-bilstm", "row-lstm", "conv")]
     assert sorted(cases) == sorted([*{*EXPLICIT, "independent", "markov"} - {"pixel-rnn"}, *layers])
     for name, settings in cases.values():
-        found = gpu.samples(name, (1, 4, 4), "cpu", **settings)
-        assert all(0 < value < math.inf for value in found.values())
+        result = gpu.samples(name, (1, 4, 4), "cpu", **settings)
+        assert all(0 < value < math.inf for value in result.values())
         assert gpu.samples_by_graph(name, (1, 4, 4), "cpu", **settings) is None
 
 
@@ -280,7 +273,7 @@ def test_a_draw_reads_the_static_buffer(script, monkeypatch, name):
 
 @pytest.fixture(scope="module")
 def autoregressive():
-    """The benchmark of autoregressive models, on as many threads as before it."""
+    """Import the benchmark of autoregressive models; restore the number of threads afterwards."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(FOLDER)
         threads = torch.get_num_threads()
@@ -297,10 +290,13 @@ def test_what_autoregressive_models_are_compared_with_is_the_same(autoregressive
 def test_a_difference_would_be_seen(autoregressive):
     model = autoregressive.wide(genzoo.build({"name": "nade", "hidden": 3}, shape=(4,)))
     x = autoregressive.bits(model)
-    ours, wrong = (
-        (lambda: model.loss(x)["loss"]),
-        (lambda: autoregressive.nats(autoregressive.by_loop(model, x.flip(1)), x)),
-    )
+
+    def ours():
+        return model.loss(x)["loss"]
+
+    def wrong():
+        return autoregressive.nats(autoregressive.by_loop(model, x.flip(1)), x)
+
     assert autoregressive.apart(ours, ours, model.parameters()) == 0
     assert autoregressive.apart(ours, wrong, model.parameters()) > 1e-3
 
@@ -312,10 +308,8 @@ def test_the_peers_pixelcnn_sees_only_the_past(autoregressive):
     support = torch.zeros(size, size, dtype=torch.bool)
     for _ in range(4):
         x = torch.rand(1, 1, 5, 6, dtype=torch.float64)
-        support |= (
-            torch.autograd.functional.jacobian(lambda x: peer.net(x).flatten(), x).view(size, size)
-            != 0
-        )
+        jacobian = torch.autograd.functional.jacobian(lambda x: peer.net(x).flatten(), x)
+        support |= jacobian.view(size, size) != 0
     assert not support.triu().any()
     assert support.sum() > 0.8 * size * (size - 1) / 2
 
@@ -330,9 +324,9 @@ def test_the_peers_published_loss_squashes_twice(autoregressive):
 
 
 def test_what_is_extrapolated_is_multiplied(autoregressive, monkeypatch):
-    found = {"genzoo": {"cpu": [1.0, 2.0]}, "naive": {"cpu": [3.0, 8.0]}}
-    monkeypatch.setattr(autoregressive, "race", lambda *_: found)
-    (row,) = autoregressive.rows("x", dict.fromkeys(found), 2, {"naive": 5.0}, naive=10.0)
+    result = {"genzoo": {"cpu": [1.0, 2.0]}, "naive": {"cpu": [3.0, 8.0]}}
+    monkeypatch.setattr(autoregressive, "race", lambda *_: result)
+    (row,) = autoregressive.rows("x", dict.fromkeys(result), 2, {"naive": 5.0}, naive=10.0)
     assert (row["ours_ms"], row["other_ms"], row["ratio"]) == (1500, 55000, 35)
     assert row["extrapolated"]
     assert (
@@ -343,7 +337,7 @@ def test_what_is_extrapolated_is_multiplied(autoregressive, monkeypatch):
 
 @pytest.mark.slow
 def test_the_page_of_autoregressive_models(autoregressive, tmp_path, monkeypatch):
-    case = "NADE, genzoo"  # a process each; one is enough
+    case = "NADE, genzoo"  # every case starts a process; one is enough
     monkeypatch.setattr(autoregressive, "LOSSES", {case: autoregressive.LOSSES[case]})
     parts = [
         part
@@ -351,12 +345,12 @@ def test_the_page_of_autoregressive_models(autoregressive, tmp_path, monkeypatch
         if part != "memory" or Path("/proc/self/clear_refs").exists()
     ]
     autoregressive.main(["--quick", "--parts", *parts, "--out", str(tmp_path / "page")])
-    found = json.loads((tmp_path / "page.json").read_text())["parts"]
-    assert list(found) == parts
-    rows = [row for part in found.values() for row in part["rows"] if "ratio" in row]
+    result = json.loads((tmp_path / "page.json").read_text())["parts"]
+    assert list(result) == parts
+    rows = [row for part in result.values() for row in part["rows"] if "ratio" in row]
     assert len(rows) == 3 + 2 + 2 + 3 + 4
     assert all(0 < row[key] < math.inf for row in rows for key in ("ours_ms", "other_ms", "ratio"))
-    scores = {row["case"]: row["nats"] for row in found["peers"]["scores"]}
+    scores = {row["case"]: row["nats"] for row in result["peers"]["scores"]}
     assert scores["NADE, peer, corrected loss"] == pytest.approx(scores["NADE, genzoo"], abs=1e-3)
     assert all(0 < nats < 64 * math.log(2) + 10 for nats in scores.values())
     text = (tmp_path / "page.md").read_text()
@@ -373,13 +367,12 @@ def test_a_round_by_hand_moves_each_player_on_static_buffers(script, monkeypatch
     play, buffers = gpu.game(model, data, 16)
     assert len(buffers) == max(player.steps_per_round for player in model.players())
     assert data.train["x"].dtype == torch.uint8
-    places = [buffer["x"].data_ptr() for buffer in buffers]
+    addresses = [buffer["x"].data_ptr() for buffer in buffers]
     before = {key: p.clone() for key, p in model.named_parameters()}
     gpu.fill(buffers, data)
     play()
-    assert [buffer["x"].data_ptr() for buffer in buffers] == places
-    still = [key for key, p in model.named_parameters() if torch.equal(p, before[key])]
-    assert all(
-        before[key].shape == (1,) for key in still
-    )  # the constant of a Wasserstein critic has no gradient
+    assert [buffer["x"].data_ptr() for buffer in buffers] == addresses
+    constant = [key for key, p in model.named_parameters() if torch.equal(p, before[key])]
+    # The bias of a Wasserstein critic's last layer has no gradient.
+    assert all(before[key].shape == (1,) for key in constant)
     assert all(p.isfinite().all() for p in model.parameters())

@@ -76,8 +76,8 @@ def test_its_wheel_has_the_module_and_the_marker_of_types(home):
 def test_the_wheel_of_genzoo_has_the_templates(tmp_path):
     run(sys.executable, "-m", "pip", "--quiet", "wheel", "--no-deps", "--wheel-dir", tmp_path, ROOT)
     (wheel,) = tmp_path.glob("*.whl")
-    folder = ROOT / "genzoo" / "templates" / "plugin"
-    templates = {f"genzoo/templates/plugin/{path.name}" for path in folder.iterdir()}
+    folder = ROOT / "genzoo" / "cli" / "templates" / "plugin"
+    templates = {f"genzoo/cli/templates/plugin/{path.name}" for path in folder.iterdir()}
     assert len(templates) == 6
     assert templates <= set(zipfile.ZipFile(wheel).namelist())
 
