@@ -16,6 +16,7 @@ from genzoo import distributed
 from genzoo.models.wae import WAEMMD
 from genzoo.runs.checkpoint import Checkpoints
 
+pytestmark = pytest.mark.xdist_group("ranks")  # the tests share the runs of `folder`
 SMALL = {"name": "mlp", "hidden": (16, 16)}
 DATA = {
     "vae": {"name": "digits", "dequantize": True},
