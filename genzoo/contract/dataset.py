@@ -1,4 +1,4 @@
-"""What a data set is: named columns of a train and a test split, and the one way from stored rows to what a model sees."""
+"""Datasets: named columns, and the conversion of stored rows to the inputs of a model."""
 
 from __future__ import annotations
 
@@ -12,39 +12,48 @@ from annotated_types import Gt, MinLen
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from genzoo.contract.inputs import layout_of
 from genzoo.distributed import uniform
 from genzoo.errors import DataError, show
+
+__all__ = ["Dataset", "Shape", "check_dense", "is_image"]
 
 Shape = Annotated[tuple[Annotated[int, Gt(0)], ...], MinLen(1)]
 """The shape of one example: `(D,)` for vectors, `(C, H, W)` for images."""
 
 
 def is_image(shape: Shape) -> bool:
-    """Whether a shape is that of an image, `(C, H, W)`: then values are in [0, 1] at every boundary."""
+    """Return True for the shape of an image, `(C, H, W)`. Images are in [0, 1]."""
     return len(shape) == 3
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Named columns of a train and a test split.
+    """Named columns of a training split and a test split.
 
     Arguments:
-        train: column -> array with one row an example: uint8 levels or floats (integers for labels); a tensor, a numpy array or a
-            memory-mapped one. The first column is the one that `shape` speaks of.
-        test: the same columns, held out, and any others that only a metric reads; may be empty.
-        groups: columns that share a permutation (paired images, an image and its label); groups permute independently (unpaired
-            domains, of any lengths). By default all columns are one group.
-        levels: how many values a uint8 column has; level k stands for k / (levels - 1).
-        binarize: `"threshold"` (x > 0.5), `"stochastic"` (x is the probability of a one, drawn anew each time), or None.
-        dequantize: add uniform noise within a level, (k + u) / levels; needed wherever densities of images are compared.
-        symbols: uint8 columns hold numbers of so many symbols, such as characters; each becomes a one-hot vector, so that rows of
-            shape `(L,)` are read as `(L, symbols)`.
-        tells: what a model may want to know beside shapes (`{"vocabulary": "abc"}`): where its constructor has a setting of that
-            name, it is handed down.
-        name: what messages call it.
+        train: column name -> array with one row per example. An array is a tensor, a NumPy array,
+            or a memory-mapped array, of uint8 levels, floats, or integer labels. `shape` is the
+            shape of the first column.
+        test: the same columns for held-out examples, and any other columns that only a metric
+            reads. It may be empty.
+        groups: columns that share a permutation, such as paired images, or an image and its label.
+            Groups permute independently, so they can be unpaired domains of different lengths. By
+            default, all columns are one group.
+        levels: the number of values of a uint8 column; level k stands for k / (levels - 1).
+        binarize: `"threshold"` (x > 0.5), `"stochastic"` (x is the probability of a one, sampled
+            each time), or None.
+        dequantize: add uniform noise within a level, (k + u) / levels. Comparisons of image
+            densities need it.
+        symbols: uint8 columns hold indices of this many symbols, such as characters. Each index
+            becomes a one-hot vector, so rows of shape `(L,)` are read as `(L, symbols)`.
+        metadata: facts for the model other than shapes (`{"vocabulary": "abc"}`). They are passed
+            to a constructor that has a parameter of this name.
+        name: the name in messages.
 
     Raises:
-        DataError: no rows, unequal lengths in a group, a value that is not finite, a float image outside [0, 1].
+        DataError: a column has no rows, a group has unequal lengths, a value is not finite, or a
+            float image is outside [0, 1].
 
     Example:
         >>> data = Dataset({"x": torch.rand(10, 1, 8, 8)})
@@ -63,6 +72,16 @@ class Dataset:
     name: str = "data"
 
     def __post_init__(self) -> None:
+        self._check_columns()
+        self._check_types()
+        if not self.groups:
+            object.__setattr__(self, "groups", (tuple(self.train),))
+        self._check_settings()
+        self._check_groups()
+        self._check_extra_columns()
+
+    def _check_columns(self) -> None:
+        """Check that both splits are mappings to arrays."""
         for split, columns in (("train", self.train), ("test", self.test)):
             if not isinstance(columns, Mapping):
                 raise DataError(
@@ -70,9 +89,13 @@ class Dataset:
                 )
             for name, column in columns.items():
                 _check_column(f"{self.name}, {split}, column {name!r}", column)
+
+    def _check_types(self) -> None:
+        """Check the types of `groups`, `levels`, and `symbols`."""
         if isinstance(self.groups, str) or not isinstance(self.groups, Iterable):
             raise DataError(
-                f"{self.name}: groups = {show(self.groups)}: expected tuples of columns' names, as in (('x',), ('y',))."
+                f"{self.name}: groups = {show(self.groups)}: expected tuples of column names, as "
+                "in (('x',), ('y',))."
             )
         for setting in ("levels", "symbols"):
             value = getattr(self, setting)
@@ -80,45 +103,56 @@ class Dataset:
                 raise DataError(
                     f"{self.name}: {setting} = {show(value)}; expected a whole number up to 256."
                 )
-        if not self.groups:
-            object.__setattr__(self, "groups", (tuple(self.train),))
+
+    def _check_settings(self) -> None:
+        """Check the values of `binarize`, `dequantize`, `symbols`, and `levels`."""
         if self.binarize and self.dequantize:
             raise DataError(f"{self.name}: binarize and dequantize exclude each other; choose one.")
-        if self.symbols is not None and (
-            self.binarize or self.dequantize or not 1 <= self.symbols <= 256
-        ):
-            raise DataError(
-                f"{self.name}: symbols = {self.symbols}; there are 1 to 256, and neither binarize nor dequantize."
-            )
+        if self.symbols is not None:
+            if not 1 <= self.symbols <= 256:
+                raise DataError(f"{self.name}: symbols = {self.symbols}; expected 1 to 256.")
+            if self.binarize or self.dequantize:
+                raise DataError(
+                    f"{self.name}: symbols = {self.symbols} excludes binarize and dequantize; "
+                    "choose one."
+                )
         if not 2 <= self.levels <= 256:
-            raise DataError(
-                f"{self.name}: levels = {self.levels}; a uint8 column has from 2 to 256."
-            )
+            raise DataError(f"{self.name}: levels = {self.levels}; expected 2 to 256.")
+
+    def _check_groups(self) -> None:
+        """Check that each column is in one group, and that the columns of a group fit together."""
         grouped = [name for group in self.groups for name in group]
         if sorted(grouped) != sorted(self.train):
             raise DataError(
-                f"{self.name}: groups {self.groups} must name each column once; the columns are {', '.join(self.train)}."
+                f"{self.name}: groups {self.groups} must name each column once; the columns are "
+                f"{', '.join(self.train)}."
             )
         for name, column in self.test.items():
             if name in self.train and column.shape[1:] != self.train[name].shape[1:]:
-                shapes = f"{tuple(self.train[name].shape[1:])} in train and {tuple(column.shape[1:])} in test"
+                train, test = tuple(self.train[name].shape[1:]), tuple(column.shape[1:])
                 raise DataError(
-                    f"{self.name}: column {name!r} has rows of shape {shapes}; make them equal."
+                    f"{self.name}: column {name!r} has rows of shape {train} in train and {test} "
+                    "in test; make them equal."
                 )
         for split, columns in (("train", self.train), ("test", self.test)):
             if split == "test" and not columns:
                 continue
             for group in self.groups:
-                own = {name: columns[name] for name in group if name in columns}
-                _check_group(f"{self.name}, {split}", own, group, self.symbols or self.levels)
+                present = {name: columns[name] for name in group if name in columns}
+                path = f"{self.name}, {split}"
+                _check_group(path, present, group, self.symbols or self.levels)
+
+    def _check_extra_columns(self) -> None:
+        """Check the held-out columns that are not trained on."""
         lengths = {len(column) for name, column in self.test.items() if name in self.train}
         for name in self.test.keys() - self.train.keys():
-            place = f"{self.name}, test, column {name!r}"
+            path = f"{self.name}, test, column {name!r}"
             if len(self.test[name]) not in lengths:
                 raise DataError(
-                    f"{place}: has {len(self.test[name])} rows, where others have {sorted(lengths)}."
+                    f"{path}: has {len(self.test[name])} rows, but the other columns have "
+                    f"{sorted(lengths)}."
                 )
-            _check_values(place, self.test[name], self.symbols or self.levels)
+            _check_values(path, self.test[name], self.symbols or self.levels)
 
     @property
     def shape(self) -> Shape:
@@ -126,7 +160,7 @@ class Dataset:
         return self.shape_of(next(iter(self.train)))
 
     def shape_of(self, column: str) -> Shape:
-        """The shape of one row of a column, as a model sees it.
+        """Return the shape of one row of a column, as a model receives it.
 
         Raises:
             DataError: there is no such column.
@@ -140,122 +174,132 @@ class Dataset:
         return (*shape, self.symbols) if self.symbols and _is_uint8(stored) else shape
 
     def split(self, name: str) -> Mapping[str, Any]:
-        """The columns of `"train"` or `"test"`.
+        """Return the columns of `"train"` or `"test"`.
 
         Raises:
-            DataError: the data set has no such split.
+            DataError: the dataset does not have this split.
         """
         columns = {"train": self.train, "test": self.test}.get(name)
         if not columns:
-            raise DataError(
-                f"{self.name} has no {name} split; it has {'train and test' if self.test else 'train only'}."
-            )
+            splits = "train and test" if self.test else "train only"
+            raise DataError(f"{self.name} has no {name} split; it has {splits}.")
         return columns
 
     def rows(self, split: str = "train") -> int:
-        """How many examples a split holds (of its first column)."""
+        """Return the number of examples in a split, which is the length of its first column."""
         return len(next(iter(self.split(split).values())))
 
     def prepare(self, stored: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        """Stored rows -> what a model sees: uint8 levels become floats in [0, 1], then noise or bits as asked; integers stay.
+        """Convert stored rows to a model's input.
 
-        Floats come in `dtype`, torch's default one where none is given. Random settings draw for the whole batch (see
-        `genzoo.distributed`).
+        Uint8 levels become floats in [0, 1], with noise or binarization if requested. Integers do
+        not change. Random conversions draw for the whole batch (see `genzoo.distributed`).
+
+        Arguments:
+            stored: rows of a column.
+            dtype: the dtype of floats; by default, torch's default dtype.
         """
-        if stored.dtype != torch.uint8 and not stored.is_floating_point():
+        is_uint8 = stored.dtype == torch.uint8
+        if not is_uint8 and not stored.is_floating_point():
             return stored
-        if self.symbols and stored.dtype == torch.uint8:
-            return one_hot(stored.long(), self.symbols).to(dtype or torch.get_default_dtype())
-        levels = stored.dtype == torch.uint8
-        stored = stored.to(dtype or torch.get_default_dtype())
-        if levels and self.dequantize:
-            spread = stored + uniform(len(stored), *stored.shape[1:], like=stored)
-            return (spread / self.levels).to(stored.dtype)
-        if levels:
-            stored = stored.div_(self.levels - 1)
+        dtype = dtype or torch.get_default_dtype()
+        if self.symbols and is_uint8:
+            return one_hot(stored.long(), self.symbols).to(dtype)
+        values = stored.to(dtype)
+        if is_uint8 and self.dequantize:
+            noisy = values + uniform(len(values), *values.shape[1:], like=values)
+            return (noisy / self.levels).to(values.dtype)
+        if is_uint8:
+            values = values.div_(self.levels - 1)
         if self.binarize == "threshold":
-            return (stored > 0.5).to(stored.dtype)
+            return (values > 0.5).to(values.dtype)
         if self.binarize == "stochastic":
-            return (uniform(len(stored), *stored.shape[1:], like=stored) < stored).to(stored.dtype)
-        return stored
+            u = uniform(len(values), *values.shape[1:], like=values)
+            return (u < values).to(values.dtype)
+        return values
 
 
-def check_dense(column: Tensor, place: str) -> None:
-    """Refuse a tensor whose rows cannot be read one by one.
+def check_dense(column: Tensor, path: str) -> None:
+    """Reject a tensor whose rows cannot be read one by one.
+
+    Arguments:
+        column: the tensor.
+        path: its dataset, split, and name, for messages.
 
     Raises:
-        DataError: it is sparse, nested or quantized, or on the meta device, where it has no values.
+        DataError: the tensor is sparse, nested, or quantized, or has no values because it is on the
+            meta device.
     """
-    if column.is_nested or column.layout is not torch.strided or column.is_quantized:
-        which = (
-            "nested"
-            if column.is_nested
-            else "quantized"
-            if column.is_quantized
-            else str(column.layout)
-        )
-        raise DataError(
-            f"{place} is a {which.removeprefix('torch.')} tensor; hand in a dense one, as by x.to_dense()."
-        )
+    layout = layout_of(column)
+    if layout is not None:
+        raise DataError(f"{path} is a {layout} tensor; pass a dense one, such as x.to_dense().")
     if column.is_meta:
-        raise DataError(
-            f"{place} is on the meta device, where tensors have no values; hand in one that has."
-        )
+        raise DataError(f"{path} is on the meta device and has no values; pass one with values.")
 
 
-def _check_column(place: str, column: Any) -> None:
-    """Refuse what is no array with an axis of rows."""
+def _check_column(path: str, column: Any) -> None:
+    """Reject a column that is not an array with an axis of rows."""
     if isinstance(column, Tensor):
-        check_dense(column, place)
+        check_dense(column, path)
     if not all(hasattr(column, name) for name in ("shape", "dtype", "__len__", "__getitem__")):
         raise DataError(
-            f"{place} is a {type(column).__name__}; hand in a torch tensor or a numpy array."
+            f"{path} is a {type(column).__name__}; pass a torch tensor or a NumPy array."
         )
     if not column.shape:
-        raise DataError(f"{place} is a single number; the first axis is that of the examples.")
+        raise DataError(f"{path} is a single number; its first axis must be the examples.")
 
 
 def _check_group(
-    place: str, columns: Mapping[str, Any], group: tuple[str, ...], levels: int
+    path: str, columns: Mapping[str, Any], group: tuple[str, ...], levels: int
 ) -> None:
+    """Check that the columns of a group exist and have equal lengths and valid values."""
     missing = [name for name in group if name not in columns]
     if missing or not columns:
         raise DataError(
-            f"{place}: there is no column {', '.join(missing) or 'at all'}; a data set has the same columns in each split."
+            f"{path}: there is no column {', '.join(missing) or 'at all'}; each split must have "
+            "the same columns."
         )
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(
-            f"{place}: columns of one group have different lengths: {lengths}; put unpaired columns in groups of their own."
+            f"{path}: columns of one group have different lengths: {lengths}; put unpaired columns "
+            "in separate groups."
         )
     for name, column in columns.items():
         if not len(column):
-            raise DataError(f"{place}: column {name!r} has no rows.")
-        _check_values(f"{place}, column {name!r}", column, levels)
+            raise DataError(f"{path}: column {name!r} has no rows.")
+        _check_values(f"{path}, column {name!r}", column, levels)
 
 
 def _is_uint8(column: Any) -> bool:
-    return str(column.dtype).removeprefix("torch.") == "uint8"
+    return _dtype_name(column) == "uint8"
 
 
-def _check_values(place: str, column: Any, levels: int) -> None:
-    kind = str(column.dtype).removeprefix("torch.")
+def _dtype_name(column: Any) -> str:
+    return str(column.dtype).removeprefix("torch.")
+
+
+def _check_values(path: str, column: Any, levels: int) -> None:
+    """Check that levels are in range, floats are finite, and float images are in [0, 1]."""
     if _is_uint8(column) and levels < 256 and int(column.max()) >= levels:
         raise DataError(
-            f"{place}: holds {int(column.max())}, where {levels} levels or symbols are 0 to {levels - 1}."
+            f"{path}: holds {int(column.max())}, but {levels} levels or symbols are 0 to "
+            f"{levels - 1}."
         )
-    if not kind.startswith(("float", "bfloat")):
+    if not _dtype_name(column).startswith(("float", "bfloat")):
         return
     values = column if isinstance(column, Tensor) else torch.from_numpy(np.asarray(column))
     finite = torch.isfinite(values.reshape(len(values), -1)).all(dim=1)
     if not finite.all():
-        bad = int((~finite).nonzero()[0])
+        row = int((~finite).nonzero()[0])
         raise DataError(
-            f"{place}: row {bad} holds a value that is not finite ({int((~finite).sum())} such rows); clean the data first."
+            f"{path}: row {row} holds a value that is not finite ({int((~finite).sum())} such "
+            "rows); clean the data first."
         )
     if is_image(tuple(values.shape[1:])):
         low, high = float(values.min()), float(values.max())
         if low < 0 or high > 1:
             raise DataError(
-                f"{place}: images are floats in [0, 1] or uint8; these span {low:g} to {high:g}. Rescale them."
+                f"{path}: images are floats in [0, 1] or uint8; these span {low:g} to {high:g}. "
+                "Rescale them."
             )

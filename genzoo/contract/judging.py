@@ -1,4 +1,4 @@
-"""A metric: a measurement of a trained model."""
+"""The base class of metrics."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from genzoo.contract.parts import _Recorded
 
 
 class Metric(_Recorded):
-    """A measurement of a trained model: built by name with its settings, then called with the model and data.
+    """A measurement of a trained model.
 
-    `needs` names the capabilities without which it cannot be taken (`("encode", "decode")`; `"log_prob|elbo"` is either); who
-    calls it says what is `lacking`.
+    A metric is built by name with its settings, then called with a model and batches of data.
     """
 
     kind_of_part: ClassVar[str] = "metrics"
     needs: ClassVar[tuple[str, ...]] = ()
+    """The required capabilities, such as `("encode", "log_prob|elbo")`; `|` means either one."""
     reads: ClassVar[tuple[str, ...]] = ()
-    """Held-out columns that it reads beside the model's inputs; its batches are then mappings."""
+    """Held-out columns to read in addition to the model's inputs. Batches are then mappings."""
 
     def lacking(self, model: Any) -> list[str]:
-        """The needs that a model does not meet."""
+        """Return the requirements that a model does not meet."""
         return [
             need
             for need in self.needs
@@ -31,5 +31,13 @@ class Metric(_Recorded):
         ]
 
     def __call__(self, model: Model, batches: Iterable[Any]) -> Mapping[str, float]:
-        """Name -> value, over batches as `loss` would get them, without gradients."""
+        """Measure a model, without gradients.
+
+        Arguments:
+            model: the model.
+            batches: batches as `loss` receives them.
+
+        Returns:
+            Name -> value.
+        """
         raise NotImplementedError

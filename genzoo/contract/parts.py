@@ -116,7 +116,10 @@ def _arguments(
 
 
 class Encoder(Configurable):
-    """Data -> features: `Encoder(shape, dim)` maps `(batch, *shape)` to `(batch, dim)`, unconstrained."""
+    """A network from data to features.
+
+    `Encoder(shape, dim)` maps `(batch, *shape)` to unconstrained numbers, `(batch, dim)`.
+    """
 
     kind_of_part: ClassVar[str] = "encoders"
     __call__: Callable[..., Tensor]
@@ -125,9 +128,10 @@ class Encoder(Configurable):
 
 
 class Decoder(Configurable):
-    """Latent -> data (a generator is a decoder): `Decoder(dim, shape)` maps `(batch, dim)` to `(batch, *shape)`, unconstrained.
+    """A network from latent codes to data, such as a generator.
 
-    The model that holds it applies what its likelihood asks for (a sigmoid for images).
+    `Decoder(dim, shape)` maps `(batch, dim)` to unconstrained numbers, `(batch, *shape)`. The model
+    applies the function that its likelihood needs, such as a sigmoid for images.
     """
 
     kind_of_part: ClassVar[str] = "decoders"
@@ -137,7 +141,10 @@ class Decoder(Configurable):
 
 
 class Critic(Configurable):
-    """Data -> score: `Critic(shape)` maps `(batch, *shape)` to `(batch,)`, unconstrained (a discriminator's logit)."""
+    """A network from data to scores, such as the logit of a discriminator.
+
+    `Critic(shape)` maps `(batch, *shape)` to unconstrained numbers, `(batch,)`.
+    """
 
     kind_of_part: ClassVar[str] = "critics"
     __call__: Callable[..., Tensor]
@@ -145,9 +152,11 @@ class Critic(Configurable):
 
 
 class Translator(Configurable):
-    """Data -> data: `Translator(given_shape, shape)` maps `(batch, *given_shape)` to `(batch, *shape)`, unconstrained.
+    """A network from data of one domain to data of another.
 
-    The model that holds it applies what its data ask for (a sigmoid or tanh for images).
+    `Translator(given_shape, shape)` maps `(batch, *given_shape)` to unconstrained numbers,
+    `(batch, *shape)`. The model applies the function that its data need, such as a sigmoid or tanh
+    for images.
     """
 
     kind_of_part: ClassVar[str] = "translators"
@@ -157,12 +166,18 @@ class Translator(Configurable):
 
 
 class Prior(Configurable):
-    """A distribution on latent vectors: `Prior(dim)`, with `sample` and, where it has a density, `log_prob`."""
+    """A distribution of latent vectors, `Prior(dim)`.
+
+    It defines `sample` and, if it has a density, `log_prob`.
+    """
 
     kind_of_part: ClassVar[str] = "priors"
     dim: int
     spherical: ClassVar[bool] = False
-    """Whether the distribution looks the same in every direction from the origin; paths between codes then turn (`genzoo.models.latents.slerp`)."""
+    """True if the distribution is the same in every direction from the origin.
+
+    Paths between latent codes are then spherical (`genzoo.models.latents.slerp`).
+    """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -172,33 +187,46 @@ class Prior(Configurable):
         )
 
     def sample(self, n: int) -> Tensor:
-        """`n` draws, `(n, dim)`; differentiable in the prior's parameters where it is learned and that is possible."""
-        raise NotImplementedError(f"{type(self).__name__} has no sample(n)")
+        """Draw samples, `(n, dim)`.
+
+        If possible, they are differentiable in the parameters of a learned prior.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define sample(n)")
 
     def truncated(self, n: int, threshold: float) -> Tensor:  # noqa: ARG002
-        """`n` draws, `(n, dim)`, that stay within `threshold` standard deviations of a mean in each coordinate."""
+        """Draw samples, `(n, dim)`, near the mean of the prior, or of a component.
+
+        Each coordinate is within `threshold` standard deviations of this mean.
+        """
         raise SettingError(
-            f'{type(self).__name__} cannot be truncated; take a prior that can, such as "normal" or "mog"'
+            f"{type(self).__name__} cannot be truncated; take a prior that can, such as "
+            '"normal" or "mog".'
         )
 
     def log_prob(self, z: Tensor) -> Tensor:  # noqa: ARG002
-        """Log-density in nats, `(batch, dim)` -> `(batch,)`."""
+        """Return the log-density in nats, `(batch, dim)` -> `(batch,)`."""
         raise SettingError(
-            f'{type(self).__name__} has no density; take a prior that has one, such as "normal" or "mog"'
+            f"{type(self).__name__} has no density; take a prior that has one, such as "
+            '"normal" or "mog".'
         )
 
     @property
     def variance(self) -> Tensor:
         """The variance of each coordinate, `(dim,)`."""
         raise SettingError(
-            f"{type(self).__name__} does not state its variance; give it a `variance` of shape (dim,)"
+            f"{type(self).__name__} does not define `variance`; add this property, of shape (dim,)."
         )
 
     def strata(self, n: int) -> tuple[Tensor, Tensor]:
-        r"""A stratified sample for expectations: draws `(K, m, dim)` with K * m >= n, and the strata's weights `(K,)`.
+        r"""Draw a stratified sample, to estimate expectations.
 
-        \( E f(z) \approx \sum_k w_k \frac1m \sum_i f(z_{ki}) \). A mixture enumerates its components here, which gives its
-        weights a gradient; everything else is one stratum of weight 1.
+        \[ E f(z) \approx \sum_k w_k \frac1m \sum_i f(z_{ki}) \]
+
+        A mixture has one stratum per component, so its weights get a gradient. Any other prior has
+        one stratum of weight 1.
+
+        Returns:
+            The samples `(K, m, dim)` with K * m >= n, and the weights of the strata `(K,)`.
         """
         z = self.sample(n)
         return z[None], z.new_ones(1)

@@ -1,4 +1,4 @@
-"""A player: one participant in training."""
+"""The players of a training game."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from typing import Any
 
 from torch import Tensor, nn
 
+__all__ = ["Player"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Player:
-    """One participant in training: the parameters it moves, and the loss it moves them for.
+    """One participant in training: the parameters that it updates, and its loss.
 
     Arguments:
-        name: what recipes and logs call it (`"autoencoder"`, `"critic"`).
-        owns: the modules whose parameters this player moves; no other player may move them in the same round.
-        loss: batch -> `{"loss": scalar, ...}`; whatever stands beside `"loss"` is logged.
-        steps_per_round: steps a round, or round, counted from 0, -> steps (which may then be 0).
-        optimizer: a name in `torch.optim` and its settings; a recipe may override them.
-        schedule: fraction of training in [0, 1] -> factor on the learning rate.
-        after: an in-place constraint after each step, such as weight clipping; called without gradients.
+        name: the name in recipes and logs (`"autoencoder"`, `"critic"`).
+        owns: the modules whose parameters this player updates. No other player may update them in
+            the same round.
+        loss: batch -> `{"loss": scalar, ...}`. All values are logged.
+        steps_per_round: the number of training steps per round, or a function from the round,
+            counted from 0, to the number of steps, which may be 0.
+        optimizer: a name in `torch.optim` and its settings. A recipe may override them.
+        schedule: fraction of training in [0, 1] -> factor of the learning rate.
+        after: a function that is called after each step, without gradients. It applies a constraint
+            in place, such as weight clipping.
     """
 
     name: str
@@ -35,6 +40,6 @@ class Player:
     after: Callable[[], None] | None = None
 
     def parameters(self) -> list[nn.Parameter]:
-        """The parameters it moves, each once; those that the author froze stay frozen."""
-        found = {id(p): p for module in self.owns for p in module.parameters() if p.requires_grad}
-        return list(found.values())
+        """Return the trainable parameters of its modules, each one once."""
+        unique = {id(p): p for module in self.owns for p in module.parameters()}
+        return [p for p in unique.values() if p.requires_grad]

@@ -23,10 +23,10 @@ def test_symbols_are_read_as_one_hot_vectors():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"symbols": 3}, "column 'x': holds 3, where 3 levels or symbols are 0 to 2"),
-        ({"symbols": 0}, "symbols = 0; there are 1 to 256"),
-        ({"symbols": 257}, "symbols = 257; there are 1 to 256"),
-        ({"symbols": 4, "binarize": "threshold"}, "neither binarize nor dequantize"),
+        ({"symbols": 3}, "column 'x': holds 3, but 3 levels or symbols are 0 to 2"),
+        ({"symbols": 0}, "symbols = 0; expected 1 to 256"),
+        ({"symbols": 257}, "symbols = 257; expected 1 to 256"),
+        ({"symbols": 4, "binarize": "threshold"}, "excludes binarize and dequantize"),
     ],
 )
 def test_what_is_no_symbol_is_refused(settings, message):
@@ -49,7 +49,7 @@ def test_held_out_columns_may_be_more_than_those_to_train_on():
 @pytest.mark.parametrize(
     ("truth", "message"),
     [
-        (torch.ones(2, 1, 4, 4), "has 2 rows, where others have"),
+        (torch.ones(2, 1, 4, 4), "has 2 rows, but the other columns have"),
         (torch.full((3, 1, 4, 4), 7.0), "floats in"),
     ],
 )
