@@ -12,6 +12,8 @@ from typing import Any
 
 from genzoo.errors import GenzooError, RunError, SettingError, show
 
+__all__ = ["TEMPORARY_PREFIX", "atomic", "local_path", "write_atomic"]
+
 _IMPOSSIBLE = {errno.ENAMETOOLONG, errno.ELOOP}
 """What the system says of paths that nothing can be written to or read from."""
 

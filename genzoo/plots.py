@@ -14,6 +14,18 @@ from torch import Tensor
 
 from genzoo.errors import GenzooError
 
+__all__ = [
+    "can_plot",
+    "columns_for",
+    "curves",
+    "draw",
+    "equation",
+    "save",
+    "scatter",
+    "sheet",
+    "side_by_side",
+]
+
 
 def sheet(images: Tensor, columns: int | None = None, side: int = 640, border: int = 1) -> Any:
     """Images on a grid, enlarged by a whole factor towards `side` pixels: `(n, C, H, W)` in [0, 1] -> a Pillow image.

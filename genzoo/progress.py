@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
+__all__ = ["shown", "track"]
+
 T = TypeVar("T")
 _shown: ContextVar[bool] = ContextVar("shown", default=False)
 

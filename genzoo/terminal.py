@@ -16,6 +16,8 @@ from rich.text import Text
 
 from genzoo.errors import visible
 
+__all__ = ["READER_GONE", "Console", "end_quietly", "is_terminal", "repair_streams"]
+
 READER_GONE = 141
 """The exit code where nobody reads the output any more: 128 and the number of SIGPIPE, as a shell reports it."""
 

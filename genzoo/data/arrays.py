@@ -14,6 +14,8 @@ from genzoo.contract.dataset import Dataset, check_dense
 from genzoo.errors import DataError, show
 from genzoo.registry.build import build
 
+__all__ = ["as_dataset", "as_tensor"]
+
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8)
 

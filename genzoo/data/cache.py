@@ -15,6 +15,8 @@ from genzoo.errors import DataError, MissingDataError
 from genzoo.files import atomic, local_path
 from genzoo.memory import format_bytes, free_memory
 
+__all__ = ["atomic_data", "fetch", "home", "read_at_most", "unpacked"]
+
 _PIECE = 1 << 20
 
 

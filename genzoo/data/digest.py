@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+__all__ = ["add_tensor", "describe", "of_tensors"]
+
 
 def add_tensor(digest: Any, tensor: Tensor) -> None:
     """Add a tensor's values to a `hashlib` digest, row by row, little end first."""

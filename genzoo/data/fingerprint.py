@@ -12,6 +12,8 @@ from genzoo.contract.dataset import Dataset
 from genzoo.data.arrays import as_tensor
 from genzoo.data.digest import add_tensor, describe
 
+__all__ = ["changes", "fingerprint"]
+
 _WHOLE = 256 << 20
 """Bytes up to which every row of a column counts."""
 

@@ -17,6 +17,8 @@ from genzoo.data.cache import atomic_data, fetch, home, read_at_most, unpacked
 from genzoo.errors import DataError, MissingDataError
 from genzoo.files import local_path
 
+__all__ = ["Binarize", "emnist", "fashion_mnist", "kmnist", "mnist", "read_idx"]
+
 Binarize = Literal["threshold", "stochastic"] | None
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}

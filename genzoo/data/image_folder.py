@@ -16,6 +16,8 @@ from genzoo.data.cache import atomic_data, home
 from genzoo.errors import DataError, MissingDataError
 from genzoo.files import local_path
 
+__all__ = ["SUFFIXES", "Portion", "find_images", "folder", "read_image", "stored"]
+
 Portion = Literal["whole", "left", "right"]
 SUFFIXES = (
     ".bmp",

@@ -8,6 +8,8 @@ import numpy as np
 
 from genzoo.contract.dataset import Dataset
 
+__all__ = ["digits"]
+
 
 def digits(
     binarize: Literal["threshold", "stochastic"] | None = None, dequantize: bool = False

@@ -21,6 +21,8 @@ from genzoo.data.arrays import as_tensor
 from genzoo.distributed import draws, emulate_rank, exclusive, seed_for
 from genzoo.errors import DataError, SettingError
 
+__all__ = ["Rows", "Stream", "iterate_split", "once"]
+
 Rows = Mapping[str, Tensor]
 
 

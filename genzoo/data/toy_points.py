@@ -11,6 +11,8 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from genzoo.contract.dataset import Dataset
 
+__all__ = ["DISTRIBUTIONS", "MODES", "Draw", "toy"]
+
 Draw = Callable[[int, np.random.RandomState], Any]
 
 
