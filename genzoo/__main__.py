@@ -1,15 +1,18 @@
-"""`python -m genzoo` is the command `genzoo`, for torchrun.
+"""Run `python -m genzoo`, which is the command `genzoo`; torchrun needs this form.
 
-Python puts the folder that one is in on the import path for `-m`; it is taken off again, as pip does, before any plugin is looked
-for. What Python imports until then it may find in that folder: the command `genzoo`, or `python -P -m genzoo`, never looks there.
+With `-m`, Python puts the current folder on the import path. This module removes it before any
+plugin is imported, as pip does. Modules that Python imports earlier may still come from that
+folder. The command `genzoo` and `python -P -m genzoo` never look there.
 """
 
 import os
 import sys
 
+__all__ = ["main"]
+
 
 def main() -> None:
-    """Run the command; Ctrl-C while it is still imported is one line, too."""
+    """Run the command. Ctrl-C during the imports is also reported in one line."""
     try:
         from genzoo.cli.app import main
 

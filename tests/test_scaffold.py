@@ -161,18 +161,18 @@ def test_it_prints_the_commands_to_type_next(tmp_path, monkeypatch, capsys):
             "genzoo-vae",
             r"model 'vae' is taken by genzoo .*genzoo\.models\.vae:VAE.*; choose another name",
         ),
-        ("genzoo", "there is a module genzoo already"),
-        ("json", "there is a module json already"),
-        ("torch", "there is a module torch already"),
+        ("genzoo", "the module genzoo already exists"),
+        ("json", "the module json already exists"),
+        ("torch", "the module torch already exists"),
         ("class", "its module would be class, which Python does not allow"),
         ("genzoo-none", "its class would be None, which Python does not allow"),
         ("genzoo-3d", "its class would be 3d, which Python does not allow"),
-        ("genzoo_model", "expected lower-case letters and digits in words with hyphens"),
-        ("Genzoo-Model", "expected lower-case"),
-        ("../genzoo-up", "expected lower-case"),
-        ("genzoo-", "expected lower-case"),
-        ("", "expected lower-case"),
-        ("genzoo-naïve", "expected lower-case"),
+        ("genzoo_model", "expected lowercase letters and digits in words with hyphens"),
+        ("Genzoo-Model", "expected lowercase"),
+        ("../genzoo-up", "expected lowercase"),
+        ("genzoo-", "expected lowercase"),
+        ("", "expected lowercase"),
+        ("genzoo-naïve", "expected lowercase"),
     ],
 )
 def test_a_name_that_does_not_serve_is_refused(name, reason, tmp_path):
@@ -184,7 +184,7 @@ def test_a_name_that_does_not_serve_is_refused(name, reason, tmp_path):
 def test_an_existing_folder_is_left_alone(tmp_path):
     (tmp_path / "genzoo-mine").mkdir()
     with pytest.raises(
-        SettingError, match=r"genzoo-mine exists; give another name, or another folder with -o"
+        SettingError, match=r"genzoo-mine exists; choose another name, or another folder with -o"
     ):
         write_plugin("genzoo-mine", tmp_path)
     assert list((tmp_path / "genzoo-mine").iterdir()) == []

@@ -1,3 +1,3 @@
-"""The command line. Each command is a few lines over a public function."""
+"""The command line: each command is a few lines over a public function."""
 
 __all__: list[str] = []

@@ -1,6 +1,7 @@
-"""The command `genzoo`: the commands of the other modules, and what a refusal looks like.
+"""The command `genzoo`, which collects the commands of the other modules and reports errors.
 
-`--help` and `list` import neither torch nor any model; every refusal is one line on standard error with exit code 2.
+`--help` and `list` do not import torch or any model. An error is one line on standard error, with
+exit code 2.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from genzoo.cli.common import console, errors, interrupted, say, with_plugins
 from genzoo.errors import GenzooError, shorten
 from genzoo.terminal import repair_streams
 
+__all__ = ["app", "main"]
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
@@ -26,7 +29,7 @@ def _main(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """Classic generative models that share their parts, one trainer, and a registry that anyone can extend."""
+    """Train, sample, and evaluate classic generative models that share their parts."""
     if version:
         console.print(__version__)
         raise typer.Exit
@@ -48,7 +51,7 @@ app.add_typer(author.new, name="new")
 
 
 def main() -> None:
-    """Run the command; a refusal is one line and exit code 2."""
+    """Run the command. An error is one line on standard error, with exit code 2."""
     repair_streams()
     warnings.showwarning = lambda message, *_, **__: say(f"note: {message}")
     try:
@@ -59,17 +62,19 @@ def main() -> None:
         if interrupted(error) or type(error).__name__ == "Abort":
             say("stopped")
             sys.exit(130)
-        if (
-            isinstance(error, MemoryError)
-            or "allocate memory" in str(error)
-            or "out of memory" in str(error)
-        ):
+        if _is_out_of_memory(error):
             say(f"error: this does not fit into memory: {shorten(str(error))}")
             sys.exit(2)
-        if not hasattr(error, "format_message"):  # a fault of genzoo, or of somebody's model
+        # Usage errors of typer have a message. Any other error is a bug in genzoo or in a plugin.
+        if not hasattr(error, "format_message"):
             errors.print("".join(traceback.format_exception(error)).rstrip(), markup=False)
             sys.exit(1)
-        say(
-            f"error: {error.format_message()} (see genzoo --help)"
-        )  # a usage error of the command line has words
+        say(f"error: {error.format_message()} (see genzoo --help)")
     sys.exit(2)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return True if an error reports that memory is exhausted."""
+    message = str(error)
+    reported = "allocate memory" in message or "out of memory" in message
+    return isinstance(error, MemoryError) or reported

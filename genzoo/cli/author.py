@@ -1,4 +1,4 @@
-"""The commands for authors of plugins: check, and new plugin."""
+"""The commands for authors of plugins: `check` and `new plugin`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -23,6 +23,12 @@ from genzoo.files import local_path
 from genzoo.registry.lookup import registry
 from genzoo.registry.plugins import CONTRACT_VERSION
 
+if TYPE_CHECKING:
+    from genzoo.testing import Check
+    from genzoo.testing.conformance import Result
+
+__all__ = ["check", "new", "plugin", "write_plugin"]
+
 TEMPLATES = Path(__file__).parent / "templates" / "plugin"
 FILES = {
     "pyproject.toml": "pyproject.toml",
@@ -32,135 +38,132 @@ FILES = {
     "model.py": "$module/__init__.py",
     "test_model.py": "tests/test_$word.py",
 }
-"""Template -> where it goes in a package, which is a template too."""
+"""Template -> its path in a package, which is also a template."""
 
-new = typer.Typer(rich_markup_mode=None, help="Begin something of your own.")
+new = typer.Typer(rich_markup_mode=None, help="Create a package.")
 
 
 def check(
     name: Annotated[str, typer.Argument(help="A registered name.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Settings to build it with.")
+        list[str] | None, typer.Argument(metavar="[a.b=c]...", help="Settings for the constructor.")
     ] = None,
     kind: Annotated[
-        str | None, typer.Option(help="Where several kinds have the name; all of them by default.")
+        str | None, typer.Option(help="The kind, if several have the name. Default: all of them.")
     ] = None,
     shape: Annotated[
         list[str] | None,
         typer.Option(
             metavar="SHAPE",
-            help="What to build it for, as in 1x28x28; may be repeated. By default its class says.",
+            help="A shape of data, as in 1x28x28; may be repeated. Default: set by the class.",
         ),
     ] = None,
 ) -> None:
-    """Run the conformance suite on anything that is registered; exit code 1 if it fails."""
+    """Run the conformance suite on a registered name. The exit code is 1 if a check fails."""
     from genzoo.runs.recipe import override
     from genzoo.testing import checks
 
     table = override({"name": name}, overrides or ())
     shapes = [_shape(text) for text in shape] if shape else None
-    words: Counter[str] = Counter()
-    for each in _kinds(name, kind, several=not (overrides or shape)):
-        _check_required(table, each)
-        source = next(iter(registry(each).registrations_of(name)), None)
-        console.print(
-            f"[bold]{each[:-1]} {escape(name)}[/bold]"
-            + (f"  from {escape(str(source))}" if source else "")
-        )
-        with console.status("builds it"):
-            todo = checks(table, each, shapes)
-        width = max(len(str(one)) for one in todo)
-        for number, one in enumerate(todo, 1):
-            with console.status(f"{one}, {number} of {len(todo)}"):
-                result = one.result()
-            word = (
-                "skipped"
-                if result.skipped
-                else "FAIL"
-                if not result.ok
-                else "expected"
-                if one.excuse
-                else "ok"
-            )
-            words[word] += 1
-            reason = textwrap.shorten(
-                result.reason.removeprefix("expected failure: "), 400, placeholder=" ..."
-            )
-            line = f"{one!s:{width}}  {word:8}  {reason}".rstrip()
-            console.print(
-                line, style="bold red" if word == "FAIL" else None, markup=False, soft_wrap=True
-            )
+    outcomes: Counter[str] = Counter()
+    for kind_to_check in _kinds(name, kind, several=not (overrides or shape)):
+        _check_required(table, kind_to_check)
+        source = next(iter(registry(kind_to_check).registrations_of(name)), None)
+        origin = f"  from {escape(str(source))}" if source else ""
+        console.print(f"[bold]{kind_to_check[:-1]} {escape(name)}[/bold]{origin}")
+        with console.status("building it"):
+            suite = checks(table, kind_to_check, shapes)
+        width = max(len(str(test)) for test in suite)
+        for number, test in enumerate(suite, 1):
+            with console.status(f"{test}, {number} of {len(suite)}"):
+                result = test.result()
+            outcome = _outcome(test, result)
+            outcomes[outcome] += 1
+            reason = result.reason.removeprefix("expected failure: ")
+            reason = textwrap.shorten(reason, 400, placeholder=" ...")
+            line = f"{test!s:{width}}  {outcome:8}  {reason}".rstrip()
+            style = "bold red" if outcome == "FAIL" else None
+            console.print(line, style=style, markup=False, soft_wrap=True)
         console.print()
-    counts = ", ".join(f"{count} {word}" for word, count in words.items())
-    number, verdict = words.total(), "FAILED" if words["FAIL"] else "passed"
-    console.print(
-        f"{name}: {verdict}; {number} check{'s' if number > 1 else ''}: {counts}", markup=False
-    )
-    if words["FAIL"]:
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
+    total, verdict = outcomes.total(), "FAILED" if outcomes["FAIL"] else "passed"
+    plural = "s" if total > 1 else ""
+    console.print(f"{name}: {verdict}; {total} check{plural}: {counts}", markup=False)
+    if outcomes["FAIL"]:
         raise typer.Exit(1)
 
 
+def _outcome(test: Check, result: Result) -> str:
+    """Return the outcome of a check in one word."""
+    if result.skipped:
+        return "skipped"
+    if not result.ok:
+        return "FAIL"
+    return "expected" if test.excuse else "ok"
+
+
 def _kinds(name: str, kind: str | None, several: bool) -> list[str]:
-    """The kinds that have a name, or the one that was asked for."""
+    """Return the kinds that have a name, or only `kind` if it is set."""
     if kind is not None:
         registry(kind)
         return [kind]
     kinds = kinds_named(name)
     if len(kinds) > 1 and not several:
         raise SettingError(
-            f"{name!r} is the name of {' and '.join(kinds)}; say which is meant, as in --kind {kinds[0]}"
+            f"{name!r} is the name of {' and '.join(kinds)}; choose one, as in --kind {kinds[0]}."
         )
     return kinds
 
 
 def _check_required(table: Mapping[str, Any], kind: str) -> None:
-    """Refuse to test what needs a setting that nobody gave."""
+    """Check that every required setting has a value.
+
+    Raises:
+        SettingError: a setting without a default is missing.
+    """
     from genzoo.registry.signatures import parameters
     from genzoo.testing.suites import SUITES
 
     try:
         known = parameters(registry(kind).get(table["name"]))
-    except GenzooError:  # for the first check to say
-        return
-    given = {*table, *SUITES[kind][0].sizes((1, 1, 1))}
-    lacking = [
-        key
-        for key, parameter in known.items()
-        if parameter.default is parameter.empty and key not in given
-    ]
-    if lacking:
-        words = " ".join(f"{key}=..." for key in lacking)
+    except GenzooError:
+        return  # the first check reports this error
+    set_by_suite = SUITES[kind][0].sizes((1, 1, 1))
+    required = [key for key, value in known.items() if value.default is value.empty]
+    missing = [key for key in required if key not in table and key not in set_by_suite]
+    if missing:
+        example = " ".join(f"{key}=..." for key in missing)
         raise SettingError(
-            f"{kind[:-1]} {table['name']!r} has no default for {', '.join(lacking)}; give {words}"
+            f"{kind[:-1]} {table['name']!r} has no default for {', '.join(missing)}; add {example}"
         )
 
 
 def _shape(text: str) -> tuple[int, ...]:
-    """`"1x28x28"` -> (1, 28, 28)."""
+    """Return a shape such as "1x28x28" as a tuple."""
     if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", text):
-        raise SettingError(
-            f"--shape {text}: expected sizes with x between them, as in 1x28x28 or 2"
-        )
+        raise SettingError(f"--shape {text}: expected sizes separated by x, as in 1x28x28 or 2.")
     return tuple(map(int, text.split("x")))
 
 
 @new.command()
 def plugin(
-    name: Annotated[str, typer.Argument(help="What the package is called, as in genzoo-mymodel.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to put it into.")] = Path(),
+    name: Annotated[str, typer.Argument(help="The name of the package, as in genzoo-mymodel.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The folder that will contain it.")
+    ] = Path(),
 ) -> None:
-    """Write a complete package with a model that trains and passes its own tests: NAME, below a folder."""
+    """Write a complete package: a model that can be trained, and tests that pass."""
     folder = write_plugin(name, out)
-    where = shlex.quote(str(folder))
-    model = _words(name)["model"]
+    path = shlex.quote(str(folder))
+    model = _variables(name)["model"]
     console.print(
         f"{folder}: a package with the model {model!r} and its tests. Next:", markup=False
     )
     for line in (
-        f"pip install -e {where}",
-        f"pytest {where}",
+        f"pip install -e {path}",
+        f"pytest {path}",
         f"genzoo train digits --model {model} --steps 500 --out {shlex.quote(f'runs/{model}')}",
-        f"Then make it yours: {folder / 'README.md'}",
+        f"Then change the model: {folder / 'README.md'}",
     ):
         console.print(f"  {line}", markup=False, soft_wrap=True)
 
@@ -169,12 +172,12 @@ def write_plugin(name: str, out: Path) -> Path:
     """Write a package with a model, and return its folder, `out / name`.
 
     Arguments:
-        name: of the distribution, lower-case words with hyphens. `genzoo-my-model` has the module `genzoo_my_model`, the model
-            `my-model` and its class `MyModel`.
-        out: the folder that it goes into; made where it is not there.
+        name: the name of the package, lowercase words with hyphens. `genzoo-my-model` has the
+            module `genzoo_my_model`, the model `my-model`, and the class `MyModel`.
+        out: the folder that will contain the package; it is created if needed.
 
     Raises:
-        SettingError: the folder exists, or the name does not serve, or what it gives a name to has it already.
+        SettingError: the folder exists, the name is not valid, or another module or model has it.
 
     Example:
         >>> import tempfile
@@ -182,45 +185,54 @@ def write_plugin(name: str, out: Path) -> Path:
         >>> sorted(path.name for path in folder.iterdir())
         ['.github', '.gitignore', 'README.md', 'genzoo_my_model', 'pyproject.toml', 'tests']
     """
-    words = _words(name)
+    variables = _variables(name)
     folder = local_path(out, "out") / name
     if folder.exists():
-        raise SettingError(f"{folder} exists; give another name, or another folder with -o")
-    for template, place in FILES.items():
-        path = folder / Template(place).substitute(words)
+        raise SettingError(f"{folder} exists; choose another name, or another folder with -o.")
+    for template, target in FILES.items():
+        path = folder / Template(target).substitute(variables)
         path.parent.mkdir(parents=True, exist_ok=True)
         text = (TEMPLATES / f"{template}.template").read_text(encoding="utf-8")
-        path.write_text(Template(text).substitute(words), encoding="utf-8")
-    (folder / words["module"] / "py.typed").touch()
+        path.write_text(Template(text).substitute(variables), encoding="utf-8")
+    (folder / variables["module"] / "py.typed").touch()
     return folder
 
 
-def _words(name: str) -> dict[str, str]:
-    """What the templates call things.
+def _variables(name: str) -> dict[str, str]:
+    """Return the values of the variables in the templates.
 
     Raises:
-        SettingError: the name does not serve.
+        SettingError: the name is not valid, or another module or model has it.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise SettingError(
-            f"plugin {name!r}: expected lower-case letters and digits in words with hyphens, as in genzoo-mymodel"
+            f"plugin {name!r}: expected lowercase letters and digits in words with hyphens, as in "
+            "genzoo-mymodel."
         )
     model, module = name.removeprefix("genzoo-"), name.replace("-", "_")
     cls = "".join(word.capitalize() for word in model.split("-"))
-    for word, what in ((module, "module"), (cls, "class")):
-        if keyword.iskeyword(word) or not word.isidentifier():
+    for identifier, role in ((module, "module"), (cls, "class")):
+        if keyword.iskeyword(identifier) or not identifier.isidentifier():
             raise SettingError(
-                f"plugin {name!r}: its {what} would be {word}, which Python does not allow; choose another name"
+                f"plugin {name!r}: its {role} would be {identifier}, which Python does not allow; "
+                "choose another name."
             )
     if importlib.util.find_spec(module) is not None:
         raise SettingError(
-            f"plugin {name!r}: there is a module {module} already, which it would hide; choose another name"
+            f"plugin {name!r}: the module {module} already exists, and the plugin would hide it; "
+            "choose another name."
         )
-    if taken := registry("models").registrations_of(model):
+    if owners := registry("models").registrations_of(model):
         raise SettingError(
-            f"plugin {name!r}: model {model!r} is taken by {taken[0]}; choose another name"
+            f"plugin {name!r}: model {model!r} is taken by {owners[0]}; choose another name."
         )
     return {
-        "distribution": name, "module": module, "model": model, "cls": cls, "word": model.replace("-", "_"),
-        "title": model.replace("-", " ").capitalize(), "version": __version__, "contract": ".".join(map(str, CONTRACT_VERSION)),
-    }  # fmt: skip
+        "package": name,
+        "module": module,
+        "model": model,
+        "cls": cls,
+        "word": model.replace("-", "_"),
+        "title": model.replace("-", " ").capitalize(),
+        "version": __version__,
+        "contract": ".".join(map(str, CONTRACT_VERSION)),
+    }

@@ -1,4 +1,4 @@
-"""What the commands share: where they print, how they load a model, and how they write what it drew."""
+"""Shared functions of the commands: print messages, load a model, and write samples."""
 
 from __future__ import annotations
 
@@ -22,31 +22,38 @@ if TYPE_CHECKING:
 
     from genzoo.contract import Dataset, Model
 
+__all__ = [
+    "Count", "Device", "RunName", "Seed", "console", "data", "errors", "held_out", "interrupted",
+    "kinds_named", "load", "require", "say", "with_plugins", "write",
+]  # fmt: skip
+
 console = Console(width=None if is_terminal(sys.stdout) else 160)
 errors = Console(stderr=True, soft_wrap=True)
 
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="A run folder, or a registered model's name.")
 ]
-Count = Annotated[int, typer.Option("-n", min=1, help="How many.")]
-Seed = Annotated[int, typer.Option(help="Seed of the noise.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")]
+Count = Annotated[int, typer.Option("-n", min=1, help="The number of examples.")]
+Seed = Annotated[int, typer.Option(help="The seed of the noise.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or mps.")]
 
 
 def say(text: str) -> None:
-    """Print a line on standard error, with this process's rank unless it is the first one."""
+    """Print a line on standard error, with the rank of the process unless it is rank 0."""
     rank = os.environ.get("RANK", "0")
     line = on_one_line(text if rank == "0" else f"rank {rank}: {text}")
-    if isinstance(sys.stderr, FileProxy) and is_terminal(
-        sys.stderr
-    ):  # a bar moves on it: the line goes above
+    # A proxy means that a progress bar is shown; the line is printed above it.
+    if isinstance(sys.stderr, FileProxy) and is_terminal(sys.stderr):
         print(line, file=sys.stderr)
     else:
         errors.print(line, markup=False)
 
 
 def interrupted(error: BaseException) -> KeyboardInterrupt | None:
-    """Return the Ctrl-C that an error comes from: an import that is cut short may end in another."""
+    """Return the KeyboardInterrupt that caused an error, or None.
+
+    If Ctrl-C interrupts an import, another error may hide it.
+    """
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
@@ -58,10 +65,10 @@ def interrupted(error: BaseException) -> KeyboardInterrupt | None:
 
 
 def with_plugins(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the option `--plugin FILE`, and let Ctrl-C end it in one line, with exit code 130.
+    """Add the option `--plugin FILE` to a command, and report Ctrl-C in one line.
 
-    The option may be repeated; each file is executed first, for the names that it registers. In options that are paths, ~ is
-    the home folder.
+    The exit code is then 130. The option may be repeated. Each file is executed before the
+    command, so that it can register names. In options that are paths, ~ is the home folder.
     """
 
     @functools.wraps(command)
@@ -82,13 +89,13 @@ def with_plugins(command: Callable[..., Any]) -> Callable[..., Any]:
             if stop is None:
                 raise
             end_quietly()
-            say(str(stop) or "stopped")  # here, because typer drops the words
+            say(str(stop) or "stopped")  # typer would drop the message
             raise typer.Exit(130) from None
 
     option = typer.Option(
         "--plugin",
         metavar="FILE",
-        help="A Python file to execute first, for the names that it registers.",
+        help="A Python file to execute first, which registers names.",
     )
     hint = Annotated[list[Path] | None, option]
     signature = inspect.signature(command, eval_str=True)
@@ -101,10 +108,10 @@ def with_plugins(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def kinds_named(name: str) -> list[str]:
-    """The kinds that have a name.
+    """Return the kinds in which a name is registered.
 
     Raises:
-        SettingError: none has.
+        SettingError: the name is not registered.
     """
     from genzoo.registry.kinds import KINDS
     from genzoo.registry.lookup import kinds_of, registry
@@ -117,7 +124,7 @@ def kinds_named(name: str) -> list[str]:
 
 
 def load(run: str, device: str) -> Model:
-    """A run's model, or a registered one, on a device and in eval mode."""
+    """Return the model of a run, or a registered model, on a device and in eval mode."""
     from genzoo import loading
     from genzoo.train.engine import check_device
 
@@ -130,10 +137,10 @@ def load(run: str, device: str) -> Model:
 
 
 def require(model: Model, capability: str) -> Any:
-    """The model, if it has a method.
+    """Return a model if it has a method.
 
     Raises:
-        SettingError: it has not; it says what the model can do.
+        SettingError: the model does not have the method. The message lists what it can do.
     """
     from genzoo.contract import has_capability
 
@@ -157,29 +164,31 @@ def require(model: Model, capability: str) -> Any:
 
 
 def data(run: str) -> Dataset:
-    """The data of a run.
+    """Return the dataset of a run.
 
     Raises:
-        RunError: it is no run folder.
+        RunError: the path is not a run folder.
     """
     from genzoo.runs.folder import RunFolder
 
     if not Path(run).is_dir():
-        raise RunError(f"{run} is not a run folder, so there are no data to go with it")
+        raise RunError(f"{run} is not a run folder, so it has no data.")
     return RunFolder(run).dataset()
 
 
 def held_out(
-    run: str, model: Model, n: int, columns: tuple[str, ...], found: Dataset | None = None
+    run: str, model: Model, n: int, columns: tuple[str, ...], dataset: Dataset | None = None
 ) -> Any:
-    """`n` held-out rows of the run's data, or of those that were `found` already."""
+    """Return `n` held-out rows of a dataset, by default the run's dataset."""
     from genzoo.train import artifacts
 
-    found = found or data(run)
-    there = artifacts.rows(found, columns)
-    if n > there:
-        raise SettingError(f"{found.name} has {there} held-out examples, and -n asks for {n}")
-    return artifacts.held_out(found, columns, n, model)
+    dataset = dataset or data(run)
+    available = artifacts.rows(dataset, columns)
+    if n > available:
+        raise SettingError(
+            f"-n {n}: {dataset.name} has only {available} held-out examples; ask for fewer."
+        )
+    return artifacts.held_out(dataset, columns, n, model)
 
 
 def write(
@@ -189,13 +198,24 @@ def write(
     shown: Tensor | None = None,
     lines: Sequence[str] | None = None,
 ) -> None:
-    """Write samples as an array, as the `lines` of text that they are, or as a picture of them or of what is `shown` instead."""
+    """Write samples to a file; its suffix selects the format.
+
+    Arguments:
+        samples: the samples.
+        out: a path that ends in .npy for an array, .png for an image, or .txt for text.
+        columns: the number of columns of the image.
+        shown: the images to show instead of the samples.
+        lines: the samples as lines of text, if they are text.
+
+    Raises:
+        SettingError: the samples cannot be written in this format.
+    """
     from genzoo.files import write_atomic
     from genzoo.plots import draw, save
 
     if not hasattr(samples, "shape"):
         raise SettingError(
-            f"samples of type {type(samples).__name__} are neither a picture nor an array"
+            f"samples of type {type(samples).__name__} cannot be written as an image or an array."
         )
     if out.suffix == ".npy":
         import numpy as np
@@ -203,17 +223,17 @@ def write(
 
         def written(path: Path) -> None:
             with path.open("wb") as file:
-                np.save(
-                    file,
-                    (samples.float() if samples.dtype == torch.bfloat16 else samples).cpu().numpy(),
-                )
+                # NumPy does not support bfloat16.
+                array = samples.float() if samples.dtype == torch.bfloat16 else samples
+                np.save(file, array.cpu().numpy())
 
     elif out.suffix == ".png":
         picture = draw(samples if shown is None else shown, columns=columns)
         if picture is None:
+            text = "" if lines is None else ", or as text, as in -o samples.txt"
             raise SettingError(
-                f"samples of shape {tuple(samples.shape[1:])} make no picture; write an array, as in -o samples.npy"
-                f"{'' if lines is None else ', or text, as in -o samples.txt'}"
+                f"samples of shape {tuple(samples.shape[1:])} cannot be shown as an image; write "
+                f"them as an array, as in -o samples.npy{text}."
             )
 
         def written(path: Path) -> None:
@@ -225,8 +245,7 @@ def write(
             save(list(lines), path)
 
     else:
-        raise SettingError(
-            f"-o {out}: expected a name that ends in {'.png' if lines is None else '.txt'} or .npy"
-        )
+        suffix = ".png" if lines is None else ".txt"
+        raise SettingError(f"-o {out}: expected a name that ends in {suffix} or .npy.")
     write_atomic(out, written)
     console.print(f"{out}: {len(samples)} of shape {tuple(samples.shape[1:])}", markup=False)

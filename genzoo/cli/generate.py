@@ -1,4 +1,4 @@
-"""The commands that draw from a trained model: sample, complete, reconstruct, translate, interpolate, arithmetic."""
+"""The commands that generate data with a trained model."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ from genzoo.cli.common import (
 )
 from genzoo.errors import SettingError
 
+__all__ = [
+    "COMMANDS", "arithmetic", "complete", "interpolate", "reconstruct", "sample", "translate",
+]  # fmt: skip
+
 
 def sample(
     run: RunName,
@@ -31,22 +35,23 @@ def sample(
         typer.Option(
             "-o",
             "--out",
-            help="A .png picture, a .npy array or a .txt file; samples.png by default, and text is printed.",
+            help="A .png, .npy, or .txt file. Default: samples.png; text is printed.",
         ),
     ] = None,
     seed: Seed = 0,
     truncation: Annotated[
         float | None,
-        typer.Option(
-            help="Keep latent codes within so many standard deviations: typical samples, less varied."
-        ),
+        typer.Option(help="Keep latent codes within this number of standard deviations."),
     ] = None,
     device: Device = "cpu",
 ) -> None:
-    """Draw samples from a trained model; of images from images, each as input, output and, where it is known, the truth."""
+    """Draw samples from a trained model.
+
+    For a model that maps images to images, show held-out inputs, outputs, and true images if known.
+    """
     import torch
 
-    from genzoo.progress import shown as showing
+    from genzoo.progress import shown as show_progress
     from genzoo.train.artifacts import side_by_side, text
 
     model = load(run, device)
@@ -58,10 +63,10 @@ def sample(
     if truncation is not None:
         if not model.can_truncate:
             raise SettingError(
-                f"{type(model).__name__} cannot truncate its samples; leave out --truncation"
+                f"{type(model).__name__} cannot truncate its samples; leave out --truncation."
             )
         settings["truncation"] = truncation
-    with showing():
+    with show_progress():
         samples = model.sample(n, **settings)
     lines = text(model, samples)
     if lines is not None and out is None:
@@ -82,16 +87,16 @@ def translate(
     out: Annotated[
         Path,
         typer.Option(
-            "-o", "--out", help="The folder for the translations; one .png for each image."
+            "-o", "--out", help="The folder for the translations, one .png file per image."
         ),
     ] = Path("translated"),
     reverse: Annotated[
-        bool, typer.Option("--reverse", help="The other way, where the model knows both.")
+        bool, typer.Option("--reverse", help="Translate in the other direction.")
     ] = False,
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
-    """Translate image files from one domain to the other, at the size that the model was trained on."""
+    """Translate image files to the other domain, at the size that the model was trained on."""
     import torch
 
     from genzoo.data.image_folder import find_images, read_image
@@ -103,13 +108,14 @@ def translate(
     if reverse:
         if not model.can_reverse:
             raise SettingError(
-                f"{type(model).__name__} translates one way only; leave out --reverse"
+                f"{type(model).__name__} translates in one direction only; leave out --reverse."
             )
         settings["reverse"] = True
     shape = model.shape if reverse else model.given_shape
     if shape[0] not in (1, 3):
         raise SettingError(
-            f"{type(model).__name__} takes images of {shape[0]} channels, and files have 1 or 3; translate arrays"
+            f"{type(model).__name__} needs images with {shape[0]} channels, and image files have "
+            "1 or 3; translate arrays in Python instead."
         )
     torch.manual_seed(seed)
     targets = _targets(images, [images] if images.is_file() else find_images(images), out)
@@ -121,12 +127,10 @@ def translate(
             / 255
         )
         with torch.no_grad():
-            found = sheet(model.translate(x[None], **settings), side=0, border=0)
-        write_atomic(target, lambda path, found=found: save(found, path))  # type: ignore[misc]
-    console.print(
-        f"{out}: {len(targets)} of shape {tuple(model.given_shape if reverse else model.shape)}",
-        markup=False,
-    )
+            image = sheet(model.translate(x[None], **settings), side=0, border=0)
+        write_atomic(target, lambda path, image=image: save(image, path))  # type: ignore[misc]
+    shape = tuple(model.given_shape if reverse else model.shape)
+    console.print(f"{out}: {len(targets)} of shape {shape}", markup=False)
 
 
 def complete(
@@ -134,56 +138,59 @@ def complete(
     n: Count = 8,
     rows: Annotated[
         int | None,
-        typer.Option(min=0, help="Rows of pixels that are kept, from the top; half by default."),
+        typer.Option(
+            min=0, help="The number of rows of pixels to keep, from the top. Default: half."
+        ),
     ] = None,
     times: Annotated[
-        int, typer.Option(min=1, max=10_000, help="How many completions of each.")
+        int, typer.Option(min=1, max=10_000, help="The number of completions per image.")
     ] = 6,
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="A .png picture or a .npy array of the completions.")
+        Path, typer.Option("-o", "--out", help="A .png file, or a .npy file with the completions.")
     ] = Path("completions.png"),
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
-    """Complete held-out images of which the lower part is hidden: what is seen, completions, the original."""
+    """Complete the lower part of held-out images: visible part, completions, original."""
     import torch
     from einops import rearrange
 
     from genzoo.contract import is_image
-    from genzoo.progress import shown
+    from genzoo.progress import shown as show_progress
 
     model = require(load(run, device), "complete")
     if not is_image(model.shape):
         raise SettingError(
-            f"{type(model).__name__} of shape {model.shape} draws no images, so there are no rows to keep"
+            f"{type(model).__name__} of shape {model.shape} does not generate images, so it cannot "
+            "keep rows."
         )
     height = model.shape[1]
     kept = height // 2 if rows is None else rows
     if kept >= height:
         raise SettingError(
-            f"--rows {kept}: images have {height} rows, so nothing would be left to complete"
+            f"--rows {kept}: images have {height} rows, so nothing is left to complete; keep fewer."
         )
     x = held_out(run, model, n, ("x",))
     given = held_out(run, model, n, model.given) if model.given else None
     mask = (torch.arange(height, device=x.device) < kept)[:, None].expand(model.shape)
     torch.manual_seed(seed)
     many, labels = _repeated(x, times), _repeated(given, times)
-    with shown():
-        drawn = model.complete(many, mask, labels)
-    seen = torch.where(mask, x, 0.5)  # what is hidden is shown grey
-    lines = torch.cat([seen[:, None], drawn.unflatten(0, (n, times)), x[:, None]], 1)
-    write(drawn, out, columns=times + 2, shown=rearrange(lines, "n k ... -> (n k) ..."))
+    with show_progress():
+        completions = model.complete(many, mask, labels)
+    visible = torch.where(mask, x, 0.5)  # hidden pixels are gray
+    tiles = torch.cat([visible[:, None], completions.unflatten(0, (n, times)), x[:, None]], 1)
+    write(completions, out, columns=times + 2, shown=rearrange(tiles, "n k ... -> (n k) ..."))
 
 
 def reconstruct(
     run: RunName,
     n: Count = 32,
-    out: Annotated[
-        Path, typer.Option("-o", "--out", help="A .png picture or a .npy array.")
-    ] = Path("reconstructions.png"),
+    out: Annotated[Path, typer.Option("-o", "--out", help="A .png or .npy file.")] = Path(
+        "reconstructions.png"
+    ),
     device: Device = "cpu",
 ) -> None:
-    """Reconstruct held-out data: each image next to its reconstruction."""
+    """Reconstruct held-out data, and show each image next to its reconstruction."""
     import torch
     from einops import rearrange
 
@@ -197,17 +204,17 @@ def reconstruct(
 def interpolate(
     run: RunName,
     n: Count = 8,
-    out: Annotated[
-        Path, typer.Option("-o", "--out", help="A .png picture or a .npy array.")
-    ] = Path("interpolation.png"),
-    steps: Annotated[int, typer.Option(min=2, help="Images a row.")] = 10,
+    out: Annotated[Path, typer.Option("-o", "--out", help="A .png or .npy file.")] = Path(
+        "interpolation.png"
+    ),
+    steps: Annotated[int, typer.Option(min=2, help="Images per row.")] = 10,
     path: Annotated[
-        str, typer.Option(help="slerp, linear, or auto: slerp where the prior is spherical.")
+        str, typer.Option(help="slerp, linear, or auto. auto uses slerp for a spherical prior.")
     ] = "auto",
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
-    """Walk between latent codes: of held-out data where the model encodes, else of its prior."""
+    """Interpolate between latent codes of held-out data, or of the prior if it cannot encode."""
     import torch
 
     from genzoo.contract import has_capability
@@ -222,8 +229,10 @@ def interpolate(
         else:
             ends = require(model, "prior").prior.sample(2 * n)
     start, end = ends.chunk(2)
-    walks = latents.interpolate(model, start, end, steps, path).flatten(0, 1)  # type: ignore[arg-type]  # it refuses other words
-    write(walks, out, columns=steps, lines=text(model, walks))
+    # `interpolate` refuses an unknown path.
+    images = latents.interpolate(model, start, end, steps, path)  # type: ignore[arg-type]
+    images = images.flatten(0, 1)
+    write(images, out, columns=steps, lines=text(model, images))
 
 
 def arithmetic(
@@ -231,22 +240,28 @@ def arithmetic(
     a: Annotated[
         str,
         typer.Option(
-            "-a", metavar="PLACES", help="Samples with what is to be kept and what is to go."
+            "-a",
+            metavar="POSITIONS",
+            help="Samples with the property to keep and the one to remove.",
         ),
     ],
-    b: Annotated[str, typer.Option("-b", metavar="PLACES", help="Samples with what is to go.")],
-    c: Annotated[str, typer.Option("-c", metavar="PLACES", help="Samples with what is to come.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="How many samples the sheet holds.")] = 64,
-    out: Annotated[
-        Path, typer.Option("-o", "--out", help="A .png picture or a .npy array.")
-    ] = Path("arithmetic.png"),
+    b: Annotated[
+        str, typer.Option("-b", metavar="POSITIONS", help="Samples with the property to remove.")
+    ],
+    c: Annotated[
+        str, typer.Option("-c", metavar="POSITIONS", help="Samples with the property to add.")
+    ],
+    n: Annotated[int, typer.Option("-n", min=1, help="The number of samples on the sheet.")] = 64,
+    out: Annotated[Path, typer.Option("-o", "--out", help="A .png or .npy file.")] = Path(
+        "arithmetic.png"
+    ),
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
-    """Add and subtract latent codes, a - b + c, each the mean of some samples'.
+    """Compute a - b + c, where each term is the mean latent code of some samples.
 
-    PLACES, such as 1,2,3, are those of samples on the sheet that `genzoo sample` draws with the same -n and --seed: from 1, row
-    by row.
+    POSITIONS, such as 1,2,3, refer to the sheet of `genzoo sample` with the same -n and --seed.
+    They count from 1, row by row.
     """
     import torch
 
@@ -255,62 +270,64 @@ def arithmetic(
     from genzoo.train.artifacts import text
 
     model = require(require(load(run, device), "decode"), "prior")
-    places = [_places(option, text, n) for option, text in (("-a", a), ("-b", b), ("-c", c))]
+    options = (("-a", a), ("-b", b), ("-c", c))
+    indices = [_indices(option, value, n) for option, value in options]
     torch.manual_seed(seed)
     with torch.no_grad():
-        z = model.prior.sample(n)  # the first that `sample` draws too
-        terms = [z[chosen] for chosen in places]
-        found = latents.latent_arithmetic(model, *terms)
+        z = model.prior.sample(n)  # the same latent codes as in `sample`
+        terms = [z[index] for index in indices]
+        images = latents.latent_arithmetic(model, *terms)
         columns = [
             model.decode(torch.cat([term, term.mean(dim=0, keepdim=True)])) for term in terms
         ]
-    write(
-        found,
-        out,
-        columns=9,
-        shown=equation(columns, found) if found.dim() == 4 else None,
-        lines=text(model, found),
-    )
+    shown = equation(columns, images) if images.dim() == 4 else None
+    write(images, out, columns=9, shown=shown, lines=text(model, images))
 
 
 def _targets(images: Path, files: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """Where translations go, and of what: none over another, and none over what is translated."""
-    found: dict[Path, Path] = {}
+    """Return the path of each translation -> the file to translate.
+
+    Raises:
+        SettingError: two translations have the same path, or a translation would replace a source.
+    """
+    targets: dict[Path, Path] = {}
     for file in files:
-        target = (out / (file.name if images.is_file() else file.relative_to(images))).with_suffix(
-            ".png"
-        )
-        if target in found:
+        name = file.name if images.is_file() else file.relative_to(images)
+        target = (out / name).with_suffix(".png")
+        if target in targets:
             raise SettingError(
-                f"{found[target]} and {file} would both become {target}; rename one of them"
+                f"{targets[target]} and {file} would both become {target}; rename one of them."
             )
-        found[target] = file
+        targets[target] = file
     sources = {file.resolve() for file in files}
-    if over := [target for target in found if target.resolve() in sources]:
-        raise SettingError(f"-o {out}: {over[0]} would be written over; choose another folder")
-    return found
+    for target in targets:
+        if target.resolve() in sources:
+            raise SettingError(f"-o {out}: {target} would be overwritten; choose another folder.")
+    return targets
 
 
 def _repeated(columns: Any, times: int) -> Any:
-    """Each row so often, one after the other; of a tensor, of every column of a mapping, or of nothing."""
+    """Repeat each row of a tensor, or of every column of a mapping. None stays None."""
     if isinstance(columns, Mapping):
         return {name: _repeated(column, times) for name, column in columns.items()}
     return None if columns is None else columns.repeat_interleave(times, 0)
 
 
-def _places(option: str, text: str, n: int) -> list[int]:
-    """`"1,2,3"` -> indices into the `n` samples of a sheet."""
+def _indices(option: str, value: str, n: int) -> list[int]:
+    """Return positions such as `"1,2,3"` as indices of the `n` samples on a sheet."""
     try:
-        places = [int(word) for word in text.split(",")]
+        positions = [int(number) for number in value.split(",")]
     except ValueError:
         raise SettingError(
-            f"{option} {text}: expected places on the sheet of samples, as in 1,2,3"
+            f"{option} {value}: expected positions on the sheet of samples, as in 1,2,3."
         ) from None
-    if outside := [place for place in places if not 1 <= place <= n]:
-        raise SettingError(
-            f"{option} {text}: there is no place {outside[0]} on a sheet of {n} samples; they are 1 to {n}"
-        )
-    return [place - 1 for place in places]
+    for position in positions:
+        if not 1 <= position <= n:
+            raise SettingError(
+                f"{option} {value}: position {position} is not on a sheet of {n} samples; choose "
+                f"from 1 to {n}."
+            )
+    return [position - 1 for position in positions]
 
 
 COMMANDS = (sample, complete, reconstruct, translate, interpolate, arithmetic)

@@ -1,4 +1,4 @@
-"""The commands that say what there is: list and info."""
+"""The commands `list` and `info`."""
 
 from __future__ import annotations
 
@@ -22,18 +22,22 @@ from genzoo.registry.plugins import Registration, metadata_field
 from genzoo.runs.recipe import Recipe, read, shipped
 from genzoo.terminal import Console
 
+__all__ = ["info", "list_"]
+
 
 def list_(
     kind: Annotated[
         str | None,
-        typer.Argument(help=f"One of {', '.join(KINDS)}, recipes; all but recipes by default."),
+        typer.Argument(help=f"One of {', '.join(KINDS)}, recipes. Default: all except recipes."),
     ] = None,
-    pattern: Annotated[str, typer.Argument(metavar="GLOB", help="Only names that match.")] = "*",
+    pattern: Annotated[
+        str, typer.Argument(metavar="GLOB", help="Show only names that match.")
+    ] = "*",
     check: Annotated[
         bool,
         typer.Option(
             "--check",
-            help="Import each, a plugin in a process of its own, and say what is broken and why.",
+            help="Import everything, plugins in separate processes, and report what is broken.",
         ),
     ] = False,
     timeout: Annotated[
@@ -41,39 +45,41 @@ def list_(
         typer.Option(
             min=0,
             metavar="SECONDS",
-            help="With --check: how long a plugin may take, waits for a busy processor not counted.",
+            help="With --check: the time limit of a plugin, without waits for a busy processor.",
         ),
     ] = 60,
 ) -> None:
-    """List what is registered, where it comes from, and what is wrong with it as far as can be seen without importing it."""
+    """List registered names, their packages, and problems that metadata reveals.
+
+    Without --check, nothing is imported.
+    """
     from genzoo.registry.diagnose import trial, trouble
 
     if kind == "recipes":
         return _list_recipes(pattern)
-    rows = [row for each in ((kind,) if kind else KINDS) for row in _rows(each, pattern)]
+    kinds = (kind,) if kind else KINDS
+    rows = [row for listed in kinds for row in _rows(listed, pattern)]
     if not rows:
-        raise SettingError(f"no {kind or 'thing'} matches {pattern!r}; see genzoo list")
+        raise SettingError(f"no name in {kind or 'any kind'} matches {pattern!r}; see genzoo list.")
     tried = (
         trial((source for source, _ in rows if not source.blocked_because), timeout)
         if check
         else {}
     )
     states = []
-    for source, rivals in rows:
+    for source, clash in rows:
         broken = tried.get(source) or trouble(source)
-        why = (
-            f"refused: {source.blocked_because}"
-            if source.blocked_because
-            else broken and f"broken: {broken}"
-        )
-        states.append("; ".join(words for words in (why, rivals) if words))
+        if source.blocked_because:
+            problem = f"refused: {source.blocked_because}"
+        else:
+            problem = f"broken: {broken}" if broken else ""
+        states.append("; ".join(filter(None, (problem, clash))))
+    table = _table(rows, states)
+    options = console.options.update(width=10_000)
     if not console.is_terminal:
-        Console(width=10_000).print(_table(rows, states))  # in a pipe a line is a claim
-    elif (
-        console.measure(_table(rows, states), options=console.options.update(width=10_000)).maximum
-        <= console.width
-    ):
-        console.print(_table(rows, states))
+        Console(width=10_000).print(table)  # in a pipe, each registration is one line
+    elif console.measure(table, options=options).maximum <= console.width:
+        console.print(table)
     else:
         console.print(_table(rows, states, beneath=True))
     return None
@@ -82,15 +88,15 @@ def list_(
 def _table(
     rows: Sequence[tuple[Registration, str]], states: Sequence[str], beneath: bool = False
 ) -> Table:
-    """The claims with what there is to say about them: in a column of its own, if anything is, or beneath the code."""
+    """Return the table of registrations.
+
+    Problems are in a column of their own, if there are any, or beneath the code.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in (
-        "kind",
-        "name",
-        "from",
-        "code",
-        *(("state",) if any(states) and not beneath else ()),
-    ):
+    columns = ["kind", "name", "from", "code"]
+    if any(states) and not beneath:
+        columns.append("state")
+    for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column in ("kind", "name"))
     for (source, _), state in zip(rows, states, strict=True):
         cells = [
@@ -107,21 +113,18 @@ def _table(
 
 
 def _list_recipes(pattern: str) -> None:
-    """List the recipes that come with genzoo, with the time that their heads state and what they lack."""
+    """List the recipes that come with genzoo, with their training time and missing plugins."""
     files = shipped()
     names = fnmatch.filter(files, pattern)
     if not names:
-        raise SettingError(f"no recipe matches {pattern!r}; see genzoo list recipes")
+        raise SettingError(f"no recipe matches {pattern!r}; see genzoo list recipes.")
     recipes = {name: read(files[name]) for name in names}
     states = {name: _state(recipes[name], files[name]) for name in names}
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in (
-        "recipe",
-        "model",
-        "data",
-        "time",
-        *(("state",) if any(states.values()) else ()),
-    ):
+    columns = ["recipe", "model", "data", "time"]
+    if any(states.values()):
+        columns.append("state")
+    for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column == "recipe")
     for name, recipe in recipes.items():
         time = _time(_head(files[name]))
@@ -131,7 +134,7 @@ def _list_recipes(pattern: str) -> None:
 
 
 def _head(file: Path) -> str:
-    """Return the comment with which a recipe begins, on one line."""
+    """Return the comment at the top of a recipe, on one line."""
     lines = file.read_text(encoding="utf-8").splitlines()
     return " ".join(
         line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines)
@@ -139,7 +142,7 @@ def _head(file: Path) -> str:
 
 
 def _state(recipe: Recipe, file: Path) -> str:
-    """Return what must be installed before a recipe can be trained; empty where nothing is missing."""
+    """Return what a recipe needs that is not installed; empty if nothing is missing."""
     slots = ((recipe["model"]["name"], "models"), (recipe["data"]["name"], "datasets"))
     missing = [name for name, kind in slots if name not in registry(kind)]
     plugin = re.search(r"genzoo-[a-z]+", _head(file))
@@ -147,7 +150,7 @@ def _state(recipe: Recipe, file: Path) -> str:
 
 
 def _time(head: str) -> str:
-    """Return how long a recipe says that its training took, on a CPU."""
+    """Return the training time in the first comment of a recipe, on a CPU."""
     stated = re.search(r"(\d+) s (?:of CPU time )?on \w+ threads?", head)
     if stated is None:
         return ""
@@ -156,7 +159,7 @@ def _time(head: str) -> str:
 
 
 def _rows(kind: str, pattern: str) -> Iterator[tuple[Registration, str]]:
-    """The claims to the names of a kind that match, each with what stands in its way."""
+    """Yield the registrations of matching names, each with a message if it clashes with another."""
     sources = registry(kind).registrations()
     for name in sorted(fnmatch.filter(sources, pattern)):
         usable = [source for source in sources[name] if not source.blocked_because]
@@ -172,34 +175,32 @@ def _rows(kind: str, pattern: str) -> Iterator[tuple[Registration, str]]:
 
 def info(
     name: Annotated[str, typer.Argument(help="A registered name.")],
-    kind: Annotated[str | None, typer.Option(help="Where several kinds have the name.")] = None,
+    kind: Annotated[str | None, typer.Option(help="The kind, if several have the name.")] = None,
 ) -> None:
-    """Show what a name stands for: its documentation, settings with defaults, and where its code comes from."""
+    """Show the documentation of a name, its settings with defaults, and the file of its code."""
     from genzoo.registry.signatures import parameters
 
     if kind == "recipes" or (kind is None and name in shipped() and not kinds_of(name)):
         return _show_recipe(name)
-    for each in kinds_named(name) if kind is None else [kind]:
-        thing, source = registry(each).get(name), registry(each).registration(name)
-        console.print(f"[bold]{each[:-1]} {escape(name)}[/bold]  from {escape(str(source))}")
-        for line in (_place(thing), *_about(source)):
+    for kind_of_name in kinds_named(name) if kind is None else [kind]:
+        kind_registry = registry(kind_of_name)
+        target, source = kind_registry.get(name), kind_registry.registration(name)
+        title = f"[bold]{kind_of_name[:-1]} {escape(name)}[/bold]  from {escape(str(source))}"
+        console.print(title)
+        for line in (_location(target), *_about(source)):
             console.print(line, markup=False, style="dim", soft_wrap=True)
         console.print()
-        console.print(inspect.getdoc(thing) or "(no documentation)", markup=False)
+        console.print(inspect.getdoc(target) or "(no documentation)", markup=False)
         table = Table("setting", "default", "type", box=None, pad_edge=False, header_style="bold")
-        for key, parameter in parameters(thing).items():
-            value = (
-                dict(parameter.default)
-                if isinstance(parameter.default, Mapping)
-                else parameter.default
-            )
+        for key, parameter in parameters(target).items():
+            value = parameter.default
+            if isinstance(value, Mapping):
+                value = dict(value)
             default = "required" if value is parameter.empty else repr(value)
             hint = parameter.annotation
-            table.add_row(
-                key,
-                escape(default),
-                escape(hint if isinstance(hint, str) else inspect.formatannotation(hint)),
-            )
+            if not isinstance(hint, str):
+                hint = inspect.formatannotation(hint)
+            table.add_row(key, escape(default), escape(hint))
         console.print()
         console.print(table, soft_wrap=True)
         console.print()
@@ -207,7 +208,7 @@ def info(
 
 
 def _show_recipe(name: str) -> None:
-    """Show a recipe that comes with genzoo, as it is."""
+    """Print the file of a recipe that comes with genzoo."""
     files = shipped()
     if name not in files:
         raise SettingError(f"no recipe is named {name!r}.{did_you_mean(name, files)}")
@@ -217,16 +218,16 @@ def _show_recipe(name: str) -> None:
     console.print(files[name].read_text(encoding="utf-8"), markup=False, soft_wrap=True)
 
 
-def _place(thing: Callable[..., Any]) -> str:
-    """The file and line of its code."""
+def _location(target: Callable[..., Any]) -> str:
+    """Return the file and line of the code."""
     try:
-        return f"{inspect.getsourcefile(thing)}, line {inspect.getsourcelines(thing)[1]}"
+        return f"{inspect.getsourcefile(target)}, line {inspect.getsourcelines(target)[1]}"
     except (OSError, TypeError):
-        return "(its source cannot be found)"
+        return "(source not available)"
 
 
 def _about(source: Registration) -> Iterator[str]:
-    """What its package says about itself."""
+    """Yield the summary and the links in the metadata of a package."""
     if source.package is None:
         return
     yield from filter(

@@ -1,4 +1,4 @@
-"""The commands `train` and `resume`: find what they are asked for, and train it."""
+"""The commands `train` and `resume`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from genzoo.registry.lookup import registry
 from genzoo.runs import recipe as recipes
 from genzoo.runs.recipe import Recipe
 
+__all__ = ["resume", "train"]
+
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[a.b=c]...", help="Settings that replace the recipe's."),
@@ -27,43 +29,41 @@ def train(
         str | None,
         typer.Argument(
             metavar="RECIPE|DATASET",
-            help="A recipe's name (see genzoo list recipes) or file, or a data set's name with --model.",
+            help="A recipe's name (see genzoo list recipes) or file, or a dataset with --model.",
         ),
     ] = None,
     overrides: Overrides = None,
     model: Annotated[
-        str | None, typer.Option(help="Without a recipe: the model to train on the data set.")
+        str | None, typer.Option(help="The model, to train on a dataset without a recipe.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Steps in all; the same as train.steps=N.")
+        int | None, typer.Option(help="The total number of steps; the same as train.steps=N.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The run folder; runs/<recipe> by default.")
+        Path | None, typer.Option(help="The run folder. Default: runs/<recipe>.")
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume", help="Go on with the run that is there; RECIPE may be its folder."
-        ),
+        typer.Option("--resume", help="Continue the run in the folder. RECIPE may be this folder."),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Remove the run that is there first.")
+        bool, typer.Option("--overwrite", help="Remove the run in the folder first.")
     ] = False,
     allow_other_data: Annotated[
         bool,
-        typer.Option("--allow-other-data", help="Resume though the data are not those of the run."),
+        typer.Option("--allow-other-data", help="Resume although the data have changed."),
     ] = False,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, or mps.")] = None,
     init_from: Annotated[
         Path | None,
         typer.Option(
             "--from",
             metavar="RUN",
-            help="Begin with the weights of this run; without RECIPE, with its recipe too.",
+            help="Start with the weights of this run and, without RECIPE, with its recipe.",
         ),
     ] = None,
 ) -> None:
-    """Train a recipe, or a model on a data set, into a run folder."""
+    """Train a recipe, or a model on a dataset, and write a run folder."""
     texts = _texts(overrides, steps, device)
     if init_from is not None and (what is None or ("=" in what and not Path(what).is_file())):
         recipe = recipe_to_begin_from(init_from, [*([what] if what else []), *texts])
@@ -73,19 +73,19 @@ def train(
         )
     if what is None:
         raise SettingError(
-            "Say what to train: a recipe, a data set's name with --model, or --from RUN."
+            "Choose what to train: a recipe, a dataset's name with --model, or --from RUN."
         )
     run = named_run(what) if model is None else None
     if run is not None and out is None:
         if not resume:
             path = shlex.quote(str(run))
             raise SettingError(
-                f"{what} is a run: genzoo resume {path} goes on with it, and "
-                f"genzoo train {path}/recipe.toml --out OTHER trains its recipe again"
+                f"{what} is a run: genzoo resume {path} continues it, and "
+                f"genzoo train {path}/recipe.toml --out OTHER trains its recipe again."
             )
         if overwrite:
             raise SettingError(
-                f"{what}: --resume goes on with the run and --overwrite removes it; give one of them"
+                f"{what}: --resume continues the run and --overwrite removes it; choose one."
             )
         recipe = recipe_of_run(run, texts, allow_other_data)
         return train_into(
@@ -102,26 +102,26 @@ def resume(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[a.b=c]...", help="Such as train.steps=N; nothing that makes it another run."
+            metavar="[a.b=c]...", help="Settings that a resume may change, such as train.steps=N."
         ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Steps in all; the same as train.steps=N.")
+        int | None, typer.Option(help="The total number of steps; the same as train.steps=N.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, or mps.")] = None,
     allow_other_data: Annotated[
         bool,
-        typer.Option("--allow-other-data", help="Resume though the data are not those of the run."),
+        typer.Option("--allow-other-data", help="Resume although the data have changed."),
     ] = False,
 ) -> None:
-    """Go on with a run from its newest checkpoint."""
+    """Continue a run from its newest checkpoint."""
     folder = named_run(str(run)) or run
     recipe = recipe_of_run(folder, _texts(overrides, steps, device), allow_other_data)
     train_into(folder, recipe, resume=True, allow_other_data=allow_other_data)
 
 
 def _texts(overrides: list[str] | None, steps: int | None, device: str | None) -> list[str]:
-    """Return the overrides, with those that have options of their own."""
+    """Return the overrides, including those of the options --steps and --device."""
     texts = list(overrides or ())
     texts += [] if steps is None else [f"train.steps={steps}"]
     return texts + ([] if device is None else [f'train.device="{device}"'])
@@ -130,16 +130,16 @@ def _texts(overrides: list[str] | None, steps: int | None, device: str | None) -
 def named_recipe(what: str, model: str | None, overrides: Sequence[str]) -> tuple[Recipe, str]:
     """Return a recipe and the name of its run.
 
-    A name means the recipe of that name that comes with genzoo, also where a file or folder has it
-    too (`./NAME` means that one). With a model it means a data set.
+    A name means the recipe that comes with genzoo, even if a file or folder has the same name;
+    `./NAME` means the file or folder. With a model, the name means a dataset.
 
     Arguments:
         what: a name, or the path of a recipe.
-        model: the model to train on the data set `what`.
+        model: the model to train on the dataset `what`.
         overrides: `a.b=c` texts.
 
     Raises:
-        SettingError: there is nothing of that name, or a recipe is given a model.
+        SettingError: the name is unknown, or a recipe is combined with a model.
     """
     from genzoo.train.misplaced import explained
 
@@ -148,10 +148,10 @@ def named_recipe(what: str, model: str | None, overrides: Sequence[str]) -> tupl
     if model is not None:
         if is_file or (what in shipped and what not in registry("datasets")):
             raise SettingError(
-                f"{what} is a recipe, which names its model; override it with model={model}"
+                f"{what} is a recipe, which names its model; override it with model={model}."
             )
         table = {"model": {"name": model}, "data": {"name": what}}
-        name = f"{model}-{what}".replace(":", "-")  # of a plugin, asked for as package:name
+        name = f"{model}-{what}".replace(":", "-")  # a plugin's name may be package:name
         with explained():
             return recipes.checked(recipes.override(table, overrides)), name
     if what in shipped or is_file:
@@ -159,15 +159,15 @@ def named_recipe(what: str, model: str | None, overrides: Sequence[str]) -> tupl
             recipe = recipes.read(shipped.get(what, what), overrides)
         return _with_one_length(recipe, overrides), Path(what).stem
     if what in registry("datasets"):
-        raise SettingError(f"{what!r} is a data set; to train on it, add --model NAME")
+        raise SettingError(f"{what!r} is a dataset; to train on it, add --model NAME.")
     raise SettingError(
-        f"{what!r} is neither a recipe's name nor a recipe file; to train on a data set of that name, "
-        f"add --model NAME.{did_you_mean(what, shipped)}"
+        f"{what!r} is not the name or file of a recipe; to train on a dataset of that name, add "
+        f"--model NAME.{did_you_mean(what, shipped)}"
     )
 
 
 def named_run(what: str) -> Path | None:
-    """Return the run folder that a path means, as itself or by its recipe.toml; None where it is none."""
+    """Return the run folder for the path of a folder or of its recipe.toml, or None."""
     path = Path(what)
     folder = path.parent if path.name == "recipe.toml" else path
     if what in recipes.shipped() or not (folder / "recipe.toml").is_file():
@@ -178,10 +178,10 @@ def named_run(what: str) -> Path | None:
 
 
 def recipe_of_run(folder: Path, overrides: Sequence[str], allow_other_data: bool = False) -> Recipe:
-    """Return the recipe with which a run goes on.
+    """Return the recipe with which a run is resumed.
 
     Raises:
-        RunError: an override would make it another run, or its data were handed over from Python.
+        RunError: an override would make it another run, or its data were arrays in Python.
     """
     from genzoo.runs.folder import IN_MEMORY, RunFolder
 
@@ -192,8 +192,8 @@ def recipe_of_run(folder: Path, overrides: Sequence[str], allow_other_data: bool
     run.check_same_recipe(new, allow_other_data)
     if recipe["data"]["name"] == IN_MEMORY:
         raise RunError(
-            f"{folder} was trained on arrays from Python, which the folder does not hold; go on there: "
-            f"genzoo.fit(model, data, {str(folder)!r}, resume=True, ...)."
+            f"{folder} was trained on arrays from Python, which the folder does not contain; "
+            f"resume it in Python: genzoo.fit(model, data, {str(folder)!r}, resume=True, ...)."
         )
     return new
 
@@ -207,7 +207,7 @@ def recipe_to_begin_from(folder: Path, overrides: Sequence[str]) -> Recipe:
 
 
 def _with_one_length(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
-    """Return a recipe where `train.steps` from an override replaces `train.epochs`, and the other way round."""
+    """Return a recipe in which an override of `steps` removes `epochs`, and vice versa."""
     overridden = {text.partition("=")[0].strip() for text in overrides}
     train = dict(recipe["train"])
     for new, old in (("steps", "epochs"), ("epochs", "steps")):
@@ -224,7 +224,7 @@ def train_into(
     init_from: Path | None = None,
     allow_other_data: bool = False,
 ) -> None:
-    """Train a recipe into a run folder, and say what came of it."""
+    """Train a recipe, write a run folder, and print a summary."""
     from genzoo.runs.checkpoint import Checkpoints
     from genzoo.runs.folder import RunFolder
     from genzoo.train.display import words
@@ -232,9 +232,8 @@ def train_into(
     from genzoo.train.misplaced import explained
     from genzoo.train.settings import Settings
 
-    with explained(
-        recipe["model"], recipe["data"]
-    ):  # before `fit`, some of whose arguments are no settings
+    # Check the settings here, because some arguments of `fit` are not settings.
+    with explained(recipe["model"], recipe["data"]):
         Settings.of(recipe["train"])
     main = os.environ.get("RANK", "0") == "0"
     if resume and main and not Checkpoints(RunFolder(folder).checkpoints).paths():

@@ -1,4 +1,4 @@
-"""The command as a person types it: what it prints, its exit codes, and that a refusal is one line and loses nothing."""
+"""Commands as a user types them: output, exit codes, and errors in one line that lose nothing."""
 
 import json
 import signal
@@ -296,12 +296,12 @@ def test_completions_keep_the_rows_that_are_seen(genzoo_, explicit_run, tmp_path
     [
         (
             "complete {e} --rows 8",
-            "--rows 8: images have 8 rows, so nothing would be left to complete",
+            "--rows 8: images have 8 rows, so nothing is left to complete",
         ),
         ("complete {v}", "VAE has no complete; it can sample, encode"),
         ("complete {e} -n 400", "297 held-out examples"),
         ("complete nade", "not a run folder"),
-        ("complete rnade", "draws no images"),
+        ("complete rnade", "does not generate images"),
         ("sample {e} --truncation 1", "cannot truncate"),
     ],
 )
@@ -391,16 +391,16 @@ def test_arithmetic_takes_places_on_the_sheet_of_samples(genzoo_, run_folder, tm
 
 
 @pytest.mark.parametrize(
-    ("places", "words"),
+    ("positions", "words"),
     [
-        ("1,65", "-b 1,65: there is no place 65 on a sheet of 64 samples; they are 1 to 64"),
-        ("0", "-b 0: there is no place 0"),
-        ("1,x", "-b 1,x: expected places on the sheet of samples, as in 1,2,3"),
+        ("1,65", "-b 1,65: position 65 is not on a sheet of 64 samples; choose from 1 to 64"),
+        ("0", "-b 0: position 0 is not on a sheet"),
+        ("1,x", "-b 1,x: expected positions on the sheet of samples, as in 1,2,3"),
     ],
 )
-def test_places_off_the_sheet_are_refused(genzoo_, run_folder, tmp_path, places, words):
+def test_positions_off_the_sheet_are_refused(genzoo_, run_folder, tmp_path, positions, words):
     code, text = genzoo_(
-        "arithmetic", run_folder, "-a", 1, "-b", places, "-c", 2, "-o", tmp_path / "a.png"
+        "arithmetic", run_folder, "-a", 1, "-b", positions, "-c", 2, "-o", tmp_path / "a.png"
     )
     assert (code, words in text, len(text.strip().splitlines())) == (2, True, 1), text
 
@@ -452,7 +452,7 @@ def test_text_is_printed_or_written_as_it_is(genzoo_, tmp_path, monkeypatch):
     lines = (tmp_path / "three.txt").read_text().splitlines()
     assert (len(lines), {line[:5] for line in lines}) == (3, {"[red]"})
     code, text = genzoo_("sample", "bigrams", "-o", tmp_path / "three.png")
-    assert (code, "or text, as in -o samples.txt" in text) == (2, True)
+    assert (code, "as text, as in -o samples.txt" in text) == (2, True)
 
 
 def test_a_model_of_no_text_writes_none(genzoo_, run_folder, tmp_path):

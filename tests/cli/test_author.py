@@ -101,10 +101,8 @@ def test_every_kind_that_has_the_name(cli):
     assert (code, re.findall(r"^(\w+) mlp  from", printed, re.MULTILINE)) == (0, ["critic"])
     code, printed = cli("check", "mlp", "hidden=[4]")
     assert code == 2
-    assert (
-        "'mlp' is the name of encoders and decoders and critics; say which is meant, as in --kind encoders"
-        in printed
-    )
+    assert "'mlp' is the name of encoders and decoders and critics; choose one" in printed
+    assert "--kind encoders" in printed
 
 
 def test_what_is_skipped(cli, register):
@@ -124,9 +122,9 @@ def test_what_is_skipped(cli, register):
         (["wae-mdm"], "Nothing is named 'wae-mdm'. Did you mean 'wae-mmd'"),
         (
             ["vae", "--shape", "1by8"],
-            "--shape 1by8: expected sizes with x between them, as in 1x28x28 or 2",
+            "--shape 1by8: expected sizes separated by x, as in 1x28x28 or 2",
         ),
-        (["toy"], "dataset 'toy' has no default for distribution; give distribution=..."),
+        (["toy"], "dataset 'toy' has no default for distribution; add distribution=..."),
         (["vae", "--kind", "modles"], "No kind of thing named 'modles'. Did you mean 'models'"),
     ],
 )
@@ -140,7 +138,8 @@ def test_what_a_plugin_file_registers(cli, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
         "import genzoo\nfrom genzoo.priors.simple import Normal\n\n\n"
-        "@genzoo.priors.register('test-mine')\nclass Mine(Normal):\n    '''A normal distribution.'''\n"
+        "@genzoo.priors.register('test-mine')\n"
+        "class Mine(Normal):\n    '''A normal distribution.'''\n"
     )
     code, printed = cli("check", "test-mine", "--plugin", str(file))
     assert code == 0, printed

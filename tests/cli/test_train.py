@@ -101,8 +101,8 @@ def test_a_name_is_the_recipes_and_a_path_the_files(genzoo_):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["vae-digitz"], "neither a recipe's name nor a recipe file.*Did you mean 'vae-digits'"),
-        (["digits"], "'digits' is a data set; to train on it, add --model NAME"),
+        (["vae-digitz"], "is not the name or file of a recipe.*Did you mean 'vae-digits'"),
+        (["digits"], "'digits' is a dataset; to train on it, add --model NAME"),
         (["vae-digits", "--model", "vae"], "names its model; override it with model=vae"),
     ],
 )
@@ -153,7 +153,7 @@ def test_a_run_is_not_trained_again_by_accident(genzoo_, run_folder):
     for what in (run_folder, run_folder / "recipe.toml"):
         code, text = genzoo_("train", what)
         assert (code, len(text.splitlines())) == (2, 1)
-        assert "genzoo resume runs/vae-digits goes on with it" in text
+        assert "genzoo resume runs/vae-digits continues it" in text
         assert "genzoo train runs/vae-digits/recipe.toml --out OTHER" in text
     assert genzoo_("train", run_folder, "--resume", "--overwrite")[0] == 2
     code, text = genzoo_("train", run_folder / "recipe.toml", "--out", "again")

@@ -1,4 +1,4 @@
-"""Both keep the contract; the distance has closed forms, and one process equals two."""
+"""Both meet the contract, the distance has closed forms, and two processes equal one."""
 
 import numpy as np
 import pytest
@@ -28,14 +28,17 @@ def distance(x: Tensor, y: object, slices: int = 5000) -> float:
 
 
 def test_of_a_shift():
-    """Each direction sees the shift's component along it, of which the mean square is |shift|^2 / d."""
+    """A direction sees one component of the shift, with mean square |shift|^2 / d."""
     x, shift = torch.randn(50, 3), torch.tensor([1.0, -2.0, 2.0])
     assert distance(x + shift, x) == pytest.approx(9 / 3, rel=0.05)
     assert distance(x, x) == 0
 
 
 def test_of_two_gaussians():
-    r"""Of N(m, s^2 I) and N(0, I), W2^2 along each direction is (theta . m)^2 + (s - 1)^2; with n points, a little more."""
+    r"""Between N(m, s^2 I) and N(0, I), W2^2 along theta is (theta . m)^2 + (s - 1)^2.
+
+    With n points, it is slightly larger.
+    """
     m, s = torch.tensor([2.0, 0.0, 0.0, 0.0]), 3.0
     x = (m + s * torch.randn(20000, 4)).double()
     prior = genzoo.build("normal", "priors", dim=4).double()

@@ -1,1 +1,3 @@
-"""Images to images for genzoo: Pix2Pix, CycleGAN and DiscoGAN, their networks, data sets and a metric."""
+"""Image translation for genzoo: Pix2Pix, CycleGAN, and DiscoGAN, their networks, and datasets."""
+
+__all__: list[str] = []

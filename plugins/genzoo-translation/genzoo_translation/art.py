@@ -1,4 +1,7 @@
-"""Pictures that are installed with a system: the glyphs of a colour font, and two icon themes. They are read, never kept."""
+"""Datasets of images that are installed with a system: emoji of a color font, and icon themes.
+
+The files are read in place, and nothing is copied.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ from genzoo.files import local_path
 from genzoo_translation.derived import with_truth
 from genzoo_translation.folders import Fraction, Seed
 
+__all__ = ["emoji", "icons"]
+
 _FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 _ICONS = Path("/usr/share/icons")
 
@@ -27,34 +32,34 @@ def emoji(
     test_fraction: Fraction = 0.1,
     seed: Seed = 0,
 ) -> Dataset:
-    """The emoji of a colour font, over white: column x, uint8 `(N, 3, size, size)`.
+    """Return the emoji of a color font on white, uint8 `(N, 3, size, size)`, in the column x.
 
     Arguments:
-        size: pixels; glyphs of 136 x 128 are laid on a square and resized with a Lanczos filter.
-        font: a font with bitmap glyphs (a table CBDT). If None: that of the Debian package fonts-noto-color-emoji.
-        variants: also the glyphs that no single code point has: skin tones, flags, families. They resemble others, so that
-            held-out glyphs then have near doubles among those trained on.
-        test_fraction: how many are held out, rounded down.
-        seed: of which these are.
+        size: the size in pixels. Glyphs of 136 x 128 pixels are centered on a square and resized
+            with a Lanczos filter.
+        font: a font with bitmap glyphs (a table CBDT). By default, the font of the Debian package
+            fonts-noto-color-emoji.
+        variants: include glyphs without a code point: skin tones, flags, and families. They
+            resemble other glyphs, so the training data then contain near copies of held-out glyphs.
+        test_fraction: the held-out fraction, rounded down.
+        seed: the seed of the split.
 
     Raises:
-        DataError: there is no such font, or it has no such glyphs.
+        DataError: the font is missing, or does not have bitmap glyphs.
 
     Example:
         >>> emoji(font="nowhere.ttf")
         Traceback (most recent call last):
-        genzoo.errors.MissingDataError: emoji: there is no font nowhere.ttf.
+        genzoo.errors.MissingDataError: emoji: the font nowhere.ttf does not exist.
     """
     from fontTools.ttLib import TTFont, TTLibError
 
     path = _FONT if font is None else local_path(font, "emoji: font", DataError)
     if not path.is_file():
-        where = (
-            " Install the Debian package fonts-noto-color-emoji, or name a font = ..."
-            if font is None
-            else ""
-        )
-        raise MissingDataError(f"emoji: there is no font {path}.{where}")
+        advice = ""
+        if font is None:
+            advice = " Install the Debian package fonts-noto-color-emoji, or set font."
+        raise MissingDataError(f"emoji: the font {path} does not exist.{advice}")
     try:
         with TTFont(path) as opened:
             strikes = opened["CBDT"].strikeData if "CBDT" in opened else []
@@ -68,7 +73,7 @@ def emoji(
             f"emoji: {path} cannot be read as a font with bitmap glyphs ({error})."
         ) from error
     if not glyphs:
-        raise DataError(f"emoji: {path} has no bitmap glyphs (a table CBDT).")
+        raise DataError(f"emoji: {path} does not have bitmap glyphs (a table CBDT).")
     images = [_square(io.BytesIO(glyphs[name]), size, name) for name in sorted(glyphs)]
     return _split({"x": images}, test_fraction, seed, "emoji", groups=(("x",),))
 
@@ -80,15 +85,15 @@ def icons(
     test_fraction: Fraction = 0.1,
     seed: Seed = 0,
 ) -> Dataset:
-    """Icons of the themes Tango (x) and Oxygen (y), over white, uint8 `(N, 3, size, size)`; unpaired, or those of one name.
+    """Return icons of the themes Tango (x) and Oxygen (y) on white, uint8 `(N, 3, size, size)`.
 
     Arguments:
-        size: pixels; the themes' icons of 32 pixels are read, and resized if another number is asked for.
-        paired: only icons that both themes have, side by side.
-        folder: where the themes `Tango` and `oxygen/base` lie. If None: where the Debian packages tango-icon-theme (public
-            domain) and oxygen-icon-theme (LGPL) put them.
-        test_fraction: how many are held out, of each theme, rounded down.
-        seed: of which these are.
+        size: the size in pixels. The themes' icons of 32 pixels are resized if needed.
+        paired: use only icons that both themes have, as pairs.
+        folder: the folder with the themes `Tango` and `oxygen/base`. By default, the folder of the
+            Debian packages tango-icon-theme (public domain) and oxygen-icon-theme (LGPL).
+        test_fraction: the held-out fraction of each theme, rounded down.
+        seed: the seed of the split.
 
     Raises:
         DataError: a theme is missing.
@@ -96,7 +101,7 @@ def icons(
     Example:
         >>> icons(folder="nowhere")
         Traceback (most recent call last):
-        genzoo.errors.MissingDataError: icons: there are no icons in nowhere/Tango/32x32. Install the Debian package tango-icon-theme.
+        genzoo.errors.MissingDataError: icons: nowhere/Tango/32x32 does not contain icons. ...
     """
     root = _ICONS if folder is None else local_path(folder, "icons: folder", DataError)
     themes = [
@@ -110,33 +115,37 @@ def icons(
         column: [_square(theme[name], size, name) for name in sorted(theme)]
         for column, theme in zip("xy", themes, strict=True)
     }
-    return _split(
-        columns, test_fraction, seed, "icons", groups=(("x", "y"),) if paired else (("x",), ("y",))
-    )
+    groups = (("x", "y"),) if paired else (("x",), ("y",))
+    return _split(columns, test_fraction, seed, "icons", groups=groups)
 
 
 def _theme(folder: Path, package: str) -> dict[str, Path]:
-    """A theme's icons by category and name; links, which are second names of the same picture, are left out."""
-    found = {
-        f"{file.parent.name}/{file.stem}": file
-        for file in sorted(folder.glob("*/*.png"))
-        if not file.is_symlink()
-    }
-    if not found:
+    """Return category and name -> file for a theme, without links to the same icon.
+
+    Raises:
+        MissingDataError: the folder does not contain icons.
+    """
+    files = [file for file in sorted(folder.glob("*/*.png")) if not file.is_symlink()]
+    if not files:
         raise MissingDataError(
-            f"icons: there are no icons in {folder}. Install the Debian package {package}."
+            f"icons: {folder} does not contain icons. Install the Debian package {package}."
         )
-    return found
+    return {f"{file.parent.name}/{file.stem}": file for file in files}
 
 
 def _square(source: Any, size: int, name: str) -> Any:
-    """A picture over white, in the middle of a square, at a size: uint8 `(3, size, size)`."""
+    """Return an image on a white square, uint8 `(3, size, size)`.
+
+    Raises:
+        DataError: the image cannot be read.
+    """
     from PIL import Image, ImageOps
 
     try:
         with Image.open(source) as opened:
             image = opened.convert("RGBA")
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's, by format
+    # Pillow raises different errors for different formats.
+    except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{name} cannot be read as an image ({error}).") from error
     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     image = ImageOps.pad(image, (size, size), Image.Resampling.LANCZOS, color="white")
@@ -150,7 +159,10 @@ def _split(
     name: str,
     groups: Sequence[tuple[str, ...]],
 ) -> Dataset:
-    """Rows in a random order that is one for the columns of a group, and the last of them held out."""
+    """Return a dataset in a random order that is the same for the columns of a group.
+
+    The last rows are held out.
+    """
     train, test = {}, {}
     for group in groups:
         rows = len(columns[group[0]])

@@ -1,4 +1,4 @@
-"""Data sets of two kinds of images that are made from another data set's: edges, a known map, two classes."""
+"""Datasets of two domains that are computed from another dataset: edges, a known map, classes."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ from genzoo import Dataset
 from genzoo.data.arrays import as_dataset, as_tensor
 from genzoo.errors import DataError
 
+__all__ = ["Source", "classes", "edges", "mapped", "with_truth"]
+
 Source = str | Mapping[str, Any]
-"""A data set's name or table."""
-_PIECE = 4096
-"""Images whose edges are found at a time, to bound memory."""
+"""The name or table of a dataset."""
+_CHUNK = 4096
+"""The number of images whose edges are computed at once, to limit memory."""
 
 
 def edges(
     of: Source = "fashion-mnist", threshold: Annotated[float, Gt(0), Lt(1)] | None = 0.15
 ) -> Dataset:
-    r"""Pairs: x are the edges of images y, uint8 `(N, 1, H, W)`.
+    r"""Return pairs of images y and their edges x, uint8 `(N, 1, H, W)`.
 
-    An edge is where the length of the Sobel gradient of the grey image, of which 1 is the largest along an axis, is above the
-    threshold.
+    A pixel is an edge if the length of the Sobel gradient of the gray image is above the threshold.
+    The largest gradient along one axis is 1.
 
     Arguments:
-        of: the data set whose first column are the images.
-        threshold: None keeps the length itself, clipped to [0, 1].
+        of: a dataset whose first column contains images.
+        threshold: the threshold. None keeps the length of the gradient, clipped to [0, 1].
 
     Raises:
-        DataError: the data set holds no images.
+        DataError: the dataset does not contain images.
 
     Example:
         >>> data = edges("digits")
@@ -44,7 +46,7 @@ def edges(
     source, train, test = _images(of)
 
     def pairs(y: Tensor) -> dict[str, Any]:
-        return {"x": torch.cat([_edges(part, threshold) for part in y.split(_PIECE)]), "y": y}
+        return {"x": torch.cat([_edges(part, threshold) for part in y.split(_CHUNK)]), "y": y}
 
     held_out = pairs(test) if len(test) else {}
     return Dataset(pairs(train), with_truth(held_out), name=f"edges of {source.name}")
@@ -63,19 +65,19 @@ def mapped(
     by: Literal["invert", "flip", "mirror", "rotate"] = "invert",
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
 ) -> Dataset:
-    """Unpaired: x are images, y are other images of which a known map was made, so that a translation can be judged.
+    """Return unpaired images x and mapped images y. The map is known, so errors can be measured.
 
-    No image is on both sides of the training data: x are a random half, y comes from the other. Of held-out images, y and `truth`
-    are the map of x.
+    In the training data, x is a random half of the images, and y is computed from the other half.
+    In the held-out data, y and `truth` are computed from x.
 
     Arguments:
-        of: the data set whose first column are the images.
-        by: `"invert"` (black for white), `"flip"` (top for bottom), `"mirror"` (left for right), or `"rotate"` (a quarter turn to
-            the left, of square images).
-        seed: of the halves.
+        of: a dataset whose first column contains images.
+        by: `"invert"` (black and white), `"flip"` (top and bottom), `"mirror"` (left and right), or
+            `"rotate"` (a quarter turn to the left, for square images).
+        seed: the seed of the halves.
 
     Raises:
-        DataError: the data set holds no images, or none that are square for `"rotate"`.
+        DataError: the dataset does not contain images, or no square images for `"rotate"`.
 
     Example:
         >>> data = mapped("digits", "flip")
@@ -85,7 +87,8 @@ def mapped(
     source, train, test = _images(of)
     if by == "rotate" and train.shape[-1] != train.shape[-2]:
         raise DataError(
-            f"mapped: images of {source.name} are {tuple(train.shape[-2:])}; a quarter turn needs square ones."
+            f"mapped: by = 'rotate' needs square images, and images of {source.name} have size "
+            f"{tuple(train.shape[-2:])}."
         )
     order = torch.from_numpy(np.random.RandomState(seed).permutation(len(train)))
     first, second = order.tensor_split(2)
@@ -99,15 +102,15 @@ def mapped(
 
 
 def classes(of: Source = "fashion-mnist", x: int = 7, y: int = 9) -> Dataset:
-    """Unpaired: images of one class and of another, such as Fashion-MNIST's sneakers (7) and ankle boots (9).
+    """Return unpaired images of two classes, such as sneakers (7) and ankle boots (9).
 
     Arguments:
-        of: a data set with labels in a column `y`.
-        x: the label of the images that become the column x.
-        y: that of the column y.
+        of: a dataset with labels in a column `y`. The default is Fashion-MNIST.
+        x: the label of the images in column x.
+        y: the label of the images in column y.
 
     Raises:
-        DataError: the data set has no labels, or no image with one of them.
+        DataError: the dataset does not have labels, or does not have images with one of them.
 
     Example:
         >>> data = classes("digits", 3, 8)
@@ -117,23 +120,25 @@ def classes(of: Source = "fashion-mnist", x: int = 7, y: int = 9) -> Dataset:
     source, train, test = _images(of)
     if "y" not in source.train or as_tensor(source.train["y"], "y").dim() != 1:
         raise DataError(
-            f"classes: {source.name} has no labels in a column 'y'; it has {', '.join(source.train)}."
+            f"classes: {source.name} does not have labels in a column 'y'; its columns are "
+            f"{', '.join(source.train)}."
         )
 
-    def chosen(images: Tensor, split: Mapping[str, Any]) -> dict[str, Any]:
+    def select(images: Tensor, split: Mapping[str, Any]) -> dict[str, Any]:
         labels = as_tensor(split["y"], "y")
-        found = {name: images[labels == label] for name, label in (("x", x), ("y", y))}
+        columns = {}
         for name, label in (("x", x), ("y", y)):
-            if not len(found[name]):
-                there = labels.unique().tolist()
+            columns[name] = images[labels == label]
+            if not len(columns[name]):
                 raise DataError(
-                    f"classes: {name} = {label}: no image of {source.name} has it; labels are {there}."
+                    f"classes: {name} = {label}: no image of {source.name} has this label; labels "
+                    f"are {labels.unique().tolist()}."
                 )
-        return found
+        return columns
 
-    held_out = chosen(test, source.test) if len(test) else {}
+    held_out = select(test, source.test) if len(test) else {}
     return Dataset(
-        chosen(train, source.train),
+        select(train, source.train),
         held_out,
         groups=(("x",), ("y",)),
         name=f"{source.name}, classes {x} and {y}",
@@ -141,46 +146,55 @@ def classes(of: Source = "fashion-mnist", x: int = 7, y: int = 9) -> Dataset:
 
 
 def with_truth(columns: dict[str, Any]) -> dict[str, Any]:
-    """Held-out columns with what the metric `translation` reads: y belongs to x, row by row."""
+    """Add the column `truth` for the metric `translation` to held-out pairs x and y."""
     return {**columns, "truth": columns["y"]} if columns else {}
 
 
 def _images(of: Source) -> tuple[Dataset, Tensor, Tensor]:
-    """A data set and its images as uint8, `(N, C, H, W)`, to train on and held out (which may be none)."""
+    """Return a dataset, and its training and held-out images as uint8, `(N, C, H, W)`.
+
+    If the dataset has no held-out images, the second tensor is empty.
+
+    Raises:
+        DataError: the dataset does not contain images, or binarizes or dequantizes them.
+    """
     source = as_dataset(of)
     if source.binarize or source.dequantize:
         raise DataError(
-            f"{source.name}: binarize = {source.binarize!r} and dequantize = {source.dequantize} would be lost here, "
-            "where its images become pairs or domains; leave them out."
+            f"{source.name}: binarize = {source.binarize!r} and dequantize = {source.dequantize} "
+            "would be lost when its images become pairs or domains; leave them out."
         )
     column = next(iter(source.train))
-    found = []
+    images = []
     for split in (source.train, source.test):
-        stored = (
-            as_tensor(split[column], f"{source.name}, column {column!r}")
-            if split
-            else torch.empty(0, *source.shape)
-        )
+        stored = torch.empty(0, *source.shape)
+        if split:
+            stored = as_tensor(split[column], f"{source.name}, column {column!r}")
         if stored.dim() != 4:
             raise DataError(
-                f"{source.name} holds rows of shape {source.shape}, and translation is between images (C, H, W)."
+                f"{source.name} has rows of shape {source.shape}, and translation is between "
+                "images (C, H, W)."
             )
-        scale = 255 / (source.levels - 1)
-        exact = stored.dtype == torch.uint8 and source.levels == 256
-        found.append(
-            stored
-            if exact
-            else (stored * (scale if stored.dtype == torch.uint8 else 255)).round().to(torch.uint8)
-        )
-    return source, found[0], found[1]
+        images.append(_as_uint8(stored, source.levels))
+    return source, images[0], images[1]
+
+
+def _as_uint8(images: Tensor, levels: int) -> Tensor:
+    """Return images, stored as levels or as floats in [0, 1], as uint8 from 0 to 255."""
+    if images.dtype != torch.uint8:
+        return (images * 255).round().to(torch.uint8)
+    if levels == 256:
+        return images
+    return (images * (255 / (levels - 1))).round().to(torch.uint8)
 
 
 def _edges(images: Tensor, threshold: float | None) -> Tensor:
+    """Return the edges of images as uint8, `(N, 1, H, W)`."""
     x = images.float().mean(dim=1, keepdim=True) / 255
     kernel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 4
     slopes = conv2d(
         pad(x, (1, 1, 1, 1), mode="replicate"), torch.stack([kernel, kernel.T])[:, None]
     )
     length = slopes.square().sum(dim=1, keepdim=True).sqrt()
-    found = length.clamp(max=1) if threshold is None else (length > threshold).float()
-    return (found * 255).round().to(torch.uint8)
+    edge = length.clamp(max=1) if threshold is None else (length > threshold).float()
+    return (edge * 255).round().to(torch.uint8)

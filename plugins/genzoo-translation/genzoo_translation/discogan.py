@@ -1,4 +1,4 @@
-"""DiscoGAN: relations between two kinds of images, found without pairs."""
+"""DiscoGAN: relations between two domains of images, learned without pairs."""
 
 from __future__ import annotations
 
@@ -17,40 +17,48 @@ from genzoo.errors import SettingError
 from genzoo_translation.game import judge
 from genzoo_translation.two_way import TwoWay
 
+__all__ = ["DiscoGAN"]
+
 _SWITCH = 10_000
-"""Iterations of the authors' code after which reconstruction counts as much as the rest."""
+"""The iteration of the authors' code at which the weight of reconstruction rises to 0.5."""
 
 
 class DiscoGAN(TwoWay):
-    r"""Two generators \( g: x \to y \) and \( f: y \to x \), each the other's inverse, through a narrow middle.
+    r"""Two generators, \( g: x \to y \) and \( f: y \to x \), with a narrow bottleneck.
 
-    As in the paper, with logits \( D \) and \( \sigma \) the logistic function,
+    Each generator should invert the other. In the paper, with logits \( D \) and the logistic
+    function \( \sigma \),
 
     \[ \min_{g, f} \; -E \log \sigma(D_y(g(x))) - E \log \sigma(D_x(f(y)))
        + E \| f(g(x)) - x \|_2^2 + E \| g(f(y)) - y \|_2^2, \]
-    \[ \min_{D_y} \; -\tfrac12 E \log \sigma(D_y(y)) - \tfrac12 E \log(1 - \sigma(D_y(g(x)))) \quad \text{and so } D_x, \]
+    \[ \min_{D_y} \; -\tfrac12 E \log \sigma(D_y(y)) - \tfrac12 E \log(1 - \sigma(D_y(g(x))))
+       \quad \text{and the same for } D_x, \]
 
-    with squares averaged over numbers in [0, 1]. `variant = "code"` is what the authors' code does besides: each direction weighs
+    with squares averaged over pixels in [0, 1]. `variant = "code"` follows the authors' code.
+    There, the loss of each direction is
 
     \[ (1 - r) (0.1\, \mathrm{GAN} + 0.9\, \mathrm{FM}) + r\, \mathrm{MSE}, \qquad
        \mathrm{FM} = \sum_l \operatorname{mean} (\bar\phi_l(y) - \bar\phi_l(g(x)))^2, \]
 
-    where FM compares the batch means of the critic's features, level by level, and r is 0.01 for 10,000 iterations and 0.5 from
-    then on; each third iteration trains the critics, the others the generators.
+    where FM compares the batch means of the critic's features \( \phi_l \) at each level. The
+    weight r is 0.01 for 10,000 iterations and 0.5 afterwards. Every third iteration trains the
+    critics, and the others train the generators.
 
     Arguments:
         variant: `"paper"` or `"code"`.
-        translator: the generators, a part of kind `"translators"`, made once for each direction.
-        critic: the critics, a part of kind `"critics"`, made once for each domain; one with `features` for `"code"`.
+        translator: the generators, a part of kind `"translators"`, built once for each direction.
+        critic: the critics, a part of kind `"critics"`, built once for each domain. The variant
+            `"code"` needs a critic with `features`.
         shape: the shape of y, `(C, H, W)`.
-        given_shape: the shape of x, of the same height and width; None: that of y.
+        given_shape: the shape of x, with the same height and width. Default: the shape of y.
 
     Raises:
-        SettingError: a critic without `features` for `"code"`.
+        SettingError: the variant is `"code"` and the critic does not have `features`.
 
     References:
-        Learning to Discover Cross-Domain Relations with Generative Adversarial Networks, Kim, Cha, Kim, Lee and Kim, 2017,
-        https://arxiv.org/abs/1703.05192; code: https://github.com/SKTBrain/DiscoGAN
+        Learning to Discover Cross-Domain Relations with Generative Adversarial Networks, Kim, Cha,
+        Kim, Lee and Kim, 2017, https://arxiv.org/abs/1703.05192;
+        code: https://github.com/SKTBrain/DiscoGAN
 
     Example:
         >>> model = DiscoGAN(critic={"name": "pyramid", "width": 4}, shape=(1, 16, 16))
@@ -72,55 +80,72 @@ class DiscoGAN(TwoWay):
         shape: Shape = (3, 64, 64),
         given_shape: Shape | None = None,
     ) -> None:
-        super().__init__(translator, critic, "sigmoid", shape, given_shape)
+        super().__init__(
+            translator=translator,
+            critic=critic,
+            output="sigmoid",
+            shape=shape,
+            given_shape=given_shape,
+        )
         if variant == "code" and not hasattr(self.critic_y, "features"):
             raise SettingError(
-                f'variant = "code" compares features, which {type(self.critic_y).__name__} does not show; take "pyramid".'
+                'variant = "code" needs a critic with features, and '
+                f'{type(self.critic_y).__name__} has none; choose "pyramid".'
             )
         self.variant = variant
         self.register_buffer("iterations", torch.zeros((), dtype=torch.int64))
 
     @property
     def optimizer(self) -> Mapping[str, Any]:
-        """Of both players. The paper's weight decay is from memory; Adam adds it to the gradient, as both did."""
+        """The optimizer of both players.
+
+        The weight decay is 1e-4 in the paper and 1e-5 in the authors' code. Adam adds it to the
+        gradient in both.
+        """
         decay = 1e-4 if self.variant == "paper" else 1e-5
         return MappingProxyType(
             {"name": "Adam", "lr": 2e-4, "betas": (0.5, 0.999), "weight_decay": decay}
         )
 
     def generators_loss(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Both generators' loss; `fooled` and `cycle` (and `features`) are summed over the directions."""
+        """Return the loss of both generators.
+
+        `fooled`, `cycle`, and, for the variant `"code"`, `features` are sums over both directions.
+        """
         x, y = batch["x"], batch["y"]
-        made_y, made_x = self._generate(self.to_y, x), self._generate(self.to_x, y)
-        fooled = (
-            softplus(-judge(self.critic_y, made_y)).mean()
-            + softplus(-judge(self.critic_x, made_x)).mean()
-        )
-        cycle = _error(self._generate(self.to_x, made_y), x) + _error(
-            self._generate(self.to_y, made_x), y
-        )
+        fake_y, fake_x = self._generate(self.to_y, x), self._generate(self.to_x, y)
+        fooled_y = softplus(-judge(self.critic_y, fake_y)).mean()
+        fooled_x = softplus(-judge(self.critic_x, fake_x)).mean()
+        fooled = fooled_y + fooled_x
+        cycle_x = _squared_error(self._generate(self.to_x, fake_y), x)
+        cycle_y = _squared_error(self._generate(self.to_y, fake_x), y)
+        cycle = cycle_x + cycle_y
         if self.variant == "paper":
             return {"loss": fooled + cycle, "fooled": fooled, "cycle": cycle}
-        # The code adds the error of one direction's cycle to the other's game; the sum is the same.
-        matched = _matched(self.critic_y, y, made_y) + _matched(self.critic_x, x, made_x)
-        early = self.iterations < _SWITCH * 2 // 3  # two of three iterations come here
+        # The authors' code adds the cycle error of one direction to the loss of the other. The sum
+        # is the same.
+        matched_y = _feature_distance(self.critic_y, y, fake_y)
+        matched_x = _feature_distance(self.critic_x, x, fake_x)
+        matched = matched_y + matched_x
+        # Two of three iterations train the generators.
+        early = self.iterations < _SWITCH * 2 // 3
         rate = torch.where(early, x.new_tensor(0.01), x.new_tensor(0.5))
         loss = (1 - rate) * (0.1 * fooled + 0.9 * matched) + rate * cycle
         return {"loss": loss, "fooled": fooled, "cycle": cycle, "features": matched}
 
     def critics_loss(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Both critics' loss, also each on its own, as `x` and `y`."""
+        """Return the loss of both critics, and the separate losses `x` and `y`."""
         x, y = batch["x"], batch["y"]
         with torch.no_grad():
-            made_y, made_x = self._generate(self.to_y, x), self._generate(self.to_x, y)
+            fake_y, fake_x = self._generate(self.to_y, x), self._generate(self.to_x, y)
         losses = {}
         for name, critic, real, fake in (
-            ("x", self.critic_x, x, made_x),
-            ("y", self.critic_y, y, made_y),
+            ("x", self.critic_x, x, fake_x),
+            ("y", self.critic_y, y, fake_y),
         ):
-            losses[name] = 0.5 * (
-                softplus(-judge(critic, real)).mean() + softplus(judge(critic, fake)).mean()
-            )
+            of_real = softplus(-judge(critic, real)).mean()
+            of_fake = softplus(judge(critic, fake)).mean()
+            losses[name] = 0.5 * (of_real + of_fake)
         return {"loss": losses["x"] + losses["y"], **losses}
 
     def players(self) -> tuple[Player, ...]:
@@ -147,13 +172,12 @@ class DiscoGAN(TwoWay):
         self.iterations.add_(1)
 
 
-def _error(x: Tensor, y: Tensor) -> Tensor:
+def _squared_error(x: Tensor, y: Tensor) -> Tensor:
     return (x - y).square().mean()
 
 
-def _matched(critic: Any, real: Tensor, made: Tensor) -> Tensor:
-    """How far the batch means of a critic's features are apart, summed over its levels."""
-    levels = zip(critic.features(real), critic.features(made), strict=True)
-    return torch.stack(
-        [(one.mean(0) - other.mean(0)).square().mean() for one, other in levels]
-    ).sum()
+def _feature_distance(critic: Any, real: Tensor, fake: Tensor) -> Tensor:
+    """Return the distance between batch means of a critic's features, summed over its levels."""
+    levels = zip(critic.features(real), critic.features(fake), strict=True)
+    distances = [(one.mean(0) - other.mean(0)).square().mean() for one, other in levels]
+    return torch.stack(distances).sum()

@@ -1,4 +1,4 @@
-"""Folders of images of two kinds: pairs, and unpaired domains."""
+"""Datasets from folders of images in two domains: pairs, and unpaired images."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from genzoo.errors import DataError
 from genzoo.files import local_path
 from genzoo_translation.derived import with_truth
 
+__all__ = ["Channels", "Fraction", "Seed", "Size", "domains", "pairs"]
+
 Size = Count | tuple[Count, Count]
 Channels = Literal[1, 3]
 Fraction = Annotated[float, Ge(0), Lt(1)]
@@ -32,21 +34,23 @@ def pairs(
     test_fraction: Fraction = 0.1,
     seed: Seed = 0,
 ) -> Dataset:
-    """Pairs of image files: x from `A/` and y from `B/`, where files of one name belong together, or both in one file.
+    """Return pairs of images from files.
 
-    Files are read, resized and kept as those of genzoo's `folder`.
+    The pairs are files of the same name in `A/` (x) and `B/` (y), or the two halves of each file.
+    Files are read, resized, and stored as in genzoo's `folder`.
 
     Arguments:
-        path: the folder that holds `A` and `B`, or the files that hold both.
-        size: pixels of one image, (height, width) or one number for both.
-        channels: 3 for colour, 1 for grey.
-        layout: `"folders"`, or `"side-by-side"`: the left half of each file is A, the right one B.
-        reverse: x from B and y from A.
-        test_fraction: how much of the data is held out, rounded down.
-        seed: of the order in which the files are split.
+        path: the folder that contains `A` and `B`, or files with both images.
+        size: the size of one image, (height, width) or one number for both.
+        channels: 3 for color, 1 for gray.
+        layout: `"folders"`, or `"side-by-side"` if the left half of each file is A and the right
+            half is B.
+        reverse: use B for x and A for y.
+        test_fraction: the held-out fraction of the data, rounded down.
+        seed: the seed of the order in which files are split.
 
     Raises:
-        DataError: a folder or an image is missing, a file has no partner, or one cannot be read.
+        DataError: a folder or an image is missing, a file has no partner, or cannot be read.
 
     Example:
         >>> pairs("nowhere")
@@ -56,30 +60,24 @@ def pairs(
     root = local_path(path, "path", DataError)
     shape = _shape(size, channels)
     if layout == "folders":
-        found = [
-            [
-                (file.relative_to(root / side).with_suffix(""), file)
-                for file in find_images(root / side)
-            ]
-            for side in "AB"
-        ]
-        counts = [Counter(name for name, _ in named) for named in found]
+        named = [_named_images(root / side) for side in "AB"]
+        counts = [Counter(name for name, _ in side) for side in named]
         for name in sorted(counts[0] | counts[1]):
-            if [count[name] for count in counts] != [1, 1]:
-                where = f"{root / 'A'} and once in {root / 'B'}"
+            if counts[0][name] != 1 or counts[1][name] != 1:
                 raise DataError(
-                    f"pairs: {name} is not once in {where}; each image needs one partner."
+                    f"pairs: {name} must be once in {root / 'A'} and once in {root / 'B'}, and is "
+                    f"there {counts[0][name]} and {counts[1][name]} times."
                 )
-        files = [[file for _, file in sorted(named)] for named in found]
+        files = [[file for _, file in sorted(side)] for side in named]
         portions: tuple[Portion, Portion] = ("whole", "whole")
     else:
         files, portions = [find_images(root)] * 2, ("left", "right")
     held = int(len(files[0]) * test_fraction)
     splits = [
-        _split(one, shape, root, held, seed, part)
-        for one, part in zip(files, portions, strict=True)
+        _split(side, shape, root, held, seed, portion)
+        for side, portion in zip(files, portions, strict=True)
     ]
-    train, test = (_named(columns, reverse) for columns in zip(*splits, strict=True))
+    train, test = (_columns(images, reverse) for images in zip(*splits, strict=True))
     return Dataset(train, with_truth(test) if held else {}, name=str(path))
 
 
@@ -91,20 +89,22 @@ def domains(
     test_fraction: Fraction = 0.1,
     seed: Seed = 0,
 ) -> Dataset:
-    """Unpaired image files of two kinds: x from `A/` and y from `B/`, or from `trainA/`, `trainB/`, `testA/` and `testB/`.
+    """Return unpaired images of two domains from files.
 
-    Files are read, resized and kept as those of genzoo's `folder`.
+    The images come from `A/` (x) and `B/` (y), or from `trainA/`, `trainB/`, `testA/`, and
+    `testB/`. Files are read, resized, and stored as in genzoo's `folder`.
 
     Arguments:
-        path: the folder that holds these.
-        size: pixels, (height, width) or one number for both.
-        channels: 3 for colour, 1 for grey.
-        reverse: x from B and y from A.
-        test_fraction: how much of each kind is held out where no folders say so, rounded down.
-        seed: of the order in which the files are split.
+        path: the folder that contains these folders.
+        size: the size of an image, (height, width) or one number for both.
+        channels: 3 for color, 1 for gray.
+        reverse: use B for x and A for y.
+        test_fraction: the held-out fraction of each domain, rounded down, if there are no folders
+            with test images.
+        seed: the seed of the order in which files are split.
 
     Raises:
-        DataError: a folder or an image is missing, or one cannot be read.
+        DataError: a folder or an image is missing, or a file cannot be read.
 
     Example:
         >>> domains("nowhere")
@@ -114,31 +114,36 @@ def domains(
     root = local_path(path, "path", DataError)
     shape = _shape(size, channels)
     if (root / "trainA").is_dir():
-        tested = (root / "testA").is_dir() or (root / "testB").is_dir()
+        has_test = (root / "testA").is_dir() or (root / "testB").is_dir()
+        names = ("train", "test") if has_test else ("train",)
         splits = [
-            [
-                _split(find_images(root / f"{when}{side}"), shape, root / f"{when}{side}", 0, seed)[
-                    0
-                ]
-                for when in ("train", "test")[: 1 + tested]
-            ]
-            for side in "AB"
+            [_all_images(root / f"{name}{side}", shape, seed) for name in names] for side in "AB"
         ]
     else:
         files = [find_images(root / side) for side in "AB"]
-        held = [int(len(each) * test_fraction) for each in files]
-        tested = all(held)  # or else nothing of either is held out
-        splits = [
-            list(_split(each, shape, root / side, n if tested else 0, seed))[: 1 + tested]
-            for side, each, n in zip("AB", files, held, strict=True)
-        ]
-    columns = [_named(each, reverse) for each in zip(*splits, strict=True)]
-    return Dataset(
-        columns[0], columns[1] if tested else {}, groups=(("x",), ("y",)), name=str(path)
-    )
+        held = [int(len(side) * test_fraction) for side in files]
+        has_test = all(held)  # hold out images of both domains, or of none
+        splits = []
+        for name, side, n in zip("AB", files, held, strict=True):
+            split = _split(side, shape, root / name, n if has_test else 0, seed)
+            splits.append(list(split[: 1 + has_test]))
+    columns = [_columns(images, reverse) for images in zip(*splits, strict=True)]
+    test = columns[1] if has_test else {}
+    return Dataset(columns[0], test, groups=(("x",), ("y",)), name=str(path))
+
+
+def _named_images(folder: Path) -> list[tuple[Path, Path]]:
+    """Return the name without suffix and the path of each image in a folder."""
+    return [(file.relative_to(folder).with_suffix(""), file) for file in find_images(folder)]
+
+
+def _all_images(folder: Path, shape: tuple[int, int, int], seed: int) -> Any:
+    """Return all images of a folder in a random order."""
+    return _split(find_images(folder), shape, folder, 0, seed)[0]
 
 
 def _shape(size: Any, channels: int) -> tuple[int, int, int]:
+    """Return the shape of an image, (channels, height, width)."""
     height, width = (size, size) if isinstance(size, int) else size
     return channels, height, width
 
@@ -151,11 +156,16 @@ def _split(
     seed: int,
     part: Portion = "whole",
 ) -> tuple[Any, Any]:
-    """Images in a random order that depends on their number and the seed: all but the last `held`, and those."""
+    """Return images in a random order as two arrays; the second has the last `held` images.
+
+    The order depends on the number of images and the seed.
+    """
     order = np.random.RandomState(seed).permutation(len(files))
     x = stored([files[i] for i in order], shape, root.resolve().name, part)
     return x[: len(x) - held], x[len(x) - held :]
 
 
-def _named(sides: Sequence[Any], reverse: bool) -> dict[str, Any]:
-    return dict(zip(("y", "x") if reverse else ("x", "y"), sides, strict=True))
+def _columns(images: Sequence[Any], reverse: bool) -> dict[str, Any]:
+    """Return the images of A and B as columns x and y, or y and x."""
+    names = ("y", "x") if reverse else ("x", "y")
+    return dict(zip(names, images, strict=True))

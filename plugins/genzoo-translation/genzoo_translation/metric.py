@@ -1,7 +1,8 @@
-"""How far translations are from the truth, where it is known."""
+"""A metric that compares translations with the true images, if they are known."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -11,21 +12,28 @@ from torch import Tensor
 from genzoo.contract import Metric
 from genzoo.errors import DataError
 
+__all__ = ["Translation"]
+
 
 class Translation(Metric):
-    r"""Errors of translations, \( \frac 1D \| g(x) - t \|_1 \) and \( \frac 1D \| g(x) - t \|_2^2 \), of x with truth t.
+    r"""The errors of translations of x, compared with the true images t.
 
-    Beside it stands the error of the identity map, which leaves x as it is, or grey where the truth is. The data set must say
-    what is true, in a held-out column `truth`, which pairs have and `mapped` has. A blurred mean of all that is possible has the
-    least squared error, so a sharp translation need not have a small one.
+    \[ \tfrac 1D \| g(x) - t \|_1 \quad \text{and} \quad \tfrac 1D \| g(x) - t \|_2^2 \]
+
+    The metric also reports the errors of the identity map. For gray true images, it compares the
+    gray version of x. The true images come from the held-out column `truth`, which datasets of
+    pairs and `mapped` have. A blurred mean of all possible images minimizes the squared error, so
+    a sharp translation may have a larger one.
 
     Returns:
-        `absolute_error` and `squared_error`, and `absolute_error (identity)` and `squared_error (identity)`: means over numbers
-        in [0, 1].
+        `absolute_error`, `squared_error`, `absolute_error (identity)`, and
+        `squared_error (identity)`: means over pixels in [0, 1].
 
     Example:
         >>> from types import SimpleNamespace
-        >>> inverts = SimpleNamespace(translate=lambda x: 1 - x, unpack=lambda batch: (batch["y"], batch["x"]))
+        >>> inverts = SimpleNamespace(
+        ...     translate=lambda x: 1 - x, unpack=lambda batch: (batch["y"], batch["x"])
+        ... )
         >>> x = torch.ones(2, 1, 8, 8)
         >>> Translation()(inverts, [{"x": x, "y": 1 - x, "truth": 1 - x}])["absolute_error"]
         0.0
@@ -36,30 +44,30 @@ class Translation(Metric):
 
     @torch.no_grad()
     def __call__(self, model: Any, batches: Iterable[Mapping[str, Tensor]]) -> Mapping[str, float]:
-        totals: dict[str, float] = {}
-        numbers = 0
+        """Return the mean errors."""
+        totals: defaultdict[str, float] = defaultdict(float)
+        pixels = 0
         for batch in batches:
             _, x = model.unpack(batch)
             truth = batch["truth"]
-            numbers += truth.numel()
-            for label, found in (
-                ("", model.translate(x)),
-                (" (identity)", _in_channels(x, truth.shape[1])),
-            ):
-                if found is not None:
-                    gap = (found - truth).double()
-                    for name, value in (
-                        ("absolute_error", gap.abs().sum()),
-                        ("squared_error", gap.square().sum()),
-                    ):
-                        totals[name + label] = totals.get(name + label, 0.0) + value.item()
-        if not numbers:
-            raise DataError("translation: there are no held-out images.")
-        return {name: total / numbers for name, total in totals.items()}
+            pixels += truth.numel()
+            images = {"": model.translate(x), " (identity)": _in_channels(x, truth.shape[1])}
+            for suffix, image in images.items():
+                if image is None:
+                    continue
+                error = (image - truth).double()
+                totals[f"absolute_error{suffix}"] += error.abs().sum().item()
+                totals[f"squared_error{suffix}"] += error.square().sum().item()
+        if not pixels:
+            raise DataError("translation: the dataset does not have held-out images.")
+        return {name: total / pixels for name, total in totals.items()}
 
 
 def _in_channels(x: Tensor, channels: int) -> Tensor | None:
-    """Images in so many channels: grey stands for each colour, colours for their mean; None where neither is one channel."""
+    """Return images with another number of channels, or None if neither number is 1.
+
+    A gray channel is used for each color, and colors are averaged to gray.
+    """
     if channels == 1:
         return x.mean(dim=1, keepdim=True)
     return x if x.shape[1] in (1, channels) else None

@@ -1,4 +1,4 @@
-"""Networks from images to images: the U-Net of Pix2Pix, the ResNet of CycleGAN, the bottleneck of DiscoGAN."""
+"""Networks from images to images: Pix2Pix's U-Net, CycleGAN's ResNet, DiscoGAN's bottleneck."""
 
 from __future__ import annotations
 
@@ -14,35 +14,39 @@ from genzoo.contract import Count, Part, Positive, Shape, Translator, is_image
 from genzoo.distributed import uniform
 from genzoo.errors import SettingError
 
+__all__ = ["Bottleneck", "Dropout", "ResNet", "UNet"]
+
 Norm = Literal["instance", "batch", "none"]
 _HALVE = {"kernel_size": 4, "stride": 2, "padding": 1}
 
 
 class UNet(Translator):
-    r"""An encoder and a decoder with skips: each level of the decoder also sees the encoder's level of its size.
+    r"""An encoder and a decoder with skip connections between levels of the same size.
 
-    Levels halve the image until its shorter side is one pixel, as the paper's eight do with 256. With a batch of one, its batch
-    norm, which takes the statistics of the batch also at test time, is instance norm; so that is the default here, for batches of
-    any size. The innermost level has none: one pixel has no variance.
+    Each level halves the image, until its shorter side is one pixel. For 256 pixels, these are the
+    paper's eight levels. The paper uses batch norm with the statistics of the batch, also at test
+    time. For a batch of one, this equals instance norm. So instance norm is the default here, for
+    batches of every size. The innermost level has no norm, because one pixel has no variance.
 
     Arguments:
-        given_shape: shape of the images that go in, `(C, H, W)`, of any height and width from 4.
-        shape: shape of those that come out, of the same height and width.
-        width: channels of the outermost level; the inner ones have 2, 4, 8, 8, ... times as many.
-        depth: levels; None: as many as there can be.
-        norm: `"instance"`, `"batch"` or `"none"`.
-        dropout: probability with which the three innermost levels of the decoder drop a number, in training and afterwards: it is
-            the model's only noise.
+        given_shape: the shape of the inputs, `(C, H, W)`, with sides of at least 4 pixels.
+        shape: the shape of the outputs, with the same height and width.
+        width: channels of the outermost level; inner levels have 2, 4, 8, 8, ... times as many.
+        depth: the number of levels. By default, the largest possible number.
+        norm: `"instance"`, `"batch"`, or `"none"`.
+        dropout: the dropout probability in the three innermost levels of the decoder. Dropout
+            stays on after training, because it is the model's only noise.
 
     Raises:
-        SettingError: shapes that are no images of one size, or a depth that they do not have.
+        SettingError: the shapes are not those of images of the same size, or `depth` is too large.
 
     References:
-        Image-to-Image Translation with Conditional Adversarial Networks, Isola, Zhu, Zhou and Efros, 2017,
-        https://arxiv.org/abs/1611.07004
+        Image-to-Image Translation with Conditional Adversarial Networks, Isola, Zhu, Zhou and
+        Efros, 2017, https://arxiv.org/abs/1611.07004
 
     Example:
-        >>> UNet(given_shape=(1, 28, 28), shape=(3, 28, 28), width=8)(torch.rand(2, 1, 28, 28)).shape
+        >>> net = UNet(given_shape=(1, 28, 28), shape=(3, 28, 28), width=8)
+        >>> net(torch.rand(2, 1, 28, 28)).shape
         torch.Size([2, 3, 28, 28])
     """
 
@@ -56,29 +60,27 @@ class UNet(Translator):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        height, across = _same_size(given_shape, shape, least=4)
-        most = min(height, across).bit_length() - 1
-        if (depth or most) > most or not 0 <= dropout < 1:
+        height, image_width = _same_size(given_shape, shape, smallest=4)
+        largest = min(height, image_width).bit_length() - 1
+        if (depth or largest) > largest or not 0 <= dropout < 1:
             raise SettingError(
-                f"depth = {depth}, dropout = {dropout:g}: images of {height} x {across} have up to {most} levels, "
-                "and dropout is in [0, 1)."
+                f"depth = {depth}, dropout = {dropout:g}: images of {height} x {image_width} have "
+                f"up to {largest} levels, and dropout is in [0, 1)."
             )
         self.given_shape, self.shape = given_shape, shape
-        depth = depth or most
+        depth = depth or largest
         channels = [given_shape[0], *(width * min(2**level, 8) for level in range(depth))]
-        sizes = [(height >> level, across >> level) for level in range(depth)]
+        sizes = [(height >> level, image_width >> level) for level in range(depth)]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         for level, (inputs, outputs) in enumerate(pairwise(channels)):
-            inner = (
-                0 < level < depth - 1
-            )  # the outermost level sees the data, the innermost makes one pixel
+            # The outermost level sees the data, and the output of the innermost is one pixel.
+            inner = 0 < level < depth - 1
             layers = [nn.LeakyReLU(0.2)] if level else []
             block = _convolution(nn.Conv2d, inputs, outputs, norm if inner else "none", **_HALVE)
             self.down.append(nn.Sequential(*layers, *block))
         for level in reversed(range(depth)):
-            inputs = channels[level + 1] * (
-                1 if level == depth - 1 else 2
-            )  # the encoder's level beside the one below
+            # Except for the innermost level, the input also contains the encoder's level.
+            inputs = channels[level + 1] * (1 if level == depth - 1 else 2)
             outputs = channels[level] if level else shape[0]
             odd = (sizes[level][0] % 2, sizes[level][1] % 2)
             block = _convolution(
@@ -89,11 +91,12 @@ class UNet(Translator):
                 **_HALVE,
                 output_padding=odd,
             )
-            noisy = level and level >= depth - 3 and dropout
-            self.up.append(nn.Sequential(nn.ReLU(), *block, *([Dropout(dropout)] if noisy else [])))
+            if dropout and level and level >= depth - 3:
+                block.append(Dropout(dropout))
+            self.up.append(nn.Sequential(nn.ReLU(), *block))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(batch, *given_shape)` -> `(batch, *shape)`, unconstrained."""
+        """Map `(batch, *given_shape)` to unconstrained outputs `(batch, *shape)`."""
         levels = []
         for down in self.down:
             x = down(x)
@@ -105,25 +108,28 @@ class UNet(Translator):
 
 
 class ResNet(Translator):
-    r"""Residual blocks at a quarter of the size, between two halvings and two doublings, with instance norm and reflected edges.
+    r"""Residual blocks at a quarter of the image size, with instance norm and reflection padding.
 
-    Its blocks change an image locally, each pixel by what is near it: colours and textures rather than shapes.
+    Two strided convolutions precede the blocks, and two transposed convolutions follow. The
+    blocks change an image locally, so they change colors and textures rather than shapes.
 
     Arguments:
-        given_shape: shape of the images that go in, `(C, H, W)`, of any height and width from 8.
-        shape: shape of those that come out, of the same height and width.
+        given_shape: the shape of the inputs, `(C, H, W)`, with sides of at least 8 pixels.
+        shape: the shape of the outputs, with the same height and width.
         width: channels at the full size.
-        blocks: how many; None: 6 for images of less than 256 pixels, else 9, as the paper has for 128 and 256.
+        blocks: the number of residual blocks. By default 6 for images of less than 256 pixels and
+            9 for larger images, as in the paper for 128 and 256 pixels.
 
     Raises:
-        SettingError: shapes that are no images of one size, or smaller ones.
+        SettingError: the shapes are not those of images of the same size, or are too small.
 
     References:
-        Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks, Zhu, Park, Isola and Efros, 2017,
-        https://arxiv.org/abs/1703.10593
+        Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks, Zhu, Park,
+        Isola and Efros, 2017, https://arxiv.org/abs/1703.10593
 
     Example:
-        >>> ResNet(given_shape=(3, 30, 41), shape=(3, 30, 41), width=4, blocks=1)(torch.rand(2, 3, 30, 41)).shape
+        >>> net = ResNet(given_shape=(3, 30, 41), shape=(3, 30, 41), width=4, blocks=1)
+        >>> net(torch.rand(2, 3, 30, 41)).shape
         torch.Size([2, 3, 30, 41])
     """
 
@@ -131,7 +137,7 @@ class ResNet(Translator):
         self, given_shape: Shape, shape: Shape, width: Positive = 64, blocks: Count | None = None
     ) -> None:
         super().__init__()
-        size = _same_size(given_shape, shape, least=8)
+        size = _same_size(given_shape, shape, smallest=8)
         self.given_shape, self.shape = given_shape, shape
         blocks = blocks or (6 if min(size) < 256 else 9)
         layers: list[nn.Module] = [
@@ -140,11 +146,8 @@ class ResNet(Translator):
         ]
         sizes = [size]
         for level in (1, 2):
-            step = {
-                "kernel_size": 3,
-                "stride": 2,
-                "padding": 1,
-            }  # n pixels become n / 2, rounded up
+            # n pixels become n / 2, rounded up.
+            step = {"kernel_size": 3, "stride": 2, "padding": 1}
             layers += [
                 nn.ReLU(),
                 *_convolution(nn.Conv2d, width * level, 2 * width * level, "plain", **step),
@@ -165,29 +168,34 @@ class ResNet(Translator):
         self.net = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, shape[0], 7))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(batch, *given_shape)` -> `(batch, *shape)`, unconstrained."""
+        """Map `(batch, *given_shape)` to unconstrained outputs `(batch, *shape)`."""
         return self.net(x)
 
 
 class Bottleneck(Translator):
-    """An encoder to a vector and a decoder from it: nothing of the image's layout is left, so that shapes can change.
+    """An encoder to a vector and a decoder from it.
+
+    The vector does not contain the layout of the image, so the network can change shapes.
 
     Arguments:
-        given_shape: shape of what goes in.
-        shape: shape of what comes out.
-        dim: numbers in the vector, which batch norm and a leaky ReLU follow.
+        given_shape: the shape of the inputs.
+        shape: the shape of the outputs.
+        dim: the size of the vector. Batch norm and a leaky ReLU follow it.
         width: channels of the outermost level.
-        encoder: a part of kind `"encoders"`; None: strided convolutions with batch norm that halve the image until its
-            shorter side has fewer than 6 pixels, and double the width up to 8 times (four levels for 64 pixels, as in the code).
-        decoder: a part of kind `"decoders"`; None: its mirror image.
+        encoder: a part of kind `"encoders"`. By default, strided convolutions with batch norm. They
+            halve the image until its shorter side has fewer than 6 pixels, and double the channels
+            up to 8 times the width (four levels for 64 pixels, as in the authors' code).
+        decoder: a part of kind `"decoders"`. By default, the mirror image of the encoder.
 
     References:
-        Learning to Discover Cross-Domain Relations with Generative Adversarial Networks, Kim et al., 2017,
-        https://arxiv.org/abs/1703.05192; code: https://github.com/SKTBrain/DiscoGAN
+        Learning to Discover Cross-Domain Relations with Generative Adversarial Networks, Kim, Cha,
+        Kim, Lee and Kim, 2017, https://arxiv.org/abs/1703.05192;
+        code: https://github.com/SKTBrain/DiscoGAN
 
     Example:
-        >>> net = {"name": "conv", "channels": (4, 8)}
-        >>> Bottleneck(given_shape=(1, 28, 28), shape=(3, 28, 28), encoder=net, decoder=net)(torch.rand(2, 1, 28, 28)).shape
+        >>> part = {"name": "conv", "channels": (4, 8)}
+        >>> net = Bottleneck((1, 28, 28), (3, 28, 28), encoder=part, decoder=part)
+        >>> net(torch.rand(2, 1, 28, 28)).shape
         torch.Size([2, 3, 28, 28])
     """
 
@@ -225,29 +233,33 @@ class Bottleneck(Translator):
         self.decoder = build(decoder, "decoders", dim=dim, shape=shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(batch, *given_shape)` -> `(batch, *shape)`, unconstrained."""
+        """Map `(batch, *given_shape)` to unconstrained outputs `(batch, *shape)`."""
         return self.decoder(self.between(self.encoder(x)))
 
 
 def _widths(shape: Shape, width: int) -> tuple[int, ...]:
-    """Channels of each level, from the data inwards."""
+    """Return the channels of each level, from the data inwards."""
     if not is_image(shape) or min(shape[1:]) < 4:
         raise SettingError(
-            f"shape = {shape!r}: convolutions need images (C, H, W) of 4 pixels or more; give an encoder and a decoder."
+            f"shape = {shape!r}: convolutions need images (C, H, W) of 4 pixels or more; set an "
+            "encoder and a decoder for other data."
         )
     depth = next(level for level in range(2, 32) if min(shape[1:]) >> level < 6)
     return tuple(width * min(2**level, 8) for level in range(depth))
 
 
 class Dropout(nn.Module):
-    """Dropout that is always on, drawn for the global batch, so that ranks agree with a single process."""
+    """Dropout that is always on.
+
+    Its noise belongs to the global batch, so several processes give the results of one.
+    """
 
     def __init__(self, probability: float) -> None:
         super().__init__()
         self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape to the same shape."""
+        """Return `x` with some numbers set to zero and the others scaled up."""
         kept = uniform(x.shape[0], *x.shape[1:], like=x) >= self.probability
         return x * kept / (1 - self.probability)
 
@@ -256,6 +268,8 @@ class Dropout(nn.Module):
 
 
 class _Residual(nn.Module):
+    """A residual block of two 3x3 convolutions with reflection padding."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         first, second = (
@@ -275,29 +289,31 @@ def _convolution(
     norm: Norm | Literal["plain"],
     **geometry: int | tuple[int, ...],
 ) -> list[nn.Module]:
-    """Weights and their norm; `"plain"` is instance norm without gains, as in CycleGAN's code."""
+    """Return a convolution and its norm.
+
+    `"plain"` is instance norm without learned parameters, as in CycleGAN's code.
+    """
     norms = {
         "instance": lambda: [nn.InstanceNorm2d(outputs, affine=True)],
         "plain": lambda: [nn.InstanceNorm2d(outputs)],
         "batch": lambda: [nn.BatchNorm2d(outputs)],
         "none": list,
     }
-    return [
-        layer(inputs, outputs, bias=norm == "none", **geometry),
-        *norms[norm](),
-    ]  # a norm cancels a bias before it
+    # A norm removes the bias of the convolution before it.
+    return [layer(inputs, outputs, bias=norm == "none", **geometry), *norms[norm]()]
 
 
-def _same_size(given_shape: Shape, shape: Shape, least: int) -> tuple[int, int]:
-    """Height and width of the images."""
-    if (
-        not is_image(given_shape)
-        or not is_image(shape)
-        or given_shape[1:] != shape[1:]
-        or min(shape[1:]) < least
-    ):
+def _same_size(given_shape: Shape, shape: Shape, smallest: int) -> tuple[int, int]:
+    """Return the height and width of the images.
+
+    Raises:
+        SettingError: the shapes are not those of images of the same size, or are too small.
+    """
+    both_images = is_image(given_shape) and is_image(shape)
+    if not both_images or given_shape[1:] != shape[1:] or min(shape[1:]) < smallest:
         raise SettingError(
-            f"given_shape = {given_shape!r}, shape = {shape!r}: this network needs images (C, H, W) of one height and width, "
-            f'{least} pixels at least; "bottleneck" takes others.'
+            f"given_shape = {given_shape!r}, shape = {shape!r}: this network needs images "
+            f"(C, H, W) of the same height and width, at least {smallest} pixels; choose "
+            '"bottleneck" for others.'
         )
     return shape[1], shape[2]

@@ -1,4 +1,4 @@
-"""Pix2Pix: images to images, learned from pairs."""
+"""Pix2Pix: image translation learned from pairs."""
 
 from __future__ import annotations
 
@@ -18,42 +18,48 @@ from genzoo.errors import SettingError
 from genzoo.models.adversarial import initialize
 from genzoo_translation.game import images_given, judge, same_size
 
+__all__ = ["Pix2Pix"]
+
 
 class Pix2Pix(Model):
-    r"""A generator \( g \) from images x to images y, against a critic that sees both, with a pull towards the true y.
+    r"""A generator \( g \) from images x to images y, with a critic that sees both, and an L1 loss.
 
-    With logits \( D \) of patches and \( \sigma \) the logistic function,
+    With logits \( D \) of patches and the logistic function \( \sigma \),
 
-    \[ \max_D \; \tfrac12 E \log \sigma(D(x, y)) + \tfrac12 E \log\big(1 - \sigma(D(x, g(x)))\big), \qquad
+    \[ \max_D \; \tfrac12 E \log \sigma(D(x, y))
+       + \tfrac12 E \log\big(1 - \sigma(D(x, g(x)))\big), \qquad
        \min_g \; -\alpha\, E \log \sigma(D(x, g(x))) + \lambda\, E \| y - g(x) \|_1, \]
 
-    where the norm is the mean over numbers, in [-1, 1]. Noise enters as dropout, which is never turned off.
+    where the norm is a mean over pixels, in [-1, 1]. The only noise is dropout, which stays on
+    after training.
 
     Arguments:
         translator: \( g \), a part of kind `"translators"`.
-        critic: \( D \), a part of kind `"critics"`, which sees x and y on top of each other.
-        adversarial_weight: \( \alpha \); with 0 there is no critic, and \( \lambda \| y - g(x) \|_1 \) alone is the paper's
-            baseline.
+        critic: \( D \), a part of kind `"critics"`, which sees x and y as channels of one image.
+        adversarial_weight: \( \alpha \). With 0, the model has no critic; the loss
+            \( \lambda \| y - g(x) \|_1 \) is a baseline in the paper.
         l1_weight: \( \lambda \).
         shape: the shape of y, `(C, H, W)`.
-        given_shape: the shape of x, of the same height and width; None: that of y.
+        given_shape: the shape of x, with the same height and width. Default: the shape of y.
 
     Raises:
-        SettingError: shapes of different sizes, or both weights 0.
+        SettingError: the sizes differ, or both weights are 0.
 
     References:
-        Image-to-Image Translation with Conditional Adversarial Networks, Isola, Zhu, Zhou and Efros, 2017,
-        https://arxiv.org/abs/1611.07004; code: https://github.com/phillipi/pix2pix
+        Image-to-Image Translation with Conditional Adversarial Networks, Isola, Zhu, Zhou and
+        Efros, 2017, https://arxiv.org/abs/1611.07004; code: https://github.com/phillipi/pix2pix
 
     Example:
-        >>> model = Pix2Pix({"name": "unet", "width": 4}, {"name": "patch", "width": 4}, shape=(1, 16, 16))
+        >>> unet, patch = {"name": "unet", "width": 4}, {"name": "patch", "width": 4}
+        >>> model = Pix2Pix(unet, patch, shape=(1, 16, 16))
         >>> model.translate(torch.rand(3, 1, 16, 16)).shape
         torch.Size([3, 1, 16, 16])
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("x", "y")
     given: ClassVar[tuple[str, ...]] = ("x",)
-    # The authors' Torch code keeps the rate constant, as here; their PyTorch port lets it fall to 0 over the second half.
+    # The learning rate is constant, as in the authors' Torch code. In their PyTorch port, it
+    # decreases to 0 over the second half.
     optimizer: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {"name": "Adam", "lr": 2e-4, "betas": (0.5, 0.999)}
     )
@@ -71,7 +77,7 @@ class Pix2Pix(Model):
         self.shape, self.given_shape = same_size(shape, given_shape)
         if not adversarial_weight and not l1_weight:
             raise SettingError(
-                "adversarial_weight = 0, l1_weight = 0: nothing is left to learn from; give one of them."
+                "adversarial_weight = 0, l1_weight = 0: the loss would be zero; set one of them."
             )
         self.adversarial_weight, self.l1_weight = adversarial_weight, l1_weight
         self.translator = build(
@@ -82,21 +88,22 @@ class Pix2Pix(Model):
         initialize(self)
 
     def translate(self, x: Tensor) -> Tensor:
-        """Images `(batch, *given_shape)` -> images `(batch, *shape)`, all in [0, 1]."""
+        """Map images `(batch, *given_shape)` to images `(batch, *shape)`, in [0, 1]."""
         return from_tanh_range(self._generate(x))
 
     @torch.no_grad()
     def sample(self, n: int, given: Tensor | None = None) -> Tensor:
-        """Translations `(n, *shape)` of the images that are `given`, `(n, *given_shape)`."""
+        """Translate `given`, images `(n, *given_shape)`, to images `(n, *shape)`."""
         return self.translate(images_given(self, n, given))
 
     def critic_loss(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """The critic's loss on pairs; `real` and `fake` are its mean scores."""
+        """Return the critic's loss on pairs; `real` and `fake` are its mean scores."""
         x, y = batch["x"], 2 * batch["y"] - 1
         with torch.no_grad():
-            made = self._generate(x)
-        real, fake = self._judge(x, y), self._judge(x, made)
-        # Half, so that the critic learns more slowly; the authors' Torch code halves what it reports only.
+            translated = self._generate(x)
+        real, fake = self._judge(x, y), self._judge(x, translated)
+        # The factor 1/2 slows down the critic, as in the paper. The authors' Torch code halves only
+        # the logged value.
         return {
             "loss": 0.5 * (softplus(-real).mean() + softplus(fake).mean()),
             "real": real.mean(),
@@ -104,13 +111,13 @@ class Pix2Pix(Model):
         }
 
     def generator_loss(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """The generator's loss on pairs; `l1` is the mean absolute error in [-1, 1]."""
+        """Return the generator's loss on pairs; `l1` is the mean absolute error in [-1, 1]."""
         x, y = batch["x"], 2 * batch["y"] - 1
-        made = self._generate(x)
-        error = (made - y).abs().mean()
+        translated = self._generate(x)
+        error = (translated - y).abs().mean()
         loss = self.l1_weight * error
         if self.critic is not None:
-            loss = loss + self.adversarial_weight * softplus(-self._judge(x, made)).mean()
+            loss = loss + self.adversarial_weight * softplus(-self._judge(x, translated)).mean()
         return {"loss": loss, "l1": error}
 
     def players(self) -> tuple[Player, ...]:

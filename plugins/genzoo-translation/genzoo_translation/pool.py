@@ -1,4 +1,4 @@
-"""The memory of generated images from which CycleGAN's critics are shown."""
+"""The pool of generated images for CycleGAN's critics."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from torch import Tensor, nn
 from genzoo.contract import Shape
 from genzoo.distributed import gather, rank_and_world_size
 
+__all__ = ["ImagePool"]
+
 
 class ImagePool(nn.Module):
-    """The last images that were generated, or nearly so: a critic that sees old ones too forgets less and oscillates less.
+    """A pool of recently generated images. A critic that also sees older images oscillates less.
 
-    Until it is full, each image is kept and handed on. From the next batch on, with probability 1/2 each, an image is handed on
-    as it is, or takes the place of one that is kept, which is handed on instead. Images of one batch take places of their own,
-    which one after the other, as in the authors' code with its batches of one, they need not. All ranks keep the same pool, of
-    the global batch.
+    Until the pool is full, it stores and returns each image. Then, with probability 1/2, it returns
+    an image unchanged. Otherwise, the image replaces a stored image, which is returned. Images of
+    one batch replace different stored images. In the authors' code, with its batches of one,
+    images that follow each other may replace the same one. All ranks store the same pool, of the
+    global batch.
 
-    Its content is a part of training's state: checkpoints keep it.
+    The content belongs to the state of training, and checkpoints contain it.
 
     Arguments:
-        size: images; 0 hands all on.
+        size: the number of images; with 0, all images are returned unchanged.
         shape: the shape of one image.
 
     References:
-        Learning from Simulated and Unsupervised Images through Adversarial Training, Shrivastava et al., 2017,
-        https://arxiv.org/abs/1612.07828
+        Learning from Simulated and Unsupervised Images through Adversarial Training, Shrivastava,
+        Pfister, Tuzel, Susskind, Wang and Webb, 2017, https://arxiv.org/abs/1612.07828
 
     Example:
         >>> pool = ImagePool(2, (1, 1, 1))
@@ -42,26 +45,27 @@ class ImagePool(nn.Module):
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
-    def forward(self, made: Tensor) -> Tensor:
-        """Generated images `(batch, *shape)` -> as many to show."""
+    def forward(self, images: Tensor) -> Tensor:
+        """Return images for the critic, as many as the generated images, `(batch, *shape)`."""
         if not len(self.images):
-            return made
+            return images
         rank, _ = rank_and_world_size()
-        shown = torch.cat([self._exchange(part) for part in gather(made).split(len(self.images))])
-        return shown[rank * made.shape[0] : (rank + 1) * made.shape[0]]
+        chunks = gather(images).split(len(self.images))
+        shown = torch.cat([self._exchange(chunk) for chunk in chunks])
+        return shown[rank * images.shape[0] : (rank + 1) * images.shape[0]]
 
-    def _exchange(self, made: Tensor) -> Tensor:
-        size, n = len(self.images), made.shape[0]
-        noise = torch.rand(2, size, device=made.device)  # the same on every rank
-        order = self.filled + torch.arange(n, device=made.device)
+    def _exchange(self, images: Tensor) -> Tensor:
+        """Store some of at most `size` images, and return the images for the critic."""
+        size, n = len(self.images), images.shape[0]
+        noise = torch.rand(2, size, device=images.device)  # the same on every rank
+        order = self.filled + torch.arange(n, device=images.device)
         full = self.filled >= size
-        where = torch.where(
-            full, noise[0].argsort()[:n], order % size
-        )  # places differ, so that the order of writing is none
+        # All indices are different, so the order of writing does not matter.
+        index = torch.where(full, noise[0].argsort()[:n], order % size)
         swap = full & (noise[1, :n] < 0.5)
-        mask = swap.view(-1, *[1] * (made.dim() - 1))
-        kept = (swap | (order < size)).view_as(mask)
-        old = self.images[where].to(made.dtype)
-        self.images[where] = torch.where(kept, made, old).to(self.images.dtype)
+        mask = swap.view(-1, *[1] * (images.dim() - 1))
+        store = (swap | (order < size)).view_as(mask)
+        old = self.images[index].to(images.dtype)
+        self.images[index] = torch.where(store, images, old).to(self.images.dtype)
         self.filled.add_(n).clamp_(max=size)
-        return torch.where(mask, old, made)
+        return torch.where(mask, old, images)

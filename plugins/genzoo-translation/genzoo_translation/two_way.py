@@ -1,4 +1,4 @@
-"""What CycleGAN and DiscoGAN have in common: two domains, a generator each way, and a critic of each."""
+"""The base class of CycleGAN and DiscoGAN: one generator per direction, one critic per domain."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ from genzoo.distributed import uniform
 from genzoo.errors import SettingError
 from genzoo_translation.game import images_given, same_size
 
+__all__ = ["TwoWay"]
+
 
 class TwoWay(Model):
-    """Images of two kinds, x and y, to each other, learned without pairs; a subclass sets objectives.
+    """A model that translates images between two domains, x and y, and is trained without pairs.
+
+    A subclass defines the losses.
 
     Arguments:
-        translator: the generators, a part of kind `"translators"`, made once for each direction.
-        critic: the critics, a part of kind `"critics"`, made once for each domain.
-        output: `"tanh"` or `"sigmoid"`: the networks see images in [-1, 1] or [0, 1].
+        translator: the generators, a part of kind `"translators"`, built once for each direction.
+        critic: the critics, a part of kind `"critics"`, built once for each domain.
+        output: `"tanh"` or `"sigmoid"`. The networks then see images in [-1, 1] or [0, 1].
         shape: the shape of y, `(C, H, W)`.
-        given_shape: the shape of x, of the same height and width; None: that of y.
+        given_shape: the shape of x, with the same height and width. Default: the shape of y.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("x", "y")
@@ -33,6 +37,7 @@ class TwoWay(Model):
 
     def __init__(
         self,
+        *,
         translator: Part,
         critic: Part,
         output: Literal["tanh", "sigmoid"],
@@ -43,7 +48,8 @@ class TwoWay(Model):
         for slot, part in (("translator", translator), ("critic", critic)):
             if isinstance(part, nn.Module):
                 raise SettingError(
-                    f"{slot} = {type(part).__name__}(...): two are needed, one each way; give a name or a table for both."
+                    f"{slot} = {type(part).__name__}(...): two are needed, one for each direction; "
+                    "set a name or a table, from which both are built."
                 )
         self.shape, self.given_shape = same_size(shape, given_shape)
         self.output = output
@@ -64,16 +70,20 @@ class TwoWay(Model):
         return self.critic_y
 
     def translate(self, x: Tensor, reverse: bool = False) -> Tensor:
-        """Images x `(batch, *given_shape)` -> images y `(batch, *shape)`, in [0, 1]; with `reverse`, from y to x."""
-        return self._shown(self._generate(self.to_x if reverse else self.to_y, self._seen(x)))
+        """Translate images x, `(batch, *given_shape)`, to images y, `(batch, *shape)`, in [0, 1].
+
+        With `reverse`, translate y to x.
+        """
+        network = self.to_x if reverse else self.to_y
+        return self._unscale(self._generate(network, self._scale(x)))
 
     def cycle(self, x: Tensor, reverse: bool = False) -> Tensor:
-        """There and back again: images x -> images x, or with `reverse` y -> y."""
+        """Translate images x to y and back to x; with `reverse`, y to x and back to y."""
         return self.translate(self.translate(x, reverse), not reverse)
 
     @torch.no_grad()
     def sample(self, n: int, given: Tensor | None = None) -> Tensor:
-        """Translations to y, `(n, *shape)`, of the images x that are `given`, `(n, *given_shape)`."""
+        """Translate `given`, images x `(n, *given_shape)`, to images y, `(n, *shape)`."""
         return self.translate(images_given(self, n, given))
 
     def example(self, n: int) -> Mapping[str, Tensor]:
@@ -84,11 +94,11 @@ class TwoWay(Model):
         }
 
     def _generate(self, network: nn.Module, x: Tensor) -> Tensor:
-        made = network(x).to(x.dtype)
-        return made.tanh() if self.output == "tanh" else made.sigmoid()
+        raw = network(x).to(x.dtype)
+        return raw.tanh() if self.output == "tanh" else raw.sigmoid()
 
-    def _seen(self, x: Tensor) -> Tensor:
+    def _scale(self, x: Tensor) -> Tensor:
         return to_tanh_range(x) if self.output == "tanh" else x
 
-    def _shown(self, x: Tensor) -> Tensor:
+    def _unscale(self, x: Tensor) -> Tensor:
         return from_tanh_range(x) if self.output == "tanh" else x

@@ -1,4 +1,4 @@
-"""All tests: a fixed seed and a single thread."""
+"""Settings for all tests: a fixed seed and one thread."""
 
 import pytest
 import torch

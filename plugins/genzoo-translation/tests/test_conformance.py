@@ -1,4 +1,4 @@
-"""What genzoo's contract promises, of everything in this package."""
+"""Everything in this package meets genzoo's contract."""
 
 import pytest
 
@@ -21,11 +21,11 @@ CHECKS = {
         "pix2pix, l1": model_checks(
             "pix2pix", [(1, 9, 12)], translator=UNET, adversarial_weight=0.0
         ),
-        "pix2pix, grey to colour": model_checks(
+        "pix2pix, gray to color": model_checks(
             "pix2pix", [(3, 9, 12)], translator=UNET, critic="conv", given_shape=(1, 9, 12)
         ),
         "cyclegan": model_checks("cyclegan", translator=RESNET, critic=PATCH, pool=6),
-        "cyclegan, grey to colour": model_checks(
+        "cyclegan, gray to color": model_checks(
             "cyclegan",
             [(3, 9, 12)],
             translator=RESNET,

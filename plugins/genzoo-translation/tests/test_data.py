@@ -1,4 +1,4 @@
-"""The data sets: against scipy, and against what is written into folders here."""
+"""Datasets, compared with SciPy and with the files that the tests write."""
 
 import numpy as np
 import pytest
@@ -127,7 +127,7 @@ def test_pairs_side_by_side(tmp_path):
 
 
 def test_halves_are_cut_before_they_are_resized(tmp_path):
-    """Each half is wider than high, and black and white: nothing of one comes into the other, and each keeps its middle."""
+    """Wide black and white halves do not mix, and each keeps its center."""
     image = Image.new("L", (96, 16), 0)
     image.paste(255, (48, 0, 96, 16))
     for left in (0, 48):
@@ -163,11 +163,11 @@ def test_an_image_without_a_partner_is_named(tmp_path):
         picture(tmp_path / "A" / f"{name}.png", 0)
         picture(tmp_path / "B" / f"{name}.png", 0)
     picture(tmp_path / "B" / "lonely.png", 0)
-    with pytest.raises(DataError, match="lonely is not once in"):
+    with pytest.raises(DataError, match="lonely must be once in"):
         pairs(str(tmp_path))
     picture(tmp_path / "A" / "lonely.png", 0)
     picture(tmp_path / "A" / "lonely.bmp", 0)
-    with pytest.raises(DataError, match="lonely is not once in"):
+    with pytest.raises(DataError, match="lonely must be once in"):
         pairs(str(tmp_path))
 
 
@@ -198,7 +198,7 @@ def test_domains_with_folders_of_their_own_for_tests(tmp_path):
         (lambda: edges({"name": "toy", "distribution": "moons"}), "translation is between images"),
         (
             lambda: classes("digits", 3, 11),
-            r"y = 11: no image of digits.* has it; labels are \[0, 1",
+            r"y = 11: no image of digits.* has this label; labels are \[0, 1",
         ),
         (lambda: classes({"name": "edges", "of": "digits"}), "labels"),
         (

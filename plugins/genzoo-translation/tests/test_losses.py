@@ -1,4 +1,4 @@
-"""The losses, worked out by hand with networks whose output is known."""
+"""Losses computed by hand, with networks whose outputs are known."""
 
 import numpy as np
 import pytest
@@ -262,11 +262,11 @@ def steps_in(player, round):
     [
         (
             lambda: Pix2Pix(adversarial_weight=0.0, l1_weight=0.0, shape=SHAPE),
-            "nothing is left to learn",
+            "the loss would be zero",
         ),
         (
             lambda: Pix2Pix(shape=(1, 8, 8), given_shape=(1, 8, 9)),
-            r"given_shape = \(1, 8, 9\).*one height and width",
+            r"given_shape = \(1, 8, 9\).*the same height and width",
         ),
         (lambda: Pix2Pix(shape=(5,)), "between images"),
         (lambda: CycleGAN(shape=(3, 8, 8), given_shape=(1, 8, 8)), "set identity = 0"),
@@ -276,7 +276,7 @@ def steps_in(player, round):
             ),
             "two are needed",
         ),
-        (lambda: DiscoGAN("code", critic="conv", shape=SHAPE), 'take "pyramid"'),
+        (lambda: DiscoGAN("code", critic="conv", shape=SHAPE), 'choose "pyramid"'),
     ],
 )
 def test_what_does_not_fit_is_refused(make, message):

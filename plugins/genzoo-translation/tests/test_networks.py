@@ -1,4 +1,4 @@
-"""The networks, against the papers' lists of layers and what can be read off gradients."""
+"""Networks, compared with the layers in the papers and with their gradients."""
 
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ def count(module):
 
 
 def test_the_unet_for_256_pixels_is_the_papers():
-    """Layers as listed: C64-C128-C256-C512-C512-C512-C512-C512 and back; with skips the decoder's inputs are twice as wide."""
+    """C64-C128-C256-C512-C512-C512-C512-C512 and back; skips double the decoder's inputs."""
     down = [3, 64, 128, 256, 512, 512, 512, 512, 512]
     expected = sum(16 * a * b for a, b in pairwise(down))
     expected += 64 + 512  # biases of the first and the innermost, which no norm follows
@@ -35,9 +35,11 @@ def test_the_unet_for_256_pixels_is_the_papers():
     with torch.device("meta"):
         net = UNet((3, 256, 256), (3, 256, 256))
     assert count(net) == expected
-    assert (
-        round((expected - 64 - 512) / 1e6, 3) == 54.414
-    )  # the authors' PyTorch port, without those biases (recalled)
+    # The authors' PyTorch port does not have those biases. It prints 54.408 M for gray images
+    # (junyanz/pytorch-CycleGAN-and-pix2pix, issue 1152).
+    assert round((expected - 64 - 512) / 1e6, 3) == 54.414
+    gray = expected - 2 * 16 * 64 - 2 * 16 * 128
+    assert round((gray - 64 - 512) / 1e6, 3) == 54.408
 
 
 def test_the_resnet_for_256_pixels_is_the_papers():
@@ -57,12 +59,16 @@ def test_the_resnet_for_256_pixels_is_the_papers():
 
 
 def test_the_patch_critic_is_the_papers():
-    """C64-C128-C256-C512-1 on two colour images: 2.769 million, as the authors' PyTorch port prints (recalled)."""
+    """C64-C128-C256-C512-1 on two color images has 2.769 million parameters.
+
+    The authors' PyTorch port prints 2.765 M for two gray images (issue 1152).
+    """
     expected = (
         16 * (6 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512) + 64 + 1 + 2 * (128 + 256 + 512)
     )
     assert count(PatchCritic((6, 256, 256))) == expected
     assert round(expected / 1e6, 3) == 2.769
+    assert round((expected - 16 * 4 * 64) / 1e6, 3) == 2.765
 
 
 @pytest.mark.parametrize(("layers", "seen"), [(1, 16), (2, 34), (3, 70)])
@@ -144,7 +150,7 @@ def test_a_residual_block_adds_to_what_it_gets():
 
 
 def test_edges_are_reflected():
-    """A constant image has no edge: each convolution makes it constant again, which zeros around it would not."""
+    """A constant image stays constant with reflection padding, and would not with zeros."""
     net = ResNet((1, 16, 16), (1, 16, 16), width=2, blocks=1).net
     first = net[:2](torch.ones(1, 1, 16, 16))
     block = next(m for m in net if isinstance(m, _Residual)).net
@@ -176,10 +182,13 @@ def test_the_features_are_those_of_the_levels():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: UNet((1, 28, 28), (1, 28, 30)), r"shape = \(1, 28, 30\).*one height and width"),
+        (
+            lambda: UNet((1, 28, 28), (1, 28, 30)),
+            r"shape = \(1, 28, 30\).*the same height and width",
+        ),
         (lambda: UNet((1, 28, 28), (1, 28, 28), depth=5), "depth = 5.*up to 4 levels"),
         (lambda: UNet((1, 28, 28), (1, 28, 28), dropout=1.0), r"dropout is in \[0, 1\)"),
-        (lambda: ResNet((3, 6, 6), (3, 6, 6)), "8 pixels at least"),
+        (lambda: ResNet((3, 6, 6), (3, 6, 6)), "at least 8 pixels"),
         (lambda: ResNet((3,), (3,)), "bottleneck"),
         (lambda: PatchCritic((1, 28, 28), layers=4), "48 pixels or more"),
         (lambda: PatchCritic((5,)), "need images"),

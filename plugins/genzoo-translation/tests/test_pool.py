@@ -1,4 +1,4 @@
-"""The memory of generated images: what it keeps, what it shows, and that ranks agree about it."""
+"""The pool of generated images: its content, its output, and equality across ranks."""
 
 import pytest
 import torch
@@ -59,7 +59,7 @@ def test_ranks_keep_the_same_pool_and_show_what_one_process_shows(monkeypatch):
     expected = [alone(batch) for batch in batches]
     for rank in (0, 1):
         pool = ImagePool(8, (1, 1, 1))
-        monkeypatch.setattr(module, "place", lambda rank=rank: (rank, 2))
+        monkeypatch.setattr(module, "rank_and_world_size", lambda rank=rank: (rank, 2))
         torch.manual_seed(3)
         for batch, shown in zip(batches, expected, strict=True):
             monkeypatch.setattr(module, "gather", lambda own, batch=batch: batch)

@@ -1,4 +1,4 @@
-"""Whole runs: exact resume, what an export holds, the commands, the metric."""
+"""Complete runs: exact resume, content of an export, commands, and the metric."""
 
 import sys
 from types import SimpleNamespace
@@ -50,7 +50,7 @@ def train(name, out, **settings):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_run_that_was_cut_ends_as_if_it_had_not_been(name, tmp_path):
-    """Both generators, both critics, the pools and the count of iterations: everything is as in the run that was not cut."""
+    """Generators, critics, pools, and the iteration count equal those of a run without a stop."""
     whole = train(name, tmp_path / "whole")
     train(name, tmp_path / "cut")
     for late in (
