@@ -1,27 +1,44 @@
-"""How much memory a device has left, and how much a loss keeps."""
+"""Measure memory: how much a device has free, and how much a computation needs."""
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genzoo.errors import GenzooError
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+__all__ = [
+    "TooLargeError", "allocations", "bytes_for_backward", "format_bytes", "free_memory", "is_failure",
+]  # fmt: skip
+
 _MEMINFO = Path("/proc/meminfo")
+_AVAILABLE = re.compile(r"^MemAvailable:\s*(\d+)", re.MULTILINE)
+_FACTORIES = (
+    "arange", "empty", "eye", "full", "linspace", "ones", "rand", "randint", "randn", "randperm", "zeros",
+)  # fmt: skip
+"""The functions of torch that allocate a tensor of a requested size."""
+_FAILURES = re.compile(
+    "allocate memory|out of memory|bad_alloc|overflow|too big|maximum allowed dimension",
+    re.IGNORECASE,
+)
+"""Messages of torch and numpy for sizes that do not fit into memory, other than `MemoryError`."""
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes that are free on a device; None where nobody says.
+    """Return the number of free bytes on a device, or None if the system does not report it.
 
     Example:
         >>> import torch
-        >>> left = free_memory(torch.device("cpu"))
-        >>> left is None or left > 0
+        >>> free = free_memory(torch.device("cpu"))
+        >>> free is None or free > 0
         True
     """
     import torch
@@ -31,23 +48,24 @@ def free_memory(device: torch.device) -> int | None:
         return int(measure(device)[0])
     if device.type != "cpu" or not _MEMINFO.exists():
         return None
-    lines = dict(line.split(":", 1) for line in _MEMINFO.read_text().splitlines())
-    return int(lines["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in lines else None
+    kibibytes = _AVAILABLE.search(_MEMINFO.read_text())
+    return int(kibibytes[1]) * 1024 if kibibytes else None
 
 
-def kept(loss: Callable[[], Tensor]) -> int:
-    """Count the bytes that autograd keeps of a loss for its backward pass.
+def bytes_for_backward(loss: Callable[[], Tensor]) -> int:
+    """Count the bytes that autograd stores for the backward pass of a loss.
 
-    Nothing is computed: torch's fake tensors have shapes and dtypes only, those of autocast too where
-    it is on. Weights that the pass reads as they are do not count.
+    Nothing is computed: torch's fake tensors have shapes and dtypes only, including those that
+    autocast chooses. Weights that the backward pass reads unchanged do not count.
 
     Arguments:
-        loss: makes its inputs and returns a tensor with a gradient; it may not look at values.
+        loss: creates its inputs and returns a tensor with a gradient; it may not look at values.
 
     Example:
         >>> import torch
         >>> weight = torch.ones(3, 4, requires_grad=True)
-        >>> kept(lambda: (torch.empty(5, 4) @ weight.T).exp())  # 5 x 4 inputs, 5 x 3 exponentials
+        >>> # 5 x 4 inputs and 5 x 3 exponentials, 4 bytes each
+        >>> bytes_for_backward(lambda: (torch.empty(5, 4) @ weight.T).exp())
         140
     """
     import torch
@@ -58,13 +76,14 @@ def kept(loss: Callable[[], Tensor]) -> int:
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        storages[storage._cdata] = storage  # held, so that its address stays its own
+        storages[storage._cdata] = storage  # a reference, so that no other storage gets its address
         if isinstance(tensor, torch.nn.Parameter) or (tensor.is_leaf and tensor.requires_grad):
             weights.add(storage._cdata)
         return tensor
 
     hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-    torch.clear_autocast_cache()  # which keeps the weights that it casts: real ones from before, fake ones from here
+    # the cache holds casts of weights: real ones from before this function, fake ones from within
+    torch.clear_autocast_cache()
     try:
         with torch.enable_grad(), hooks, FakeTensorMode(allow_non_fake_inputs=True):
             loss()
@@ -74,7 +93,7 @@ def kept(loss: Callable[[], Tensor]) -> int:
 
 
 def format_bytes(count: float) -> str:
-    """Bytes in words.
+    """Return a number of bytes as text with a unit.
 
     Example:
         >>> format_bytes(3 * 2**30)
@@ -82,29 +101,57 @@ def format_bytes(count: float) -> str:
     """
     if count >= 2**40:
         return f"{count / 2**40:,.1f} TiB"
-    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"
+    if count >= 2**30:
+        return f"{count / 2**30:,.1f} GiB"
+    return f"{count / 2**20:,.0f} MiB"
 
 
 class TooLargeError(MemoryError):
-    """More memory was asked for than is free; the message says how much, as what follows "it needs"."""
+    """An allocation exceeds the free memory. The message is the end of a sentence: "it needs ..."."""
 
 
-_FAILURES = re.compile(
-    "allocate memory|out of memory|bad_alloc|overflow|too big|maximum allowed dimension",
-    re.IGNORECASE,
-)
-"""What torch and numpy say of sizes that no memory holds, in errors that are not of type `MemoryError`."""
+@functools.cache
+def _allocation_counter() -> Any:
+    """Return the class that counts allocations. It is defined late because it needs torch."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    factories = frozenset(getattr(torch, name) for name in _FACTORIES)
+
+    class AllocationCounter(TorchFunctionMode):
+        """Sum the bytes that torch's factories are asked for, and refuse more than `limit`."""
+
+        def __init__(self, limit: int | None) -> None:
+            super().__init__()
+            self.limit, self.requested = limit, 0
+
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            kwargs = kwargs or {}
+            if self.limit is not None and func in factories and "out" not in kwargs:
+                meta = {**kwargs, "device": "meta"}
+                meta.pop("generator", None)
+                meta.pop("pin_memory", None)
+                self.requested += func(*args, **meta).nbytes
+                if self.requested > self.limit:
+                    requested, free = format_bytes(self.requested), format_bytes(self.limit)
+                    raise TooLargeError(f"more than {requested}, and {free} are free")
+            return func(*args, **kwargs)
+
+    return AllocationCounter
 
 
 @contextmanager
 def allocations() -> Iterator[None]:
-    """Within: tensors that would take more memory than is free are refused before they are allocated.
+    """Refuse tensors that need more memory than is free, before they are allocated.
 
-    Linux grants more memory than there is and kills who uses it, so an allocation that succeeds proves nothing. Sizes are those
-    that torch's factories (`torch.empty`, `torch.zeros`, ...) are asked for, added up.
+    Linux promises more memory than exists and kills the process that uses it, so a successful
+    allocation proves nothing. The sizes that torch's factories (`torch.empty`, `torch.zeros`, ...)
+    are asked for within this context are added up.
 
     Raises:
-        TooLargeError: more is asked for than is free, or torch or numpy say so.
+        TooLargeError: the sum exceeds the free memory, or torch or numpy report that it does.
 
     Example:
         >>> with allocations():
@@ -113,60 +160,22 @@ def allocations() -> Iterator[None]:
         genzoo.memory.TooLargeError: more than 3,638.0 TiB, ...
     """
     import torch
-    from torch.overrides import TorchFunctionMode
 
-    factories = {
-        getattr(torch, name)
-        for name in (
-            "arange",
-            "empty",
-            "eye",
-            "full",
-            "linspace",
-            "ones",
-            "rand",
-            "randint",
-            "randn",
-            "randperm",
-            "zeros",
-        )
-    }
     device = torch.get_default_device()
-    left = None if device.type == "meta" else free_memory(device)
-    asked = 0
-
-    class Counted(TorchFunctionMode):
-        def __torch_function__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            nonlocal asked
-            kwargs = kwargs or {}
-            if left is not None and func in factories and "out" not in kwargs:
-                plain = {
-                    key: value
-                    for key, value in kwargs.items()
-                    if key not in ("generator", "pin_memory")
-                }
-                asked += func(*args, **{**plain, "device": "meta"}).nbytes
-                if asked > left:
-                    raise TooLargeError(
-                        f"more than {format_bytes(asked)}, and {format_bytes(left)} are free"
-                    )
-            return func(*args, **kwargs)
-
+    limit = None if device.type == "meta" else free_memory(device)
     try:
-        with Counted():
+        with _allocation_counter()(limit):
             yield
-    except TooLargeError:
+    except (TooLargeError, GenzooError):
         raise
     except (MemoryError, OverflowError, RuntimeError, ValueError, TypeError) as error:
         if is_failure(error):
-            raise TooLargeError("more memory than there is") from error
+            raise TooLargeError("more memory than the machine has") from error
         raise
 
 
 def is_failure(error: Exception) -> bool:
-    """Return whether torch or numpy raised an error because memory was lacking."""
-    return (
-        isinstance(error, MemoryError | OverflowError) or _FAILURES.search(str(error)) is not None
-    )
+    """Return whether torch or numpy raised an error for lack of memory."""
+    if isinstance(error, MemoryError | OverflowError):
+        return True
+    return _FAILURES.search(str(error)) is not None

@@ -23,7 +23,7 @@ def test_words():
 
 
 def test_what_does_not_fit_is_refused_before_it_is_allocated(monkeypatch):
-    monkeypatch.setattr(memory, "free", lambda device: 2**20)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 2**20)
     with memory.allocations():
         kept = [torch.zeros(2**16), torch.randn(100, generator=torch.Generator().manual_seed(0))]
     assert kept[0].device.type == "cpu"

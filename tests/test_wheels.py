@@ -175,7 +175,7 @@ def table(text: str) -> dict[tuple[str, str], str]:
     return {key: state for key, state in states.items() if key[1] in ("genzoo", "an", *PACKAGES)}
 
 
-HAS = "of genzoo, and this one has 1.0"
+HAS = "of genzoo, but this genzoo has 1.0"
 MALFORMED = "has a malformed entry point: expected module:attribute"
 # States that follow from the metadata alone.
 SEEN = {
@@ -206,7 +206,7 @@ def test_a_list_of_everything_imports_nothing(genzoo_):
         ("garbled", "an"): states["garbled", "an"]
     }
     assert set(SEEN) < set(states)
-    assert "states no valid name in its metadata: reinstall it" in states["garbled", "an"]
+    assert "has no valid name in its metadata: reinstall it" in states["garbled", "an"]
     assert {name for name, _ in states} >= {
         name for _, names, *_ in PACKAGES.values() for name in names
     }
@@ -277,8 +277,8 @@ def test_a_built_ins_name_is_anothers_only_in_full(genzoo_, tmp_path):
         ("raises", "which failed to import: RuntimeError: no license"),
         ("exits", "which failed to import: SystemExit: 3"),
         ("needy", "which failed to import: No module named 'nosuchlib'"),
-        ("future", "which needs contract 2.0 of genzoo, and this one has 1.0: upgrade genzoo"),
-        ("twin", "Say which: 'genzoo-twin-a:twin' or 'genzoo-twin-b:twin'."),
+        ("future", "which needs contract 2.0 of genzoo, but this genzoo has 1.0: upgrade genzoo"),
+        ("twin", "Write 'genzoo-twin-a:twin' or 'genzoo-twin-b:twin'."),
         ("mistyped", "which has a malformed entry point: expected module:attribute"),
         ("garbled", "comes from an unnamed package"),
         ("pixel", "Did you mean 'pixels'"),

@@ -53,7 +53,7 @@ def list_(
 
     Without --check, nothing is imported.
     """
-    from genzoo.registry.diagnose import trial, trouble
+    from genzoo.registry.diagnose import metadata_problem, try_imports
 
     if kind == "recipes":
         return _list_recipes(pattern)
@@ -62,13 +62,13 @@ def list_(
     if not rows:
         raise SettingError(f"no name in {kind or 'any kind'} matches {pattern!r}; see genzoo list.")
     tried = (
-        trial((source for source, _ in rows if not source.blocked_because), timeout)
+        try_imports((source for source, _ in rows if not source.blocked_because), timeout)
         if check
         else {}
     )
     states = []
     for source, clash in rows:
-        broken = tried.get(source) or trouble(source)
+        broken = tried.get(source) or metadata_problem(source)
         if source.blocked_because:
             problem = f"refused: {source.blocked_because}"
         else:

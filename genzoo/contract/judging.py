@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 from genzoo.contract.capabilities import has_capability
 from genzoo.contract.model import Model
-from genzoo.contract.parts import _Recorded
+from genzoo.registry.records import Recorded
 
 
-class Metric(_Recorded):
+class Metric(Recorded):
     """A measurement of a trained model.
 
     A metric is built by name with its settings, then called with a model and batches of data.

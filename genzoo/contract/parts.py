@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt, Le
 from torch import Tensor, nn
 
 from genzoo.contract.dataset import Shape
 from genzoo.contract.inputs import check_methods
-from genzoo.distributed import alone
 from genzoo.errors import SettingError
-from genzoo.registry.build import InitRecord, check, config, record_init, settings_of, with_defaults
-from genzoo.registry.signatures import bind, parameters
+from genzoo.registry.records import Recorded, config, settings_of
 
 Part = nn.Module | str | Mapping[str, Any]
 """A slot: an instance, a registered name, or a table with a name and settings."""
@@ -30,20 +26,7 @@ Count = Annotated[int, Gt(0), Le(10_000)]
 """A number that stays small, such as of layers, of steps a round, or of pixels along a side."""
 
 
-class _Recorded:
-    """What checks and records its constructor's arguments, outside its attributes."""
-
-    kind_of_part: ClassVar[str] = ""
-    """The registry that parts of this class belong to, such as `"encoders"`."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ARG004
-        # here, since a dataclass gets its constructor only after the class was made
-        if getattr(cls.__init__, "checked", None) is not cls.__init__:
-            cls.__init__ = _checked(cls.__init__)  # type: ignore[method-assign]
-        return super().__new__(cls)
-
-
-class Configurable(_Recorded, nn.Module):
+class Configurable(Recorded, nn.Module):
     """A module that remembers its constructor's arguments, outside its attributes, so that it can be built again.
 
     `config` is the table for `genzoo.build`; subclasses need do nothing for it. A direct call checks
@@ -67,52 +50,6 @@ class Configurable(_Recorded, nn.Module):
             if not isinstance(getattr(self, key, None), nn.Module)
         }
         return ", ".join(f"{key}={value!r}" for key, value in own.items())
-
-
-def _checked(init: Callable[..., None]) -> Callable[..., None]:
-    """Return a constructor that gets its arguments as `build` hands them down, and records them."""
-
-    @functools.wraps(init)
-    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
-        if type(self).__init__ is checked:  # not one that a subclass's constructor calls
-            args, kwargs = _arguments(self, args, kwargs)
-        with alone():  # weights are drawn from the caller's random state, not from that of a run in another thread
-            init(self, *args, **kwargs)
-
-    checked.checked = checked  # type: ignore[attr-defined]
-    return checked
-
-
-def _arguments(
-    part: _Recorded, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Check a constructor's arguments and record them; return them with partial tables completed."""
-    cls = type(part)
-    try:
-        bound = bind(cls, *args, **kwargs)
-    except TypeError:  # the constructor itself says what is wrong
-        return args, kwargs
-    known = bound.signature.parameters
-    above = [name for name in parameters(cls) if name not in known]
-    settings: dict[str, Any] = {}
-    for name, value in bound.arguments.items():
-        if known[name].kind is inspect.Parameter.VAR_KEYWORD:
-            settings |= value
-        elif known[name].kind is inspect.Parameter.VAR_POSITIONAL:
-            settings |= dict(zip(above, value, strict=False))
-        else:
-            settings[name] = value
-    settings = check(cls, settings, cls.__name__, cls.__name__)
-    record_init(part, InitRecord(cls.kind_of_part, "", with_defaults(cls, settings)))
-    for name, value in bound.arguments.items():
-        if known[name].kind is inspect.Parameter.VAR_KEYWORD:
-            bound.arguments[name] = {key: settings[key] for key in value}
-        elif known[name].kind is inspect.Parameter.VAR_POSITIONAL:
-            passed = [settings[key] for key in above[: len(value)]]
-            bound.arguments[name] = (*passed, *value[len(passed) :])
-        else:
-            bound.arguments[name] = settings[name]
-    return bound.args, bound.kwargs
 
 
 class Encoder(Configurable):

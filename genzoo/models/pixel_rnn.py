@@ -268,7 +268,7 @@ class PixelRNN(Autoregressive):
             y = torch.empty(batch, dtype=torch.int64, device=like.device) if self.classes else None
             return -self.distribution(x, y).log_prob(x).flatten(1).sum(1).mean()
 
-        return memory.kept(loss)
+        return memory.bytes_for_backward(loss)
 
 
 def _fixed(part: nn.Module) -> Callable[[Tensor], Tensor]:

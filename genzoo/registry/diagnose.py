@@ -1,6 +1,6 @@
-"""Whether plugins can be imported: what their metadata give away, and what comes of it in processes of their own.
+"""Diagnose plugins: check their metadata, and import each one in a subprocess.
 
-`genzoo list` shows the one, and `genzoo list --check` the other.
+`genzoo list` checks the metadata, `genzoo list --check` also imports.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genzoo.__about__ import __version__
 from genzoo.errors import GenzooError, printable
@@ -33,68 +33,91 @@ from genzoo.registry.plugins import (
     one_line,
 )
 
-_CHILD = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from genzoo.registry.diagnose import main; main(*sys.argv[2:])"
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+__all__ = ["main", "metadata_problem", "try_imports"]
+
+_CHILD = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+    "from genzoo.registry.diagnose import main; main(*sys.argv[2:])"
+)
 
 
-def trouble(source: Registration) -> str:
-    """Why an installed plugin cannot be imported, as far as its metadata show it; empty where they show nothing.
+def metadata_problem(registration: Registration) -> str:
+    """Return why an installed plugin cannot be imported, judged by its metadata; empty if no reason.
 
-    Its module must be on the import path, and the packages that it requires must be installed in a version that will do; what
-    those require in turn is not followed. Nothing is imported.
+    The module must be on the import path, and the packages that the plugin requires must be installed
+    in a suitable version. Requirements of those packages are not checked. Nothing is imported.
     """
-    if source.package is None or source.blocked_because:
+    if registration.package is None or registration.blocked_because:
         return ""
-    module = re.split(r"[.:\s]", source.value)[0]
+    module = re.split(r"[.:\s]", registration.value)[0]
     try:
-        there = importlib.util.find_spec(module) is not None
+        exists = importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
-        there = False
-    if not there:
+        exists = False
+    if not exists:
         return f"there is no module {module!r}"
-    return next(_lacking(source.package, extras(source.value)), "")
+    return next(_unmet(registration.package, extras(registration.value)), "")
 
 
-def _lacking(
-    package: metadata.Distribution, asked: Iterable[str], base: bool = True
+def _unmet(
+    package: metadata.Distribution, requested: Iterable[str], *, only_extras: bool = False
 ) -> Iterator[str]:
-    """What a package requires that is not there: all of it, or what the extras alone ask for."""
+    """Yield the requirements of a package that are not met.
+
+    Arguments:
+        package: an installed package.
+        requested: the extras whose requirements count.
+        only_extras: skip the requirements that do not depend on an extra.
+    """
     from packaging.requirements import InvalidRequirement, Requirement
 
     for text in _requirements(package):
         try:
-            need = Requirement(text)
+            requirement = Requirement(text)
         except InvalidRequirement:
             yield f"it requires {printable(text)!r}, which is malformed"
             continue
         try:
-            always, *wanted = (
-                need.marker is None or need.marker.evaluate({"extra": extra})
-                for extra in ("", *asked)
-            )
-        except Exception:  # such as an order of things that have none
+            always = _applies(requirement, "")
+            by_extra = [_applies(requirement, extra) for extra in requested]
+        except Exception:  # such as a comparison of values without an order
             yield f"it requires {printable(text)!r}, and its marker cannot be evaluated"
             continue
-        if not (base if always else any(wanted)):
-            continue
-        found = next(iter(metadata.distributions(name=need.name, path=import_path())), None)
-        version = metadata_field(found, "Version") if found is not None else ""
-        if normalized_name(need.name) == "genzoo":  # a source checkout may have no metadata
-            version = __version__
-        elif found is None:
-            yield f"it requires {need.name}{need.specifier}, which is not installed"
-        if version and not _within(version, need.specifier):
-            yield f"it requires {need.name}{need.specifier}, and {version} is installed"
-        if need.extras and found is not None and base:
-            yield from (
-                f"{lack} ({need.name}[{','.join(sorted(need.extras))}])"
-                for lack in _lacking(found, need.extras, False)
-            )
+        for_an_extra = any(by_extra) and not always
+        if for_an_extra or (always and not only_extras):
+            yield from _problems(requirement, nested=not only_extras)
+
+
+def _applies(requirement: Requirement, extra: str) -> bool:
+    """Return whether a requirement applies on this machine, with an extra."""
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+
+def _problems(requirement: Requirement, *, nested: bool) -> Iterator[str]:
+    """Yield why a requirement is not met; with `nested`, also for the extras that it asks for."""
+    label = f"{requirement.name}{requirement.specifier}"
+    candidates = metadata.distributions(name=requirement.name, path=import_path())
+    installed = next(iter(candidates), None)
+    version = metadata_field(installed, "Version") if installed is not None else ""
+    if normalized_name(requirement.name) == "genzoo":  # a source checkout may have no metadata
+        version = __version__
+    elif installed is None:
+        yield f"it requires {label}, which is not installed"
+    if version and not _within(version, requirement.specifier):
+        yield f"it requires {label}, and {version} is installed"
+    if nested and requirement.extras and installed is not None:
+        suffix = f"({requirement.name}[{','.join(sorted(requirement.extras))}])"
+        for problem in _unmet(installed, requirement.extras, only_extras=True):
+            yield f"{problem} {suffix}"
 
 
 def _requirements(package: metadata.Distribution) -> list[str]:
     try:
         return list(package.requires or ())
-    except Exception:  # metadata that cannot be read give nothing away
+    except Exception:  # unreadable metadata
         return []
 
 
@@ -103,46 +126,51 @@ def _within(version: str, specifier: Any) -> bool:
 
     try:
         return bool(specifier.contains(version, prereleases=True))
-    except InvalidVersion:  # not for us to judge
+    except InvalidVersion:  # a version that cannot be compared is accepted
         return True
 
 
-def trial(sources: Iterable[Registration], limit: float = 60) -> dict[Registration, str]:
-    """Import what sources stand for, those of each package together.
+def try_imports(
+    registrations: Iterable[Registration], limit: float = 60
+) -> dict[Registration, str]:
+    """Import what registrations stand for, with one subprocess for each package.
 
     Arguments:
-        sources: claims that may be used.
-        limit: how long a package may take, in seconds. Time that it waits for a busy processor does
-            not count, where the system keeps account of it (Linux).
+        registrations: registrations that are not blocked.
+        limit: the longest time for a package, in seconds. Time in which the subprocess waits for a
+            busy processor does not count, on systems that measure it (Linux).
 
     Returns:
-        For each source why it is broken; empty where it is not.
+        The reason why the import of each registration fails; empty if it succeeds.
     """
     packages: dict[str, list[Registration]] = {}
-    for source in sources:
-        packages.setdefault(source.distribution if source.origin == "package" else "", []).append(
-            source
-        )
-    found = {source: _reason(source.kind, source.full_name) for source in packages.pop("", [])}
+    for registration in registrations:
+        name = registration.distribution if registration.origin == "package" else ""
+        packages.setdefault(name, []).append(registration)
+    in_process = packages.pop("", [])
+    reasons = {item: _import_failure(item.kind, item.full_name) for item in in_process}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for reasons in pool.map(lambda package: _apart(package, limit), packages.values()):
-            found |= reasons
-    return found
+        for package_reasons in pool.map(
+            lambda package: _import_in_subprocess(package, limit), packages.values()
+        ):
+            reasons |= package_reasons
+    return reasons
 
 
 def main(file: str, *names: str) -> None:
-    """What the other process does: import `kind name` one by one, and write what came of each before it goes on."""
+    """Run in the subprocess: import `kind name` pairs one by one and report each result at once."""
     process = os.getpid()
     with Path(file).open("a", encoding="utf-8") as report:
         for kind, name in zip(names[::2], names[1::2], strict=True):
-            why = _reason(kind, name)
-            if os.getpid() != process:  # a plugin forked, and this is the other one
+            reason = _import_failure(kind, name)
+            if os.getpid() != process:  # a plugin forked, and this is the child
                 os._exit(0)
-            print(json.dumps([kind, name, why]), file=report, flush=True)
-    os._exit(0)  # threads that a plugin started are not waited for
+            print(json.dumps([kind, name, reason]), file=report, flush=True)
+    os._exit(0)  # does not wait for threads that a plugin started
 
 
-def _reason(kind: str, name: str) -> str:
+def _import_failure(kind: str, name: str) -> str:
+    """Return why an import fails, or an empty string."""
     try:
         registry(kind).get(name)
     except GenzooError as error:
@@ -150,33 +178,38 @@ def _reason(kind: str, name: str) -> str:
     return ""
 
 
-def _apart(sources: Sequence[Registration], limit: float) -> dict[Registration, str]:
-    """Import the sources of one package in a process of its own."""
-    names = [word for source in sources for word in (source.kind, source.full_name)]
+def _import_in_subprocess(
+    registrations: Sequence[Registration], limit: float
+) -> dict[Registration, str]:
+    """Import the registrations of one package in a subprocess."""
+    names = [text for item in registrations for text in (item.kind, item.full_name)]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report"
         report.touch()
         command = [sys.executable, "-P", "-c", _CHILD, json.dumps(sys.path), str(report), *names]
-        nowhere = subprocess.DEVNULL
+        null = subprocess.DEVNULL
         child = subprocess.Popen(
-            command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True
+            command, stdin=null, stdout=null, stderr=null, start_new_session=True
         )
         try:
             code = _wait(child, limit)
-            end = f"its import takes longer than {limit:g} s" if code is None else _ending(code)
         finally:
             _stop(child)
-        said = _reported(report.read_text(encoding="utf-8", errors="replace"))
-    missed = [source for source in sources if (source.kind, source.full_name) not in said]
-    found = {source: said.get((source.kind, source.full_name), end) for source in sources}
-    return found | dict.fromkeys(
-        missed[1:],
-        f"not tried: it comes after {missed[0].name!r} of the same package" if missed else "",
-    )
+        results = _read_report(report.read_text(encoding="utf-8", errors="replace"))
+    ending = f"its import takes longer than {limit:g} s" if code is None else _ending(code)
+    reasons, culprit = {}, ""
+    for item in registrations:
+        if (item.kind, item.full_name) in results:
+            reasons[item] = results[item.kind, item.full_name]
+        elif culprit:
+            reasons[item] = f"not tried: it comes after {culprit!r} of the same package"
+        else:
+            reasons[item], culprit = ending, item.name
+    return reasons
 
 
 def _wait(child: subprocess.Popen[bytes], limit: float) -> int | None:
-    """Wait for a process to end and return its exit code, or None where it takes longer."""
+    """Wait for a process to end and return its exit code, or None if it takes longer."""
     begin = time.monotonic()
     while (left := begin + limit + _starved(child.pid) - time.monotonic()) > 0:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -188,18 +221,18 @@ def _starved(pid: int) -> float:
     """Return the seconds for which a process was ready to run and had no processor."""
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
-    except (OSError, ValueError, IndexError):  # no account is kept here
+    except (OSError, ValueError, IndexError):  # this system does not measure it
         return 0.0
 
 
-def _reported(text: str) -> dict[tuple[str, str], str]:
-    """What the other process wrote; lines that it did not write are passed over."""
-    found = {}
+def _read_report(text: str) -> dict[tuple[str, str], str]:
+    """Return the results in the report of a subprocess; lines of another origin are skipped."""
+    results = {}
     for line in text.splitlines():
         with contextlib.suppress(ValueError, TypeError):
-            kind, name, why = json.loads(line)
-            found[str(kind), str(name)] = str(why)
-    return found
+            kind, name, reason = json.loads(line)
+            results[str(kind), str(name)] = str(reason)
+    return results
 
 
 def _ending(code: int) -> str:
@@ -212,7 +245,7 @@ def _ending(code: int) -> str:
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
-    """End a process, and those that it started where the system keeps them together."""
+    """End a process, and on systems with process groups also the processes that it started."""
     if hasattr(os, "killpg"):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)

@@ -1,11 +1,8 @@
-"""Look registered things up by name: what exists, who owns it, and how to load it.
+"""Look registered names up: list them, find their owners, and load what they stand for.
 
-The lookup builds on `catalogue` and closes five gaps that were measured in version 2.0.10: one plugin
-that fails to import breaks the listing and even the error text of a typo; an entry point silently
-beats a built-in; a second registration silently replaces the first; entry points are read once, at
-import; and one malformed line in any package's entry points stops that import. Here, listing reads
-metadata only, a broken plugin breaks only itself, and a name clash names both owners. The built-ins
-go through the same loader as third-party entry points, which `genzoo.registry.plugins` reads.
+Listing reads metadata only, a broken plugin breaks only its own name, and a name clash names both
+owners. The built-in names go through the same loader as the entry points of other packages, which
+`genzoo.registry.plugins` reads.
 """
 
 from __future__ import annotations
@@ -22,209 +19,256 @@ from genzoo.registry import plugins
 from genzoo.registry.kinds import BUILT_IN, KINDS
 from genzoo.registry.plugins import Registration, normalized_name
 
-try:
-    import catalogue
-except (
-    Exception
-):  # somebody's malformed entry points, all of which it reads here and none of which are used
-    from unittest import mock
-
-    with mock.patch("importlib.metadata.entry_points", return_value=()):
-        import catalogue
-
-
-def _load(source: Registration) -> Any:
-    """The one lazy loader, for built-ins and strangers alike."""
-    try:
-        thing = source.load()
-        if isinstance(thing, ModuleType):
-            raise TypeError("it names a module, not a class or function in it (module:attribute)")
-        if not callable(thing):
-            raise TypeError(f"it names a {type(thing).__name__}, not a class or function")
-        return thing
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a plugin may do anything at import, `sys.exit` included
-        why = plugins.one_line(error)
-        raise PluginError(
-            f"{source.kind} {source.name!r} comes from {source}, which failed to import: {why}"
-        ) from error
-
+__all__ = ["Registry", "available", "kinds_of", "registries", "registry"]
 
 Thing = TypeVar("Thing")
-"""The contract's class for one kind, such as `genzoo.contract.Prior`."""
-
+"""The contract's class for a kind, such as `genzoo.contract.Prior`."""
 Definition = TypeVar("Definition", bound=Callable[..., Any])
 """A class or factory, which `register` returns unchanged."""
 
 
-class Registry(catalogue.Registry, Generic[Thing]):
-    """The names of one kind: `available`, `get`, `register`."""
+class Registry(Generic[Thing]):
+    """The registered names of one kind.
+
+    Arguments:
+        kind: one of `genzoo.registry.kinds.KINDS`, such as `"models"`.
+
+    Example:
+        >>> priors = Registry("priors")
+        >>> "mog" in priors, priors.available("s*"), priors.get("mog").__name__
+        (True, ['sphere'], 'MixtureOfGaussians')
+    """
 
     def __init__(self, kind: str) -> None:
-        super().__init__(("genzoo", kind), entry_points=True)
         self.kind = kind
         self._registered: dict[str, Registration] = {}
-
-    def registrations(self) -> dict[str, list[Registration]]:
-        """Every claim to every name, in order of precedence: built-in, registered here, entry points. Imports nothing.
-
-        Claims that may not be used, such as those that `GENZOO_PLUGINS` forbids, are among them, with their `blocked_because`.
-        """
-        found = {name: [self._built_in(name)] for name in BUILT_IN[self.kind]}
-        here = [
-            source
-            for source in self._registered.values()
-            if source.file is None or plugins.is_loaded(source.file)
-        ]
-        for source in (*here, *plugins.registrations(self.kind)):
-            found.setdefault(source.name, []).append(source)
-        return found
-
-    def _built_in(self, name: str) -> Registration:
-
-        value = BUILT_IN[self.kind][name]
-        load = functools.partial(plugins.load_value, value)
-        return Registration(self.kind, name, value, "genzoo", __version__, load, origin="genzoo")
-
-    def registrations_of(self, name: str) -> list[Registration]:
-        """Who claims a name, in order of precedence; for `package:name`, that package's claim."""
-        sources = self.registrations()
-        owner, _, short = name.rpartition(":")
-        full = [
-            source
-            for source in sources.get(short, ())
-            if owner and normalized_name(source.distribution) == normalized_name(owner)
-        ]
-        return full or sources.get(name, [])
+        self._loaded_built_ins: dict[str, Callable[..., Thing]] = {}
 
     def available(self, pattern: str = "*") -> list[str]:
-        """The names that match a glob and may be used, sorted. Imports no plugin."""
+        """Return the sorted names that match a glob and can be used. No plugin is imported."""
         usable = [
             name
             for name, claims in self.registrations().items()
-            if not all(source.blocked_because for source in claims)
+            if not all(claim.blocked_because for claim in claims)
         ]
         return sorted(fnmatch.filter(usable, pattern))
 
-    def registration(self, name: str) -> Registration:
-        """Who owns a name. `package:name` asks for one owner's when several claim it.
+    def get(self, name: str) -> Callable[..., Thing]:
+        """Return the class or factory with a registered name. Only its module is imported.
 
         Raises:
-            SettingError: nobody has the name, or several plugins do.
-            PluginError: who has it may not be used.
+            SettingError: the name is not registered, or several plugins register it.
+            PluginError: the plugin that registers the name is blocked or fails to import.
         """
-        if name in BUILT_IN[self.kind]:  # the common case reads no metadata
-            return self._built_in(name)
-        claims = self.registrations_of(name)
-        if not claims:
-            raise SettingError(
-                f"No {self.kind[:-1]} named {shorten(name)!r}.{did_you_mean(name, self.available())}"
-            )
-        usable = [source for source in claims if not source.blocked_because]
-        if not usable:
-            raise PluginError(
-                f"{self.kind} {name!r} comes from {claims[0]}, which {claims[0].blocked_because}"
-            )
-        first, *others = usable
-        if others and first.origin == "package":
-            owners = " and ".join(str(source) for source in (first, *others))
-            ways = " or ".join(repr(source.full_name) for source in (first, *others))
-            raise SettingError(f"{self.kind} {name!r} is claimed by {owners}. Say which: {ways}.")
-        return first
-
-    def get(self, name: str) -> Callable[..., Thing]:
-        """What a name stands for; imports that one thing only."""
-        return _load(self.registration(name))
+        if name in self._loaded_built_ins:
+            return self._loaded_built_ins[name]
+        target = _load(self.registration(name))
+        if name in BUILT_IN[self.kind]:
+            self._loaded_built_ins[name] = target
+        return target
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and (
-            name in BUILT_IN[self.kind]
-            or any(not source.blocked_because for source in self.registrations_of(name))
-        )
+        if not isinstance(name, str):
+            return False
+        if name in BUILT_IN[self.kind]:
+            return True
+        # a path cannot be a name, so no metadata needs to be read
+        if plugins.invalid_name_reason(name.rpartition(":")[2]):
+            return False
+        return any(not claim.blocked_because for claim in self.registrations_of(name))
 
     def get_all(self) -> dict[str, Callable[..., Thing]]:
-        """Everything that imports, by name; what does not is left out (see `genzoo list`)."""
-        found = {}
+        """Return every class and factory by name, without those that fail to import."""
+        targets = {}
         for name in self.available():
             try:
-                found[name] = self.get(name)
+                targets[name] = self.get(name)
             except (PluginError, SettingError):
                 continue
-        return found
+        return targets
 
     @overload
     def register(self, name: str) -> Callable[[Definition], Definition]: ...
 
     @overload
-    def register(self, name: str, *, func: Definition) -> Definition: ...
+    def register(self, name: str, target: Definition) -> Definition: ...
 
-    def register(self, name: str, *, func: Any = None) -> Any:
-        """Decorator: give a class or factory a name in this process.
+    def register(self, name: str, target: Any = None) -> Any:
+        """Register a class or factory under a name in this process, as a decorator or in a call.
+
+        Registering the same definition again, as a notebook cell that runs twice does, replaces it.
+
+        Arguments:
+            name: letters, digits, '-', '_', '+', and '.'.
+            target: the class or factory; without it, the result is a decorator.
 
         Raises:
-            SettingError: the name is taken by somebody else, or holds a colon. Registering the same definition again (a notebook
-                cell run twice) replaces it.
+            SettingError: the name is invalid or belongs to something else.
+
+        Example:
+            >>> @registries["priors"].register("my-normal")
+            ... class MyNormal: ...
+            >>> "my-normal" in registries["priors"]
+            True
+            >>> registries["priors"].unregister("my-normal")
         """
         if not isinstance(name, str):
             raise SettingError(
-                f'{self.kind}: {name!r} is no name; give one, as in @genzoo.{self.kind}.register("mine").'
+                f"{self.kind}: {name!r} is not a name; pass one, as in "
+                f'@genzoo.{self.kind}.register("mine").'
             )
+        if target is None:
+            return functools.partial(self._register, name)
+        return self._register(name, target)
 
-        def add(thing: Any) -> Any:
-            if wrong := plugins.invalid_name_reason(name):
-                raise SettingError(f"{self.kind} {name!r} has {wrong}; register it under another.")
-            value = f"{thing.__module__}:{getattr(thing, '__qualname__', name)}"
-            file = plugins.loading()
-            owner: str = "here" if file is None else file.given
-            origin: Literal["here", "file"] = "here" if file is None else "file"
-            for old in self.registrations().get(name, ()):
-                if (
-                    not old.blocked_because
-                    and old.origin in ("genzoo", "package")
-                    and old.value == value
-                ):
-                    return thing  # a package's entry point names it already
-                if not old.blocked_because and (old.distribution, old.value) != (owner, value):
-                    raise SettingError(
-                        f"{self.kind} {name!r} is taken by {old}, so {value} needs another name."
-                    )
-            self._registered[name] = Registration(
-                self.kind, name, value, owner, "", lambda: thing, origin=origin, file=file
-            )
-            if file is not None:
-                file.names.append(name)
-            return thing
-
-        return add if func is None else add(func)
+    def _register(self, name: str, target: Any) -> Any:
+        if reason := plugins.invalid_name_reason(name):
+            raise SettingError(f"{self.kind} {name!r} has {reason}; register it under another.")
+        value = f"{target.__module__}:{getattr(target, '__qualname__', name)}"
+        file = plugins.loading()
+        origin: Literal["here", "file"] = "here" if file is None else "file"
+        owner = "here" if file is None else file.label
+        for claim in self.registrations().get(name, ()):
+            if claim.blocked_because:
+                continue
+            if claim.value == value and claim.origin in ("genzoo", "package"):
+                return target  # the package's entry point already registers it
+            if (claim.distribution, claim.value) != (owner, value):
+                raise SettingError(
+                    f"{self.kind} {name!r} is taken by {claim}, so {value} needs another name."
+                )
+        self._registered[name] = Registration(
+            kind=self.kind,
+            name=name,
+            value=value,
+            distribution=owner,
+            version="",
+            load=lambda: target,
+            origin=origin,
+            file=file,
+        )
+        if file is not None:
+            file.names.append(name)
+        return target
 
     def unregister(self, name: str) -> None:
-        """Forget a name given by `register`."""
+        """Remove a name that `register` added."""
         self._registered.pop(name, None)
 
-    def name_of(self, thing: Any) -> str | None:
-        """The name under which a class or factory is registered, found without importing anything.
+    def registrations(self) -> dict[str, list[Registration]]:
+        """Return every registration by name, in order of precedence. Nothing is imported.
 
-        Where the plain name means another thing, or may, it is `package:name`.
+        The order is: built-in, registered in this process, entry points. Blocked registrations, such
+        as those that `GENZOO_PLUGINS` forbids, are included and state their `blocked_because`.
         """
-        value = f"{thing.__module__}:{thing.__qualname__}"
+        claims = {name: [self._built_in(name)] for name in BUILT_IN[self.kind]}
+        in_process = [
+            claim
+            for claim in self._registered.values()
+            if claim.file is None or plugins.is_loaded(claim.file)
+        ]
+        for claim in (*in_process, *plugins.registrations(self.kind)):
+            claims.setdefault(claim.name, []).append(claim)
+        return claims
+
+    def registrations_of(self, name: str) -> list[Registration]:
+        """Return the registrations of a name, in order of precedence.
+
+        A name of the form `package:name` asks for the registration of that package.
+        """
+        claims = self.registrations()
+        owner, _, short = name.rpartition(":")
+        of_owner = [
+            claim
+            for claim in claims.get(short, ())
+            if owner and normalized_name(claim.distribution) == normalized_name(owner)
+        ]
+        return of_owner or claims.get(name, [])
+
+    def registration(self, name: str) -> Registration:
+        """Return the registration that a name refers to; `package:name` selects one of several.
+
+        Raises:
+            SettingError: the name is not registered, or several plugins register it.
+            PluginError: the plugin that registers the name is blocked.
+        """
+        if name in BUILT_IN[self.kind]:  # the common case reads no metadata
+            return self._built_in(name)
+        claims = self.registrations_of(name)
+        if not claims:
+            hint = did_you_mean(name, self.available())
+            raise SettingError(f"No {self.kind[:-1]} named {shorten(name)!r}.{hint}")
+        usable = [claim for claim in claims if not claim.blocked_because]
+        if not usable:
+            blocked = claims[0]
+            raise PluginError(
+                f"{self.kind} {name!r} comes from {blocked}, which {blocked.blocked_because}"
+            )
+        if len(usable) > 1 and usable[0].origin == "package":
+            owners = " and ".join(map(str, usable))
+            names = " or ".join(repr(claim.full_name) for claim in usable)
+            raise SettingError(f"{self.kind} {name!r} is registered by {owners}. Write {names}.")
+        return usable[0]
+
+    def _built_in(self, name: str) -> Registration:
+        value = BUILT_IN[self.kind][name]
+        return Registration(
+            kind=self.kind,
+            name=name,
+            value=value,
+            distribution="genzoo",
+            version=__version__,
+            load=functools.partial(plugins.load_value, value),
+            origin="genzoo",
+        )
+
+    def name_of(self, target: Any) -> str | None:
+        """Return the name under which a class or factory is registered. Nothing is imported.
+
+        Return `package:name` if the bare name is ambiguous, and None if there is no registration.
+        """
+        value = f"{target.__module__}:{target.__qualname__}"
         for name, claims in self.registrations().items():
-            usable = [source for source in claims if not source.blocked_because]
-            for place, source in enumerate(usable):
-                if source.value == value or source.imported() is thing:
-                    alone = len(usable) == 1 or source.origin != "package"
-                    return name if place == 0 and alone else source.full_name
+            usable = [claim for claim in claims if not claim.blocked_because]
+            for index, claim in enumerate(usable):
+                if claim.value != value and claim.imported() is not target:
+                    continue
+                unambiguous = len(usable) == 1 or claim.origin != "package"
+                return name if index == 0 and unambiguous else claim.full_name
         return None
 
 
+def _load(claim: Registration) -> Any:
+    """Load what a registration stands for; built-in names and plugins go the same way.
+
+    Raises:
+        PluginError: the import fails, or its result is not a class or function.
+    """
+    try:
+        target = claim.load()
+        if isinstance(target, ModuleType):
+            raise TypeError("it names a module, not a class or function in it (module:attribute)")
+        if not callable(target):
+            raise TypeError(f"it names a {type(target).__name__}, not a class or function")
+        return target
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin can do anything at import, including `sys.exit`
+        reason = plugins.one_line(error)
+        raise PluginError(
+            f"{claim.kind} {claim.name!r} comes from {claim}, which failed to import: {reason}"
+        ) from error
+
+
 registries: dict[str, Registry[Any]] = {kind: Registry(kind) for kind in KINDS}
+"""The registry of each kind."""
 
 
 def registry(kind: str) -> Registry[Any]:
-    """The table of one kind.
+    """Return the registry of one kind.
 
     Raises:
-        SettingError: there is no such kind.
+        SettingError: no such kind exists.
     """
     if not isinstance(kind, str) or kind not in registries:
         raise SettingError(f"No kind of thing named {kind!r}.{did_you_mean(str(kind), KINDS)}")
@@ -232,12 +276,12 @@ def registry(kind: str) -> Registry[Any]:
 
 
 def kinds_of(name: str) -> list[str]:
-    """The kinds in which somebody claims a name, claims that may not be used included."""
+    """Return the kinds in which a name is registered, including blocked registrations."""
     return [kind for kind in KINDS if registries[kind].registrations_of(name)]
 
 
 def available(kind: str = "models", pattern: str = "*") -> list[str]:
-    """The registered names of a kind, filtered by a glob; imports neither torch nor any plugin.
+    """Return the registered names of a kind that match a glob; imports neither torch nor plugins.
 
     Example:
         >>> available("models", "wae-*")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from genzoo.registry.build import settings_of
+from genzoo.registry.records import settings_of
 
 ABSENT = type("Absent", (), {"__repr__": lambda _: "absent"})()
 """Stands for an attribute or a submodule that one of the two models lacks."""

@@ -26,7 +26,7 @@ from typing import Any
 
 from genzoo.errors import SettingError, UnknownSettingError, did_you_mean, shorten, show
 from genzoo.files import local_path
-from genzoo.registry.build import check_plain
+from genzoo.registry.validation import check_plain
 
 _DEEPEST = 20
 """Parts within parts in an override: far more than models have."""

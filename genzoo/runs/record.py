@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from genzoo.contract import Model
 from genzoo.distributed import exclusive, reseed, seed_for
 from genzoo.errors import GenzooError, SettingError
-from genzoo.registry.build import build, check_nones, config, init_record
+from genzoo.registry.build import build
+from genzoo.registry.records import check_nones, config, init_record
 from genzoo.registry.lookup import registry
 from genzoo.registry.signatures import parameters
 from genzoo.runs.compare import ABSENT, Difference, differences, number, same, show

@@ -9,7 +9,8 @@ from typing import Any
 from genzoo.contract import Dataset
 from genzoo.data.fingerprint import changes, fingerprint
 from genzoo.errors import RunError, SettingError
-from genzoo.registry.build import build, config
+from genzoo.registry.build import build
+from genzoo.registry.records import config
 from genzoo.runs.folder import RunFolder
 
 

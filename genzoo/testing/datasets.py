@@ -11,7 +11,8 @@ from genzoo.contract import Dataset, is_image
 from genzoo.data.arrays import as_tensor
 from genzoo.data.stream import Stream, once
 from genzoo.errors import MissingDataError, SettingError
-from genzoo.registry.build import build, config
+from genzoo.registry.build import build
+from genzoo.registry.records import config
 from genzoo.testing.subject import Subject, close, demand
 
 __all__ = ["ALWAYS"]

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from genzoo.contract import Shape
 from genzoo.errors import SettingError
-from genzoo.registry.build import build, init_record, settings_of
+from genzoo.registry.build import build
+from genzoo.registry.records import init_record, settings_of
 
 __all__ = [
     "EVERY_MODULE",

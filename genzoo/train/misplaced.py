@@ -10,7 +10,8 @@ from typing import Any
 
 from genzoo.contract import Model
 from genzoo.errors import GenzooError, UnknownSettingError
-from genzoo.registry.build import build, init_record
+from genzoo.registry.build import build
+from genzoo.registry.records import init_record
 from genzoo.registry.kinds import KINDS
 from genzoo.registry.lookup import registry
 from genzoo.registry.signatures import parameters

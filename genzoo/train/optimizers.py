@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from genzoo.errors import SettingError, UnknownSettingError, did_you_mean
-from genzoo.registry.build import check
+from genzoo.registry.validation import check
 
 OPTIMIZERS = {
     name.lower(): thing

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Lt
 
 from genzoo.contract import NonNegativeFloat, Positive, PositiveFloat
 from genzoo.errors import SettingError, TrainingError
-from genzoo.registry.build import check, validate
+from genzoo.registry.validation import check, validate
 
 SCHEDULES: Mapping[str, Callable[[float], float]] = {
     "constant": lambda _: 1.0,

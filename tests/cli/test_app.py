@@ -418,7 +418,7 @@ def test_truncated_samples_vary_less(genzoo_, run_folder, tmp_path):
 
 def test_what_a_model_lacks_is_said_by_name(genzoo_, monkeypatch):
     monkeypatch.setattr(registries["models"], "_registered", {})
-    registries["models"].register("bigrams", func=Bigrams)
+    registries["models"].register("bigrams", Bigrams)
     code, text = genzoo_("sample", "bigrams", "--truncation", 1)
     assert (code, "Bigrams cannot truncate its samples; leave out --truncation" in text) == (
         2,
@@ -440,7 +440,7 @@ def test_text_is_printed_or_written_as_it_is(genzoo_, tmp_path, monkeypatch):
         def __init__(self, shape: tuple[int, int] = (90, 3)) -> None:
             super().__init__(shape)
 
-    registries["models"].register("bigrams", func=Long)
+    registries["models"].register("bigrams", Long)
     code, text = genzoo_("sample", "bigrams", "-n", 3)
     lines = text.splitlines()
     assert (code, len(lines), {len(line) for line in lines}) == (

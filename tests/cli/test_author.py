@@ -29,7 +29,7 @@ def cli(monkeypatch, capsys):
 def register(monkeypatch):
     def register(kind, name, thing):
         monkeypatch.setattr(registries[kind], "_registered", dict(registries[kind]._registered))
-        registries[kind].register(name, func=thing)
+        registries[kind].register(name, thing)
 
     return register
 

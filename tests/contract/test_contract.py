@@ -162,7 +162,7 @@ def test_an_unregistered_model_works_but_has_no_config():
 
 
 def test_a_registered_class_has_a_config():
-    genzoo.models.register("constant", func=Constant)
+    genzoo.models.register("constant", Constant)
     try:
         assert Constant(0.25).config == {"name": "constant", "value": 0.25, "shape": (2,)}
         assert genzoo.build("constant", shape=(3,)).config == {

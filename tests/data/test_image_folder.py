@@ -9,7 +9,8 @@ from genzoo.data import image_folder as module
 from genzoo.data.image_folder import folder
 from genzoo.data.stream import once
 from genzoo.errors import DataError
-from genzoo.registry.build import build, config
+from genzoo.registry.build import build
+from genzoo.registry.records import config
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 

@@ -4,7 +4,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from genzoo.data.sklearn_digits import digits
-from genzoo.registry.build import build, config
+from genzoo.registry.build import build
+from genzoo.registry.records import config
 
 
 def rows_of(*splits):

@@ -236,7 +236,7 @@ def test_a_prior_of_another_dimension_is_refused(kind):
     from genzoo.priors.simple import Normal
 
     with pytest.raises(
-        SettingError, match=r"prior: the Normal that was handed in has dim = 5, its owner needs 2"
+        SettingError, match=r"prior: this Normal has dim = 5, but its owner needs 2"
     ):
         kind(**{**NETS, "prior": Normal(5)})
 

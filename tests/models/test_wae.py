@@ -310,7 +310,7 @@ def test_wrong_settings_of_wae_gan():
     with pytest.raises(SettingError, match=r"variance_penalty = 0\.1 .* random_encoder"):
         wae_gan(variance_penalty=0.1)
     with pytest.raises(
-        SettingError, match=r"prior: the Normal that was handed in has dim = 5, its owner needs 2"
+        SettingError, match=r"prior: this Normal has dim = 5, but its owner needs 2"
     ):
         wae_gan(prior=Normal(5))
 

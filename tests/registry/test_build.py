@@ -29,7 +29,8 @@ from genzoo.contract import (
     Translator,
 )  # fmt: skip
 from genzoo.errors import SettingError
-from genzoo.registry.build import build, config, init_record, settings_of
+from genzoo.registry.build import build
+from genzoo.registry.records import config, init_record, settings_of
 from genzoo.registry.lookup import registries
 from genzoo.registry.signatures import parameters
 
@@ -55,7 +56,7 @@ class Owner(Configurable):
 
 @pytest.fixture(autouse=True, scope="module")
 def _registered():
-    registries["critics"].register("owner", func=Owner)
+    registries["critics"].register("owner", Owner)
     yield
     registries["critics"].unregister("owner")
 
@@ -138,11 +139,11 @@ def test_sizes_flow_down_and_stay_out_of_the_config():
         ),
         (
             {"name": "owner", "dim": 1, "encoder": {"name": "mlp", "dim": 5}},
-            "critic.encoder.dim = 5 where its owner needs 1; leave it out",
+            "critic.encoder.dim = 5, but its owner needs 1; leave it out",
         ),
         (
             {"name": "owner", "dim": 1, "encoder": MLPEncoder((4,), 2)},
-            "critic.encoder: the MLPEncoder that was handed in has dim = 2, its owner needs 1",
+            "critic.encoder: this MLPEncoder has dim = 2, but its owner needs 1",
         ),
     ],
 )
@@ -406,7 +407,7 @@ def test_a_registered_class_that_keeps_no_settings_is_refused_when_it_must_be_sa
             super().__init__()
             self.dim, self.shape = dim, (4,)
 
-    genzoo.encoders.register("test-keeps-nothing", func=Mine)
+    genzoo.encoders.register("test-keeps-nothing", Mine)
     try:
         owner = Owner(1, encoder=Mine(width=7))
         with pytest.raises(
@@ -518,6 +519,6 @@ def test_a_part_that_does_not_fit_into_memory_is_refused_by_the_setting_that_is_
         with pytest.raises(SettingError, match=said.format(named)):
             build({**vae, **setting})
     with pytest.raises(
-        SettingError, match=r"it needs more memory than there is\. Lower model\.shape = "
+        SettingError, match=r"it needs more memory than the machine has\. Lower model\.shape = "
     ):
         build({**vae, "shape": (2**40, 2**40)})

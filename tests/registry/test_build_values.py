@@ -6,7 +6,8 @@ import pytest
 
 from genzoo.data import idx
 from genzoo.errors import DataError, GenzooError
-from genzoo.registry.build import build, parameters
+from genzoo.registry.build import build
+from genzoo.registry.signatures import parameters
 from genzoo.registry.kinds import KINDS
 from genzoo.registry.lookup import registry
 

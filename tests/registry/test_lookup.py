@@ -178,14 +178,14 @@ def test_a_name_has_one_owner(models, install):
         SettingError,
         match=r"models 'thing' is taken by here .*Thing.*, so elsewhere:Other needs another name",
     ):
-        models.register("thing", func=other)
+        models.register("thing", other)
     with pytest.raises(
         SettingError, match=r"models 'vae' is taken by genzoo .* \(genzoo\.models\.vae:VAE\)"
     ):
-        models.register("vae", func=other)
+        models.register("vae", other)
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:A"})
     with pytest.raises(SettingError, match=r"models 'foo' is taken by genzoo-foo 0\.3"):
-        models.register("foo", func=other)
+        models.register("foo", other)
 
 
 def test_a_registered_name_beats_a_plugin_that_comes_later(models, install):
@@ -214,14 +214,14 @@ def test_what_registers_itself_may_also_be_named_by_its_package(install):
 
 @pytest.mark.parametrize("name", ["run", "my.model", "x_1", "a+b", "ß"])
 def test_a_name_is_a_word(models, name):
-    models.register(name, func=SimpleNamespace(__module__="here", __qualname__="Thing"))
+    models.register(name, SimpleNamespace(__module__="here", __qualname__="Thing"))
     assert name in models
 
 
 @pytest.mark.parametrize("name", ["./run", "runs/x", "..", "--help", "a b", "", "a\\b", "_x"])
 def test_a_name_that_is_no_word_is_refused(models, install, name):
     with pytest.raises(SettingError, match="other than letters"):
-        models.register(name, func=SimpleNamespace(__module__="here", __qualname__="Thing"))
+        models.register(name, SimpleNamespace(__module__="here", __qualname__="Thing"))
     install(
         "genzoo-foo", "0.3", {name: "genzoo_foo:A"}, genzoo_foo="raise RuntimeError('imported')"
     )

@@ -18,7 +18,7 @@ import genzoo
 from genzoo.cli import listing
 from genzoo.errors import GenzooError, PluginError, RunError, SettingError
 from genzoo.registry import plugins
-from genzoo.registry.diagnose import _starved, trial, trouble
+from genzoo.registry.diagnose import _starved, metadata_problem, try_imports
 from genzoo.registry.kinds import BUILT_IN, KINDS
 from genzoo.registry.lookup import Registry, registries, registry
 from genzoo.registry.plugins import CONTRACT_VERSION
@@ -93,10 +93,10 @@ def refusal(models, name):
         (["{0}.{1}"], None),
         (["{0}.0"], None),
         (["99.0", "{0}.0"], None),
-        (["2.0"], "needs contract 2.0 of genzoo, and this one has 1.0: upgrade genzoo"),
-        (["1.1"], "needs contract 1.1 of genzoo, and this one has 1.0: upgrade genzoo"),
-        (["0.9"], "needs contract 0.9 of genzoo, and this one has 1.0: upgrade genzoo-foo"),
-        (["0.9", "2.0"], "needs contract 2.0 of genzoo, and this one has 1.0: upgrade genzoo"),
+        (["2.0"], "needs contract 2.0 of genzoo, but this genzoo has 1.0: upgrade genzoo"),
+        (["1.1"], "needs contract 1.1 of genzoo, but this genzoo has 1.0: upgrade genzoo"),
+        (["0.9"], "needs contract 0.9 of genzoo, but this genzoo has 1.0: upgrade genzoo-foo"),
+        (["0.9", "2.0"], "needs contract 2.0 of genzoo, but this genzoo has 1.0: upgrade genzoo"),
         (
             ["1"],
             "states a malformed version of genzoo's contract, '1': expected MAJOR.MINOR, as in 1.0",
@@ -165,14 +165,14 @@ def test_plugins_may_be_forbidden_or_allowed_by_name(install, models, monkeypatc
             "GENZOO_PLUGINS", setting
         )
         assert {"foo", "bar", "same"} <= set(models.available())
-        with pytest.raises(SettingError, match=r"is claimed by genzoo-bar .* and genzoo-foo"):
+        with pytest.raises(SettingError, match=r"is registered by genzoo-bar .* and genzoo-foo"):
             models.get("same")
 
 
 def test_a_forbidden_name_may_be_given_here(install, models, monkeypatch):
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD)
     monkeypatch.setenv("GENZOO_PLUGINS", "off")
-    models.register("foo", func=Registry)
+    models.register("foo", Registry)
     assert models.get("foo") is Registry
 
 
@@ -184,7 +184,7 @@ def test_packages_are_compared_as_indexes_compare_them(install, models, spelling
     install("Genzoo_Foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD)
     assert models.get(f"{spelling}:foo").__name__ == "foo"
     assert f"{spelling}:foo" in models
-    assert plugins.normalised(spelling) == canonicalize_name(spelling)
+    assert plugins.normalized_name(spelling) == canonicalize_name(spelling)
 
 
 def test_nobody_takes_anothers_full_name(install, models):
@@ -195,9 +195,9 @@ def test_nobody_takes_anothers_full_name(install, models):
     assert models.get("genzoo:vae").__module__ == "genzoo.models.vae"
     assert "which has a colon in the name" in refusal(models, "x:y")
     with pytest.raises(
-        SettingError, match="a colon in the name, which stands between a package and a name"
+        SettingError, match="a colon in the name, which is reserved for package:name"
     ):
-        models.register("genzoo-foo:foo", func=Registry)
+        models.register("genzoo-foo:foo", Registry)
 
 
 def test_a_package_found_twice_does_not_clash_with_itself(install, models):
@@ -250,7 +250,7 @@ def test_an_instance_of_a_clashing_class_is_found_again(install):
 def test_a_name_that_a_package_claims_twice_is_its_authors_to_mend(install, models):
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, entries="[genzoo_models]\nfoo = genzoo_foo:bar\nbar = genzoo_foo:foo",
             genzoo_foo=GOOD)  # fmt: skip
-    assert "claims the name twice (genzoo_foo:foo, genzoo_foo:bar)" in refusal(models, "foo")
+    assert "registers the name twice (genzoo_foo:foo, genzoo_foo:bar)" in refusal(models, "foo")
     assert models.get("bar").__name__ == "foo"
 
 
@@ -305,7 +305,7 @@ def test_a_package_without_a_version_works(install, models):
 
 
 def test_lines_that_are_no_entry_points_stop_nobody(tmp_path):
-    """Not even the import of genzoo: `catalogue` reads everybody's entry points as it is imported."""
+    """A malformed file of one package affects neither the import of genzoo nor the other names."""
     info = tmp_path / "junk-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Name: junk\nVersion: 1\n")
@@ -407,7 +407,7 @@ def test_whatever_the_metadata_say_the_built_ins_stand(
                 assert name in usable
             for claim in (claim for claims in sources.values() for claim in claims):
                 assert str(claim).isprintable()
-                trouble(claim)
+                metadata_problem(claim)
         list(listing._rows("models", "*"))
         assert not {
             module
@@ -483,7 +483,7 @@ def test_metadata_give_away_what_is_missing(install, models, requires, value, wo
         requires=requires,
         genzoo_foo="raise RuntimeError('imported')",
     )
-    assert trouble(models.registration("foo")) == words
+    assert metadata_problem(models.registration("foo")) == words
     assert "genzoo_foo" not in sys.modules
 
 
@@ -518,7 +518,7 @@ def test_imports_are_tried_where_they_hurt_nobody(install):
     names = ["foo", "lost", "dies", "too", "killed", "exits", "thread", "vae"]
     found = {
         source.name: reason
-        for source, reason in trial((claims[name][0] for name in names), limit=10_000).items()
+        for source, reason in try_imports((claims[name][0] for name in names), limit=10_000).items()
     }
     assert found == {
         "foo": "",
@@ -540,15 +540,15 @@ def test_an_import_that_does_not_end_is_ended(install):
         "genzoo-slow", "1", {"slow": "genzoo_slow:X"}, genzoo_slow="import time; time.sleep(1e6)"
     )
     (source,) = registry("models").registrations()["slow"]
-    assert trial([source], limit=0.5) == {source: "its import takes longer than 0.5 s"}
+    assert try_imports([source], limit=0.5) == {source: "its import takes longer than 0.5 s"}
 
 
 def test_waits_for_a_busy_processor_do_not_count(install, monkeypatch):
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD)
     (source,) = registry("models").registrations()["foo"]
-    assert trial([source], limit=0) == {source: "its import takes longer than 0 s"}
+    assert try_imports([source], limit=0) == {source: "its import takes longer than 0 s"}
     monkeypatch.setattr("genzoo.registry.diagnose._starved", lambda pid: 10_000.0)
-    assert trial([source], limit=0) == {source: ""}
+    assert try_imports([source], limit=0) == {source: ""}
 
 
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the system keeps no account")
@@ -765,7 +765,7 @@ def test_a_run_of_what_a_program_registered_says_where(tmp_path, monkeypatch):
     registry("models").unregister("mine")
     with pytest.raises(
         SettingError,
-        match=r"needs models 'mine' registered in somewhere \(import what defines it first\)\.",
+        match=r"needs models 'mine' registered in somewhere \(import the module that defines it first\)\.",
     ):
         genzoo.load(tmp_path / "run")
 
@@ -921,7 +921,7 @@ def test_a_contract_before_the_first_is_no_contract_of_ours(install, models):
         contract=["0.0"],
         genzoo_foo="raise RuntimeError('imported')",
     )
-    assert "needs contract 0.0 of genzoo, and this one has 1.0: upgrade genzoo-foo" in refusal(
+    assert "needs contract 0.0 of genzoo, but this genzoo has 1.0: upgrade genzoo-foo" in refusal(
         models, "foo"
     )
 
@@ -977,7 +977,7 @@ def test_a_metric_that_nobody_asked_for_harms_no_other(install, tmp_path, monkey
         "SystemExit: 3",
         "note: odd: AttributeError",
         "note: twin: ",
-        "Say which",
+        "Write genzoo",
     ):
         assert words in text
     code, text = genzoo_("evaluate", run, "bad")
@@ -1016,7 +1016,7 @@ def test_a_marker_that_cannot_be_evaluated_is_said(install, models):
         requires=["numpy; platform_system ~= 'Linux'"],
         genzoo_foo="A = dict",
     )
-    assert "and its marker cannot be evaluated" in trouble(models.registration("foo"))
+    assert "and its marker cannot be evaluated" in metadata_problem(models.registration("foo"))
 
 
 def test_a_plugin_that_forks_or_forges_its_report_hides_nothing(install, models):
@@ -1033,6 +1033,6 @@ def test_a_plugin_that_forks_or_forges_its_report_hides_nothing(install, models)
     install("genzoo-forge", "1.0", {"c": "genzoo_forge:A"}, genzoo_forge=forges)
     found = {
         source.name: why
-        for source, why in trial([models.registration(name) for name in "abc"]).items()
+        for source, why in try_imports([models.registration(name) for name in "abc"]).items()
     }
     assert found == {"a": "", "b": "ValueError: b", "c": ""}

@@ -10,7 +10,8 @@ import pytest
 
 from genzoo.contract import Encoder, Prior
 from genzoo.errors import SettingError
-from genzoo.registry.build import build, config, settings_of
+from genzoo.registry.build import build
+from genzoo.registry.records import config, settings_of
 from genzoo.registry.lookup import registries
 from genzoo.registry.signatures import hints, parameters
 
@@ -104,7 +105,7 @@ FORMS = {
 
 @contextmanager
 def registered(thing: Any, kind: str = "metrics"):
-    registries[kind].register("form", func=thing)
+    registries[kind].register("form", thing)
     try:
         yield
     finally:

@@ -219,8 +219,8 @@ class Drawn(Model):
 def registered(monkeypatch):
     models = registries["models"]
     monkeypatch.setattr(models, "_registered", dict(models._registered))
-    models.register("stateful", func=Stateful)
-    models.register("drawn", func=Drawn)
+    models.register("stateful", Stateful)
+    models.register("drawn", Drawn)
 
 
 @pytest.mark.slow
@@ -322,7 +322,7 @@ def test_weights_that_hooks_of_a_registered_part_compute_are_no_difference(monke
 
     critics = registries["critics"]
     monkeypatch.setattr(critics, "_registered", dict(critics._registered))
-    critics.register("normed", func=Normed)
+    critics.register("normed", Normed)
     model = genzoo.build({"name": "gan", "critic": "normed", "generator": SMALL}, shape=(4,))
     assert record(model) == model.config
     with torch.no_grad():

@@ -431,7 +431,7 @@ class Unannotated(Sound):
 
 
 def test_a_model_without_annotations_passes_what_reads_its_record():
-    genzoo.models.register("unannotated", func=Unannotated)
+    genzoo.models.register("unannotated", Unannotated)
     try:
         for check in model_checks("unannotated", shapes=[SHAPE, (5,)]):
             if check.name in ("builds", "config", "deepcopy", "sample"):
@@ -529,7 +529,7 @@ def test_a_part_that_is_handed_in_is_left_alone():
 
 def test_settings_and_tables_reach_the_constructor():
     for model in ("sound", {"name": "sound"}):
-        genzoo.models.register("sound", func=Sound)
+        genzoo.models.register("sound", Sound)
         try:
             (check, *_) = model_checks(model, shapes=[(7,)], scale=0.25)
             assert check.subject().config == {"name": "sound", "scale": 0.25, "shape": (7,)}

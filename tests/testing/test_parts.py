@@ -30,7 +30,7 @@ from genzoo.divergences.penalties import R1
 from genzoo.errors import MissingDataError, SettingError
 from genzoo.models.vae import VAE
 from genzoo.models.wae import WAEMMD
-from genzoo.registry.build import settings_of
+from genzoo.registry.records import settings_of
 from genzoo.testing import ConformanceError, check, checks, kind_of
 from genzoo.testing.suites import SUITES
 
@@ -556,7 +556,7 @@ class RegisteredAs:
         self.kind, self.name, self.thing = kind, name, thing
 
     def __enter__(self):
-        getattr(genzoo, self.kind).register(self.name, func=self.thing)
+        getattr(genzoo, self.kind).register(self.name, self.thing)
 
     def __exit__(self, *_):
         genzoo.registry.lookup.registries[self.kind].unregister(self.name)

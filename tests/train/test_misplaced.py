@@ -7,7 +7,7 @@ import pytest
 
 import genzoo
 from genzoo.errors import SettingError
-from genzoo.registry.build import settings_of
+from genzoo.registry.records import settings_of
 from genzoo.registry.signatures import parameters
 from genzoo.runs import recipe as recipes
 from genzoo.train.misplaced import NAMES, explained

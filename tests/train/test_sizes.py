@@ -42,7 +42,7 @@ class Told(Model):
 @pytest.fixture
 def told(monkeypatch):
     monkeypatch.setattr(registries["models"], "_registered", {})
-    registries["models"].register("told", func=Told)
+    registries["models"].register("told", Told)
     return Dataset(
         {"x": torch.rand(8, 3), "y": torch.rand(8, 2)},
         metadata={"alphabet": "ab", "unasked": 1},
@@ -91,7 +91,7 @@ def test_a_model_that_is_given_nothing_needs_no_word_for_it(tmp_path):
         def sample(self, n):
             return self.mean.detach().sigmoid().expand(n, *self.shape)
 
-    registries["models"].register("test-small", func=Small)
+    registries["models"].register("test-small", Small)
     try:
         run = genzoo.fit(
             "test-small", torch.rand(20, 1, 8, 8), tmp_path / "run", steps=1, batch_size=4
