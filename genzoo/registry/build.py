@@ -52,9 +52,7 @@ _NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 
 
 @overload
-def build(
-    spec: Part, kind: Literal["models"] = "models", /, **options: Any
-) -> Model: ...
+def build(spec: Part, kind: Literal["models"] = "models", /, **options: Any) -> Model: ...
 
 
 @overload

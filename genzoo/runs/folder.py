@@ -31,8 +31,8 @@ from genzoo.contract import Dataset, Model
 from genzoo.errors import GenzooError, PluginError, RunError, SettingError
 from genzoo.files import TEMPORARY_PREFIX, local_path
 from genzoo.registry.build import build
-from genzoo.registry.records import config, init_record
 from genzoo.registry.lookup import registry
+from genzoo.registry.records import config, init_record
 from genzoo.runs.checkpoint import Checkpoints, load_weights, newest_whole, read_weights, step_of
 from genzoo.runs.lock import LOCK, FolderLock
 from genzoo.runs.recipe import Recipe, checked, differences, dumps, parse

@@ -15,8 +15,8 @@ from genzoo.contract import Model
 from genzoo.distributed import exclusive, reseed, seed_for
 from genzoo.errors import GenzooError, SettingError
 from genzoo.registry.build import build
-from genzoo.registry.records import check_nones, config, init_record
 from genzoo.registry.lookup import registry
+from genzoo.registry.records import check_nones, config, init_record
 from genzoo.registry.signatures import parameters
 from genzoo.runs.compare import ABSENT, Difference, differences, number, same, show
 from genzoo.runs.modes import standard_modes

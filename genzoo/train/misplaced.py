@@ -11,9 +11,9 @@ from typing import Any
 from genzoo.contract import Model
 from genzoo.errors import GenzooError, UnknownSettingError
 from genzoo.registry.build import build
-from genzoo.registry.records import init_record
 from genzoo.registry.kinds import KINDS
 from genzoo.registry.lookup import registry
+from genzoo.registry.records import init_record
 from genzoo.registry.signatures import parameters
 from genzoo.train.optimizers import OPTIMIZERS
 from genzoo.train.settings import Settings

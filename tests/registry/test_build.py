@@ -30,8 +30,8 @@ from genzoo.contract import (
 )  # fmt: skip
 from genzoo.errors import SettingError
 from genzoo.registry.build import build
-from genzoo.registry.records import config, init_record, settings_of
 from genzoo.registry.lookup import registries
+from genzoo.registry.records import config, init_record, settings_of
 from genzoo.registry.signatures import parameters
 
 

@@ -7,9 +7,9 @@ import pytest
 from genzoo.data import idx
 from genzoo.errors import DataError, GenzooError
 from genzoo.registry.build import build
-from genzoo.registry.signatures import parameters
 from genzoo.registry.kinds import KINDS
 from genzoo.registry.lookup import registry
+from genzoo.registry.signatures import parameters
 
 SIZES = {
     "models": {"shape": (1, 8, 8)},

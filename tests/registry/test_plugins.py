@@ -615,7 +615,7 @@ def test_two_files_do_not_share_a_name(tmp_path):
         ("x = 1\nclass", ", line 2: SyntaxError: invalid syntax"),
         ("def f():\n    import nosuchlib\nf()", ", line 2: No module named 'nosuchlib'"),
         ("import json\njson.loads('{')", ", line 2: JSONDecodeError: "),
-        ("x = 1", " registers nothing: put @genzoo.models.register"),
+        ("x = 1", " registers nothing: put a decorator such as @genzoo.models.register"),
         ("", " registers nothing"),
         ("\0", "null bytes"),
         ("raise ValueError('two\\nlines')", ", line 1: ValueError: two lines"),

@@ -11,8 +11,8 @@ import pytest
 from genzoo.contract import Encoder, Prior
 from genzoo.errors import SettingError
 from genzoo.registry.build import build
-from genzoo.registry.records import config, settings_of
 from genzoo.registry.lookup import registries
+from genzoo.registry.records import config, settings_of
 from genzoo.registry.signatures import hints, parameters
 
 
