@@ -1,6 +1,7 @@
-"""What genzoo says when it refuses: one family of errors, so that a program can catch it and the CLI can print one line.
+"""The errors that genzoo raises, and the texts that they share.
 
-Every message names the failing thing, its value and the way out.
+All errors derive from `GenzooError`, so a program can catch them together, and the command line can
+print each on one line. Every message names the thing that failed, its value, and what to do.
 """
 
 import difflib
@@ -27,23 +28,23 @@ _BIDIRECTIONAL = frozenset(
 _CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
-class GenzooError(ValueError):
-    """Anything that genzoo refuses by name."""
+class GenzooError(Exception):
+    """The base class of the errors that genzoo raises."""
 
 
-class SettingError(GenzooError):
-    """A name, a setting or a value in a recipe, a table or a constructor is wrong."""
+class SettingError(GenzooError, ValueError):
+    """A name, a setting, or a value in a recipe, a table, or a constructor is wrong."""
 
 
 class UnknownSettingError(SettingError):
-    """A setting that its owner does not have.
+    """A setting does not exist.
 
     Arguments:
-        message: who has no such setting.
-        key: the setting's name.
-        value: its value.
-        hint: what to do, appended to the message.
-        recipe: the recipe in which it stands, if it stands in none of its sections.
+        message: the sentence that names the owner and the setting.
+        key: the name of the setting.
+        value: the value of the setting.
+        hint: the advice that follows the message.
+        recipe: the whole recipe, if the setting stands outside its sections.
     """
 
     def __init__(
@@ -54,11 +55,11 @@ class UnknownSettingError(SettingError):
 
 
 class PluginError(GenzooError):
-    """A registered name exists, but what it points to cannot be used."""
+    """A name is registered, but its plugin cannot be used."""
 
 
 class DataError(GenzooError):
-    """A data set is missing, damaged or unfit for what was asked."""
+    """A dataset is missing, damaged, or unsuitable."""
 
 
 class MissingDataError(DataError):
@@ -66,15 +67,15 @@ class MissingDataError(DataError):
 
 
 class RunError(GenzooError):
-    """A run folder or a checkpoint cannot be written, read or continued."""
+    """A run folder or a checkpoint cannot be written, read, or continued."""
 
 
 class TrainingError(GenzooError):
-    """Training cannot go on: a loss is not finite, or a contract is broken."""
+    """Training cannot continue: a loss is not finite, or a model breaks the contract."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The tail of an error message: the nearest spellings, or else all that is allowed."""
+    """Return the end of an error message: the nearest spellings, or else all known names."""
     known = sorted(known)
     near = difflib.get_close_matches(word, known, n=2)
     if near:
@@ -83,9 +84,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def visible(text: str) -> str:
-    r"""Show what would act on a terminal as escapes; newlines and tabs stay.
+    r"""Return text in which the characters that would act on a terminal are escaped.
 
-    These are control characters, marks that reverse the direction of text, and lone surrogates.
+    These are control characters except newlines and tabs, marks that change the direction of text,
+    and lone surrogates.
 
     Example:
         >>> print(visible("red \x1b[31m, a name \udcff, caf\xe9"))
@@ -93,35 +95,34 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
         return text
-    return "".join(_escaped(letter) if _acts(letter) else letter for letter in text)
+    return "".join(_escaped(letter) if _is_active(letter) else letter for letter in text)
 
 
 def printable(text: str) -> str:
-    """Show everything that does not print, newlines included, as escapes: for words within a line."""
+    """Return text in which everything that does not print is escaped, including newlines."""
     return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
 
 
 def on_one_line(text: str) -> str:
-    """Join the lines of a text, so that it cannot pass for several messages."""
+    """Return text with its lines joined, so that it cannot look like several messages."""
     return " ".join(visible(text).split())
 
 
-def _acts(letter: str) -> bool:
-    return letter not in "\n\t" and (
-        letter in _BIDIRECTIONAL or unicodedata.category(letter) in _CONTROLS
-    )
+def _is_active(letter: str) -> bool:
+    """Return whether a character acts on a terminal."""
+    if letter in "\n\t":
+        return False
+    return letter in _BIDIRECTIONAL or unicodedata.category(letter) in _CONTROLS
 
 
 def _escaped(letter: str) -> str:
-    return (
-        letter.encode("ascii", "backslashreplace").decode()
-        if ord(letter) > 127
-        else repr(letter)[1:-1]
-    )
+    if ord(letter) > 127:
+        return letter.encode("ascii", "backslashreplace").decode()
+    return repr(letter)[1:-1]
 
 
-class _Short(reprlib.Repr):
-    """Shortens what is long, and shows integers that Python refuses to write out."""
+class _ShortRepr(reprlib.Repr):
+    """A `repr` that shortens long values and accepts integers that Python refuses to print."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,18 +131,20 @@ class _Short(reprlib.Repr):
 
     def repr_int(self, x: int, level: int) -> str:
         digits = x.bit_length() * 0.30103
-        return (
-            super().repr_int(x, level) if digits < 1000 else f"<an integer of {digits:,.0f} digits>"
-        )
+        if digits < 1000:
+            return super().repr_int(x, level)
+        return f"<an integer of {digits:,.0f} digits>"
 
 
 def shorten(text: str) -> str:
-    """Return text with its middle left out if it has more than 80 characters."""
+    """Return text without its middle if it has more than 80 characters."""
     return text if len(text) <= 80 else f"{text[:60]}...{text[-10:]}"
 
 
 def show(value: Any) -> str:
-    """Return a value as an error message shows it: on one line, shortened if it is long; text in double quotes, as in TOML.
+    """Return a value as an error message shows it: on one line, and shortened if it is long.
+
+    Text has double quotes, as in TOML.
 
     Example:
         >>> show("mog"), show(10**5000), show([1] * 20)
@@ -149,4 +152,4 @@ def show(value: Any) -> str:
     """
     if isinstance(value, str):
         return json.dumps(shorten(value), ensure_ascii=False)
-    return " ".join(_Short().repr(value).split())
+    return " ".join(_ShortRepr().repr(value).split())
