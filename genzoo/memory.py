@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = [
-    "TooLargeError", "allocations", "bytes_for_backward", "format_bytes", "free_memory", "is_failure",
+    "TooLargeError", "allocations", "bytes_for_backward", "format_bytes", "free_memory",
+    "is_failure",
 ]  # fmt: skip
 
 _MEMINFO = Path("/proc/meminfo")
 _AVAILABLE = re.compile(r"^MemAvailable:\s*(\d+)", re.MULTILINE)
 _FACTORIES = (
-    "arange", "empty", "eye", "full", "linspace", "ones", "rand", "randint", "randn", "randperm", "zeros",
+    "arange", "empty", "eye", "full", "linspace", "ones", "rand", "randint", "randn", "randperm",
+    "zeros",
 )  # fmt: skip
 """The functions of torch that allocate a tensor of a requested size."""
 _FAILURES = re.compile(
@@ -107,7 +109,7 @@ def format_bytes(count: float) -> str:
 
 
 class TooLargeError(MemoryError):
-    """An allocation exceeds the free memory. The message is the end of a sentence: "it needs ..."."""
+    """An allocation exceeds the free memory. The message completes the sentence "it needs ..."."""
 
 
 @functools.cache

@@ -7,6 +7,8 @@ Gaussian kernel under a Gaussian has a closed form.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -42,13 +44,19 @@ def gaussian_kernels(kernel: str, scales: tuple[float, ...]) -> tuple[Tensor, Te
     if kernel == "rbf":
         return torch.tensor(1 / s[:, 0]), torch.ones(len(scales), dtype=torch.float64)
     decades = max(2, int(np.ceil(np.log10(s.max() / s.min()))))
-    x, weight = np.polynomial.legendre.leggauss(_NODES_PER_DECADE * decades)
+    x, weight = _legendre(_NODES_PER_DECADE * decades)
     odds = (1 + x) / (1 - x)
     tau = 1 / (np.sqrt(s.min()) * np.sqrt(s.max()))
     a = tau * odds**2
     step = weight * 4 * tau * odds / (1 - x) ** 2
     mass = step * (s * np.exp(-s * a)).sum(axis=0)
     return torch.tensor(a), torch.tensor(mass)
+
+
+@functools.cache
+def _legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the nodes and weights of Gauss-Legendre quadrature, which take 2 ms to compute."""
+    return np.polynomial.legendre.leggauss(n)
 
 
 def expectation(difference: Tensor, variance: Tensor, rates: Tensor, masses: Tensor) -> Tensor:

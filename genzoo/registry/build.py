@@ -1,8 +1,8 @@
 """Build parts: from a registered name, a table, or an instance.
 
-`build` looks the name up, checks the settings against the signature of the class or factory, adds
-the sizes that only the owner knows (`dim`, `shape`), calls it, and records how the result was built.
-An error names the setting by its path, such as `model.prior.components`.
+`build` looks the name up, adds the sizes that only the owner knows (`dim`, `shape`), checks the
+arguments against the signature of the class or factory, calls it, and records how the result was
+built. An error names the setting by its path, such as `model.prior.components`.
 """
 
 from __future__ import annotations

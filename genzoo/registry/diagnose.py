@@ -45,10 +45,11 @@ _CHILD = (
 
 
 def metadata_problem(registration: Registration) -> str:
-    """Return why an installed plugin cannot be imported, judged by its metadata; empty if no reason.
+    """Return why the metadata of an installed plugin show that its import fails; empty if not.
 
-    The module must be on the import path, and the packages that the plugin requires must be installed
-    in a suitable version. Requirements of those packages are not checked. Nothing is imported.
+    The module must be on the import path, and the packages that the plugin requires must be
+    installed in a suitable version. Requirements of those packages are not checked. Nothing is
+    imported.
     """
     if registration.package is None or registration.blocked_because:
         return ""

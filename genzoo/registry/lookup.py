@@ -158,8 +158,9 @@ class Registry(Generic[Thing]):
     def registrations(self) -> dict[str, list[Registration]]:
         """Return every registration by name, in order of precedence. Nothing is imported.
 
-        The order is: built-in, registered in this process, entry points. Blocked registrations, such
-        as those that `GENZOO_PLUGINS` forbids, are included and state their `blocked_because`.
+        The order is: built-in, registered in this process, entry points. Blocked registrations,
+        such as those that `GENZOO_PLUGINS` forbids, are included and state the reason in
+        `blocked_because`.
         """
         claims = {name: [self._built_in(name)] for name in BUILT_IN[self.kind]}
         in_process = [

@@ -1,11 +1,11 @@
 """Find the plugins of installed packages, and load Python files that register names.
 
-Everything in this module except `load_file` and `load_value` reads metadata only. A registration that
-cannot be used states the reason in its `blocked_because`: the package needs another version of the
-contract, the environment variable `GENZOO_PLUGINS` forbids it, or its metadata are malformed.
+Everything in this module except `load_file` and `load_value` reads metadata only. A registration
+that cannot be used states the reason in its `blocked_because`: the package needs another version of
+the contract, the environment variable `GENZOO_PLUGINS` forbids it, or its metadata are malformed.
 
-`GENZOO_PLUGINS` is read at each call. If it is unset or empty, every installed plugin can be used; if
-it is `off`, none can; otherwise those that it lists, separated by commas.
+`GENZOO_PLUGINS` is read at each call. If it is unset or empty, every installed plugin can be used.
+If it is `off`, none can. Otherwise it lists the plugins that can, separated by commas.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class File:
 
 @dataclass(frozen=True)
 class Registration:
-    """One registration of a name: its owner, the location of its code, and whether it is blocked."""
+    """One registration of a name: its owner, the location of its code, and why it may be blocked."""
 
     kind: str
     name: str
@@ -81,9 +81,9 @@ class Registration:
     version: str
     load: Callable[[], Any]
     blocked_because: str = ""
-    """The end of a sentence that begins with "which", such as "is forbidden ..."; empty if usable."""
+    """The reason, such as "is forbidden ...", to follow "which"; empty if usable."""
     origin: Literal["genzoo", "package", "file", "here"] = "package"
-    """Built in, from an installed package, from a file (`load_file`), or registered in this process."""
+    """Built in, from an installed package, from a file (`load_file`), or from this process."""
     package: metadata.Distribution | None = field(default=None, compare=False, repr=False)
     file: File | None = field(default=None, compare=False, repr=False)
 
@@ -216,7 +216,7 @@ def import_path() -> list[str]:
 def _packages() -> Iterator[_Package]:
     """Yield the installed packages with entry points for genzoo.
 
-    If two packages have the same name, only the first one on the import path counts, as for imports.
+    If two packages have the same name, the first one on the import path counts, as for imports.
     """
     seen = {"genzoo"}  # its own names are built in
     for distribution in metadata.distributions(path=import_path()):
@@ -242,7 +242,7 @@ def _packages() -> Iterator[_Package]:
 def _entry_points(text: str) -> list[tuple[str, str, str]]:
     """Return the entry points in the text of an `entry_points.txt`.
 
-    Malformed lines are skipped; `importlib.metadata` would refuse the entry points of every package.
+    Malformed lines are skipped. `importlib.metadata` would refuse the entry points of all packages.
     """
     entry_points, group = [], ""
     for line in map(str.strip, text.splitlines()):
@@ -340,7 +340,8 @@ def load_file(file: str | Path) -> ModuleType:
         The module of the file.
 
     Raises:
-        PluginError: the file cannot be read, fails (the message names the line), or registers nothing.
+        PluginError: the file cannot be read, fails (the message names the line), or registers
+            nothing.
 
     Example:
         >>> import genzoo
@@ -401,7 +402,7 @@ def _line(error: BaseException, file: Path) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the type and message of an error on one line; of an `ImportError`, the message only."""
+    """Return an error on one line: its type and message, or only the message of an `ImportError`."""
     try:
         message = printable(" ".join(str(error).split()))
     except Exception:  # a plugin's error class can fail, too

@@ -41,8 +41,8 @@ class InitRecord:
 class Recorded:
     """A base class that checks the arguments of its constructor and records them.
 
-    `build` checks and records before it calls the constructor. A direct call is checked by the first
-    constructor that runs. So arguments are checked once on either way.
+    `build` checks and records before it calls the constructor. In a direct call, the first
+    constructor that runs does it. So arguments are checked once on either way.
     """
 
     kind_of_part: ClassVar[str] = ""
@@ -75,7 +75,7 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
 def _check_call(
     part: Recorded, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Check and record the arguments of a direct call; return them with partial tables completed."""
+    """Check and record the arguments of a direct call; return them with complete tables."""
     cls = type(part)
     try:
         bound = bind(cls, *args, **kwargs)
@@ -146,8 +146,8 @@ def init_record(part: Any) -> InitRecord:
     if record is None or record.settings is UNKNOWN:
         raise SettingError(
             f"{label} keeps no record of its settings, so a run that holds one cannot be rebuilt. "
-            f"Pass its name, {name!r}, or a table with that name instead of the instance, or derive "
-            "the class from one in genzoo.contract, such as genzoo.contract.Encoder."
+            f"Pass its name, {name!r}, or a table with that name instead of the instance, or "
+            "derive the class from one in genzoo.contract, such as genzoo.contract.Encoder."
         )
     return replace(record, kind=registered, name=name)
 
@@ -205,15 +205,15 @@ def check_nones(record: InitRecord, table: Mapping[str, Any]) -> None:
     for key, value in table.items():
         if value is None and known[key].default is not None:
             raise SettingError(
-                f"{record.kind[:-1]} {record.name!r} has {key} = None. A recipe can leave {key} out, "
-                f"but that means its default, {known[key].default!r}."
+                f"{record.kind[:-1]} {record.name!r} has {key} = None. A recipe can leave {key} "
+                f"out, but that means its default, {known[key].default!r}."
             )
 
 
 def with_defaults(signature: Signature, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return arguments together with the defaults of a signature, in its order.
 
-    Arguments that a constructor passes on to the classes above appear only if they are in `arguments`.
+    Arguments that a constructor passes on to the classes above appear only if `arguments` has them.
     """
     values = {}
     for key, parameter in signature.parameters.items():

@@ -1,8 +1,8 @@
 """Read the arguments of a class or factory, whatever form its constructor has.
 
-The first parameter of a constructor is the instance, whatever its name is. A constructor that passes
-`**kwargs` on also has the arguments of the class above it. Results are cached for classes and
-functions. No heavy package is imported.
+The first parameter of a constructor is the instance, whatever its name is. A constructor that
+passes `**kwargs` on also has the arguments of the class above it. Results are cached for classes
+and functions. No heavy package is imported.
 """
 
 from __future__ import annotations

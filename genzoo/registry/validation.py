@@ -153,7 +153,7 @@ def check_plain(value: Any, error_path: str) -> None:
     Raises:
         SettingError: the value contains one; the message names it.
     """
-    # (item, its error path, the whole value at that path, depth); no recursion, which could overflow
+    # each entry: an item, its error path, the whole value at that path, and the depth
     pending: list[tuple[Any, str, Any, int]] = [(value, error_path, value, 0)]
     while pending:
         item, path, whole, depth = pending.pop()
