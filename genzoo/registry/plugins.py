@@ -70,7 +70,7 @@ class File:
 
 @dataclass(frozen=True)
 class Registration:
-    """One registration of a name: its owner, the location of its code, and why it may be blocked."""
+    """One registration of a name: its owner, the location of its code, and why it is blocked."""
 
     kind: str
     name: str
@@ -402,7 +402,7 @@ def _line(error: BaseException, file: Path) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an error on one line: its type and message, or only the message of an `ImportError`."""
+    """Return an error on one line: its type and message; of an `ImportError`, only the message."""
     try:
         message = printable(" ".join(str(error).split()))
     except Exception:  # a plugin's error class can fail, too
