@@ -1,8 +1,10 @@
-"""A clamp that a value can come back from."""
+"""A clamp with a gradient outside its bounds."""
 
 from __future__ import annotations
 
 from torch import Tensor
+
+__all__ = ["bounded"]
 
 
 def bounded(x: Tensor, low: float, high: float) -> Tensor:
@@ -10,8 +12,8 @@ def bounded(x: Tensor, low: float, high: float) -> Tensor:
 
     \[ y = \min(\max(x, l), h), \qquad \frac{dy}{dx} = 1 \]
 
-    Within the bounds this is x itself. A plain clamp has no gradient outside of them, so a value
-    that has left them would stay there.
+    Within the bounds this is x itself. A plain clamp has no gradient outside the bounds, so values
+    that leave them could not return.
 
     Example:
         >>> import torch

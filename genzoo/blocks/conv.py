@@ -1,8 +1,10 @@
-"""Strided convolutions in the manner of DCGAN, for images of any size: each level halves (or doubles) height and width.
+"""Strided convolutions, as in DCGAN, for images of any size.
+
+Each level halves (or doubles) height and width.
 
 References:
-    Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks (Radford, Metz and Chintala,
-    2016), https://arxiv.org/abs/1511.06434
+    Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks,
+        Radford, Metz and Chintala, 2016, https://arxiv.org/abs/1511.06434
 """
 
 from __future__ import annotations
@@ -15,22 +17,27 @@ from genzoo.blocks.norm import Activation, Norm, at_the_edge, finish, weights
 from genzoo.contract import Critic, Decoder, Encoder, Positive, Shape, is_image
 from genzoo.errors import SettingError
 
+__all__ = ["ConvCritic", "ConvDecoder", "ConvEncoder"]
+
 _HALVE = {"kernel_size": 4, "stride": 2, "padding": 1}
-"""n pixels become n // 2, and transposed, n become 2n: what an odd size lacks is the output padding."""
+"""A convolution from n to n // 2 pixels. Transposed, it maps n to 2n pixels, and the output padding
+adds one for odd sizes."""
 
 
 class ConvEncoder(Encoder):
-    """Maps images to features: strided convolutions, then one linear layer.
+    """An encoder of images: strided convolutions, then one linear layer.
 
     Arguments:
-        shape: shape of one image, `(C, H, W)`, of any height and width that can be halved once a level.
-        dim: number of features, unconstrained.
-        channels: width of each level, from the data inwards.
-        activation: nonlinearity after each level.
-        norm: norm of each level but the one that sees the data; `"spectral"` also of that one and of the output layer.
+        shape: the shape of one image, `(C, H, W)`; each level halves height and width.
+        dim: the number of features, which are unconstrained.
+        channels: the width of each level, starting at the data.
+        activation: the nonlinearity after each level.
+        norm: the norm of each level except the one next to the data. `"spectral"` also applies to
+            that level and to the output layer.
 
     Raises:
-        SettingError: `shape` is not that of an image, or too small for so many levels or for the norm.
+        SettingError: `shape` is not the shape of an image, or the image is too small for the number
+            of levels or for the norm.
 
     Example:
         >>> encoder = ConvEncoder(shape=(3, 25, 31), dim=2, channels=(4, 8))
@@ -52,32 +59,33 @@ class ConvEncoder(Encoder):
         edge = at_the_edge(norm)
         layers: list[nn.Module] = []
         for level, (inputs, outputs) in enumerate(pairwise((shape[0], *channels))):
-            here = norm if level else edge
-            layers += [
-                weights(nn.Conv2d, inputs, outputs, here, **_HALVE),
-                *finish(outputs, here, activation, image=True),
-            ]
-        self.net = nn.Sequential(
-            *layers, nn.Flatten(), weights(nn.Linear, channels[-1] * height * width, dim, edge)
-        )
+            level_norm = norm if level else edge
+            layers.append(weights(nn.Conv2d, inputs, outputs, level_norm, **_HALVE))
+            layers.extend(finish(outputs, level_norm, activation, image=True))
+        output = weights(nn.Linear, channels[-1] * height * width, dim, edge)
+        self.net = nn.Sequential(*layers, nn.Flatten(), output)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images `(batch, *shape)` -> features `(batch, dim)`."""
+        """Encode images `(batch, *shape)` as features `(batch, dim)`."""
         return self.net(x)
 
 
 class ConvDecoder(Decoder):
-    """Maps latent vectors to images: one linear layer, then transposed convolutions through the sizes of the `ConvEncoder`.
+    """A decoder to images: one linear layer, then transposed convolutions.
+
+    Its levels have the sizes of a `ConvEncoder` with the same settings.
 
     Arguments:
-        dim: latent dimension.
-        shape: shape of one image, `(C, H, W)`, of any height and width that can be halved once a level.
-        channels: width of each level, from the data inwards as in the encoder.
-        activation: nonlinearity after each level.
-        norm: norm of each level but the one that makes the data; `"spectral"` also of that one.
+        dim: the number of latent coordinates.
+        shape: the shape of one image, `(C, H, W)`; each level halves height and width.
+        channels: the width of each level, starting at the data, as in the encoder.
+        activation: the nonlinearity after each level.
+        norm: the norm of each level except the one that returns the data. `"spectral"` also applies
+            to that level.
 
     Raises:
-        SettingError: `shape` is not that of an image, or too small for so many levels or for the norm.
+        SettingError: `shape` is not the shape of an image, or the image is too small for the number
+            of levels or for the norm.
 
     Example:
         >>> decoder = ConvDecoder(dim=2, shape=(3, 25, 31), channels=(4, 8))
@@ -103,31 +111,35 @@ class ConvDecoder(Decoder):
         ]
         levels = enumerate(zip(sizes, pairwise((shape[0], *channels)), strict=True))
         for level, ((height, width), (outputs, inputs)) in reversed(list(levels)):
-            here = norm if level else edge
+            level_norm = norm if level else edge
             odd = (height % 2, width % 2)
-            layers += finish(inputs, norm, activation, image=True)
-            layers += [
-                weights(nn.ConvTranspose2d, inputs, outputs, here, **_HALVE, output_padding=odd)
-            ]
+            layers.extend(finish(inputs, norm, activation, image=True))
+            layers.append(
+                weights(
+                    nn.ConvTranspose2d, inputs, outputs, level_norm, **_HALVE, output_padding=odd
+                )
+            )
         self.net = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Latent `(batch, dim)` -> images `(batch, *shape)`, unconstrained."""
+        """Decode latent vectors `(batch, dim)` to images `(batch, *shape)`, unconstrained."""
         return self.net(z)
 
 
 class ConvCritic(Critic):
-    """Maps images to a score: a `ConvEncoder` with a single feature.
+    """A critic of images: a `ConvEncoder` with a single feature.
 
     Arguments:
-        shape: shape of one image, `(C, H, W)`, of any height and width that can be halved once a level.
-        channels: width of each level, from the data inwards.
-        activation: nonlinearity after each level.
-        norm: norm of each level but the one that sees the data; `"layer"` goes with a gradient penalty, which `"batch"` does not
-            allow; `"spectral"` also of the first and the output layer.
+        shape: the shape of one image, `(C, H, W)`; each level halves height and width.
+        channels: the width of each level, starting at the data.
+        activation: the nonlinearity after each level.
+        norm: the norm of each level except the one next to the data. Use `"layer"` with a gradient
+            penalty, which does not allow `"batch"`. `"spectral"` also applies to the first and to
+            the output layer.
 
     Raises:
-        SettingError: `shape` is not that of an image, or too small for so many levels or for the norm.
+        SettingError: `shape` is not the shape of an image, or the image is too small for the number
+            of levels or for the norm.
 
     Example:
         >>> critic = ConvCritic(shape=(1, 8, 8), channels=(4, 8), norm="layer")
@@ -144,18 +156,21 @@ class ConvCritic(Critic):
     ) -> None:
         super().__init__()
         self.shape = shape
-        self.encoder = ConvEncoder(shape, 1, channels, activation, norm)
+        self.encoder = ConvEncoder(
+            shape=shape, dim=1, channels=channels, activation=activation, norm=norm
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images `(batch, *shape)` -> scores `(batch,)`, unconstrained."""
+        """Score images: `(batch, *shape)` -> `(batch,)`, unconstrained."""
         return self.encoder(x).squeeze(1)
 
 
 def _sizes(shape: Shape, channels: tuple[int, ...], norm: Norm) -> list[tuple[int, int]]:
-    """Height and width at the data and after each level."""
+    """Return height and width of the data and after each level."""
     if not is_image(shape):
         raise SettingError(
-            f"shape = {shape!r}: convolutions need images (C, H, W); take 'mlp' for data of other shapes."
+            f"shape = {shape!r}: convolutions need images (C, H, W); take 'mlp' for data of other "
+            "shapes."
         )
     _, height, width = shape
     most = min(height, width).bit_length() - 1
@@ -167,7 +182,7 @@ def _sizes(shape: Shape, channels: tuple[int, ...], norm: Norm) -> list[tuple[in
     sizes = [(height >> level, width >> level) for level in range(len(channels) + 1)]
     if norm == "instance" and sizes[-1] == (1, 1):
         raise SettingError(
-            f'norm = "instance" needs more than the one pixel that {len(channels)} levels leave of images of {height} x {width}; '
-            'give fewer channels, or take "layer".'
+            f'norm = "instance" needs more than one pixel, but {len(channels)} levels leave one '
+            f'of images of {height} x {width}; give fewer channels, or take "layer".'
         )
     return sizes

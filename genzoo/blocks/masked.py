@@ -1,13 +1,15 @@
-"""Layers that see only what comes before: of an image the pixels above and to the left, of a pixel the colours before.
+"""Masked layers, in which a pixel sees only the pixels and colors before it.
 
-Pixels come in raster order and colours as red, green, blue. Features are split into one group a colour. A group sees, at its own
-pixel, the groups up to itself (mask B) or, where the input is the image itself, those before it (mask A).
+Pixels are in raster order, and colors in the order red, green, blue. Features are split into one
+group per color. A group sees all features of earlier pixels. Of its own pixel, it sees the groups
+up to itself (mask B), or only the groups before it if the input is the image itself (mask A).
 
-Masks are multiplied into the weights whenever these are used: a masked weight then has no gradient, and loading any weights
-cannot open a leak.
+Masks are multiplied into the weights at every use. A masked weight then has no gradient, and no
+loaded weights can leak information from later pixels.
 
 References:
-    Pixel Recurrent Neural Networks, van den Oord, Kalchbrenner and Kavukcuoglu, 2016, https://arxiv.org/abs/1601.06759
+    Pixel Recurrent Neural Networks, van den Oord, Kalchbrenner and Kavukcuoglu, 2016,
+        https://arxiv.org/abs/1601.06759
 """
 
 from __future__ import annotations
@@ -22,27 +24,38 @@ from torch.nn.functional import conv2d, linear, pad
 
 from genzoo.blocks.recurrent import neighbor
 
+__all__ = ["PAST", "CausalConv", "MaskedLinear", "color_groups", "sees"]
+
 PAST = -1
-"""The group of features of earlier pixels, which every group sees."""
+"""The group of the features of earlier pixels, which every group sees."""
 
 
-def color_groups(features: int, colours: int) -> Tensor:
-    """The group of each feature, `(features,)`: runs of equal length, or as near as the numbers allow.
+def color_groups(features: int, colors: int) -> Tensor:
+    """Return the group of each feature, `(features,)`.
+
+    Groups are runs of equal length, or as near to it as the numbers allow.
 
     Example:
         >>> color_groups(7, 3).tolist()
         [0, 0, 0, 1, 1, 2, 2]
     """
-    return torch.arange(features) * colours // features
+    return torch.arange(features) * colors // features
 
 
 def sees(outputs: Tensor, inputs: Tensor, strict: bool = False) -> Tensor:
-    """Which inputs an output may see, by their groups: `(outputs, inputs)`, zeros and ones; not its own group if `strict`."""
-    return (outputs[:, None] > inputs if strict else outputs[:, None] >= inputs).float()
+    """Return the mask of the inputs that each output may see, `(outputs, inputs)`.
+
+    Arguments:
+        outputs: the group of each output.
+        inputs: the group of each input.
+        strict: True for mask A, in which an output does not see its own group.
+    """
+    groups = outputs[:, None]
+    return (groups > inputs if strict else groups >= inputs).float()
 
 
 class MaskedLinear(nn.Module):
-    """A linear map of features, the last axis, in which each group sees the groups up to itself.
+    """A linear map of features (the last axis) in which each group sees the groups up to itself.
 
     Arguments:
         inputs: the group of each input.
@@ -58,11 +71,11 @@ class MaskedLinear(nn.Module):
         self.register_buffer("mask", sees(outputs, inputs), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(..., inputs)` -> `(..., outputs)`."""
+        """Map features `(..., inputs)` to `(..., outputs)`."""
         return linear(x, self.weight * self.mask, self.bias)
 
     def fixed(self) -> Callable[[Tensor], Tensor]:
-        """The same map, with the weights as they are now: for many small calls."""
+        """Return the same map with the current weights, for many small calls."""
         return partial(linear, weight=self.weight * self.mask, bias=self.bias)
 
     def extra_repr(self) -> str:
@@ -70,15 +83,15 @@ class MaskedLinear(nn.Module):
 
 
 class CausalConv(nn.Module):
-    """A convolution that sees the pixels before each, and of its own pixel the groups that its mask allows.
+    """A convolution that sees earlier pixels, and the groups of its own pixel that a mask allows.
 
-    The kernel's rows below its centre, which a mask would blank, are not there at all.
+    A full square kernel would be masked below its center, so those rows are left out.
 
     Arguments:
         inputs: the group of each input channel.
         outputs: the group of each output channel.
-        kernel: height and width of the square that the kernel would be; odd.
-        strict: mask A, which does not see its own group, instead of mask B.
+        kernel: the height and width of the full square kernel; odd.
+        strict: use mask A, which does not see its own group, instead of mask B.
     """
 
     mask: Tensor
@@ -91,41 +104,42 @@ class CausalConv(nn.Module):
         mask[:, :, -1, self.reach] = sees(outputs, inputs, strict)
         self.weight = nn.Parameter(torch.empty_like(mask))
         self.bias = nn.Parameter(torch.zeros(len(outputs)))
-        bound = 1 / math.sqrt(
-            max(1.0, mask[0].sum().item())
-        )  # as nn.Conv2d's, of the inputs that count
+        # as in nn.Conv2d, for the inputs that are not masked
+        bound = 1 / math.sqrt(max(1.0, mask[0].sum().item()))
         nn.init.uniform_(self.weight, -bound, bound)
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(batch, inputs, H, W)` -> `(batch, outputs, H, W)`."""
-        return conv2d(
-            pad(x, (self.reach, self.reach, self.reach, 0)), self.weight * self.mask, self.bias
-        )
+        """Convolve images `(batch, inputs, H, W)` to `(batch, outputs, H, W)`."""
+        padded = pad(x, (self.reach, self.reach, self.reach, 0))
+        return conv2d(padded, self.weight * self.mask, self.bias)
 
     def taps(self, height: int, width: int) -> Tensor:
-        """The pixels that each pixel of an image sees, `(taps, H * W)`, its own last; `H * W` stands for outside."""
+        """Return the pixels that each pixel of an image sees, `(taps, H * W)`.
+
+        The last one is the pixel itself. `H * W` stands for positions outside the image.
+        """
         offsets = [
             (down - self.reach, right - self.reach)
             for down in range(self.reach + 1)
             for right in range(2 * self.reach + 1)
         ]
-        return torch.stack(
-            [neighbor(height, width, *offset) for offset in offsets if offset <= (0, 0)]
-        )
+        past = [offset for offset in offsets if offset <= (0, 0)]
+        return torch.stack([neighbor(height, width, *offset) for offset in past])
 
     def fixed(self) -> Callable[[Tensor], Tensor]:
-        """The same at a few pixels, with the weights as they are now.
+        """Return the same map at a few pixels, with the current weights.
 
-        It maps what each sees, `(taps, n, batch, inputs)`, to `(n, batch, outputs)`.
+        The map takes the features that each pixel sees, `(taps, n, batch, inputs)`, and returns
+        `(n, batch, outputs)`.
         """
         taps = self.reach * (2 * self.reach + 2) + 1
-        weight, bias = (self.weight * self.mask).flatten(2)[:, :, :taps].flatten(1), self.bias
+        weight = (self.weight * self.mask).flatten(2)[:, :, :taps].flatten(1)
 
-        def at(seen: Tensor) -> Tensor:
-            return linear(seen.permute(1, 2, 3, 0).flatten(2), weight, bias)
+        def convolve(seen: Tensor) -> Tensor:
+            return linear(seen.permute(1, 2, 3, 0).flatten(2), weight, self.bias)
 
-        return at
+        return convolve
 
     def extra_repr(self) -> str:
         outputs, inputs, _, kernel = self.weight.shape

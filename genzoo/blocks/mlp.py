@@ -1,4 +1,4 @@
-"""Multilayer perceptrons for data of any shape: a strong and fast default for small images on a CPU."""
+"""Multilayer perceptrons for data of any shape; a fast and strong default for small images."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from torch import Tensor, nn
 from genzoo.blocks.norm import Activation, VectorNorm, at_the_edge, finish, weights
 from genzoo.contract import Critic, Decoder, Encoder, Positive, Shape
 
+__all__ = ["MLPCritic", "MLPDecoder", "MLPEncoder"]
+
 
 class MLPEncoder(Encoder):
-    """Maps flattened data to features through fully connected layers.
+    """An encoder of flattened data with fully connected layers.
 
     Arguments:
-        shape: shape of one example.
-        dim: number of features, unconstrained.
-        hidden: widths of the hidden layers, from the data inwards; empty for a linear map.
-        activation: nonlinearity after each hidden layer.
-        norm: norm of each hidden layer; `"spectral"` also of the output layer.
+        shape: the shape of one example.
+        dim: the number of features, which are unconstrained.
+        hidden: the widths of the hidden layers, starting at the data; empty for a linear map.
+        activation: the nonlinearity after each hidden layer.
+        norm: the norm of each hidden layer; `"spectral"` also applies to the output layer.
 
     Example:
         >>> encoder = MLPEncoder(shape=(1, 8, 8), dim=2, hidden=(16,))
@@ -37,24 +39,23 @@ class MLPEncoder(Encoder):
     ) -> None:
         super().__init__()
         self.shape, self.dim = shape, dim
-        self.net = nn.Sequential(
-            nn.Flatten(), *_layers((math.prod(shape), *hidden, dim), activation, norm)
-        )
+        widths = (math.prod(shape), *hidden, dim)
+        self.net = nn.Sequential(nn.Flatten(), *_layers(widths, activation, norm))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Data `(batch, *shape)` -> features `(batch, dim)`."""
+        """Encode data `(batch, *shape)` as features `(batch, dim)`."""
         return self.net(x)
 
 
 class MLPDecoder(Decoder):
-    """Maps latent vectors to data through fully connected layers; the mirror image of an `MLPEncoder` of the same settings.
+    """A decoder with fully connected layers; the mirror image of an `MLPEncoder`.
 
     Arguments:
-        dim: latent dimension.
-        shape: shape of one example.
-        hidden: widths of the hidden layers, from the data inwards as in the encoder.
-        activation: nonlinearity after each hidden layer.
-        norm: norm of each hidden layer; `"spectral"` also of the output layer.
+        dim: the number of latent coordinates.
+        shape: the shape of one example.
+        hidden: the widths of the hidden layers, starting at the data, as in the encoder.
+        activation: the nonlinearity after each hidden layer.
+        norm: the norm of each hidden layer; `"spectral"` also applies to the output layer.
 
     Example:
         >>> decoder = MLPDecoder(dim=2, shape=(1, 8, 8), hidden=(16,))
@@ -76,18 +77,18 @@ class MLPDecoder(Decoder):
         self.net = nn.Sequential(*_layers(widths, activation, norm), nn.Unflatten(1, shape))
 
     def forward(self, z: Tensor) -> Tensor:
-        """Latent `(batch, dim)` -> data `(batch, *shape)`, unconstrained."""
+        """Decode latent vectors `(batch, dim)` to data `(batch, *shape)`, unconstrained."""
         return self.net(z)
 
 
 class MLPCritic(Critic):
-    """Maps data to a score: an `MLPEncoder` with a single feature.
+    """A critic: an `MLPEncoder` with a single feature.
 
     Arguments:
-        shape: shape of one example.
-        hidden: widths of the hidden layers, from the data inwards.
-        activation: nonlinearity after each hidden layer.
-        norm: norm of each hidden layer; `"spectral"` also of the output layer.
+        shape: the shape of one example.
+        hidden: the widths of the hidden layers, starting at the data.
+        activation: the nonlinearity after each hidden layer.
+        norm: the norm of each hidden layer; `"spectral"` also applies to the output layer.
 
     Example:
         >>> critic = MLPCritic(shape=(2,), hidden=(16,), norm="spectral")
@@ -104,20 +105,20 @@ class MLPCritic(Critic):
     ) -> None:
         super().__init__()
         self.shape = shape
-        self.encoder = MLPEncoder(shape, 1, hidden, activation, norm)
+        self.encoder = MLPEncoder(
+            shape=shape, dim=1, hidden=hidden, activation=activation, norm=norm
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Data `(batch, *shape)` -> scores `(batch,)`, unconstrained."""
+        """Score data: `(batch, *shape)` -> `(batch,)`, unconstrained."""
         return self.encoder(x).squeeze(1)
 
 
 def _layers(widths: tuple[int, ...], activation: Activation, norm: VectorNorm) -> list[nn.Module]:
-    """Fully connected layers of these widths; all but the last are hidden."""
+    """Return fully connected layers of these widths; all but the last are hidden."""
     *hidden, (last, outputs) = pairwise(widths)
     layers: list[nn.Module] = []
     for inputs, width in hidden:
-        layers += [
-            weights(nn.Linear, inputs, width, norm),
-            *finish(width, norm, activation, image=False),
-        ]
+        layers.append(weights(nn.Linear, inputs, width, norm))
+        layers.extend(finish(width, norm, activation, image=False))
     return [*layers, weights(nn.Linear, last, outputs, at_the_edge(norm))]

@@ -1,14 +1,17 @@
-r"""The recursion at the heart of NADE, in memory that does not grow with the number of dimensions.
+r"""The recursion of NADE, in memory that hardly grows with the number of dimensions.
 
-\[ a_1 = c, \qquad h_d = \sigma(\rho_d\, a_d), \qquad o_d = V_d h_d + b_d, \qquad a_{d+1} = a_d + W_d\, x_d \]
+\[ a_1 = c, \qquad h_d = \sigma(\rho_d\, a_d), \qquad o_d = V_d h_d + b_d, \qquad
+   a_{d+1} = a_d + W_d\, x_d \]
 
-Kept for every d, the hidden units of a batch are D times the size of one layer. Here only each block's first \( a \) is kept; the
-backward pass makes a block's units again from it. Within a block a CPU runs the recursion in place, in its cache; an accelerator
-makes all of a block's units at once, by a sum along the block.
+Keeping the hidden units for every d would take D times the memory of one layer. Instead, only the
+first \( a \) of each block is kept, and the backward pass recomputes the units of a block from it.
+A CPU runs the recursion of a block in place, in its cache. An accelerator computes all units of a
+block at once, as a cumulative sum.
 
 References:
-    The Neural Autoregressive Distribution Estimator, Larochelle and Murray, 2011, https://proceedings.mlr.press/v15/larochelle11a
-    RNADE, for the factors, Uria, Murray and Larochelle, 2013, https://arxiv.org/abs/1306.0186
+    The Neural Autoregressive Distribution Estimator, Larochelle and Murray, 2011,
+        https://proceedings.mlr.press/v15/larochelle11a
+    RNADE (the factors), Uria, Murray and Larochelle, 2013, https://arxiv.org/abs/1306.0186
 """
 
 from __future__ import annotations
@@ -21,7 +24,10 @@ from torch import Tensor
 
 from genzoo.blocks.reverse_only import refuse_forward_mode
 
+__all__ = ["Units", "act", "block_length", "recursion"]
+
 Units = Literal["sigmoid", "relu"]
+"""The nonlinearity of the hidden units."""
 
 
 def recursion(
@@ -33,7 +39,7 @@ def recursion(
     scale: Tensor | None,
     units: Units,
 ) -> Tensor:
-    r"""What each dimension is told by those before it, \( o_d \).
+    r"""Return the outputs of each dimension, \( o_d \), which depend on the dimensions before it.
 
     Arguments:
         x: examples with their dimensions in the model's order, `(batch, D)`.
@@ -48,11 +54,12 @@ def recursion(
         `(batch, D, K)`; differentiable in every tensor, `x` included.
 
     Raises:
-        SettingError: a forward-mode derivative is asked for.
+        SettingError: a forward-mode derivative is requested.
 
     Example:
         >>> sizes = [(4, 6), (6, 5), (5,), (6, 1, 5), (6, 1)]
-        >>> recursion(*(torch.rand(size) for size in sizes), None, "sigmoid").shape
+        >>> tensors = [torch.rand(size) for size in sizes]
+        >>> recursion(*tensors, scale=None, units="sigmoid").shape
         torch.Size([4, 6, 1])
     """
     refuse_forward_mode("NADE's recursion")
@@ -61,19 +68,19 @@ def recursion(
 
 
 def act(a: Tensor, units: str, out: Tensor | None = None) -> Tensor:
-    """The hidden units of activations."""
+    """Apply the nonlinearity of the hidden units to pre-activations."""
     return torch.sigmoid(a, out=out) if units == "sigmoid" else torch.clamp_min(a, 0, out=out)
 
 
 def _act_backward(grad: Tensor, h: Tensor, units: str) -> Tensor:
-    """Gradient by the activations, in place of the gradient by the units."""
+    """Overwrite the gradient of the units with that of the pre-activations, and return it."""
     if units == "sigmoid":
         return torch.ops.aten.sigmoid_backward.grad_input(grad, h, grad_input=grad)
     return torch.ops.aten.threshold_backward.grad_input(grad, h, 0, grad_input=grad)
 
 
 def block_length(dims: int) -> int:
-    """Dimensions a block, so that what is kept and what is made again are about the same."""
+    """Return the block length at which kept and recomputed memory are about equal."""
     return max(1, math.isqrt(dims))
 
 
@@ -87,7 +94,10 @@ def _forward(
     scale: Optional[Tensor],  # noqa: UP045
     units: str,
 ) -> tuple[Tensor, Tensor]:
-    """`(D, batch, K)` outputs, and each block's first activations, `(blocks, batch, H)`."""
+    """Return the outputs, `(D, batch, K)`, and the first pre-activations of each block.
+
+    The latter are `(blocks, batch, H)`.
+    """
     block = _in_place if x.device.type == "cpu" else _at_once
     (dims, hidden), batch = weight.shape, x.shape[0]
     length = block_length(dims)
@@ -99,14 +109,14 @@ def _forward(
         start.copy_(a)
         part = slice(first, first + length)
         block(
-            a,
-            rows[part],
-            weight[part],
-            out_weight[part],
-            out_bias[part],
-            None if scale is None else scale[part],
-            units,
-            out[part],
+            a=a,
+            x=rows[part],
+            weight=weight[part],
+            out_weight=out_weight[part],
+            out_bias=out_bias[part],
+            scale=None if scale is None else scale[part],
+            units=units,
+            out=out[part],
         )
     return out, starts
 
@@ -121,7 +131,10 @@ def _in_place(
     units: str,
     out: Tensor,
 ) -> None:
-    """Fills a block's outputs `(C, batch, K)` and moves `a` past it: a step for each dimension, in a processor's cache."""
+    """Write the outputs of a block to `out`, `(C, batch, K)`, and advance `a` past the block.
+
+    Each dimension is one step, which fits into a processor's cache.
+    """
     h = torch.empty_like(a)
     columns = (x, weight, out_weight.mT, out_bias, out)
     for d, (x_d, weight_d, out_weight_d, out_bias_d, out_d) in enumerate(
@@ -142,7 +155,7 @@ def _at_once(
     units: str,
     out: Tensor,
 ) -> None:
-    """As `_in_place`, in a few large operations."""
+    """Compute the same as `_in_place` in a few large operations."""
     before = _activations(a, x, weight)
     a.copy_(before[-1].addr(x[-1], weight[-1]))
     h = act(before if scale is None else before * scale[:, None, None], units)
@@ -150,7 +163,7 @@ def _at_once(
 
 
 def _activations(a: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """A block's activations from the first: `(batch, H)` to `(C, batch, H)`."""
+    """Return the pre-activations of a block, `(C, batch, H)`, from the first, `(batch, H)`."""
     steps = torch.cat([a[None], x[:-1, :, None] * weight[:-1, None, :]])
     return steps.cumsum(0)
 
@@ -166,28 +179,34 @@ def _backward(
     units: str,
     by_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients by x (empty unless asked for), W, c, V and the scale (empty where there is none) from that by the outputs."""
+    """Return the gradients of x, W, c, V, and the scale, given that of the outputs.
+
+    The gradient of x is empty unless `by_x` is True; that of a scale that is None is empty.
+    """
     block = _back_in_place if x.device.type == "cpu" else _back_at_once
     dims, length = len(weight), block_length(len(weight))
     rows = x.t().contiguous()
-    d_x, d_weight, d_out = (
-        rows.new_empty(dims * by_x, x.shape[0]),
-        torch.empty_like(weight),
-        torch.empty_like(out_weight),
-    )
+    d_x = rows.new_empty(dims * by_x, x.shape[0])
+    d_weight, d_out = torch.empty_like(weight), torch.empty_like(out_weight)
     d_scale = x.new_empty(0 if scale is None else dims)
-    d_a = torch.zeros_like(starts[0])  # by the activations after the block at hand
+    # the gradient of the pre-activations after the current block
+    d_a = torch.zeros_like(starts[0])
     for start, first in reversed(list(zip(starts, range(0, dims, length), strict=True))):
         part = slice(first, first + length)
-        given = (
-            start,
-            rows[part],
-            weight[part],
-            out_weight[part],
-            None if scale is None else scale[part],
-            units,
+        block(
+            d_a=d_a,
+            grad=grad[part],
+            start=start,
+            x=rows[part],
+            weight=weight[part],
+            out_weight=out_weight[part],
+            scale=None if scale is None else scale[part],
+            units=units,
+            d_x=d_x[part],
+            d_weight=d_weight[part],
+            d_out=d_out[part],
+            d_scale=d_scale[part],
         )
-        block(d_a, grad[part], *given, d_x[part], d_weight[part], d_out[part], d_scale[part])
     return d_x.t().contiguous(), d_weight, d_a.sum(0), d_out, d_scale
 
 
@@ -205,7 +224,10 @@ def _back_in_place(
     d_out: Tensor,
     d_scale: Tensor,
 ) -> None:
-    """Fills a block's gradients, and moves `d_a` before it; what lies between dimensions stays in a processor's cache."""
+    """Write the gradients of a block, and move `d_a` to its start.
+
+    Intermediate results stay in a processor's cache.
+    """
     a, h, buffer = start.clone(), start.new_empty(x.shape[0], *start.shape), torch.empty_like(start)
     before = None if scale is None else torch.empty_like(h)
     for d, (h_d, x_d, weight_d) in enumerate(
@@ -244,7 +266,7 @@ def _back_at_once(
     d_out: Tensor,
     d_scale: Tensor,
 ) -> None:
-    """As `_back_in_place`, in a few large operations."""
+    """Compute the same as `_back_in_place` in a few large operations."""
     before = _activations(start, x, weight)
     h = act(before if scale is None else before * scale[:, None, None], units)
     torch.bmm(grad.mT, h, out=d_out)
@@ -252,9 +274,8 @@ def _back_at_once(
     if scale is not None:
         torch.sum(d_h * before, (1, 2), out=d_scale)
         d_h *= scale[:, None, None]
-    sums = (
-        torch.cat([d_a[None], d_h.flip(0)]).cumsum(0).flip(0)
-    )  # by the activations before each dimension, and after the last
+    # the gradients of the pre-activations before each dimension, and after the last
+    sums = torch.cat([d_a[None], d_h.flip(0)]).cumsum(0).flip(0)
     torch.bmm(x[:, None], sums[1:], out=d_weight[:, None])
     if d_x.shape[0]:
         torch.bmm(sums[1:], weight[:, :, None], out=d_x[:, :, None])
@@ -267,9 +288,8 @@ def _(
 ) -> tuple[Tensor, Tensor]:
     dims, hidden = weight.shape
     blocks = -(-dims // block_length(dims))
-    return x.new_empty(dims, x.shape[0], out_weight.shape[1]), x.new_empty(
-        blocks, x.shape[0], hidden
-    )
+    out = x.new_empty(dims, x.shape[0], out_weight.shape[1])
+    return out, x.new_empty(blocks, x.shape[0], hidden)
 
 
 @_backward.register_fake
@@ -313,8 +333,6 @@ def _differentiate(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
 
 
 _forward.register_autograd(_differentiate, setup_context=_setup)
-for _device in (
-    "cpu",
-    "cuda",
-):  # sums over many steps keep single precision where a run is in mixed
+# Sums over many steps keep single precision in mixed-precision runs.
+for _device in ("cpu", "cuda"):
     _forward.register_autocast(_device, torch.float32)

@@ -239,7 +239,7 @@ def test_a_gradient_penalty_can_be_taken_by_transforms(norm):
         *[
             (
                 make,
-                'norm = "instance" needs more than the one pixel that 2 levels leave of images of 4 x 7; give fewer channels',
+                'norm = "instance" needs more than one pixel, but 2 levels leave one of images of 4 x 7; give fewer channels',
             )
             for make in (
                 lambda: ConvEncoder((2, 4, 7), 2, norm="instance"),
