@@ -1,4 +1,7 @@
-"""Pictures: sheets of images, scatter plots of points, curves of losses. Sheets need Pillow only, plots need matplotlib."""
+"""Figures: sheets of images, scatter plots of points, and curves of losses.
+
+Sheets need Pillow only. Plots need matplotlib.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +31,15 @@ __all__ = [
 
 
 def sheet(images: Tensor, columns: int | None = None, side: int = 640, border: int = 1) -> Any:
-    """Images on a grid, enlarged by a whole factor towards `side` pixels: `(n, C, H, W)` in [0, 1] -> a Pillow image.
+    """Arrange images on a grid and return a Pillow image.
 
-    Each has a white border of so many pixels. Images with other than 1 or 3 channels show the mean over channels.
+    Images with neither 1 nor 3 channels are shown as the mean over their channels.
+
+    Arguments:
+        images: images in [0, 1], `(n, C, H, W)`.
+        columns: the number of columns; by default, the grid is nearly square.
+        side: the target width in pixels; images are enlarged by an integer factor.
+        border: the width of the white border of each image, in pixels.
 
     Example:
         >>> sheet(torch.rand(6, 1, 8, 8), columns=3, side=54).size
@@ -53,40 +62,55 @@ def sheet(images: Tensor, columns: int | None = None, side: int = 640, border: i
 
 
 def side_by_side(*images: Tensor) -> Tensor:
-    """Tiles of a sheet that has k images beside each other, `(n, C, H, W)` each: `(n * k, C, H, W)`, all in colour if any is."""
+    """Return the tiles of a sheet with k images side by side.
+
+    Arguments:
+        images: k batches of images, `(n, C, H, W)` each.
+
+    Returns:
+        `(n * k, C, H, W)`, all in color if any image is.
+    """
     shown = [x if x.shape[1] in (1, 3) else x.mean(dim=1, keepdim=True) for x in images]
     channels = max(x.shape[1] for x in shown)
     return torch.stack([x.expand(-1, channels, -1, -1) for x in shown], dim=1).flatten(0, 1)
 
 
 def columns_for(n: int, side: int) -> int:
-    """How many tiles a row of a nearly square sheet has, for `n` groups of `side` tiles beside each other."""
+    """Return the number of columns of a nearly square sheet.
+
+    Arguments:
+        n: the number of groups.
+        side: the number of tiles of a group, which are side by side.
+    """
     return side * max(1, math.ceil(math.sqrt(n / side)))
 
 
-def equation(columns: Sequence[Tensor], found: Tensor) -> Tensor:
-    """Tiles of a sheet with nine columns: a - b + c = the result amid its neighbors.
+def equation(columns: Sequence[Tensor], images: Tensor) -> Tensor:
+    """Return the tiles of a sheet with nine columns: a - b + c = the result amid its neighbors.
 
     Arguments:
-        columns: for each term its examples and, last, their mean: these stand in one row, with the examples above.
-        found: the result and its eight neighbors.
+        columns: for each term its examples, then their mean. The means are in one row, below the
+            examples.
+        images: the result and its eight neighbors.
     """
-    height, width = found.shape[-2:]
-    tiles = found.new_ones(max(map(len, columns)) + 1, 9, *found.shape[1:])
-    means = len(tiles) - 2  # the row of the means; that of the neighbors below is the last
-    tiles[means - 1 :, 6:] = torch.cat([found[1:5], found[:1], found[5:]]).unflatten(0, (3, 3))
-    for place, column in zip((0, 2, 4), columns, strict=True):
-        tiles[means - len(column) + 1 : means + 1, place] = column
+    height, width = images.shape[-2:]
+    tiles = images.new_ones(max(map(len, columns)) + 1, 9, *images.shape[1:])
+    # The last row holds the lower neighbors, and the row above it the means.
+    means = len(tiles) - 2
+    neighborhood = torch.cat([images[1:5], images[:1], images[5:]])
+    tiles[means - 1 :, 6:] = neighborhood.unflatten(0, (3, 3))
+    for index, column in zip((0, 2, 4), columns, strict=True):
+        tiles[means - len(column) + 1 : means + 1, index] = column
     thick = max(1, height // 12)
-    middle, centre = (height - thick) // 2, (width - thick) // 2
-    for place, top in ((1, middle), (3, middle), (5, middle - thick), (5, middle + thick)):
-        tiles[means, place, :, top : top + thick, width // 4 : width - width // 4] = 0
-    tiles[means, 3, :, height // 4 : height - height // 4, centre : centre + thick] = 0
+    middle, center = (height - thick) // 2, (width - thick) // 2
+    for index, top in ((1, middle), (3, middle), (5, middle - thick), (5, middle + thick)):
+        tiles[means, index, :, top : top + thick, width // 4 : width - width // 4] = 0
+    tiles[means, 3, :, height // 4 : height - height // 4, center : center + thick] = 0
     return tiles.flatten(0, 1)
 
 
 def can_plot() -> bool:
-    """Whether matplotlib is installed."""
+    """Return True if matplotlib is installed."""
     from importlib.util import find_spec
 
     return find_spec("matplotlib") is not None
@@ -94,9 +118,12 @@ def can_plot() -> bool:
 
 @contextmanager
 def _plain() -> Iterator[None]:
-    """Within: matplotlib as it comes, whatever a file `matplotlibrc` in the folder says; it might call other programs."""
+    """Use matplotlib's default settings within the context.
+
+    A file `matplotlibrc` in the working folder is ignored, because it might call other programs.
+    """
     if not can_plot():
-        raise GenzooError("plots need matplotlib: pip install 'genzoo[plots]'")
+        raise GenzooError("plots need matplotlib; install it with: pip install 'genzoo[plots]'.")
     import matplotlib.style
 
     with matplotlib.style.context("default", after_reset=True):
@@ -104,7 +131,8 @@ def _plain() -> Iterator[None]:
 
 
 def _axes(width: float = 6.4, height: float = 4.8) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure  # without pyplot: no global state, no display
+    # Figure works without pyplot, which has global state and needs a display.
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
     return figure, figure.add_subplot()
@@ -114,23 +142,25 @@ def _axes(width: float = 6.4, height: float = 4.8) -> tuple[Any, Any]:
 def scatter(
     points: Tensor, data: Tensor | None = None, score: Callable[[Tensor], Tensor] | None = None
 ) -> Any:
-    """Points `(n, 2)` over the data's: a matplotlib figure.
+    """Plot points over the data, and return a matplotlib figure.
 
     Arguments:
         points: samples, `(n, 2)`.
-        data: what they should be like, `(m, 2)`.
-        score: a critic, `(k, 2)` to `(k,)`, on the points' device and in their dtype: drawn as a surface below the points.
+        data: data points, `(m, 2)`.
+        score: a critic, `(k, 2)` -> `(k,)`, on the points' device and in their dtype. It is drawn
+            as a surface below the points.
 
     Example:
-        >>> figure = scatter(torch.randn(50, 2), torch.randn(50, 2), score=lambda x: -x.square().sum(1))
+        >>> points, data = torch.randn(50, 2), torch.randn(50, 2)
+        >>> figure = scatter(points, data, score=lambda x: -x.square().sum(1))
     """
     figure, axes = _axes(5, 5)
-    colours = ("0.75", "tab:blue") if score is None else ("tab:orange", "tab:green")
+    colors = ("0.75", "tab:blue") if score is None else ("tab:orange", "tab:green")
     if score is not None:
         _surface(axes, score, points if data is None else data.to(points))
-    for what, label, colour in ((data, "data", colours[0]), (points, "samples", colours[1])):
-        if what is not None:
-            axes.scatter(*what.detach().float().cpu().T, s=3, color=colour, label=label)
+    for x, label, color in ((data, "data", colors[0]), (points, "samples", colors[1])):
+        if x is not None:
+            axes.scatter(*x.detach().float().cpu().T, s=3, color=color, label=label)
     axes.set_aspect("equal")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, markerscale=3)
     return figure
@@ -138,12 +168,15 @@ def scatter(
 
 @torch.no_grad()
 def _surface(axes: Any, score: Callable[[Tensor], Tensor], around: Tensor, side: int = 150) -> None:
-    """A critic's values as filled contours, darker where higher, over the square around some points and a margin."""
+    """Draw a critic's values as filled contours, darker for higher values.
+
+    They cover a square around some points, with a margin.
+    """
     low, high = around.amin(0), around.amax(0)
     half = 0.6 * (high - low).max().clamp_min(1e-3)
-    x, y = (torch.linspace(-1, 1, side).to(around) * half + centre for centre in (low + high) / 2)
+    x, y = (torch.linspace(-1, 1, side).to(around) * half + center for center in (low + high) / 2)
     grid = score(torch.cartesian_prod(x, y)).reshape(side, side).T
-    xs, ys, values = (found.float().cpu().numpy() for found in (x, y, grid))
+    xs, ys, values = (tensor.float().cpu().numpy() for tensor in (x, y, grid))
     axes.contourf(xs, ys, values, levels=20, cmap="Blues", alpha=0.5, zorder=0)
     axes.contour(
         xs,
@@ -161,7 +194,10 @@ def _surface(axes: Any, score: Callable[[Tensor], Tensor], around: Tensor, side:
 
 @_plain()
 def curves(history: Sequence[Mapping[str, float]]) -> Any:
-    """Plot what was logged against the step: a panel for each loss, one for learning rates, one for gradient norms."""
+    """Plot logged values against the step, and return a matplotlib figure.
+
+    Each loss has a panel. Learning rates share one, and so do gradient norms.
+    """
     from matplotlib.figure import Figure
 
     skip = {"step", "seconds", "images_per_second"}
@@ -171,15 +207,12 @@ def curves(history: Sequence[Mapping[str, float]]) -> Any:
     columns = min(3, len(panels)) or 1
     rows = math.ceil(len(panels) / columns) or 1
     figure = Figure(figsize=(4.2 * columns, 2.8 * rows), dpi=100, layout="constrained")
-    for place, (title, names) in enumerate(panels.items(), start=1):
-        axes = figure.add_subplot(rows, columns, place)
+    for index, (title, names) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(rows, columns, index)
         for name in names:
             lines = [line for line in history if name in line]
-            axes.plot(
-                [line["step"] for line in lines],
-                [line[name] for line in lines],
-                label=name.removeprefix("gradient/"),
-            )
+            steps, values = [line["step"] for line in lines], [line[name] for line in lines]
+            axes.plot(steps, values, label=name.removeprefix("gradient/"))
         axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)
         if title == "gradient norms":
@@ -201,7 +234,17 @@ def draw(
     columns: int | None = None,
     score: Callable[[Tensor], Tensor] | None = None,
 ) -> Any:
-    """The picture that fits the samples' shape: a sheet for images, a scatter plot for points in the plane, else None."""
+    """Return a picture for the samples' shape.
+
+    Images are shown as a sheet, and points in the plane as a scatter plot. For other shapes, the
+    result is None.
+
+    Arguments:
+        samples: `(n, *shape)`.
+        data: data points for a scatter plot, `(m, 2)`.
+        columns: the number of columns of a sheet.
+        score: a critic to draw in a scatter plot; see `scatter`.
+    """
     if samples.dim() == 4:
         return sheet(samples, columns)
     if samples.dim() == 2 and samples.shape[1] == 2:

@@ -1,4 +1,4 @@
-"""Arrays that a program already holds, as a data set."""
+"""Arrays in memory as a dataset."""
 
 from __future__ import annotations
 
@@ -21,17 +21,24 @@ _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8)
 
 
 def as_dataset(data: Any) -> Dataset:
-    """A data set from whatever names or holds one.
+    """Return a dataset for a name, a table, arrays, or a dataset.
 
     Arguments:
-        data: a `Dataset`; a registered name (`"digits"`) or a table (`{"name": "toy", "distribution": "moons"}`); an array, which becomes
-            the column `x`; a mapping of arrays, which become columns of one group; or a pair (train, test) of either. Arrays are
-            tensors or numpy arrays, memory-mapped ones included: `(N, D)`, `(N, H, W)`, which gains a channel axis, or
-            `(N, C, H, W)`; uint8 levels, floats (images in [0, 1]), or integers for labels.
+        data: one of the following:
+
+            - a `Dataset`, which is returned;
+            - a registered name (`"digits"`), or a table (`{"name": "toy", "rows": 100}`);
+            - an array, which becomes the column `x`;
+            - a mapping of arrays, which become columns of one group;
+            - a pair (train, test) of arrays or mappings.
+
+            Arrays are tensors or numpy arrays, including memory-mapped ones: `(N, D)`, `(N, H, W)`
+            (a channel axis is added), or `(N, C, H, W)`. They hold uint8 levels, floats (images in
+            [0, 1]), or integers for labels.
 
     Raises:
-        DataError: what was handed in is none of these, or its values, its axes or its type are unfit.
-        SettingError: no such name or setting.
+        DataError: `data` is none of these, or it has invalid values, axes, or types.
+        SettingError: there is no such name or setting.
 
     Example:
         >>> as_dataset(torch.rand(10, 28, 28)).shape
@@ -45,7 +52,8 @@ def as_dataset(data: Any) -> Dataset:
         return Dataset(_columns(data, "train"))
     if len(data) != 2:
         raise DataError(
-            f"data: a tuple of {len(data)}; a tuple is (train, test), columns are a mapping {{'x': ..., 'y': ...}}."
+            f"data: a tuple of {len(data)}; a tuple is (train, test), columns are a mapping "
+            "{'x': ..., 'y': ...}."
         )
     train, test = (
         _columns(part, split) for part, split in zip(data, ("train", "test"), strict=True)
@@ -53,33 +61,33 @@ def as_dataset(data: Any) -> Dataset:
     return Dataset(train, test)
 
 
-def as_tensor(column: Any, place: str) -> Tensor:
-    """A tensor over the memory of an array, copying nothing: what is memory-mapped stays so.
+def as_tensor(column: Any, name: str) -> Tensor:
+    """Return a tensor that shares the memory of an array; memory-mapped arrays stay mapped.
 
     Arguments:
         column: a tensor or a numpy array.
-        place: what messages call it.
+        name: the name of the column in error messages.
 
     Raises:
-        DataError: it is no array, or torch cannot hold its type.
+        DataError: `column` is not an array, or torch does not support its type.
     """
     if isinstance(column, Tensor):
-        check_dense(column, place)
+        check_dense(column, name)
         return column.detach()
     if not isinstance(column, np.ndarray):
         raise DataError(
-            f"{place} is a {type(column).__name__}; hand in a torch tensor or a numpy array."
+            f"{name} is a {type(column).__name__}; pass a torch tensor or a numpy array."
         )
     try:
-        with warnings.catch_warnings():  # a read-only array is fine, for nobody writes to a column
+        # A read-only array is fine, because columns are never written to.
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             return torch.from_numpy(column)
-    except (
-        TypeError,
-        ValueError,
-    ) as error:  # objects and strings, a foreign byte order, a reversed axis
+    # Objects and strings, a foreign byte order, or a reversed axis.
+    except (TypeError, ValueError) as error:
+        reason = str(error).split(". ")[0]
         raise DataError(
-            f"{place}: torch cannot hold this array of {column.dtype} ({str(error).split('. ')[0]})."
+            f"{name}: torch does not support this array of {column.dtype} ({reason})."
         ) from None
 
 
@@ -87,29 +95,33 @@ def _columns(data: Any, split: str) -> dict[str, Tensor]:
     columns = data if isinstance(data, Mapping) else {"x": data}
     if unnamed := [name for name in columns if not isinstance(name, str)]:
         raise DataError(
-            f"data, {split}: {show(unnamed[0])} names a column; names are text, as in {{'x': ..., 'y': ...}}."
+            f"data, {split}: {show(unnamed[0])} names a column; names are text, as in "
+            "{'x': ..., 'y': ...}."
         )
     return {
         name: _column(array, f"data, {split}, column {name!r}") for name, array in columns.items()
     }
 
 
-def _column(array: Any, place: str) -> Tensor:
-    x = as_tensor(array, place)
+def _column(array: Any, name: str) -> Tensor:
+    x = as_tensor(array, name)
     axes = tuple(x.shape)
-    image = x.ndim >= 3
-    if x.dtype not in (torch.uint8, *_FLOATS, *(() if image else _INTEGERS)):
-        allowed = (
-            "uint8 or floats in [0, 1]" if image else "uint8 levels, floats, or integers for labels"
-        )
-        raise DataError(f"{place} holds {str(x.dtype).removeprefix('torch.')}: use {allowed}.")
+    dtypes: tuple[torch.dtype, ...] = (torch.uint8, *_FLOATS)
+    allowed = "uint8 or floats in [0, 1]"
+    if x.ndim < 3:
+        dtypes = (*dtypes, *_INTEGERS)
+        allowed = "uint8 levels, floats, or integers for labels"
+    if x.dtype not in dtypes:
+        raise DataError(f"{name} holds {str(x.dtype).removeprefix('torch.')}: use {allowed}.")
     if x.ndim == 4 and axes[1] not in (1, 3, 4) and axes[3] in (1, 3, 4):
-        way = "permute" if isinstance(array, Tensor) else "transpose"
+        method = "permute" if isinstance(array, Tensor) else "transpose"
         raise DataError(
-            f"{place} has its channels last, {axes}; images are (N, C, H, W): hand in x.{way}(0, 3, 1, 2)."
+            f"{name} has its channels last, {axes}; images are (N, C, H, W): pass "
+            f"x.{method}(0, 3, 1, 2)."
         )
     if x.ndim not in (1, 2, 3, 4):
         raise DataError(
-            f"{place} has the shape {axes}; it should be (N, D), (N, H, W) or (N, C, H, W), or (N,) for labels."
+            f"{name} has the shape {axes}; it should be (N, D), (N, H, W) or (N, C, H, W), or (N,) "
+            "for labels."
         )
     return x[:, None] if x.ndim == 3 else x

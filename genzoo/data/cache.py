@@ -1,4 +1,4 @@
-"""Where data is kept on this machine, how it gets there (whole and checked, or not at all), and how it is unpacked."""
+"""The data folder of this machine: downloads, atomic writes, and compressed files."""
 
 from __future__ import annotations
 
@@ -18,30 +18,32 @@ from genzoo.memory import format_bytes, free_memory
 __all__ = ["atomic_data", "fetch", "home", "read_at_most", "unpacked"]
 
 _PIECE = 1 << 20
+"""The number of bytes to read at once."""
 
 
 def home() -> Path:
-    """The folder for data: `$GENZOO_DATA`, else the user's cache."""
+    """Return the data folder: `$GENZOO_DATA`, or the user's cache if it is not set."""
     import pooch
 
-    given = os.environ.get("GENZOO_DATA")
-    return local_path(given, "GENZOO_DATA", DataError) if given else Path(pooch.os_cache("genzoo"))
+    folder = os.environ.get("GENZOO_DATA")
+    if folder:
+        return local_path(folder, "GENZOO_DATA", DataError)
+    return Path(pooch.os_cache("genzoo"))
 
 
 def fetch(url: str, sha256: str, path: Path) -> None:
-    """Download a file to `path`, unless it is there already with the right SHA-256.
+    """Download a file to `path`, unless `path` exists and has the right SHA-256.
 
     Raises:
-        MissingDataError: no connection, another hash, no space; nothing is left at `path` then.
+        MissingDataError: there is no connection, the file has another hash, or the disk is full.
+            In these cases, nothing is left at `path`.
     """
     import pooch
 
     try:
         pooch.retrieve(url, f"sha256:{sha256}", fname=path.name, path=path.parent)
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # every error of `requests` is an OSError; another hash is a ValueError
+    # Every error of `requests` is an OSError, and another hash is a ValueError.
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise MissingDataError(f"{url} cannot be downloaded to {path.parent}: {reason}") from error
 
@@ -57,7 +59,7 @@ def atomic_data(path: Path) -> AbstractContextManager[Path]:
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to read, through gzip if that is what it holds."""
+    """Open a file for reading, and decompress it if it is a gzip file."""
     with path.open("rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
@@ -69,23 +71,26 @@ def unpacked(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_at_most(file: BinaryIO, count: int, name: Path) -> bytearray:
-    """Read up to `count` bytes, piece by piece: a small compressed file can hold more than the memory.
+    """Read up to `count` bytes, in pieces, and stop before the memory is full.
+
+    A small compressed file can hold more than the memory.
 
     Arguments:
-        file: what is read, such as from `unpacked`.
-        count: how many bytes.
-        name: what the message calls the file.
+        file: an open file, for example from `unpacked`.
+        count: the largest number of bytes to read.
+        name: the name of the file in error messages.
 
     Raises:
-        DataError: the content takes more memory than is free.
+        DataError: the content needs more memory than is free.
     """
-    room = free_memory(torch.device("cpu"))
+    free = free_memory(torch.device("cpu"))
     content = bytearray()
     while len(content) < count and (piece := file.read(min(_PIECE, count - len(content)))):
         content += piece
-        if room is not None and len(content) > room // 2:  # what is made of it needs memory, too
+        # The arrays that are built from the content need memory, too.
+        if free is not None and len(content) > free // 2:
             raise DataError(
-                f"{name} holds more than {format_bytes(len(content))}, and {format_bytes(room)} of memory are free; "
-                "unpack it and use a part of it."
+                f"{name} holds more than {format_bytes(len(content))}, and {format_bytes(free)} of "
+                "memory are free; unpack it and use a part of it."
             )
     return content

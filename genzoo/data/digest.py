@@ -1,4 +1,4 @@
-"""Digests of tensors: the same for equal content on every platform, wherever it is stored."""
+"""Digests of tensors, which are equal for equal content on every platform."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["add_tensor", "describe", "of_tensors"]
 
 
 def add_tensor(digest: Any, tensor: Tensor) -> None:
-    """Add a tensor's values to a `hashlib` digest, row by row, little end first."""
+    """Add a tensor's values to a `hashlib` digest, row by row, in little-endian order."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     size = flat.element_size()
     data = flat.view(torch.uint8)
@@ -29,7 +29,7 @@ def describe(tensor: Tensor) -> str:
 
 
 def of_tensors(tensors: Mapping[str, Tensor], *facts: object) -> str:
-    """Return the SHA-256 of named tensors and of the facts that stand with them, in hex.
+    """Return the SHA-256 of named tensors and of additional facts, in hexadecimal.
 
     Example:
         >>> of_tensors({"w": torch.zeros(2)}) == of_tensors({"w": torch.tensor([0.0, 0.0])})

@@ -1,4 +1,4 @@
-"""The fingerprint of a data set: enough to notice that a run goes on, or is measured, on other data."""
+"""Fingerprints of datasets, which detect that a run continues or is evaluated on other data."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from genzoo.data.digest import add_tensor, describe
 __all__ = ["changes", "fingerprint"]
 
 _WHOLE = 256 << 20
-"""Bytes up to which every row of a column counts."""
+"""The size in bytes up to which all rows of a column are read."""
 
 _SAMPLE, _BLOCK = 64 << 20, 256 << 10
-"""Bytes of a larger column that count, in blocks of so many."""
+"""The number of bytes that are read of a larger column, and of each block of them."""
 
 _SETTINGS = ("levels", "binarize", "dequantize", "symbols")
 
 
 def fingerprint(dataset: Dataset) -> dict[str, Any]:
-    """Return a fingerprint of the content of a data set: of values, not of names or files.
+    """Return a fingerprint of the content of a dataset: of its values, not of names or files.
 
     It is the same on every platform, for torch and numpy arrays, in memory or memory-mapped. Of a
-    column of more than 256 MiB, 64 MiB count: blocks of rows at equal distances, the first and the
-    last among them, so a change elsewhere in it goes unnoticed. That takes well under a second.
+    column of more than 256 MiB, 64 MiB are read: blocks of rows at equal distances, including the
+    first and the last. A change elsewhere in the column is not detected. Reading these blocks takes
+    well under a second.
 
     Arguments:
-        dataset: the data set.
+        dataset: the dataset.
 
     Returns:
-        `settings` (how stored values become what a model sees), and for each split its columns:
-        type, shape and the first half of a SHA-256.
+        `settings` (how stored values are converted for a model), and for each split its columns:
+        type, shape, and the first half of a SHA-256.
 
     Example:
         >>> fingerprint(Dataset({"x": torch.zeros(3, 2)}))["train"]
@@ -55,41 +56,44 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
 def changes(
     old: Mapping[str, Any], new: Mapping[str, Any], split: str, columns: Sequence[str]
 ) -> list[str]:
-    """Return in words where two fingerprints differ, in what is read of a split.
+    """Return descriptions of the differences between two fingerprints.
 
     Arguments:
-        old: the fingerprint that a run keeps.
-        new: the one of the data at hand.
+        old: the fingerprint that a run stores.
+        new: the fingerprint of the current data.
         split: `"train"` or `"test"`.
-        columns: those that are read; what others hold does not matter.
+        columns: the columns that are read; all others are ignored.
 
     Example:
         >>> old, new = (fingerprint(Dataset({"x": torch.full((3, 2), v)})) for v in (0.0, 1.0))
         >>> changes(old, new, "train", ["x"])
         ["the train column 'x' holds other values"]
     """
-    found = []
+    differences = []
     before, now = _table(old.get("settings")), new["settings"]
     for name in _SETTINGS:
         if before.get(name) != now.get(name):
-            found.append(f"{name} was {before.get(name)!r}, now {now.get(name)!r}")
+            differences.append(f"{name} was {before.get(name)!r}, now {now.get(name)!r}")
     groups = [_grouped(table.get("groups"), columns) for table in (before, now)]
     if groups[0] != groups[1] and split == "train":
-        found.append(f"the groups of columns were {groups[0]}, now {groups[1]}")
+        differences.append(f"the groups of columns were {groups[0]}, now {groups[1]}")
     kept = _table(old.get(split))
     for name in columns:
         left, right = kept.get(name), new[split].get(name)
         if left == right:
             continue
-        found.append(f"the {split} column {name!r} {_change(left, right)}")
-    return found
+        differences.append(f"the {split} column {name!r} {_change(left, right)}")
+    return differences
 
 
 def _change(left: Any, right: Any) -> str:
-    """Return in words how a column changed."""
-    if left is None or right is None:
-        return "is new" if left is None else "is gone"
-    was, now = (str(text).rpartition(" ")[0] for text in (left, right))  # without the hash
+    """Return a description of how a column changed."""
+    if left is None:
+        return "is new"
+    if right is None:
+        return "is gone"
+    # the type and shape, without the hash
+    was, now = (str(text).rpartition(" ")[0] for text in (left, right))
     return "holds other values" if was == now else f"was {was}, now {now}"
 
 
@@ -102,7 +106,7 @@ def _digest(column: Tensor) -> str:
 
 
 def _blocks(rows: int, row_size: int) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of rows that count."""
+    """Yield the ranges of rows that are read."""
     per_block = max(1, _BLOCK // max(1, row_size))
     if rows * row_size <= _WHOLE:
         for begin in range(0, rows, per_block):
@@ -115,12 +119,15 @@ def _blocks(rows: int, row_size: int) -> Iterator[tuple[int, int]]:
 
 
 def _grouped(groups: Any, columns: Sequence[str]) -> list[list[str]]:
-    """Return how the columns that are read are grouped."""
-    listed = groups if isinstance(groups, list) else []
-    kept = (
-        [name for name in columns if name in group] for group in listed if isinstance(group, list)
-    )
-    return sorted(group for group in kept if group)
+    """Return the groups of the columns that are read."""
+    if not isinstance(groups, list):
+        return []
+    kept = []
+    for group in groups:
+        names = [name for name in columns if isinstance(group, list) and name in group]
+        if names:
+            kept.append(names)
+    return sorted(kept)
 
 
 def _table(value: Any) -> Mapping[str, Any]:

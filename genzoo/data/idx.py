@@ -1,4 +1,4 @@
-"""The MNIST family, and the IDX format that it is stored in."""
+"""The datasets of the MNIST family, and their IDX file format."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from genzoo.files import local_path
 __all__ = ["Binarize", "emnist", "fashion_mnist", "kmnist", "mnist", "read_idx"]
 
 Binarize = Literal["threshold", "stochastic"] | None
+"""The `binarize` argument of a `Dataset`."""
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MOST_AXES = 64
-"""Axes that numpy allows."""
+"""The number of axes that numpy supports."""
 _DEBIAN = Path("/usr/share/datasets")
 _STEMS = (
     "train-images-idx3-ubyte",
@@ -31,7 +32,8 @@ _STEMS = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-_DOWNLOADS = {  # base address; file -> SHA-256
+# dataset -> base address; file -> SHA-256
+_DOWNLOADS = {
     "fashion-mnist": (
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
         {
@@ -79,16 +81,17 @@ _DOWNLOADS = {  # base address; file -> SHA-256
 
 
 def read_idx(path: str | Path) -> Any:
-    """The array in an IDX file, gzipped or plain: any of the format's six types, in this machine's byte order.
+    """Return the array in an IDX file, gzipped or plain, in this machine's byte order.
 
-    The header is two zero bytes, a type code, the number of axes, and the size of each as a big-endian uint32; the values follow,
-    and nothing after them.
+    All six types of the format are supported. The header is two zero bytes, a type code, the number
+    of axes, and the size of each axis as a big-endian uint32. The values follow, and nothing else.
 
     Raises:
-        DataError: the file is missing or damaged, or its header and its length disagree.
+        DataError: the file is missing or damaged, or its length does not match its header.
 
     References:
-        Y. LeCun, C. Cortes, C. J. C. Burges, The MNIST Database of Handwritten Digits. http://yann.lecun.com/exdb/mnist/
+        The MNIST Database of Handwritten Digits, Y. LeCun, C. Cortes and C. J. C. Burges,
+            http://yann.lecun.com/exdb/mnist/
 
     Example:
         >>> import tempfile
@@ -101,121 +104,151 @@ def read_idx(path: str | Path) -> Any:
     try:
         with unpacked(path) as file:
             return _array(file, path)
-    except (OSError, EOFError, zlib.error) as error:  # a bad gzip file is an OSError
-        raise DataError(
-            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
-        ) from error
+    # A damaged gzip file can be any of these.
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read: {reason}") from error
 
 
 def _array(file: BinaryIO, path: Path) -> Any:
-    """Read an array; no more of the file than its header announces, which a small compressed file can exceed a thousandfold."""
+    """Read an array, and not more than its header announces.
+
+    A small compressed file can hold a thousand times as much.
+    """
+    dtype, axes = _read_header(file, path)
+    expected = math.prod(axes) * dtype.itemsize
+    content = read_at_most(file, expected + 1, path)
+    if len(content) != expected:
+        follow = "more follow" if len(content) > expected else f"{len(content)} follow"
+        raise DataError(
+            f"{path}: its header promises {axes} values of {dtype.itemsize} bytes, {expected} "
+            f"bytes in all, and {follow}."
+        )
+    # If one axis has the length 0, there are no values, but the other axes may be too large.
+    try:
+        values = np.frombuffer(content, dtype).reshape(axes)
+    except ValueError as error:
+        raise DataError(
+            f"{path}: numpy does not support the axes {axes} that its header promises ({error})."
+        ) from None
+    return values.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _read_header(file: BinaryIO, path: Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Return the type and the axes of the array in an IDX file."""
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _TYPES:
         codes = ", ".join(f"{code:02x}" for code in _TYPES)
-        raise DataError(f"{path} is no IDX file: it should begin with 00 00, a type code ({codes}) and the number of axes, "
-                        f"and begins with {head.hex(' ') or 'nothing'}.")  # fmt: skip
-    kind, count = np.dtype(_TYPES[head[2]]), head[3]
+        raise DataError(
+            f"{path} is not an IDX file: it should begin with 00 00, a type code ({codes}) and the "
+            f"number of axes, but it begins with {head.hex(' ') or 'nothing'}."
+        )
+    count = head[3]
     if count > _MOST_AXES:
         raise DataError(f"{path}: its header has {count} axes; arrays have {_MOST_AXES} at most.")
     sizes = file.read(4 * count)
     if len(sizes) < 4 * count:
         raise DataError(
-            f"{path} is cut short: a header of {count} axes takes {4 + 4 * count} bytes, the file has {4 + len(sizes)}."
+            f"{path} is cut short: a header of {count} axes takes {4 + 4 * count} bytes, but the "
+            f"file has {4 + len(sizes)}."
         )
     axes = tuple(int.from_bytes(sizes[i : i + 4]) for i in range(0, 4 * count, 4))
-    expected = math.prod(axes) * kind.itemsize
-    content = read_at_most(file, expected + 1, path)
-    if len(content) != expected:
-        follow = "more follow" if len(content) > expected else f"{len(content)} follow"
-        raise DataError(
-            f"{path}: its header promises {axes} values of {kind.itemsize} bytes, {expected} bytes in all, and {follow}."
-        )
-    try:
-        values = np.frombuffer(content, kind).reshape(axes)
-    except (
-        ValueError
-    ) as error:  # with an axis of length 0 no value is promised, whatever the others are
-        raise DataError(
-            f"{path}: numpy cannot hold the axes {axes} that its header promises ({error})."
-        ) from None
-    return values.astype(kind.newbyteorder("="), copy=False)
+    return np.dtype(_TYPES[head[2]]), axes
 
 
 def fashion_mnist(
     folder: str | None = None, binarize: Binarize = None, dequantize: bool = False
 ) -> Dataset:
-    """Fashion-MNIST: 28x28 grey pictures of clothes in ten classes, 60,000 to train on and 10,000 held out.
+    """Return Fashion-MNIST: 28x28 gray images of clothes in ten classes.
 
+    60,000 are for training and 10,000 are held out.
     Columns: `x`, uint8 `(N, 1, 28, 28)`, and the label `y`, int64 `(N,)`.
 
     Arguments:
-        folder: where the four IDX files lie, gzipped or plain. If None: `$GENZOO_DATA/fashion-mnist`, the Debian package
-            dataset-fashion-mnist, or else a download, whose hashes are checked.
-        binarize: `"threshold"`, `"stochastic"` or None, as in `Dataset`.
+        folder: the folder of the four IDX files, gzipped or plain. If None, the files come from
+            `$GENZOO_DATA/fashion-mnist`, the Debian package dataset-fashion-mnist, or a download
+            whose hashes are checked.
+        binarize: `"threshold"`, `"stochastic"`, or None, as in `Dataset`.
         dequantize: add uniform noise within a level, as in `Dataset`.
 
     Raises:
-        DataError: a file is missing or damaged, or cannot be downloaded.
+        MissingDataError: a file is missing and cannot be downloaded.
+        DataError: a file is damaged.
 
     References:
-        H. Xiao, K. Rasul, R. Vollgraf, Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms, 2017.
-        https://arxiv.org/abs/1708.07747
+        Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms, H. Xiao,
+            K. Rasul and R. Vollgraf, 2017, https://arxiv.org/abs/1708.07747
 
     Example:
         >>> fashion_mnist("nowhere")
         Traceback (most recent call last):
         genzoo.errors.MissingDataError: fashion-mnist: nowhere has no train-images-idx3-ubyte.gz ...
     """
-    return _read("fashion-mnist", _STEMS, folder, binarize, dequantize)
+    return _read(
+        name="fashion-mnist", stems=_STEMS, folder=folder, binarize=binarize, dequantize=dequantize
+    )
 
 
 def mnist(
     folder: str | None = None, binarize: Binarize = None, dequantize: bool = False
 ) -> Dataset:
-    """MNIST: 28x28 grey handwritten digits, 60,000 to train on and 10,000 held out; everything else as in `fashion_mnist`.
+    """Return MNIST: 28x28 gray images of handwritten digits.
+
+    Splits and columns are those of `fashion_mnist`.
 
     Arguments:
-        folder: where the four IDX files lie. If None: `$GENZOO_DATA/mnist`, or else a download.
+        folder: the folder of the four IDX files. If None, they come from `$GENZOO_DATA/mnist` or a
+            download.
         binarize: as in `Dataset`.
         dequantize: as in `Dataset`.
 
     Raises:
-        DataError: a file is missing or damaged, or cannot be downloaded.
+        MissingDataError: a file is missing and cannot be downloaded.
+        DataError: a file is damaged.
 
     References:
-        Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, Gradient-Based Learning Applied to Document Recognition, 1998.
-        https://doi.org/10.1109/5.726791
+        Gradient-Based Learning Applied to Document Recognition, Y. LeCun, L. Bottou, Y. Bengio and
+            P. Haffner, 1998, https://doi.org/10.1109/5.726791
 
     Example:
         >>> mnist("nowhere")
         Traceback (most recent call last):
         genzoo.errors.MissingDataError: mnist: nowhere has no train-images-idx3-ubyte.gz ...
     """
-    return _read("mnist", _STEMS, folder, binarize, dequantize)
+    return _read(
+        name="mnist", stems=_STEMS, folder=folder, binarize=binarize, dequantize=dequantize
+    )
 
 
 def kmnist(
     folder: str | None = None, binarize: Binarize = None, dequantize: bool = False
 ) -> Dataset:
-    """Kuzushiji-MNIST: 28x28 grey cursive Japanese characters in ten classes; everything else as in `fashion_mnist`.
+    """Return Kuzushiji-MNIST: 28x28 gray images of cursive Japanese characters in ten classes.
+
+    Splits and columns are those of `fashion_mnist`.
 
     Arguments:
-        folder: where the four IDX files lie. If None: `$GENZOO_DATA/kmnist`, or else a download.
+        folder: the folder of the four IDX files. If None, they come from `$GENZOO_DATA/kmnist` or a
+            download.
         binarize: as in `Dataset`.
         dequantize: as in `Dataset`.
 
     Raises:
-        DataError: a file is missing or damaged, or cannot be downloaded.
+        MissingDataError: a file is missing and cannot be downloaded.
+        DataError: a file is damaged.
 
     References:
-        T. Clanuwat et al., Deep Learning for Classical Japanese Literature, 2018. https://arxiv.org/abs/1812.01718
+        Deep Learning for Classical Japanese Literature, T. Clanuwat et al., 2018,
+            https://arxiv.org/abs/1812.01718
 
     Example:
         >>> kmnist("nowhere")
         Traceback (most recent call last):
         genzoo.errors.MissingDataError: kmnist: nowhere has no train-images-idx3-ubyte.gz ...
     """
-    return _read("kmnist", _STEMS, folder, binarize, dequantize)
+    return _read(
+        name="kmnist", stems=_STEMS, folder=folder, binarize=binarize, dequantize=dequantize
+    )
 
 
 def emnist(
@@ -224,32 +257,44 @@ def emnist(
     binarize: Binarize = None,
     dequantize: bool = False,
 ) -> Dataset:
-    """EMNIST: 28x28 grey handwritten letters and digits; columns as in `fashion_mnist`, labels as stored (letters count from 1).
+    """Return EMNIST: 28x28 gray images of handwritten letters and digits.
+
+    Columns are those of `fashion_mnist`. Labels are as stored; those of letters start at 1.
 
     Arguments:
-        split: which of the six ways to class the characters.
-        folder: where the split's four IDX files lie. If None: `$GENZOO_DATA/emnist`, or else a download of all splits (0.5 GB).
+        split: the name of one of EMNIST's six splits, which differ in their classes.
+        folder: the folder of the split's four IDX files. If None, they come from
+            `$GENZOO_DATA/emnist` or a download of all splits (0.5 GB).
         binarize: as in `Dataset`.
         dequantize: as in `Dataset`.
 
     Raises:
-        DataError: a file is missing or damaged, or cannot be downloaded.
+        MissingDataError: a file is missing and cannot be downloaded.
+        DataError: a file is damaged.
 
     References:
-        G. Cohen, S. Afshar, J. Tapson, A. van Schaik, EMNIST: an Extension of MNIST to Handwritten Letters, 2017.
-        https://arxiv.org/abs/1702.05373
+        EMNIST: an Extension of MNIST to Handwritten Letters, G. Cohen, S. Afshar, J. Tapson and
+            A. van Schaik, 2017, https://arxiv.org/abs/1702.05373
 
     Example:
         >>> emnist("digits", folder="nowhere")
         Traceback (most recent call last):
-        genzoo.errors.MissingDataError: emnist: nowhere has no emnist-digits-train-images-idx3-ubyte.gz ...
+        genzoo.errors.MissingDataError: emnist: nowhere has no emnist-digits-train-images-...
     """
     stems = [f"emnist-{split}-{stem.replace('t10k', 'test')}" for stem in _STEMS]
-    # The files are transposed, a leftover of the Matlab code that wrote them.
-    return _read("emnist", stems, folder, binarize, dequantize, transposed=True)
+    # The files are transposed, because they were written in Matlab.
+    return _read(
+        name="emnist",
+        stems=stems,
+        folder=folder,
+        binarize=binarize,
+        dequantize=dequantize,
+        transposed=True,
+    )
 
 
 def _read(
+    *,
     name: str,
     stems: Sequence[str],
     folder: str | None,
@@ -257,54 +302,67 @@ def _read(
     dequantize: bool,
     transposed: bool = False,
 ) -> Dataset:
-    arrays = []
-    for path, axes in zip(_locate(name, stems, folder), (3, 1, 3, 1), strict=True):
-        array = read_idx(path)
-        if array.ndim != axes or array.dtype != np.uint8:
-            raise DataError(
-                f"{path} holds {array.dtype} values of shape {array.shape}; {name} needs uint8 with {axes} axes."
-            )
-        arrays.append(
-            (array.swapaxes(1, 2) if transposed else array)[:, None]
-            if axes == 3
-            else array.astype(np.int64)
-        )
-    x, y, test_x, test_y = arrays
+    x, y, test_x, test_y = (
+        _read_array(path, axes, name)
+        for path, axes in zip(_locate(name, stems, folder), (3, 1, 3, 1), strict=True)
+    )
+    if transposed:
+        x, test_x = x.swapaxes(1, 2), test_x.swapaxes(1, 2)
     return Dataset(
-        {"x": x, "y": y},
-        {"x": test_x, "y": test_y},
+        {"x": x[:, None], "y": y.astype(np.int64)},
+        {"x": test_x[:, None], "y": test_y.astype(np.int64)},
         binarize=binarize,
         dequantize=dequantize,
         name=name,
     )
 
 
-def _locate(name: str, stems: Sequence[str], folder: str | None) -> list[Path]:
-    """The four files: in the folder that was named; else at home, where Debian puts them, or downloaded."""
-    places = (
-        (home() / name, _DEBIAN / name)
-        if folder is None
-        else (local_path(folder, f"{name}: folder", DataError),)
-    )
-    for place in places:
-        found = [path for stem in stems if (path := _file(place, stem))]
-        if len(found) == len(stems):
-            return found
-    if folder is not None:
-        missing = next(stem for stem in stems if not _file(places[0], stem))
-        raise MissingDataError(
-            f"{name}: {folder} has no {missing}.gz (nor {missing}); the four files are {', '.join(stems)}."
+def _read_array(path: Path, axes: int, name: str) -> Any:
+    array = read_idx(path)
+    if array.ndim != axes or array.dtype != np.uint8:
+        raise DataError(
+            f"{path} holds {array.dtype} values of shape {array.shape}; {name} needs uint8 with "
+            f"{axes} axes."
         )
+    return array
+
+
+def _locate(name: str, stems: Sequence[str], folder: str | None) -> list[Path]:
+    """Return the paths of the four files.
+
+    If no folder is named, they come from the data folder, the Debian package, or a download.
+    """
+    if folder is not None:
+        return _locate_in(local_path(folder, f"{name}: folder", DataError), name, stems)
+    home_folder = home() / name
+    for candidate in (home_folder, _DEBIAN / name):
+        paths = [path for stem in stems if (path := _file(candidate, stem))]
+        if len(paths) == len(stems):
+            return paths
     try:
         return [
-            _file(places[0], stem) or _download(name, places[0] / f"{stem}.gz") for stem in stems
+            _file(home_folder, stem) or _download(name, home_folder / f"{stem}.gz")
+            for stem in stems
         ]
     except DataError as error:
-        debian = (
-            ", install the Debian package dataset-fashion-mnist" if name == "fashion-mnist" else ""
-        )
+        debian = ""
+        if name == "fashion-mnist":
+            debian = ", install the Debian package dataset-fashion-mnist"
         ways = f"Put its files into $GENZOO_DATA/{name}{debian}, or name their folder = ..."
         raise MissingDataError(f"{name}: {error}. {ways}") from error
+
+
+def _locate_in(folder: Path, name: str, stems: Sequence[str]) -> list[Path]:
+    paths = []
+    for stem in stems:
+        path = _file(folder, stem)
+        if path is None:
+            raise MissingDataError(
+                f"{name}: {folder} has no {stem}.gz (nor {stem}); the four files are "
+                f"{', '.join(stems)}."
+            )
+        paths.append(path)
+    return paths
 
 
 def _file(folder: Path, stem: str) -> Path | None:
@@ -316,7 +374,8 @@ def _download(name: str, path: Path) -> Path:
     if path.name in hashes:
         fetch(f"{base}{path.name}", hashes[path.name], path)
         return path
-    ((archive, sha256),) = hashes.items()  # one archive holds all the files
+    # A single archive holds all files.
+    ((archive, sha256),) = hashes.items()
     fetch(f"{base}{archive}", sha256, path.with_name(archive))
     with (
         zipfile.ZipFile(path.with_name(archive)) as bundle,

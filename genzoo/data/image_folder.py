@@ -1,4 +1,4 @@
-"""A folder of image files as a data set."""
+"""Folders of image files as datasets."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from genzoo.files import local_path
 __all__ = ["SUFFIXES", "Portion", "find_images", "folder", "read_image", "stored"]
 
 Portion = Literal["whole", "left", "right"]
+"""The part of a picture to read."""
 SUFFIXES = (
     ".bmp",
     ".gif",
@@ -43,24 +44,26 @@ def folder(
     binarize: Literal["threshold", "stochastic"] | None = None,
     dequantize: bool = False,
 ) -> Dataset:
-    """Every image below a folder, at one size: column `x`, uint8 `(N, channels, H, W)`.
+    """Return all images below a folder, at one size: column `x`, uint8 `(N, channels, H, W)`.
 
-    Images are turned as their EXIF data say, laid over white where they are transparent, cut centrally to the aspect ratio that
-    is asked for, and resized with a Lanczos filter; of an animation, the first frame counts. Files are images by their suffix;
-    those that begin with a dot are not. The result is kept in `$GENZOO_DATA`, or else the user's cache, and memory-mapped from
-    there; other files, times or settings make a new one.
+    Images are rotated according to their EXIF data, placed on white where they are transparent,
+    cropped around the center to the aspect ratio of `size`, and resized with a Lanczos filter. An
+    animation is represented by its first frame. Files are recognized by their suffix, and files
+    whose name begins with a dot are ignored. The result is stored in `$GENZOO_DATA`, or in the
+    user's cache, and memory-mapped. Other files, file times, or settings create another file.
 
     Arguments:
         path: the folder.
-        size: pixels, (height, width) or one number for both.
-        channels: 3 for colour, 1 for grey.
-        test_fraction: how much of the data is held out, rounded down.
-        seed: of the order in which the files are split.
+        size: the number of pixels: (height, width), or one number for both.
+        channels: 3 for color, 1 for gray.
+        test_fraction: the fraction of the data to hold out; the number of rows is rounded down.
+        seed: the seed of the order in which the files are split.
         binarize: as in `Dataset`.
         dequantize: as in `Dataset`.
 
     Raises:
-        DataError: no such folder, no image in it, or an image that cannot be read.
+        MissingDataError: the folder does not exist, or it has no images.
+        DataError: an image cannot be read.
 
     Example:
         >>> folder("nowhere")
@@ -69,12 +72,11 @@ def folder(
     """
     root = local_path(path, "folder: path", DataError)
     files = find_images(root)
-    order = np.random.RandomState(seed).permutation(
-        len(files)
-    )  # numpy freezes its streams: the same split for ever
+    # numpy guarantees the streams of RandomState, so the split never changes.
+    order = np.random.RandomState(seed).permutation(len(files))
     files = [files[i] for i in order]
-    shape = (channels, *((size, size) if isinstance(size, int) else size))
-    x = stored(files, shape, root.resolve().name)
+    height, width = (size, size) if isinstance(size, int) else size
+    x = stored(files, (channels, height, width), root.resolve().name)
     rows = len(x) - int(len(x) * test_fraction)
     test = {"x": x[rows:]} if rows < len(x) else {}
     return Dataset({"x": x[:rows]}, test, binarize=binarize, dequantize=dequantize, name=str(path))
@@ -83,13 +85,15 @@ def folder(
 def stored(
     files: Sequence[Path], shape: tuple[int, int, int], name: str, part: Portion = "whole"
 ) -> Any:
-    """Images of files, in their order, uint8 `(N, *shape)`: made once, kept in the cache and memory-mapped from there.
+    """Return the images of files as a memory-mapped array, uint8 `(N, *shape)`.
+
+    The array is written to the data folder once.
 
     Arguments:
-        files: what is read.
-        shape: channels, height and width.
-        name: how the file in the cache begins.
-        part: of each picture, as for `read_image`.
+        files: the image files, in the order of the rows.
+        shape: channels, height, and width.
+        name: the beginning of the name of the stored file.
+        part: the part of each picture to read.
 
     Raises:
         DataError: an image cannot be read.
@@ -107,18 +111,16 @@ def stored(
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Every image file below a folder, sorted; those are images whose suffix says so and whose name begins with no dot.
+    """Return all image files below a folder, sorted.
+
+    A file is an image if it has an image suffix and its name does not begin with a dot.
 
     Raises:
-        DataError: it is no folder, or there is no image in it.
+        MissingDataError: the folder does not exist, or it has no images.
     """
     if not folder.is_dir():
         raise MissingDataError(f"folder: {folder} is not a folder.")
-    files = sorted(
-        f
-        for f in folder.rglob("*")
-        if f.suffix.lower() in SUFFIXES and not f.name.startswith(".") and f.is_file()
-    )
+    files = sorted(filter(_is_image_file, folder.rglob("*")))
     if not files:
         raise MissingDataError(
             f"folder: {folder} has no images; they end in {', '.join(SUFFIXES)}."
@@ -126,37 +128,39 @@ def find_images(folder: Path) -> list[Path]:
     return files
 
 
+def _is_image_file(file: Path) -> bool:
+    hidden = file.name.startswith(".")
+    return file.suffix.lower() in SUFFIXES and not hidden and file.is_file()
+
+
 def _key(files: Sequence[Path], shape: Sequence[int], part: Portion) -> str:
-    """A name for the content: the files in their order, as they are now, the shape and the part."""
+    """Return a key for the current files in their order, the shape, and the part."""
     stats = [(str(file.resolve()), file.stat()) for file in files]
-    text = repr(
-        [
-            tuple(shape),
-            *(() if part == "whole" else (part,)),
-            [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats],
-        ]
-    )
+    versions = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    parts = [] if part == "whole" else [part]
+    text = repr([tuple(shape), *parts, versions])
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def read_image(file: Path, channels: int, height: int, width: int, part: Portion = "whole") -> Any:
-    """One image file, or its left or right half, as uint8 `(channels, height, width)`, made so as `folder` says.
+    """Read an image file, or its left or right half, as uint8 `(channels, height, width)`.
+
+    The image is rotated, cropped, and resized as `folder` describes.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     from PIL import Image, ImageOps
 
     try:
         with Image.open(file) as opened:
             image = ImageOps.exif_transpose(opened)
-            if part != "whole":  # before it is resized, which would mix the halves
-                half = image.width // 2
-                image = image.crop(
-                    (0, 0, half, image.height)
-                    if part == "left"
-                    else (image.width - half, 0, image.width, image.height)
-                )
+            # Before resizing, which would mix the halves.
+            half = image.width // 2
+            if part == "left":
+                image = image.crop((0, 0, half, image.height))
+            if part == "right":
+                image = image.crop((image.width - half, 0, image.width, image.height))
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -165,13 +169,8 @@ def read_image(file: Path, channels: int, height: int, width: int, part: Portion
                 (width, height),
                 Image.Resampling.LANCZOS,
             )
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        MemoryError,
-        Image.DecompressionBombError,
-    ) as error:  # Pillow's, by format
+    # Pillow raises different errors for different formats.
+    except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
         raise DataError(
             f"folder: {file} cannot be read as an image ({error}); repair or remove it."
         ) from error

@@ -1,4 +1,4 @@
-"""The 8x8 digits that come with scikit-learn: a real image data set without a download."""
+"""The 8x8 digits of scikit-learn, an image dataset without a download."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ __all__ = ["digits"]
 def digits(
     binarize: Literal["threshold", "stochastic"] | None = None, dequantize: bool = False
 ) -> Dataset:
-    """1,797 handwritten digits, 8x8 pixels in 17 grey levels: 1,500 to train on, 297 held out.
+    """Return 1,797 handwritten digits of 8x8 pixels in 17 gray levels.
 
-    The rows are shuffled once with a fixed seed, then cut; the source has no split of its own, and its order follows the writers.
+    1,500 are for training and 297 are held out. The source has no split, and its order follows the
+    writers, so rows are shuffled once with a fixed seed and then split.
     Columns: `x`, uint8 `(N, 1, 8, 8)` with levels 0 to 16, and the label `y`, int64 `(N,)`.
 
     Arguments:
-        binarize: `"threshold"`, `"stochastic"` or None, as in `Dataset`.
+        binarize: `"threshold"`, `"stochastic"`, or None, as in `Dataset`.
         dequantize: add uniform noise within a level, as in `Dataset`.
 
     References:
-        E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998.
-        https://doi.org/10.24432/C50P49
+        Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI Machine Learning
+            Repository, 1998, https://doi.org/10.24432/C50P49
 
     Example:
         >>> data = digits()
@@ -35,9 +36,8 @@ def digits(
     from sklearn.datasets import load_digits
 
     source = load_digits()
-    order = np.random.RandomState(0).permutation(
-        len(source.target)
-    )  # numpy freezes RandomState's streams, not default_rng's
+    # numpy guarantees the streams of RandomState, but not those of default_rng.
+    order = np.random.RandomState(0).permutation(len(source.target))
     x = source.images.astype(np.uint8)[order, None]
     y = source.target.astype(np.int64)[order]
     train, test = slice(1500), slice(1500, None)

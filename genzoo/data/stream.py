@@ -1,7 +1,8 @@
 """The path from stored rows to batches on the device.
 
-Small data live on the device as they are stored (uint8 stays uint8) and a batch is an `index_select`, which is many times cheaper
-than a loader's round trip. What does not fit is read by a `DataLoader` behind the same interface, and the batches are the same.
+Small datasets are kept on the device as they are stored (uint8 stays uint8), and a batch is an
+`index_select`, which is much faster than a data loader. Larger datasets are read by a `DataLoader`
+behind the same interface, and the batches are the same.
 """
 
 from __future__ import annotations
@@ -27,31 +28,35 @@ Rows = Mapping[str, Tensor]
 
 
 class Stream:
-    """Endless batches of the training split; batch i is a pure function of the data set, the seed and i.
+    """An endless sequence of batches of the training split.
 
-    Each epoch visits a group of columns in a fresh order and drops the rows that fill no batch. Groups of different lengths keep
-    epochs of their own.
+    Batch i is a pure function of the dataset, the seed, and i. Each epoch visits a group of columns
+    in a new order and drops the rows that do not fill a batch. Groups of different lengths have
+    separate epochs.
 
     Arguments:
-        dataset: where the rows come from.
-        inputs: the columns that a model reads; no other column is touched.
-        batch_size: rows a batch, over all ranks together.
-        seed: of the orders, and of the noise where the data set adds any.
-        device: where batches go.
-        rank: which of the processes this is; it gets its own rows of each batch.
-        size: how many processes there are.
-        microbatches: how many a batch is split into. Each is the same rows on any number of processes, so a rank's rows are
-            its share of the first, then of the second, and so on.
-        resident: keep the columns on the device; None asks whether they fit into half of its free memory.
-        dtype: of the floats; torch's default one where none is given.
-        workers: processes that read rows which are not resident; 0 reads them in this one, which is best for small images.
+        dataset: the dataset.
+        inputs: the columns that a model reads; no other column is read.
+        batch_size: the number of rows per batch, over all ranks together.
+        seed: the seed of the orders, and of the noise that the dataset adds.
+        device: the device of the batches.
+        rank: the number of this process, which gets its own rows of each batch.
+        size: the number of processes.
+        microbatches: the number of parts of a batch. Each part has the same rows for any number of
+            processes, so a rank's rows are its share of the first part, then of the second, and so
+            on.
+        resident: keep the columns on the device. None: if they fit into half of its free memory.
+        dtype: the dtype of floats; by default torch's default dtype.
+        workers: the number of processes that read rows which are not resident. 0 reads them in this
+            process, which is best for small images.
 
     Raises:
-        DataError: a column is missing, or the data set has fewer rows than a batch.
+        DataError: a column is missing, or the dataset has fewer rows than a batch.
         SettingError: the batch cannot be divided among the ranks and microbatches.
 
     Example:
-        >>> stream = Stream(Dataset({"x": torch.rand(10, 2)}), ("x",), 4, seed=0, device=torch.device("cpu"))
+        >>> data = Dataset({"x": torch.rand(10, 2)})
+        >>> stream = Stream(data, ("x",), 4, seed=0, device=torch.device("cpu"))
         >>> next(stream.batches()).shape
         torch.Size([4, 2])
     """
@@ -74,7 +79,8 @@ class Stream:
         if batch_size < 1 or batch_size % (size * microbatches):
             among = f"{size} ranks" + f" times {microbatches} microbatches" * (microbatches > 1)
             raise SettingError(
-                f"batch_size = {batch_size} cannot be divided among {among}; make it a positive multiple."
+                f"batch_size = {batch_size} cannot be divided among {among}; make it a positive "
+                "multiple."
             )
         self.dataset, self.batch_size, self.seed, self.device = dataset, batch_size, seed, device
         self.rank, self.size, self.dtype, self.workers = rank, size, dtype, workers
@@ -85,13 +91,13 @@ class Stream:
             for number, group in enumerate(dataset.groups)
             if set(group) & set(inputs)
         ]
-        self.group_of = {name: place for place, (_, group) in enumerate(read) for name in group}
+        self.group_of = {name: index for index, (_, group) in enumerate(read) for name in group}
         self.groups = [(number, len(dataset.train[group[0]])) for number, group in read]
         for (_, group), (_, rows) in zip(read, self.groups, strict=True):
             if rows < batch_size:
                 raise DataError(
-                    f"{dataset.name}, train has {rows} rows ({', '.join(group)}), too few for one batch: "
-                    f"lower batch_size = {batch_size} to {rows} or less."
+                    f"{dataset.name}, train has {rows} rows ({', '.join(group)}), too few for one "
+                    f"batch: lower batch_size = {batch_size} to {rows} or less."
                 )
         self.resident = _fits(self.columns, device) if resident is None else resident
         if self.resident:
@@ -99,12 +105,15 @@ class Stream:
 
     @property
     def batches_per_epoch(self) -> int:
-        """How many batches a pass through the first of the groups that are read has."""
+        """The number of batches per epoch of the first group that is read."""
         _, rows = self.groups[0]
         return rows // self.batch_size
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        """This rank's rows of batch `start`, `start + 1`, and so on for ever: a tensor for one input, a mapping for several."""
+        """Yield this rank's rows of batch `start`, `start + 1`, and so on, without end.
+
+        A batch is a tensor for one input and a mapping for several.
+        """
         for i, rows in enumerate(self._stored(start), start):
             yield _batch(
                 self.dataset, rows, self.device, self.dtype, self.microbatches, self.seed, "data", i
@@ -117,27 +126,27 @@ class Stream:
         loader = loading.DataLoader(
             source,
             sampler=self._indices(start, torch.device("cpu")),  # type: ignore[arg-type]
-            batch_size=None,  # the sampler yields whole batches
+            # The sampler yields whole batches.
+            batch_size=None,
             num_workers=self.workers,
             pin_memory=self.device.type == "cuda",
-            generator=torch.Generator(),  # or the loader would draw from torch's default generator
+            # Otherwise, the loader would use torch's default generator.
+            generator=torch.Generator(),
         )
         return iter(loader)
 
     def _indices(self, start: int, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
-        """For each batch from `start` on, the row numbers in each group."""
-        return zip(
-            *(self._order(number, rows, start, device) for number, rows in self.groups), strict=True
-        )
+        """Yield the row numbers in each group, for each batch from `start` on."""
+        orders = (self._order(number, rows, start, device) for number, rows in self.groups)
+        return zip(*orders, strict=True)
 
     def _order(self, group: int, rows: int, start: int, device: torch.device) -> Iterator[Tensor]:
         per_epoch = rows // self.batch_size
         now, first = divmod(start, per_epoch)
         for epoch in count(now):
             generator = torch.Generator().manual_seed(seed_for(self.seed, "order", group, epoch))
-            order = torch.randperm(rows, generator=generator).to(
-                device
-            )  # drawn on the CPU: the same order on every device
+            # The order is computed on the CPU, so it is the same for every device.
+            order = torch.randperm(rows, generator=generator).to(device)
             for k in range(first, per_epoch):
                 batch = order[k * self.batch_size : (k + 1) * self.batch_size]
                 yield batch.view(self.microbatches, self.size, -1)[:, self.rank].flatten()
@@ -153,25 +162,27 @@ def once(
     split: str = "test",
     limit: int | None = None,
 ) -> Iterator[Batch]:
-    """One pass over a split in its stored order, the last batch as short as it comes; the same on every rank and at every call.
+    """Yield the batches of one pass over a split in its stored order.
 
-    Unpaired columns are read side by side, as far as the shortest of them goes. Noise that the data set adds is drawn from fixed
-    keys, and the caller's random state stays as it was.
+    The last batch may be shorter. Batches are the same on every rank and for every call. Unpaired
+    columns are read in parallel, up to the length of the shortest. Noise that the dataset adds has
+    fixed seeds, and the caller's random state does not change.
 
     Arguments:
-        dataset: where the rows come from.
+        dataset: the dataset.
         inputs: the columns that a model reads.
-        batch_size: rows a batch.
-        device: where batches go.
+        batch_size: the number of rows per batch.
+        device: the device of the batches.
         split: `"train"` or `"test"`.
-        limit: read at most so many rows.
+        limit: the largest number of rows to read.
 
     Raises:
         DataError: a column, or the split, is missing.
 
     Example:
         >>> data = Dataset({"x": torch.rand(10, 2)})
-        >>> [len(batch) for batch in once(data, ("x",), 4, device=torch.device("cpu"), split="train")]
+        >>> batches = once(data, ("x",), 4, device=torch.device("cpu"), split="train")
+        >>> [len(batch) for batch in batches]
         [4, 4, 2]
     """
     columns = _columns(dataset, inputs, split)
@@ -210,7 +221,7 @@ def _in_dtype(column: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 class _Rows(loading.Dataset[Rows]):
-    """Batched fetch: row numbers for each group -> stored rows of each column."""
+    """A torch dataset that maps row numbers of each group to stored rows of each column."""
 
     def __init__(self, columns: Rows, group_of: Mapping[str, int]) -> None:
         self.columns, self.group_of = columns, group_of
@@ -230,7 +241,7 @@ def _batch(
     microbatches: int,
     *key: object,
 ) -> Batch:
-    """Stored rows -> what a model sees; `key` seeds the noise, where there is any."""
+    """Prepare stored rows for a model; `key` seeds the noise that the dataset adds."""
     noisy = dataset.dequantize or dataset.binarize == "stochastic"
     with draws(device, *key, part=None, parts=microbatches) if noisy else nullcontext():
         batch = {
@@ -245,8 +256,8 @@ def _columns(dataset: Dataset, inputs: Sequence[str], split: str) -> dict[str, T
     for name in inputs:
         if name not in columns:
             raise DataError(
-                f"{dataset.name}, {split} has no column {name!r}, one of {tuple(inputs)} that are to be read; "
-                f"it has {', '.join(columns)}."
+                f"{dataset.name}, {split} has no column {name!r}, one of {tuple(inputs)} that are "
+                f"to be read; it has {', '.join(columns)}."
             )
     return {
         name: as_tensor(columns[name], f"{dataset.name}, {split}, column {name!r}")
@@ -255,13 +266,10 @@ def _columns(dataset: Dataset, inputs: Sequence[str], split: str) -> dict[str, T
 
 
 def _fits(columns: Rows, device: torch.device) -> bool:
-    """Whether columns fit into half of the device's free memory."""
-    if (
-        device.type == "cpu"
-    ):  # there they are in memory already, or mapped, and then the system pages them in and out
+    """Return True if columns fit into half of the device's free memory."""
+    # On the CPU, columns are in memory, or memory-mapped and paged by the system.
+    if device.type == "cpu":
         return True
-    left = memory.free_memory(device)
-    return (
-        left is None
-        or sum(column.numel() * column.element_size() for column in columns.values()) <= left / 2
-    )
+    free = memory.free_memory(device)
+    needed = sum(column.numel() * column.element_size() for column in columns.values())
+    return free is None or needed <= free / 2

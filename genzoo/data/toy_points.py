@@ -1,4 +1,4 @@
-"""Distributions on the plane whose shape and modes are known exactly: what a two-dimensional picture of a model is made with."""
+"""Distributions on the plane with known shapes and modes, for two-dimensional figures."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from genzoo.contract.dataset import Dataset
 __all__ = ["DISTRIBUTIONS", "MODES", "Draw", "toy"]
 
 Draw = Callable[[int, np.random.RandomState], Any]
+"""A sampler: the number of points and a random state -> points, `(n, 2)`."""
 
 
 def toy(
@@ -21,30 +22,35 @@ def toy(
     rows: Annotated[int, Gt(0), Le(10_000_000)] = 50_000,
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
 ) -> Dataset:
-    """Points in the plane, float32 `(rows, 2)`: `rows` to train on, and as many again held out.
+    """Return points in the plane, float32 `(rows, 2)`: `rows` for training, and as many held out.
 
-    The first three have the scales of the WGAN-GP authors' code, about one standard deviation per coordinate:
+    The first three distributions have the scales of the WGAN-GP authors' code, about one standard
+    deviation per coordinate:
 
-    - `"8-gaussians"`: eight modes at multiples of 45 degrees, radius 2 / 1.414, standard deviation 0.02 / 1.414;
-    - `"25-gaussians"`: a 5x5 grid of modes at (-4, -2, 0, 2, 4) / 2.828, standard deviation 0.05 / 2.828;
+    - `"8-gaussians"`: eight modes at multiples of 45 degrees, radius 2 / 1.414, standard deviation
+      0.02 / 1.414;
+    - `"25-gaussians"`: a 5x5 grid of modes at (-4, -2, 0, 2, 4) / 2.828, standard deviation
+      0.05 / 2.828;
     - `"swiss-roll"`: scikit-learn's roll with noise 0.25, seen from the side, / 7.5;
-    - `"moons"`: scikit-learn's two moons with noise 0.1, as they are.
+    - `"moons"`: scikit-learn's two moons with noise 0.1, without scaling.
 
     Arguments:
-        distribution: which of them.
-        rows: training rows.
-        seed: of the draw.
+        distribution: the name of the distribution.
+        rows: the number of training rows.
+        seed: the seed of the points.
 
     References:
-        I. Gulrajani, F. Ahmed, M. Arjovsky, V. Dumoulin, A. Courville, Improved Training of Wasserstein GANs, 2017.
-        https://arxiv.org/abs/1704.00028, code: https://github.com/igul222/improved_wgan_training (gan_toy.py)
+        Improved Training of Wasserstein GANs, I. Gulrajani, F. Ahmed, M. Arjovsky, V. Dumoulin and
+            A. Courville, 2017, https://arxiv.org/abs/1704.00028;
+            code: https://github.com/igul222/improved_wgan_training (gan_toy.py)
 
     Example:
         >>> data = toy("8-gaussians", rows=1000)
         >>> data.shape, data.rows("train"), data.rows("test")
         ((2,), 1000, 1000)
     """
-    random = np.random.RandomState(seed)  # numpy freezes its streams: the same rows for ever
+    # numpy guarantees the streams of RandomState, so the rows never change.
+    random = np.random.RandomState(seed)
     x = DISTRIBUTIONS[distribution](2 * rows, random).astype(np.float32)
     return Dataset({"x": x[:rows]}, {"x": x[rows:]}, name=distribution)
 
@@ -63,7 +69,7 @@ def _grid(mode: Any) -> Any:
 
 
 def _twenty_five_gaussians(n: int, random: np.random.RandomState) -> Any:
-    # The authors shuffle exactly 4,000 points of each mode; independent draws are what a distribution is.
+    # The authors shuffle exactly 4,000 points of each mode. These points are independent.
     return (_grid(random.randint(5, size=(n, 2))) + 0.05 * random.standard_normal((n, 2))) / 2.828
 
 
@@ -94,4 +100,6 @@ MODES: Mapping[str, tuple[Any, float]] = MappingProxyType(
         "25-gaussians": (_grid(np.indices((5, 5)).reshape(2, 25).T) / 2.828, 0.05 / 2.828),
     }
 )
-"""The centres `(modes, 2)` of the distributions that have modes, all equally likely, and their standard deviation per coordinate."""
+"""The centers of the modes, `(modes, 2)`, and their standard deviation per coordinate.
+
+Only distributions with modes are listed; their modes are equally likely."""
