@@ -1,12 +1,15 @@
-"""Adversarial training: its speed against a loop written by hand and against torchgan; and WAE-GAN's quality beside its like.
+"""Benchmark adversarial training: its speed, and the sample quality of WAE-GAN.
 
-Speed is that of `genzoo.fit` with DCGAN and WGAN-GP on Fashion-MNIST, padded to 32x32. The loop by hand has the same networks and
-data, its own losses, and a fused Adam. Quality is the Fréchet distance of samples and reconstructions of a VAE, WAE-MMD and
-WAE-GAN with the same networks and an equal budget of CPU time; each trained model's numbers are kept in `build/adversarial/`, so
-an interrupted benchmark goes on where it was.
+The speed is that of `genzoo.fit` with DCGAN and WGAN-GP on Fashion-MNIST, padded to 32x32. It is
+compared with a handwritten loop and with torchgan. The handwritten loop has the same networks and
+data, separate losses, and a fused Adam.
 
-Run it as `python benchmarks/adversarial.py --part all`; `benchmarks/requirements.txt` says how to fill
-that folder. The page keeps the numbers of the part that is not run.
+The quality is the Fréchet distance of samples and reconstructions of a VAE, a WAE-MMD, and a
+WAE-GAN with the same networks and an equal budget of CPU time. The results of each trained model
+are stored in `build/adversarial/`, so an interrupted benchmark continues where it stopped.
+
+Run `python benchmarks/adversarial.py --part all`. `benchmarks/requirements.txt` explains how to
+install torchgan. The page keeps the numbers of a part that is not run.
 """
 
 from __future__ import annotations
@@ -73,7 +76,10 @@ Numbers = dict[str, Any]
 
 
 def critic_loss(model: Any, x: Tensor) -> Tensor:
-    """The critic's loss, written by hand, on images in [-1, 1]: cross-entropy, or the gap with a gradient penalty."""
+    """Return a handwritten critic loss on images in [-1, 1].
+
+    The loss is cross-entropy, or the gap with a gradient penalty.
+    """
     with torch.no_grad():
         fake = model.generator(model.prior.sample(len(x))).tanh()
     on_real, on_fake = model.critic(x), model.critic(fake)
@@ -87,7 +93,7 @@ def critic_loss(model: Any, x: Tensor) -> Tensor:
 
 
 def generator_loss(model: Any, n: int) -> Tensor:
-    """The generator's loss, written by hand, on n of its images."""
+    """Return a handwritten generator loss on n generated images."""
     score = model.critic(model.generator(model.prior.sample(n)).tanh())
     return softplus(-score).mean() if model.penalty is None else -score.mean()
 
@@ -119,10 +125,12 @@ def by_hand(table: Mapping[str, Any], data: Tensor, rounds: int) -> Callable[[],
 
 
 def by_torchgan(table: Mapping[str, Any], data: Tensor, rounds: int) -> Callable[[], Any] | None:
-    """An epoch of torchgan's trainer on the images of so many rounds, with our networks and optimizer; it writes nothing.
+    """Prepare an epoch of torchgan's trainer, with our networks and optimizers.
+
+    The epoch has the images of the given number of rounds and writes nothing.
 
     Returns:
-        A function that trains, and gives the trainer back; None where torchgan is not installed.
+        A function that trains and returns the trainer; None if torchgan is not installed.
     """
     try:
         with _stand_in():
@@ -190,7 +198,7 @@ def by_torchgan(table: Mapping[str, Any], data: Tensor, rounds: int) -> Callable
 
 @contextmanager
 def _stand_in() -> Iterator[None]:
-    """Within: a torchvision of the two functions that torchgan draws with, which draw nothing, whatever torchvision there is.
+    """Replace torchvision by the two functions that torchgan needs; they draw nothing.
 
     torchgan 0.1.0 calls `make_grid` with an argument that has another name today.
     """
@@ -212,7 +220,7 @@ def speed(
     cases: Mapping[str, tuple[dict[str, Any], int]] = CASES,
     peer: str | None = "WGAN-GP",
 ) -> list[Numbers]:
-    """A row for each case against the loop by hand, and one against torchgan for the case `peer`."""
+    """Return one row per case for the handwritten loop, and one for torchgan in the case `peer`."""
     rows = []
     for case, (table, steps) in cases.items():
         segments = {
@@ -242,7 +250,7 @@ def quality(
     folder: Path,
     dataset: genzoo.Dataset,
 ) -> list[Numbers]:
-    """Train and measure each model with each seed, or take the numbers that are in the folder."""
+    """Train and measure each model with each seed, or read the stored results."""
     folder.mkdir(parents=True, exist_ok=True)
     runs = []
     for seed, name in product(seeds, names):  # all models with one seed, then with the next
@@ -265,15 +273,17 @@ def planned(
     dataset: genzoo.Dataset,
     trial: int = 200,
 ) -> dict[str, int]:
-    """The steps that each model makes in so many CPU seconds, from interleaved trials; those found before are kept.
+    """Return the number of steps that each model makes in a number of CPU seconds.
+
+    The numbers come from interleaved trials. Numbers from earlier trials are kept.
 
     Arguments:
-        names: of `MODELS`.
-        seconds: CPU seconds a run, of all threads together.
-        threads: with which it is measured; a plan is one for that number.
-        folder: where plans are kept.
-        dataset: to train on.
-        trial: steps a trial.
+        names: names in `MODELS`.
+        seconds: CPU seconds per run, over all threads.
+        threads: the number of threads; a plan is valid for this number only.
+        folder: the folder that stores plans.
+        dataset: the training data.
+        trial: steps per trial.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file, key = folder / "steps.json", f"{seconds:g} s, {threads} threads"
@@ -303,7 +313,7 @@ def fitted(name: str, seed: int, steps: int, dataset: genzoo.Dataset) -> Any:
 
 
 def trained(name: str, seed: int, steps: int, dataset: genzoo.Dataset) -> Numbers:
-    """The seconds that training took, and what came of it."""
+    """Train a model, and return its training time and its measurements."""
     wall, cpu = time.perf_counter(), time.process_time()
     model = fitted(name, seed, steps, dataset)
     times = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
@@ -313,9 +323,11 @@ def trained(name: str, seed: int, steps: int, dataset: genzoo.Dataset) -> Number
 
 @torch.no_grad()
 def measured(model: Any, dataset: genzoo.Dataset, seed: int = 0) -> Numbers:
-    """Squared error of reconstructions, and Fréchet distances from the test images: of theirs, and of as many samples.
+    """Return the squared error of reconstructions, and Fréchet distances from test images.
 
-    Samples are decoded from the prior, and from a mixture of ten Gaussians that is fitted to the codes of the training images.
+    The distances are those of reconstructions, and of the same number of samples. Samples are
+    decoded from the prior, and from a mixture of ten Gaussians that is fitted to the latent codes
+    of the training images.
     """
     from sklearn.mixture import GaussianMixture
 
@@ -338,7 +350,7 @@ def measured(model: Any, dataset: genzoo.Dataset, seed: int = 0) -> Numbers:
 
 
 def some(dataset: genzoo.Dataset, split: str) -> Iterator[Tensor]:
-    """The first images of a split, as many as a distance sees, in batches."""
+    """Yield the first images of a split in batches, as many as a distance uses."""
     return once(
         dataset, ("x",), 1000, device=_CPU, split=split, limit=min(SIZE, dataset.rows("test"))
     )
@@ -483,7 +495,8 @@ def main() -> None:
         )
         train, test = (statistics_of(some(dataset, split)) for split in ("train", "test"))
         seeds, models = " ".join(map(str, options.seeds)), " ".join(options.models)
-        flags = f"--seconds {options.seconds:g} --threads {options.threads} --seeds {seeds} --models {models}"
+        flags = f"--seconds {options.seconds:g} --threads {options.threads} --seeds {seeds}"
+        flags += f" --models {models}"
         result["quality"] = {
             **machine(),
             "command": f"{command} quality {flags}",

@@ -1,12 +1,16 @@
-"""Autoregressive models: what a likelihood, its gradient and a sample cost, against the same distributions written in plain torch.
+"""Benchmark autoregressive models: likelihoods, gradients, and samples, compared with plain torch.
 
-What genzoo is compared with is written here, from the equations: NADE's recursion as a loop under autograd and as one cumulative
-sum; the Diagonal BiLSTM as a loop over diagonals under autograd; sampling by one forward pass a dimension; and, after the papers
-and after a reading of its source at d1f0a5c, the NADE and the PixelCNN of pytorch-generative, which could not be installed from
-the package index. What is the same distribution as ours is checked, in double precision, to give our values, gradients and draws, and the
-page says by how much they differ; the peer's PixelCNN is another network of like size.
+The other implementations in this file follow the equations: NADE's recursion as a loop under
+autograd and as one cumulative sum; the Diagonal BiLSTM as a loop over diagonals under autograd; and
+sampling with one forward pass per dimension. The NADE and the PixelCNN of pytorch-generative could
+not be installed from the package index. They are reimplemented here from the papers and from its
+source at d1f0a5c.
 
-Run it as `python benchmarks/autoregressive.py`; some minutes, on one thread.
+For implementations of the same distribution, the values, gradients, and samples are first compared
+with ours in double precision, and the page reports the differences. The peer's PixelCNN is another
+network of similar size.
+
+Run `python benchmarks/autoregressive.py`. It takes some minutes on one thread.
 """
 
 from __future__ import annotations
@@ -44,7 +48,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Size:
-    """How large everything is; rounds are after one that warms up."""
+    """The sizes of all measurements. The first round warms up and is not counted."""
 
     shape: tuple[int, int, int] = (1, 28, 28)
     hidden: int = 500
@@ -84,11 +88,15 @@ QUICK = Size(
 )
 
 
-# NADE in plain torch: from examples (batch, D) to logits (batch, D), with our model's parameters, in raster order.
+# NADE in plain torch: from examples (batch, D) to logits (batch, D), with the parameters of our
+# model, in raster order.
 
 
 def by_indexed_loop(model: NADE, x: Tensor) -> Tensor:
-    """The recursion as one writes it first; each index into a matrix has a gradient as large as the matrix."""
+    """Compute the recursion in the straightforward way.
+
+    Each index into a matrix has a gradient of the size of the matrix.
+    """
     a, logits = model.bias.expand(len(x), -1), []
     for d in range(x.shape[1]):
         logits.append(torch.sigmoid(a) @ model.out_weight[d, 0] + model.out_bias[d, 0])
@@ -97,7 +105,10 @@ def by_indexed_loop(model: NADE, x: Tensor) -> Tensor:
 
 
 def by_loop(model: NADE, x: Tensor) -> Tensor:
-    """The same, as fast as it gets in plain torch: matrices are taken apart once, and sums are part of products."""
+    """Compute the recursion as fast as possible in plain torch.
+
+    Matrices are split once, and sums are part of products.
+    """
     a, logits = model.bias.expand(len(x), -1), []
     parts = (
         x.split(1, 1),
@@ -112,7 +123,10 @@ def by_loop(model: NADE, x: Tensor) -> Tensor:
 
 
 def by_cumsum(model: NADE, x: Tensor) -> Tensor:
-    """All activations at once, `(batch, D, H)`; the bias is the weight of a one that comes before the first dimension."""
+    """Compute all activations at once, `(batch, D, H)`.
+
+    The bias is the weight of a one that precedes the first dimension.
+    """
     before = torch.cat([torch.ones_like(x[:, :1]), x[:, :-1]], 1)
     weight = torch.cat([model.bias[None], model.weight[:-1]])
     h = (before[:, :, None] * weight).cumsum(1).sigmoid()
@@ -120,7 +134,7 @@ def by_cumsum(model: NADE, x: Tensor) -> Tensor:
 
 
 def nats(logits: Tensor, x: Tensor) -> Tensor:
-    """The mean negative log-likelihood of examples, `(batch, D)`."""
+    """Return the mean negative log-likelihood of examples, `(batch, D)`."""
     return binary_cross_entropy_with_logits(logits, x, reduction="none").sum(1).mean()
 
 
@@ -134,7 +148,10 @@ NADES: Mapping[str, Callable[[NADE, Tensor], Tensor]] = {
 
 @torch.no_grad()
 def recomputed(model: NADE, u: Tensor) -> Tensor:
-    """Draws that make each dimension's activations from all earlier values: O(D^2 H)."""
+    """Draw samples, and compute the activations of each dimension from all earlier values.
+
+    This takes O(D^2 H).
+    """
     drawn = u.new_empty(u.shape[1], len(u))
     for d in range(len(drawn)):
         h = torch.addmm(model.bias, drawn[:d].T, model.weight[:d]).sigmoid_()
@@ -144,7 +161,10 @@ def recomputed(model: NADE, u: Tensor) -> Tensor:
 
 @torch.no_grad()
 def naive(model: Autoregressive, u: Tensor, first: int | None = None) -> Tensor:
-    """Draws by a forward pass for each dimension in raster order, of zeros and ones; or for the `first` few of them."""
+    """Draw samples of zeros and ones with one forward pass per dimension, in raster order.
+
+    With `first`, draw only the first dimensions.
+    """
     x = torch.zeros_like(u)
     for d in range(x[0].numel() if first is None else first):
         probabilities = model.distribution(x).probs.flatten(1)[:, d]
@@ -156,7 +176,10 @@ def naive(model: Autoregressive, u: Tensor, first: int | None = None) -> Tensor:
 
 
 def plain_weights(layer: DiagonalBiLSTM) -> tuple[Tensor, Tensor, Tensor]:
-    """Of inputs, of states, and the bias, with the gates in the order i, f, o, g; genzoo's g is the third, and stands doubled."""
+    """Return the weights of inputs and states, and the bias, with gates in the order i, f, o, g.
+
+    In genzoo, g is the third gate, and its weights are doubled.
+    """
     i, f, g, o = torch.arange(4 * layer.hidden).chunk(4)
     order = torch.cat([i, f, o, g])
     halved = torch.ones(4 * layer.hidden, dtype=layer.bias.dtype).index_fill_(0, g, 0.5)
@@ -166,7 +189,7 @@ def plain_weights(layer: DiagonalBiLSTM) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def lstm(gates: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
-    """States and cells from pre-activations in the order i, f, o, g."""
+    """Return states and cells from pre-activations in the order i, f, o, g."""
     gated, candidate = gates.tensor_split([3 * carried.shape[-1]], -1)
     i, forget, o = gated.sigmoid().chunk(3, -1)
     c = torch.addcmul(forget * carried, i, candidate.tanh())
@@ -174,16 +197,20 @@ def lstm(gates: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def moved(layer: DiagonalBiLSTM, left: Tensor, right: Tensor) -> Tensor:
-    """The two directions' states, `(H, W, batch, h)`, that from the right in the mirrored image, as what the layer adds."""
+    """Return the sum of both directions' states, `(H, W, batch, h)`, as the layer adds them.
+
+    The direction from the right is computed in the mirrored image.
+    """
     above = torch.cat([layer.h0[1].expand(1, *right.shape[1:]), right.flip(1)[:-1]])
     return layer.up(left + above)
 
 
 def by_diagonals(layer: DiagonalBiLSTM, f: Tensor) -> Tensor:
-    """A Diagonal BiLSTM by ordinary operations as fast as we could make them, `(H, W, batch, 2h)` to the same.
+    """Compute a Diagonal BiLSTM with ordinary operations, as fast as possible.
 
-    One product for both directions on each diagonal, of its own pixels only; the states of the diagonal before, with the learned
-    state at both ends, are at once those above and, one further, those to the left.
+    It maps `(H, W, batch, 2h)` to the same shape. On each diagonal, one product covers both
+    directions and only the pixels inside the image. The states of the previous diagonal, with the
+    learned state at both ends, are the states above and, shifted by one, the states to the left.
     """
     height, width = f.shape[:2]
     number = (torch.arange(height)[:, None] + torch.arange(width)).flatten()
@@ -212,7 +239,10 @@ def by_diagonals(layer: DiagonalBiLSTM, f: Tensor) -> Tensor:
 
 
 def by_skewing(layer: DiagonalBiLSTM, f: Tensor) -> Tensor:
-    """As the paper describes it: each direction skews its map, row r by r columns, and scans the columns, whole."""
+    """Compute a Diagonal BiLSTM as the paper describes it.
+
+    Each direction skews its map, row r by r columns, and scans complete columns.
+    """
     (height, width), span = f.shape[:2], sum(f.shape[:2]) - 1
     found = []
     inside = (
@@ -240,7 +270,7 @@ def by_skewing(layer: DiagonalBiLSTM, f: Tensor) -> Tensor:
 def pixel_rnn_by(
     layer_by: Callable[[DiagonalBiLSTM, Tensor], Tensor], model: PixelRNN, x: Tensor
 ) -> Tensor:
-    """The loss of our model, its layers in plain torch."""
+    """Return the loss of our model with its layers in plain torch."""
     f = model.first(2 * x - 1).permute(2, 3, 0, 1)
     for layer in model.layers:
         f = f + layer_by(layer, f)
@@ -260,11 +290,14 @@ LOSSES: Mapping[str, Callable[[Any, Tensor], Tensor]] = {
 }
 
 
-# The peer, reimplemented from the papers and from how it is known to be built.
+# The peer, reimplemented from the papers and its source.
 
 
 class PeerNADE(nn.Module):
-    """A loop over dimensions that scores examples and, where there are only uniform numbers, draws them as it goes."""
+    """The peer's NADE: a loop over dimensions that scores examples.
+
+    With uniform numbers instead of examples, it draws samples in the same loop.
+    """
 
     def __init__(self, like: NADE) -> None:
         super().__init__()
@@ -274,7 +307,7 @@ class PeerNADE(nn.Module):
         )
 
     def forward(self, x: Tensor | None, u: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Probabilities of ones, and examples: `(batch, D)` each."""
+        """Return the probabilities of ones, and the examples, both `(batch, D)`."""
         given = u if x is None else x
         assert given is not None
         a, probabilities, values = self.bias.expand(len(given), -1), [], []
@@ -297,18 +330,21 @@ class PeerNADE(nn.Module):
         return self(None, u.flatten(1))[1].view_as(u)
 
     def loss(self, x: Tensor) -> Tensor:
-        """The negative log-likelihood, in nats."""
+        """Return the negative log-likelihood in nats."""
         x = x.flatten(1)
         return binary_cross_entropy(self(x)[0], x, reduction="none").sum(1).mean()
 
     def published_loss(self, x: Tensor) -> Tensor:
-        """What the peer has minimised since November 2020: probabilities, given to a loss that takes logits."""
+        """Return the loss that the peer has minimized since November 2020.
+
+        It passes probabilities to a loss that expects logits.
+        """
         x = x.flatten(1)
         return nats(self(x)[0], x)
 
 
 class MaskedConv2d(nn.Conv2d):
-    """A whole square kernel whose later half is multiplied by zeros, in place, before each use."""
+    """A convolution with a square kernel, whose later half is set to zero before each use."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, centre: bool) -> None:
         super().__init__(inputs, outputs, kernel, padding=kernel // 2)
@@ -322,7 +358,7 @@ class MaskedConv2d(nn.Conv2d):
 
 
 class PeerBlock(nn.Module):
-    """ReLU, 1x1, ReLU, masked 3x3, ReLU, 1x1; the residual is added twice, as the peer does."""
+    """ReLU, 1x1, ReLU, masked 3x3, ReLU, 1x1. The residual is added twice, as in the peer."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -352,18 +388,19 @@ class PeerPixelCNN(nn.Module):
 
     @torch.no_grad()
     def draw(self, u: Tensor, first: int | None = None) -> Tensor:
-        """As `naive`; what is not drawn yet is -1, as the peer has it."""
+        """Draw samples as `naive` does. Pixels without a sample are -1, as in the peer."""
         x = torch.full_like(u, -1)
         for d in range(u[0].numel() if first is None else first):
             x.flatten(1)[:, d] = u.flatten(1)[:, d] < self.net(x).flatten(1)[:, d].sigmoid()
         return x
 
 
-# What is compared first: in double precision, at a small size that is not square, far from small weights that would hide much.
+# Checks before the measurements: in double precision, with small images that are not square, and
+# with large weights, because small weights hide differences.
 
 
 def wide(model: Any, scale: float = 0.3) -> Any:
-    """A model in double precision with large weights."""
+    """Return a model in double precision with large weights."""
     torch.manual_seed(0)
     for parameter in model.double().parameters():
         nn.init.normal_(parameter, std=scale)
@@ -373,7 +410,7 @@ def wide(model: Any, scale: float = 0.3) -> Any:
 def apart(
     ours: Callable[[], Tensor], theirs: Callable[[], Tensor], parameters: Iterable[Tensor]
 ) -> float:
-    """The largest difference of two values and of their gradients by all parameters."""
+    """Return the largest difference of two values and of their gradients by all parameters."""
     parameters = list(parameters)
     (value, *slopes), (other, *others) = (
         (loss := each(), *torch.autograd.grad(loss, parameters)) for each in (ours, theirs)
@@ -405,7 +442,7 @@ def check_diagonal() -> float:
 
 
 def check_draws() -> int:
-    """How many numbers differ of draws from the same uniform ones, ours and the slow ones."""
+    """Count the numbers that differ between our samples and slow ones, from the same noise."""
     nade = wide(NADE(hidden=7, shape=(1, 4, 5)))
     models = [
         nade,
@@ -423,11 +460,11 @@ def check_draws() -> int:
     return count
 
 
-# What is measured.
+# Measurements.
 
 
 def step(loss: Callable[[], Tensor], module: nn.Module) -> Work:
-    """A loss and its gradient by the parameters."""
+    """Compute a loss and its gradient by the parameters."""
 
     def run() -> None:
         module.zero_grad(set_to_none=True)
@@ -443,9 +480,9 @@ def rows(
     targets: Mapping[str, float],
     **factors: float,
 ) -> list[Row]:
-    """A race, as a row for each that ours, which stands first, is compared with.
+    """Run a race, and return one row for each implementation except ours, which is the first.
 
-    A factor is what a time is multiplied by, where only a part of the work was done.
+    A factor multiplies the time of an implementation that did only a part of the work.
     """
     found = race(works, rounds)
     for name, factor in factors.items():
@@ -467,7 +504,7 @@ def rows(
 
 
 def nade(size: Size) -> dict[str, Any]:
-    """A likelihood and its gradient, against the loop and the cumulative sum."""
+    """Compare a likelihood and its gradient with the loop and the cumulative sum."""
     model, x = nade_and_data(size)
     works = {name: step(partial(loss, model, x), model) for name, loss in NADES.items()}
     targets = {"indexed loop": 2.0, "loop": 2.0, "cumsum": 12.0}
@@ -485,7 +522,10 @@ def nade_and_data(size: Size) -> tuple[NADE, Tensor]:
 
 
 def memory(size: Size) -> dict[str, Any]:
-    """What a likelihood and its gradient add to a process's memory, each in a fresh one."""
+    """Measure the memory that a likelihood and its gradient need.
+
+    Each measurement runs in a fresh process.
+    """
     quick = ["--quick"] if size == QUICK else []
     found = []
     for case in LOSSES:
@@ -505,7 +545,7 @@ def memory(size: Size) -> dict[str, Any]:
 
 
 def added_memory(case: str, size: Size) -> float:
-    """Megabytes by which this process grows at its peak, for a likelihood and its gradient."""
+    """Return the peak growth of this process in megabytes for a likelihood and its gradient."""
     if case.startswith("NADE"):
         model, x = nade_and_data(size)
     else:
@@ -521,7 +561,7 @@ def added_memory(case: str, size: Size) -> float:
 
 
 def sampling(size: Size) -> dict[str, Any]:
-    """Samples of a NADE, against two ways that forget what they have computed."""
+    """Compare samples of a NADE with two methods that do not store intermediate results."""
     model, _ = nade_and_data(size)
     u = torch.rand(size.draws, *model.shape)
     works = {
@@ -543,7 +583,7 @@ def pixel_rnn(size: Size, layer: str) -> PixelRNN:
 
 
 def diagonal(size: Size) -> dict[str, Any]:
-    """A likelihood of the Diagonal BiLSTM and its gradient, against the same under autograd."""
+    """Compare a likelihood of the Diagonal BiLSTM and its gradient with autograd."""
     model = pixel_rnn(size, "diagonal-bilstm")
     x = model.example(size.images)
     works = {name: step(partial(loss, model, x), model) for name, loss in DIAGONALS.items()}
@@ -554,7 +594,7 @@ def diagonal(size: Size) -> dict[str, Any]:
 
 
 def pixels(size: Size) -> dict[str, Any]:
-    """Samples of PixelRNNs, against a forward pass a pixel of the same model."""
+    """Compare samples of PixelRNNs with one forward pass per pixel of the same model."""
     found = []
     u = torch.rand(size.draws, *size.shape)
     for layer in LAYERS:
@@ -570,7 +610,7 @@ def pixels(size: Size) -> dict[str, Any]:
 
 
 def peers(size: Size) -> dict[str, Any]:
-    """Speed and scores of the peer's NADE and PixelCNN, and of ours at equal sizes."""
+    """Compare speed and scores of the peer's NADE and PixelCNN with ours at equal sizes."""
     model, x = nade_and_data(size)
     theirs, u = PeerNADE(model), torch.rand(size.draws, size.dims)
     case, rounds = f"NADE, D = {size.dims}, H = {size.hidden}", size.rounds
@@ -598,7 +638,7 @@ def peers(size: Size) -> dict[str, Any]:
 
 
 def scores(size: Size) -> list[Row]:
-    """Theirs and ours, trained alike on small digits and scored on those held out."""
+    """Train the peer's models and ours on small digits, and score held-out digits."""
     data = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")
     train, test = (
         data.prepare(torch.as_tensor(data.split(name)["x"])) for name in ("train", "test")
@@ -642,7 +682,7 @@ def scores(size: Size) -> list[Row]:
 def fit(
     module: nn.Module, loss: Callable[[Tensor], Tensor], train: Tensor, steps: int, batch: int = 100
 ) -> float:
-    """So many steps of Adam on batches that are the same for all; returns CPU seconds."""
+    """Train with Adam on batches that are the same for all models, and return the CPU seconds."""
     optimizer, generator = (
         torch.optim.Adam(module.parameters(), lr=1e-3),
         torch.Generator().manual_seed(0),
@@ -660,7 +700,7 @@ def fit(
 
 
 def columns(head: str, *lines: str) -> list[str]:
-    """A Markdown table whose first column is text and whose others are numbers."""
+    """Return a Markdown table with text in the first column and numbers in the others."""
     return ["", head, "|---|" + "--:|" * (head.count("|") - 2), *lines]
 
 
@@ -673,7 +713,8 @@ def times(found: Sequence[Row]) -> list[str]:
         "| case | genzoo, ms | other, ms | ratio | target |",
         *(
             f"| {row['case']}, compared with {row['other']} | {row['ours_ms']:,.1f} "
-            f"| {'about ' if row['extrapolated'] else ''}{row['other_ms']:,.1f} | {row['ratio']:,.1f} | {target(row, '>=')} |"
+            f"| {'about ' if row['extrapolated'] else ''}{row['other_ms']:,.1f} "
+            f"| {row['ratio']:,.1f} | {target(row, '>=')} |"
             for row in found
         ),
     )
@@ -689,22 +730,22 @@ def paragraph(*parts: str) -> list[str]:
 
 def equal(part: Mapping[str, Any]) -> str:
     return (
-        "In double precision, at small sizes, their values and the gradients of all parameters differ from genzoo's by at most "
-        f"{part['apart']:.0e}."
+        "In double precision, at small sizes, their values and the gradients of all parameters "
+        f"differ from genzoo's by at most {part['apart']:.0e}."
     )
 
 
 def drawn(part: Mapping[str, Any]) -> str:
     return (
-        "In double precision, at small sizes and with the same uniform random numbers, all methods produce the same samples; "
-        f"number of differing values: {part['differ']}."
+        "In double precision, at small sizes and with the same uniform random numbers, all methods "
+        f"produce the same samples; number of differing values: {part['differ']}."
     )
 
 
 def about(size: Size) -> str:
     return (
-        f'"About" marks extrapolated values: an image takes {size.dims} passes, so the time of {size.forwards} measured forward '
-        f"passes was multiplied by {size.dims} / {size.forwards}."
+        f'"About" marks extrapolated values: an image takes {size.dims} passes, so the time of '
+        f"{size.forwards} measured forward passes was multiplied by {size.dims} / {size.forwards}."
     )
 
 
@@ -801,7 +842,8 @@ def peers_section(part: Mapping[str, Any], size: Size) -> list[str]:
         "genzoo's and learns the same parameters.",
     )
     lines = (
-        f"| {row['case']} | {row['parameters']:,} | {row['reported']:.2f} | {row['nats']:.2f} | {row['seconds']:.1f} |"
+        f"| {row['case']} | {row['parameters']:,} | {row['reported']:.2f} "
+        f"| {row['nats']:.2f} | {row['seconds']:.1f} |"
         for row in part["scores"]
     )
     scored = columns(

@@ -1,7 +1,9 @@
-"""Trains the feature networks that come with genzoo, and prints what `genzoo/metrics/features.py` says of them.
+"""Train the feature networks that come with genzoo, and print their constants.
 
-Run it as `OMP_NUM_THREADS=1 python benchmarks/feature_networks.py`; about two minutes. Other versions of torch and other
-processors round differently, so their files and hashes differ: a file that is shipped gets a new version and its own constants.
+The constants belong into `genzoo/metrics/features.py`. Run `OMP_NUM_THREADS=1 python
+benchmarks/feature_networks.py`, which takes about two minutes. Other versions of torch and other
+processors round differently, so their files and hashes differ. A file that is shipped therefore
+gets a new version and new constants.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ DATA: dict[Name, tuple[str, int]] = {
     "fmnist-cnn": ("fashion-mnist", 7),
     "digits-cnn": ("digits", 100),
 }
-"""Data set and epochs."""
+"""Dataset and epochs."""
 BATCH, RATE = 100, 2e-3
 
 
 def train(name: Name) -> tuple[FeatureNetwork, float]:
-    """A network with weights that float16 can hold, and its accuracy on the test images."""
+    """Train a network, and return it with float16 weights and its accuracy on test images."""
     data, epochs = DATA[name]
     dataset = genzoo.build(data, "datasets")
 
@@ -68,7 +70,8 @@ def main() -> None:
         path.write_bytes(content)
         parameters = sum(p.numel() for p in network.parameters())
         print(
-            f"{path}: {parameters:,} parameters, {len(content):,} bytes, test accuracy {accuracy:.4f}"
+            f"{path}: {parameters:,} parameters, {len(content):,} bytes, "
+            f"test accuracy {accuracy:.4f}"
         )
         print(f"SHA-256 {hashlib.sha256(content).hexdigest()}")
 

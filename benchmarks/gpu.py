@@ -1,12 +1,14 @@
-"""Images a second and step times of every built-in model on a GPU: eager, in bfloat16, channels last, compiled, as a CUDA graph.
+"""Benchmark every built-in model on a GPU: images per second, and the time per round.
 
-Each variant but the last is `genzoo.fit` on data that live on the device. The CUDA graph is a whole round of the game, captured
-by hand on static buffers: what the same round costs where nothing is launched from Python. Explicit models, which draw one number
-after the other, are also timed as they sample: eager, and with the whole draw as one CUDA graph. A variant that fails is reported
-by its error's first line.
+The variants are eager, bfloat16, channels last, compiled, and a CUDA graph. All variants except the
+last use `genzoo.fit` on data that live on the device. The CUDA graph contains a complete round on
+static buffers. It shows the cost of a round without launches from Python. For explicit models,
+which generate one number after the other, the benchmark also measures samples: eager, and as one
+CUDA graph. If a variant fails, the page shows the first line of its error.
 
-Run it as `python benchmarks/gpu.py`. On a machine without a GPU, `--device cpu --steps 5` goes through everything but the CUDA
-graphs; these have been checked as a plain round and a plain draw on a CPU only, their capture not at all.
+Run `python benchmarks/gpu.py`. On a machine without a GPU, `--device cpu --steps 5` runs everything
+except the CUDA graphs. They were tested as plain rounds and plain samples on a CPU; their capture
+was not tested.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ Speed = dict[str, Any]
 
 @dataclass(frozen=True)
 class ChannelsLast(genzoo.Dataset):
-    """A data set whose images reach the model with their channels last in memory."""
+    """A dataset whose images reach the model with their channels last in memory."""
 
     def prepare(self, stored: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         x = super().prepare(stored, dtype)
@@ -62,7 +64,7 @@ class ChannelsLast(genzoo.Dataset):
 
 
 def built_in() -> list[str]:
-    """The models that come with genzoo."""
+    """Return the models that come with genzoo."""
     return [
         name
         for name, claims in sorted(registry("models").registrations().items())
@@ -76,7 +78,7 @@ def build(name: str, shape: tuple[int, ...], **settings: Any) -> Model:
 
 
 def columns(model: Model) -> dict[str, Tensor]:
-    """Made-up rows of what a model reads; images as levels, as data sets keep them."""
+    """Return random rows for a model; images are levels, as in datasets."""
     batch, top = model.example(ROWS), levels(model) - 1
     found = {model.inputs[0]: batch} if isinstance(batch, Tensor) else dict(batch)
     return {
@@ -86,7 +88,10 @@ def columns(model: Model) -> dict[str, Tensor]:
 
 
 def levels(model: Model) -> int:
-    """How many values a stored number has: those that the model gives a probability, or all of a byte's."""
+    """Return the number of values that a stored number can have.
+
+    It is the number of levels that the model supports, or 256.
+    """
     return getattr(model, "levels", None) or 256
 
 
@@ -128,7 +133,7 @@ def by_fit(
 def by_graph(
     name: str, shape: tuple[int, ...], device: str, batch: int, steps: int
 ) -> Speed | None:
-    """The speed of a whole round as one CUDA graph; None where there is no CUDA."""
+    """Measure a complete round as one CUDA graph; return None without CUDA."""
     if not device.startswith("cuda"):
         return None
     model = build(name, shape)
@@ -151,7 +156,10 @@ def by_graph(
 
 
 def captured(play: Callable[[], object]) -> torch.cuda.CUDAGraph:
-    """What a function launches, as a CUDA graph; it must work in place, on tensors that stay where they are."""
+    """Capture the work of a function as a CUDA graph.
+
+    The function must work in place, on tensors that keep their addresses.
+    """
     side = torch.cuda.Stream()  # what libraries set up at a first call must not be captured
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -173,9 +181,10 @@ def steps_in_round(player: Player, round: int) -> int:
 def game(
     model: Model, data: genzoo.Dataset, batch: int
 ) -> tuple[Callable[[], None], list[dict[str, Tensor]]]:
-    """A round by hand: the function that plays it, and the static buffers, column -> tensor, of the batches that it reads.
+    """Return a function that plays a round, and the static buffers of its batches.
 
-    It launches the same work at each call and reads no number back, so a CUDA graph can hold it.
+    A buffer is a mapping from columns to tensors. Each call launches the same work and reads no
+    number back, so a CUDA graph can contain it.
     """
     late = 10**6  # past any warm-up
     plan = [(player, steps_in_round(player, late)) for player in model.players()]
@@ -220,7 +229,10 @@ def fill(buffers: list[dict[str, Tensor]], data: genzoo.Dataset) -> None:
 
 
 def explicit(names: Sequence[str]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Those of the models that can complete an example, and so draw number by number: a label -> name and settings."""
+    """Return the models that can complete an example: label -> name and settings.
+
+    These models generate one number after the other.
+    """
     found: dict[str, tuple[str, dict[str, Any]]] = {}
     for name in names:
         if hasattr(registry("models").get(name), "complete"):
@@ -230,7 +242,7 @@ def explicit(names: Sequence[str]) -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def samples(name: str, shape: tuple[int, ...], device: str, **settings: Any) -> Speed:
-    """The speed of `sample`."""
+    """Measure `sample`."""
     model = build(name, shape, **settings).to(device).eval()
     return drawing_speed(lambda: model.sample(DRAWS), device)
 
@@ -238,7 +250,7 @@ def samples(name: str, shape: tuple[int, ...], device: str, **settings: Any) -> 
 def samples_by_graph(
     name: str, shape: tuple[int, ...], device: str, **settings: Any
 ) -> Speed | None:
-    """The speed of a whole draw as one CUDA graph; None where there is no CUDA."""
+    """Measure `sample` as one CUDA graph; return None without CUDA."""
     if not device.startswith("cuda"):
         return None
     draw, u = drawing(build(name, shape, **settings).to(device).eval())
@@ -252,7 +264,7 @@ def samples_by_graph(
 
 
 def drawing(model: Any) -> tuple[Callable[[], Tensor], Tensor]:
-    """A draw from a static buffer of uniform numbers, and the buffer."""
+    """Return a function that samples from a static buffer of uniform numbers, and the buffer."""
     u = uniform(DRAWS, *model.shape, *model.uniforms, like=model.reference_tensor)
 
     @torch.no_grad()
@@ -263,7 +275,7 @@ def drawing(model: Any) -> tuple[Callable[[], Tensor], Tensor]:
 
 
 def drawing_speed(play: Callable[[], object], device: str) -> Speed:
-    """Samples a second; the first call, in which libraries are set up, is left out."""
+    """Return samples per second. The first call, which sets up libraries, is not counted."""
     times = []
     for _ in range(INTERVALS):
         begin = time.perf_counter()
@@ -289,7 +301,7 @@ VARIANTS: Mapping[str, Callable[..., Speed | None]] = {
 
 
 def attempt(variant: Callable[..., Speed | None], *arguments: Any, **settings: Any) -> Speed | None:
-    """The speed of a variant, or the first line of the error that it fails with."""
+    """Return the speed of a variant, or the first line of its error."""
     try:
         return variant(*arguments, **settings)
     except Exception as error:
@@ -313,10 +325,14 @@ def page(result: Mapping[str, Any]) -> str:
     lines = [
         "# Images a second on a GPU",
         "",
-        f"Training on made-up images of {'x'.join(map(str, result['shape']))} that live on the device, batch {result['batch']}:",
-        "images that the losses read a second, and in brackets the time of a round; a model with five critic steps reads five",
-        f"batches in it. Medians of {INTERVALS - 1} intervals of {result['steps']} rounds, after one that warms up. All but the",
-        "last column are `genzoo.fit`; the CUDA graph is a round by hand, in which nothing is launched from Python.",
+        f"Training on random images of shape {'x'.join(map(str, result['shape']))} that live on "
+        f"the device, with batches of {result['batch']}.",
+        "The table shows images per second in the losses and, in brackets, the time per round.",
+        "A model with five critic steps reads five batches per round.",
+        f"Values are medians of {INTERVALS - 1} intervals of {result['steps']} rounds, after one "
+        "interval that warms up.",
+        "All columns except the last use `genzoo.fit`. The CUDA graph is a handwritten round, "
+        "without launches from Python.",
         "",
         words(result, f"genzoo {genzoo.__version__}") + f" Trained on: {result['device']}.",
         "",
@@ -330,9 +346,10 @@ def page(result: Mapping[str, Any]) -> str:
     if result["samples"]:
         lines += [
             "",
-            f"Samples a second of models that draw one number after the other, {DRAWS} at once, and in brackets the time of a",
-            f"draw; medians of {INTERVALS - 1} draws after one that warms up. The CUDA graph is the whole draw, from uniform",
-            "numbers in a static buffer.",
+            f"Samples per second of models that generate one number after the other, {DRAWS} "
+            "samples at once, and in brackets the time of one call.",
+            f"Values are medians of {INTERVALS - 1} calls after one that warms up.",
+            "The CUDA graph contains the complete call, from uniform numbers in a static buffer.",
             "",
             "| model | " + " | ".join(DRAWINGS) + " |",
             "|---|" + "--:|" * len(DRAWINGS),

@@ -1,4 +1,4 @@
-"""What a measurement was made on, and the page that says what was measured."""
+"""Describe the machine of a measurement, and write the page with its results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).parents[1] / "build" / "peers"))
 
 
 def cpu() -> str:
-    """The processor's name."""
+    """Return the name of the processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = (line.split(":")[1].strip() for line in lines if line.startswith("model name"))
@@ -24,7 +24,7 @@ def cpu() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, system and versions."""
+    """Return the processor, the system, and the versions."""
     return {
         "cpu": cpu(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -34,7 +34,7 @@ def machine() -> dict[str, Any]:
 
 
 def words(found: Mapping[str, Any], *peers: str) -> str:
-    """The machine in a sentence, with what genzoo was compared with: pythae, if nothing else is said."""
+    """Describe the machine in a sentence, with the packages that genzoo is compared with."""
     versions = (
         f"Python {found['python']}",
         f"torch {found['torch']}",

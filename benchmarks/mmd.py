@@ -1,6 +1,7 @@
-"""The maximum mean discrepancy, value and gradient by the codes: genzoo against pythae, in CPU time and in memory.
+"""Benchmark the maximum mean discrepancy and its gradient by the latent codes.
 
-Run it as `python benchmarks/mmd.py`; `benchmarks/requirements.txt` says how to fill that folder.
+genzoo is compared with pythae in CPU time and memory. Run `python benchmarks/mmd.py`.
+`benchmarks/requirements.txt` explains how to install pythae.
 """
 
 from __future__ import annotations
@@ -74,7 +75,10 @@ def value_and_gradient(loss: Loss, z: Tensor, prior: Tensor) -> tuple[Tensor, Te
 
 
 def medians(n: int) -> dict[str, float]:
-    """Median CPU milliseconds of each; the rounds interleave, so that a busy machine disturbs all alike."""
+    """Return the median CPU milliseconds of each implementation.
+
+    The rounds interleave, so that other work on the machine affects all alike.
+    """
     losses = {name: make() for name, make in LOSSES.items() if affordable(name, n)}
     z, prior = samples(n)
     times: dict[str, list[float]] = {name: [] for name in losses}
@@ -89,7 +93,10 @@ def medians(n: int) -> dict[str, float]:
 
 
 def disagreement(n: int, dtype: torch.dtype) -> tuple[float, float] | None:
-    """How far values are apart, and gradients relative to the largest entry; `None` where pythae does not fit."""
+    """Return the differences of values, and of gradients relative to the largest entry.
+
+    The result is None if pythae does not fit into memory.
+    """
     if not affordable("pythae", n):
         return None
     (ours, slope), (theirs, reference) = (
@@ -101,7 +108,7 @@ def disagreement(n: int, dtype: torch.dtype) -> tuple[float, float] | None:
 
 
 def added_memory(name: str, n: int) -> float | None:
-    """MiB by which the resident size of a fresh process grows at its peak."""
+    """Return the growth of a fresh process's peak resident size in MiB."""
     if not affordable(name, n):
         return None
     command = [sys.executable, __file__, "--memory", name, "--sizes", str(n)]
@@ -120,7 +127,7 @@ def measure_memory(name: str, n: int) -> float:
 
 
 def peak() -> float:
-    """The largest resident size so far, in MiB."""
+    """Return the largest resident size so far in MiB."""
     status = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
 
@@ -141,7 +148,8 @@ def page(result: dict) -> str:
         "",
         words(result),
         "",
-        "| n | genzoo, ms | analytic, ms | pythae, ms | pythae / genzoo | genzoo, MiB | analytic, MiB | pythae, MiB |",
+        "| n | genzoo, ms | analytic, ms | pythae, ms | pythae / genzoo "
+        "| genzoo, MiB | analytic, MiB | pythae, MiB |",
         "|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in result["rows"]:

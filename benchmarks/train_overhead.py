@@ -1,10 +1,11 @@
-"""What the trainer costs: images a second of `genzoo.fit` against a loop written by hand, and against pythae's trainer.
+"""Benchmark the trainer: images per second, compared with a handwritten loop and with pythae.
 
-The hand-written loop has the same model, the same fused optimizer and the same data on the device, and nothing else: no seeds a
-step, no log, no ownership. Segments interleave in one process, in alternating order, so that a busy machine disturbs all alike.
+The handwritten loop has the same model, the same fused optimizer, and the same data on the device,
+and nothing else: no seed per step, no log, and no ownership. Segments interleave in one process, in
+alternating order, so that other work on the machine affects all alike.
 
-Run it as `python benchmarks/train_overhead.py`, with `--device cuda` on a GPU;
-`benchmarks/requirements.txt` says how to fill that folder.
+Run `python benchmarks/train_overhead.py`, with `--device cuda` on a GPU.
+`benchmarks/requirements.txt` explains how to install pythae.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ CASES: dict[str, tuple[dict[str, Any], int]] = {
 
 
 def images(rows: int = 12800) -> Tensor:
-    """Fashion-MNIST where it is installed, else noise: the speed is the same."""
+    """Return Fashion-MNIST if it is installed, else noise. The speed is the same."""
     try:
         return torch.as_tensor(genzoo.build("fashion-mnist", "datasets").train["x"])[:rows]
     except genzoo.GenzooError:
@@ -44,7 +45,7 @@ def images(rows: int = 12800) -> Tensor:
 
 
 def batches(data: Tensor, size: int) -> Iterator[Tensor]:
-    """Endless batches in [0, 1] from levels on the device, each pass in a fresh order."""
+    """Yield endless batches in [0, 1] from levels on the device, with a new order in each pass."""
     while True:
         order = torch.randperm(len(data)).to(data.device)
         for rows in order[: len(data) // size * size].split(size):
@@ -74,7 +75,10 @@ def by_fit(
 
 
 def by_pythae(data: Tensor, steps: int) -> Callable[[], object]:
-    """One epoch of pythae's trainer, on as many images as `steps` batches have, with its default nets."""
+    """Train one epoch with pythae's trainer and its default networks.
+
+    The epoch has as many images as `steps` batches.
+    """
     try:
         from pythae.data.datasets import BaseDataset
         from pythae.models import WAE_MMD, WAE_MMD_Config
@@ -106,7 +110,7 @@ def by_pythae(data: Tensor, steps: int) -> Callable[[], object]:
 def race(
     names: Mapping[str, Callable[[], object]], rounds: int
 ) -> dict[str, dict[str, list[float]]]:
-    """CPU and wall seconds of each segment; the first round warms up and is dropped."""
+    """Return CPU and wall seconds of each segment, without the first round, which warms up."""
     found: dict[str, dict[str, list[float]]] = {name: {"cpu": [], "wall": []} for name in names}
     for turn in range(rounds + 1):
         order = list(names.items())
@@ -124,7 +128,7 @@ def race(
 def ratio(
     found: Mapping[str, Mapping[str, list[float]]], ours: str, theirs: str, clock: str
 ) -> float:
-    """Median over rounds of our images a second over theirs."""
+    """Return the median over rounds of our images per second divided by theirs."""
     return statistics.median(
         b / a for a, b in zip(found[ours][clock], found[theirs][clock], strict=True)
     )
@@ -182,7 +186,7 @@ def main() -> None:
 def row(
     case: str, other: str, found: Mapping[str, Mapping[str, list[float]]], images: int
 ) -> dict[str, Any]:
-    """A line of a table of segments that read so many images each."""
+    """Return a row of the table for segments with the same number of images."""
     cpu = {name: statistics.median(times["cpu"]) for name, times in found.items()}
     rates = {name: images / seconds for name, seconds in cpu.items()}
     ratios = {clock: ratio(found, "genzoo", other, clock) for clock in ("cpu", "wall")}
@@ -194,15 +198,17 @@ def device_name(device: str) -> str:
 
 
 def markdown(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Rows as lines of Markdown."""
+    """Return rows as lines of Markdown."""
     lines = [
-        "| case | compared with | genzoo, images/s | other, images/s | ratio of CPU time | ratio of wall time |",
+        "| case | compared with | genzoo, images/s | other, images/s "
+        "| ratio of CPU time | ratio of wall time |",
         "|---|---|--:|--:|--:|--:|",
     ]
     for found in rows:
         rates = found["images_per_cpu_second"]
         lines.append(
-            f"| {found['case']} | {found['other']} | {rates['genzoo']:,.0f} | {rates[found['other']]:,.0f} "
+            f"| {found['case']} | {found['other']} "
+            f"| {rates['genzoo']:,.0f} | {rates[found['other']]:,.0f} "
             f"| {found['ratio']['cpu']:.3f} | {found['ratio']['wall']:.3f} |"
         )
     return lines

@@ -1,4 +1,4 @@
-"""Fits the reference pages to how docstrings are written here: `Example:` is code, `References:` are a list."""
+"""Adapt the reference pages to our docstrings: `Example:` is code, `References:` is a list."""
 
 import re
 

@@ -90,7 +90,7 @@ class WGAN(Adversarial):
     @torch.no_grad()
     def clip_weights(self) -> None:
         """Clip every parameter of the critic that is not frozen to [-c, c], in place."""
-        # The paper (recalled) clips after each step. The authors' code clips before it, so that
+        # The paper (Algorithm 1) clips after each step. The authors' code clips before it, so that
         # the generator is trained against unclipped weights.
         for parameter in self.critic.parameters():
             if parameter.requires_grad:

@@ -97,7 +97,7 @@ class Cells:
 def watch(
     model: Model, every: int, look: Callable[[], Mapping[str, float]]
 ) -> list[dict[str, float]]:
-    """Call `look` after every `every` rounds of training, and return the list that collects results.
+    """Call `look` after every `every` rounds of training, and return the list of its results.
 
     The list fills while the model trains. Each entry holds the step, the CPU seconds of training
     without the calls, and the values of `look`, which runs in eval mode and without gradients.

@@ -11,9 +11,9 @@ and Courville, 2017, https://arxiv.org/abs/1704.00028). It has three parts:
 - `curves` follows the figure of scores on CIFAR-10. It plots the distance by generator steps and by
   time. Differences: the data are Fashion-MNIST, and time is CPU time instead of wall-clock time.
 - `variants` follows the figure of LSUN bedrooms. It trains DCGAN and six variants that are hard to
-  train with four methods. Differences: the data are digits. SiLU, which multiplies a unit by its own
-  gate, replaces gates with separate weights. 20 fully connected layers with norms replace ResNets of
-  101 layers.
+  train with four methods. Differences: the data are digits. SiLU, which multiplies a unit by its
+  gate, replaces gates with separate weights. 20 fully connected layers with norms replace ResNets
+  of 101 layers.
 
 In all parts, images are smaller, and runs take hundreds of generator steps instead of 100,000 or
 200,000. Learning rates are those of the paper multiplied by `--rate`, the same for all methods.
@@ -46,7 +46,7 @@ def shown(distance: float | None) -> str:
 
 
 def run_table(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
-    """Count the random architectures that succeed as a GAN, as a WGAN-GP, as both, or as neither."""
+    """Count the random architectures that succeed as GAN, as WGAN-GP, as both, or as neither."""
     found: dict[str, list[float]] = {"GAN": [], "WGAN-GP": []}
     for number in range(options.n):
         nets = architecture(options.seed, number)
@@ -212,7 +212,10 @@ def main(arguments: list[str] | None = None) -> None:
     keep = Cells(options, options.part, settings)
     result, page = run(options, keep, real)
     content = {"floor": real.floor, "network": real.network, "images": real.n, **result}
-    page += f"\nOther real images: {real.floor:.3g}. Compared with {real.n:,} images, by {NETWORKS[real.network].version}.\n"
+    version = NETWORKS[real.network].version
+    page += (
+        f"\nOther real images: {real.floor:.3g}. Compared with {real.n:,} images, by {version}.\n"
+    )
     write(options, name, settings, content, page)
 
 
