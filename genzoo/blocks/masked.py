@@ -42,7 +42,7 @@ def color_groups(features: int, colors: int) -> Tensor:
     return torch.arange(features) * colors // features
 
 
-def sees(outputs: Tensor, inputs: Tensor, strict: bool = False) -> Tensor:
+def sees(outputs: Tensor, inputs: Tensor, *, strict: bool = False) -> Tensor:
     """Return the mask of the inputs that each output may see, `(outputs, inputs)`.
 
     Arguments:
@@ -96,12 +96,12 @@ class CausalConv(nn.Module):
 
     mask: Tensor
 
-    def __init__(self, inputs: Tensor, outputs: Tensor, kernel: int, strict: bool) -> None:
+    def __init__(self, inputs: Tensor, outputs: Tensor, kernel: int, *, strict: bool) -> None:
         super().__init__()
         self.reach = kernel // 2
         mask = torch.ones(len(outputs), len(inputs), self.reach + 1, kernel)
         mask[:, :, -1, self.reach :] = 0
-        mask[:, :, -1, self.reach] = sees(outputs, inputs, strict)
+        mask[:, :, -1, self.reach] = sees(outputs, inputs, strict=strict)
         self.weight = nn.Parameter(torch.empty_like(mask))
         self.bias = nn.Parameter(torch.zeros(len(outputs)))
         # as in nn.Conv2d, for the inputs that are not masked

@@ -157,7 +157,7 @@ def _read_header(file: BinaryIO, path: Path) -> tuple[np.dtype[Any], tuple[int, 
 
 
 def fashion_mnist(
-    folder: str | None = None, binarize: Binarize = None, dequantize: bool = False
+    folder: str | None = None, *, binarize: Binarize = None, dequantize: bool = False
 ) -> Dataset:
     """Return Fashion-MNIST: 28x28 gray images of clothes in ten classes.
 
@@ -190,7 +190,7 @@ def fashion_mnist(
 
 
 def mnist(
-    folder: str | None = None, binarize: Binarize = None, dequantize: bool = False
+    folder: str | None = None, *, binarize: Binarize = None, dequantize: bool = False
 ) -> Dataset:
     """Return MNIST: 28x28 gray images of handwritten digits.
 
@@ -221,7 +221,7 @@ def mnist(
 
 
 def kmnist(
-    folder: str | None = None, binarize: Binarize = None, dequantize: bool = False
+    folder: str | None = None, *, binarize: Binarize = None, dequantize: bool = False
 ) -> Dataset:
     """Return Kuzushiji-MNIST: 28x28 gray images of cursive Japanese characters in ten classes.
 
@@ -253,6 +253,7 @@ def kmnist(
 
 def emnist(
     split: Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"] = "letters",
+    *,
     folder: str | None = None,
     binarize: Binarize = None,
     dequantize: bool = False,

@@ -37,6 +37,7 @@ SUFFIXES = (
 
 def folder(
     path: str,
+    *,
     size: Count | tuple[Count, Count] = 64,
     channels: Literal[1, 3] = 3,
     test_fraction: Annotated[float, Ge(0), Lt(1)] = 0.1,

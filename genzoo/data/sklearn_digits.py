@@ -12,7 +12,7 @@ __all__ = ["digits"]
 
 
 def digits(
-    binarize: Literal["threshold", "stochastic"] | None = None, dequantize: bool = False
+    *, binarize: Literal["threshold", "stochastic"] | None = None, dequantize: bool = False
 ) -> Dataset:
     """Return 1,797 handwritten digits of 8x8 pixels in 17 gray levels.
 

@@ -35,7 +35,7 @@ def test_a_masked_map_sees_groups_up_to_its_own():
 def test_the_convolution_is_a_square_one_with_a_mask(kernel, strict):
     """Against a whole square kernel, blanked below its centre, to the right of it, and by hand at the centre."""
     groups = torch.tensor([0, 1, 2])
-    layer = CausalConv(groups, groups, kernel, strict).double()
+    layer = CausalConv(groups, groups, kernel, strict=strict).double()
     half = kernel // 2
     square = torch.zeros(3, 3, kernel, kernel, dtype=torch.float64)
     square[:, :, : half + 1] = layer.weight.detach()
