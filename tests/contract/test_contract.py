@@ -1,4 +1,4 @@
-"""What the contract promises, of everything that genzoo registers and of two toys that share nothing with its models."""
+"""The contract, for everything that genzoo registers and for two independent toy models."""
 
 import copy
 import struct
@@ -62,7 +62,7 @@ def test_conforms(name):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A few images as files of each sort that a data set of genzoo reads, so that nothing is downloaded."""
+    """Image files of each format that a dataset reads, so that nothing is downloaded."""
     folder = tmp_path_factory.mktemp("files")
     images = np.random.default_rng(0).integers(0, 256, (24, 28, 28), dtype=np.uint8)
     for number, image in enumerate(images):
@@ -205,7 +205,7 @@ def test_what_a_model_lacks_is_said_by_name(call):
     class Empty(Model):
         pass
 
-    with pytest.raises(NotImplementedError, match="Empty (defines neither|does not define) "):
+    with pytest.raises(NotImplementedError, match=r"Empty (defines neither|does not define) "):
         call(Empty())
 
 

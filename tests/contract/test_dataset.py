@@ -1,4 +1,4 @@
-"""Columns and what a model sees of them; the rest of what a data set does is tested where data are read."""
+"""Columns, and their conversion to inputs; tests of reading data are in tests/data."""
 
 import numpy as np
 import pytest

@@ -78,8 +78,8 @@ def models():
 
 
 READERS = (
-    "encode", "posterior", "reconstruct", "log_prob", "elbo", "log_prob_bound", "bits_per_dim", "score_samples", "conditionals",
-    "score",
+    "encode", "posterior", "reconstruct", "log_prob", "elbo", "log_prob_bound", "bits_per_dim",
+    "score_samples", "conditionals", "score",
 )  # fmt: skip
 
 
@@ -92,7 +92,8 @@ def _dense():
     yield torch.nested.nested_tensor([X[0], X[1]], layout=torch.jagged), "is a nested tensor"
     yield (
         X[0],
-        r"has shape \(1, 8, 8\), but .* takes \('batch', 1, 8, 8\); for one example, give x\[None\]",
+        r"has shape \(1, 8, 8\), but .* takes \('batch', 1, 8, 8\); "
+        r"for one example, give x\[None\]",
     )
     yield X[:, 0], r"has shape \(5, 8, 8\), but"
     yield X.flatten(1), r"has shape \(5, 64\), but"
@@ -121,11 +122,13 @@ def test_every_reader_refuses_other_dtypes_and_devices(models):
             for x, said in (
                 (
                     (X * 255).byte(),
-                    r"x is torch\.uint8, but this .* is torch\.float32; give x\.to\(torch\.float32\)",
+                    r"x is torch\.uint8, but this .* is torch\.float32; "
+                    r"give x\.to\(torch\.float32\)",
                 ),
                 (
                     X.double(),
-                    r"x is torch\.float64, but this .* is torch\.float32; give x\.to\(torch\.float32\)",
+                    r"x is torch\.float64, but this .* is torch\.float32; "
+                    r"give x\.to\(torch\.float32\)",
                 ),
                 (X.to("meta"), "x is on meta, but this .* is on cpu; give x.to"),
             ):

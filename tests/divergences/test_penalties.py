@@ -1,4 +1,4 @@
-"""Against the formula example by example, closed forms of linear and quadratic critics, and numerical integrals."""
+"""Penalties against their formulas, closed forms of simple critics, and numerical integrals."""
 
 import math
 import shutil
@@ -126,7 +126,8 @@ def test_a_quadratic_critic_between_two_points_is_an_integral():
 
 
 def test_examples_are_mixed_each_by_its_own_number():
-    # D(x) = x^2 / 2 between 0 and 1: the penalty of one example is (1 - e)^2 with variance 1/5 - 1/9
+    # D(x) = x^2 / 2 between 0 and 1: the penalty of an example is (1 - e)^2, with variance
+    # 1/5 - 1/9
     ones, zeros = torch.ones(64, 1), torch.zeros(64, 1)
     values = torch.stack(
         [gradient_penalty(lambda x: x.square().sum(1) / 2, ones, zeros) for _ in range(1000)]
@@ -179,7 +180,8 @@ def test_dragan_of_linear_and_quadratic_critics():
 
 
 def test_dragan_reaches_as_far_in_every_coordinate_by_noise_of_its_own():
-    # D(x) = |x|^2 / 2 + 100 (x1 + x2): with slopes all positive, |slope|^2 = sum_j (x_j + 100 + r a u_j)^2 for one reach r
+    # D(x) = |x|^2 / 2 + 100 (x1 + x2): all slopes are positive, and
+    # |slope|^2 = sum_j (x_j + 100 + r a u_j)^2 for one reach r
     n, scale = 200_000, 0.5
     x = torch.randn(n, 2, dtype=torch.float64) * torch.tensor([1.0, 10.0], dtype=torch.float64)
     reach = scale * x.std(correction=0).item()  # of all numbers together, not of each coordinate
@@ -303,6 +305,7 @@ def test_batch_norm_behind_a_bound_method_is_refused():
 
     with pytest.raises(
         SettingError,
-        match=r"changes a buffer during the forward pass, as batch norm in training mode .*; take norm = ",
+        match=r"changes a buffer during the forward pass, as batch norm in training mode .*; "
+        r"take norm = ",
     ):
         gradient_penalty(Scored().score, torch.rand(4, 3), torch.rand(4, 3))

@@ -161,7 +161,7 @@ def test_what_a_model_needs():
 
 
 def test_a_conditional_model_is_given_what_stands_beside_the_held_out_images():
-    """A model that draws exactly the image that belongs to its label has a distance of zero; one that ignores it has not."""
+    """A model that samples the image of each label has distance 0; one that ignores labels does not."""
     digits = torch.from_numpy(load_digits().images).float()[:200, None] / 16
     label = torch.arange(200)
     like = {"shape": (1, 8, 8), "inputs": ("x", "y"), "given": ("y",)}

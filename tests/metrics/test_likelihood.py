@@ -92,7 +92,7 @@ def test_either_likelihood_or_bound_is_needed():
 
 
 def test_a_model_of_levels_counts_bits_without_those_of_the_levels():
-    """Uniform over 17 levels: log2(17) bits a number, and nothing is added for levels that are in the distribution already."""
+    """Uniform over 17 levels: log2(17) bits per number, and no extra term for the levels."""
     model = build(
         {"name": "pixel-rnn", "levels": 17, "layer": "conv", "hidden": 2, "depth": 1},
         shape=(1, 2, 3),

@@ -1,4 +1,4 @@
-"""The suite itself: a model with one fault fails the check for that fault, and says what is wrong."""
+"""Each model here has one fault, and fails the check for this fault with the right message."""
 
 import copy
 import random
@@ -423,7 +423,7 @@ def test_a_sound_model_passes(check):
 
 
 class Unannotated(Sound):
-    """As a newcomer writes it: no types, another name for the instance, and a shape that is kept as it comes."""
+    """A model by a newcomer: no types, another name for `self`, and a shape as it was passed."""
 
     def __init__(this, shape=SHAPE, scale=0.5):  # noqa: N805
         super().__init__(scale, shape)
@@ -491,7 +491,8 @@ def test_an_expected_failure_that_passes_is_a_failure():
 
 
 def test_an_expected_failure_of_no_check_is_refused():
-    with pytest.raises(SettingError, match=r"'smaple', which is not a check\. Did you mean 'sample'"):
+    message = r"'smaple', which is not a check\. Did you mean 'sample'"
+    with pytest.raises(SettingError, match=message):
         model_checks(Sound, expected_failures={"smaple": "a slip"})
 
 

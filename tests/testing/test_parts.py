@@ -1,4 +1,4 @@
-"""The suite of everything that is no model: one fault fails the check for that fault, and it says what is wrong."""
+"""Each part here has one fault, and fails the check for this fault with the right message."""
 
 import functools
 import itertools
@@ -626,10 +626,21 @@ def test_a_metric_gets_the_columns_that_it_reads():
 
 def test_the_kind_is_found_where_there_is_only_one():
     for thing, kind in [
-        ("mmd", "divergences"), ({"name": "mog", "components": 3}, "priors"), ("vae", "models"), ("no-such-name", "models"),
-        (Bell, "priors"), (Flat, "divergences"), (MLPDecoder, "decoders"), (MLPCritic, "critics"), (Grey, "translators"),
-        (Size, "metrics"), (Bell(3), "priors"), (good(), "datasets"), (lambda shape: None, "models"),
-    ]:  # fmt: skip
+        ("mmd", "divergences"),
+        ({"name": "mog", "components": 3}, "priors"),
+        ("vae", "models"),
+        ("no-such-name", "models"),
+        (Bell, "priors"),
+        (Flat, "divergences"),
+        (DeclaresNothing, "divergences"),
+        (MLPDecoder, "decoders"),
+        (MLPCritic, "critics"),
+        (Grey, "translators"),
+        (Size, "metrics"),
+        (Bell(3), "priors"),
+        (good(), "datasets"),
+        (lambda shape: None, "models"),
+    ]:
         assert kind_of(thing) == kind
     with pytest.raises(
         SettingError,
