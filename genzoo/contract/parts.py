@@ -1,4 +1,4 @@
-"""The parts of a model: encoders, decoders, critics, translators, priors, divergences, penalties."""
+"""The base classes of the parts of a model, such as encoders, priors, and divergences."""
 
 from __future__ import annotations
 
@@ -13,43 +13,65 @@ from genzoo.contract.inputs import check_methods
 from genzoo.errors import SettingError
 from genzoo.registry.records import Recorded, config, settings_of
 
+__all__ = [
+    "Configurable",
+    "Count",
+    "Critic",
+    "Decoder",
+    "DistributionDivergence",
+    "Divergence",
+    "Encoder",
+    "NonNegativeFloat",
+    "Part",
+    "Penalty",
+    "Positive",
+    "PositiveFloat",
+    "Prior",
+    "SampleDivergence",
+    "Translator",
+]
+
 Part = nn.Module | str | Mapping[str, Any]
 """A slot: an instance, a registered name, or a table with a name and settings."""
 
 Positive = Annotated[int, Gt(0)]
+"""A positive integer."""
 
 PositiveFloat = Annotated[float, Gt(0)]
+"""A positive number."""
 
 NonNegativeFloat = Annotated[float, Ge(0)]
+"""A number of at least 0."""
 
 Count = Annotated[int, Gt(0), Le(10_000)]
-"""A number that stays small, such as of layers, of steps a round, or of pixels along a side."""
+"""A small positive integer, such as a number of layers, or of training steps per round."""
 
 
 class Configurable(Recorded, nn.Module):
-    """A module that remembers its constructor's arguments, outside its attributes, so that it can be built again.
+    """A module that records its constructor's arguments, so that it can be built again.
 
-    `config` is the table for `genzoo.build`; subclasses need do nothing for it. A direct call checks
-    the arguments as `build` does: lists become tuples, and a table without a name, such as
-    `{"hidden": (8,)}`, changes the settings of the slot's default.
+    The arguments are not stored in its attributes, but in `config`, the table for `genzoo.build`.
+    Subclasses get this without any code. A direct call checks the arguments like `build`: lists
+    become tuples, and a table without a name, such as `{"hidden": (8,)}`, changes the settings of
+    the slot's default.
     """
 
     @property
     def config(self) -> dict[str, Any]:
-        """The table that builds this again, with every default filled in.
+        """The table that builds this object again, with all defaults.
 
         Raises:
-            SettingError: it, or a part that it holds, is not registered.
+            SettingError: the class, or the class of one of its parts, is not registered.
         """
         return config(self)
 
     def extra_repr(self) -> str:
-        own = {
+        plain = {
             key: value
             for key, value in settings_of(self).items()
             if not isinstance(getattr(self, key, None), nn.Module)
         }
-        return ", ".join(f"{key}={value!r}" for key, value in own.items())
+        return ", ".join(f"{key}={value!r}" for key, value in plain.items())
 
 
 class Encoder(Configurable):
