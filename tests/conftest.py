@@ -24,6 +24,13 @@ def pytest_configure(config):
         config.add_cleanup(fast_python.close_session)
 
 
+def pytest_collection_modifyitems(items):
+    """Mark tests that use the server of Python processes as slow: its start takes seconds."""
+    for item in items:
+        if "python" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def _seed():
     with torch.random.fork_rng():
@@ -51,7 +58,10 @@ def _blank_figures(request, monkeypatch):
 
 @pytest.fixture(scope="session")
 def python():
-    """The path of a Python interpreter that starts quickly; see `tests.fast_python`."""
+    """The path of a Python interpreter that starts quickly; tests that use it count as slow.
+
+    `tests.fast_python` explains how it differs from `sys.executable`.
+    """
     return fast_python.fast_python()
 
 

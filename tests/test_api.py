@@ -79,6 +79,7 @@ def test_every_page_of_the_reference_is_in_the_navigation(page):
     assert f": api/{page.name}\n" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_answers_right_after_the_import(kind):
     table = getattr(genzoo, kind)
@@ -97,12 +98,14 @@ def fresh(script: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_package_is_an_attribute_right_after_the_import(package):
     script = f"import genzoo; print(genzoo.{package}.__name__, len(genzoo.{package}.__all__) > 0)"
     assert fresh(script) == f"genzoo.{package} True"
 
 
+@pytest.mark.slow
 def test_every_kind_and_name_in_a_fresh_process():
     script = (
         "import genzoo\n"

@@ -257,6 +257,7 @@ def test_what_does_not_fit_is_refused_with_a_way_out(make, text):
     assert str(caught.value).startswith(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "conv"])
 def test_an_autoencoder_of_blocks_learns(name):
     """Three hundred steps on eight fixed images bring the error far below that of the mean image."""

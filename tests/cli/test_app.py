@@ -1,5 +1,7 @@
 """Commands as a user types them: output, exit codes, and errors in one line that lose nothing."""
 
+import contextlib
+import io
 import json
 import signal
 import subprocess
@@ -25,14 +27,18 @@ def _wide(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory, python):
-    """A small run of each kind of data."""
+def run_folder(tmp_path_factory):
+    """The folder of a run of 20 steps."""
     path = tmp_path_factory.mktemp("runs") / "vae"
-    command = [python, "-m", "genzoo", "train", RECIPES / "vae-digits.toml"]
-    command += ["--steps", "20", "--out", path]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "is complete: step 20" in done.stdout
+    recipe = str(RECIPES / "vae-digits.toml")
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(sys, "argv", ["genzoo", "train", recipe, "--steps", "20", "--out", str(path)])
+        patch.setattr(app.console, "_width", 200, raising=False)
+        with pytest.raises(SystemExit) as stop:
+            app.main()
+    assert stop.value.code in (None, 0)
+    assert "is complete: step 20" in printed.getvalue()
     return path
 
 
@@ -62,6 +68,7 @@ def test_info_shows_documentation_and_settings(genzoo_):
     assert (code, "Did you mean 'wae-mmd'" in text) == (2, True)
 
 
+@pytest.mark.slow
 def test_help_and_list_import_no_torch():
     code = (
         "import sys, runpy; sys.argv = ['genzoo', {!r}]\n"
@@ -191,6 +198,7 @@ def test_malformed_recipes_are_named_with_the_line(genzoo_, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_train_a_model_on_a_dataset_writes_its_recipe(genzoo_, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, text = genzoo_(
@@ -268,6 +276,7 @@ def explicit_run(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_completions_keep_the_rows_that_are_seen(genzoo_, explicit_run, tmp_path):
     code, text = genzoo_(
         "complete", explicit_run, "-n", 3, "--rows", 5, "--times", 2, "-o", tmp_path / "c.npy"
@@ -540,6 +549,7 @@ def test_weights_of_nan_are_refused_in_one_line(genzoo_, run_folder, tmp_path):
         assert "Traceback" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
 def test_evaluate_and_arrays_in_other_precisions(genzoo_, tmp_path, precision):
     out = tmp_path / "run"

@@ -141,6 +141,7 @@ def test_strata_are_weighted():
     assert value.item() == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["sampled", "analytic"])
 def test_no_bias_where_the_laws_are_equal(estimator):
     mmd, normal, mixture = (
@@ -386,6 +387,7 @@ def test_a_tight_cluster_far_away_keeps_its_gradient(distance):
     assert float((found.double().sum(dim=0) - pull).norm() / pull.norm()) < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["sampled", "analytic"])
 def test_compiles_whole(estimator):
     mmd, prior = MMD(estimator=estimator), MixtureOfGaussians(4, 3, learn=True)

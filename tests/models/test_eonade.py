@@ -139,6 +139,7 @@ def test_masks_may_differ_from_example_to_example():
     assert torch.equal(model.complete(x, mask)[mask], x[mask])
 
 
+@pytest.mark.slow
 def test_more_orders_are_no_worse_on_average():
     """Averaging probabilities over orders beats the mean log-likelihood of single ones, by Jensen's inequality."""
     data = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")

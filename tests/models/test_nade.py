@@ -249,6 +249,7 @@ def test_a_mask_that_does_not_fit_is_named(mask, words):
         NADE(hidden=2, shape=(4,)).complete(torch.zeros(2, 4), mask)
 
 
+@pytest.mark.slow
 def test_the_conditional_of_an_rnade_is_a_density():
     model = wide(RNADE(hidden=4, components=3, shape=(3,)), 0.5)
     x = torch.tensor([0.3, -0.7, 0.0], dtype=torch.float64)
@@ -302,6 +303,7 @@ def test_samples_of_an_rnade_have_the_moments_of_its_law():
         assert abs((x[:, 0] < edge).double().mean() - below) < 0.01
 
 
+@pytest.mark.slow
 def test_an_rnade_learns_a_law_that_is_no_normal():
     """Two lines that cross: the second number is plus or minus the first, and no single normal distribution fits."""
     first = torch.randn(2000, 1)

@@ -144,6 +144,7 @@ def naive(model: PixelRNN, u: Tensor, given: Tensor | None = None) -> Tensor:
     return x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize(
     ("shape", "settings"),
@@ -180,6 +181,7 @@ def test_pixels_are_drawn_together_only_where_none_sees_another(layer):
     assert len(model.fronts()) == (60 if layer == "diagonal-bilstm" else 12 + 4 * 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", LAYERS)
 def test_the_likelihood_is_that_of_its_own_samples(layer):
     """Mean -log p over samples is the entropy, which enumeration gives; a distribution and a sampler that disagree would not meet."""
@@ -359,6 +361,7 @@ def test_values_that_are_no_levels_are_named():
         genzoo.fit({"name": "pixel-rnn", "levels": 256}, "digits", steps=1)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_into_memory_is_said_and_trains(monkeypatch):
     monkeypatch.setattr("genzoo.memory.free_memory", lambda device: 2**21)
     table = {"name": "pixel-rnn", "layer": "conv", "levels": 17, "shape": (1, 8, 8)}

@@ -85,6 +85,7 @@ def test_one_flipped_bit_anywhere_in_exported_weights_is_found(run):
     assert read_weights(path)[1] == 4
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_is_refused_on_resume_and_passed_over_by_load(run):
     path = Checkpoints(run / "checkpoints").paths()[-1]
     content = bytearray(path.read_bytes())
