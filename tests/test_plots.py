@@ -27,12 +27,12 @@ def test_a_scatter_plot_holds_the_data_and_the_samples():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_a_score_is_drawn_over_the_datas_square_below_the_points(dtype):
-    centre = torch.tensor([2.0, -0.7])
+    center = torch.tensor([2.0, -0.7])
     seen = []
 
     def score(x):
         seen.append(x)
-        return -(x - centre.to(x)).square().sum(1)
+        return -(x - center.to(x)).square().sum(1)
 
     axes = scatter(POINTS.to(dtype), DATA, score).axes[0]
     filled, lines, data, samples = axes.collections
@@ -46,10 +46,10 @@ def test_a_score_is_drawn_over_the_datas_square_below_the_points(dtype):
     low, high = DATA.amin(0), DATA.amax(0)
     assert left < low[0] < high[0] < right < high[0] + 1
     assert bottom < low[1] < high[1] < top
-    # the level sets of a squared distance are circles: every line keeps its radius about the centre, x first
+    # The level sets of a squared distance are circles, so each line has a constant radius.
     for level, path in zip(lines.levels, lines.get_paths(), strict=True):
         if len(path.vertices):
-            radii = np.linalg.norm(path.vertices - centre.numpy(), axis=1)
+            radii = np.linalg.norm(path.vertices - center.numpy(), axis=1)
             np.testing.assert_allclose(
                 radii, (-level) ** 0.5, rtol=0.05 if dtype is not torch.bfloat16 else 0.3, atol=0.05
             )
@@ -87,11 +87,11 @@ def test_learning_rates_share_a_panel():
 
 
 def test_images_beside_each_other_share_their_channels():
-    grey, colour = torch.rand(2, 1, 3, 3), torch.rand(2, 3, 3, 3)
-    tiles = side_by_side(grey, colour)
+    grey, color = torch.rand(2, 1, 3, 3), torch.rand(2, 3, 3, 3)
+    tiles = side_by_side(grey, color)
     assert tiles.shape == (4, 3, 3, 3)
     assert torch.equal(tiles[2], grey[1].expand(3, 3, 3))
-    assert torch.equal(tiles[3], colour[1])
+    assert torch.equal(tiles[3], color[1])
 
 
 @pytest.mark.parametrize(("n", "side", "columns"), [(1, 3, 3), (5, 3, 6), (24, 3, 9), (64, 2, 12)])
@@ -105,7 +105,7 @@ def test_a_border_may_be_left_out():
 
 
 def test_a_settings_file_in_the_folder_is_not_obeyed(tmp_path):
-    """One that asks for tex would call it: here it is matplotlib's own settings that count, even for one who changed them."""
+    """Figures use matplotlib's default settings, because a file could ask to call tex."""
     import matplotlib
 
     with matplotlib.rc_context({"text.usetex": True}):

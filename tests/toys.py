@@ -1,4 +1,4 @@
-"""Two models as a stranger would write them, far from an autoencoder: they show what the contract allows."""
+"""Two models of third parties, which show what the contract allows besides autoencoders."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from genzoo.distributed import uniform
 
 
 class Translator(Model):
-    """Images of one kind to images of another, learned from pairs: a generator against a critic that sees both."""
+    """A translator that learns from pairs: a generator against a critic that sees both images."""
 
     inputs = ("x", "y")
     given = ("x",)
@@ -69,7 +69,10 @@ class Translator(Model):
 
 
 class Bigrams(Model):
-    """Text, one symbol after the other: each depends on the one before. Texts are one-hot, `(batch, length, vocabulary)`."""
+    """A model of text in which each symbol depends on the one before it.
+
+    Texts are one-hot, `(batch, length, vocabulary)`.
+    """
 
     def __init__(self, shape: tuple[int, int] = (16, 27)) -> None:
         super().__init__()

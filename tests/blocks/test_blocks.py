@@ -1,4 +1,4 @@
-"""Encoders, decoders and critics: shapes, norms, what compiles, and the distributions each norm obeys."""
+"""Encoders, decoders, and critics: shapes, norms, compilation, and the invariances of norms."""
 
 import copy
 import math
@@ -156,7 +156,7 @@ def outputs_after(part, kind, x):
     ],
 )
 def test_what_a_norm_standardises(norm, kind, over):
-    """Every level but the one that touches the data, on both sides: two of an encoder, three of a decoder."""
+    """All levels but the one next to the data have norms: two in an encoder, three in a decoder."""
     shape, channels = (1, 32, 32), (4, 6, 8)
     encoder, decoder = (
         ConvEncoder(shape, 2, channels, norm=norm),
@@ -226,7 +226,8 @@ def test_a_gradient_penalty_can_be_taken_by_transforms(norm):
         ),
         (
             lambda: ConvCritic((1, 9, 4), channels=(8, 8, 8)),
-            "channels = (8, 8, 8): each level halves images of 9 x 4; give 1 to 2 levels, or take 'mlp'.",
+            "channels = (8, 8, 8): each level halves images of 9 x 4; "
+            "give 1 to 2 levels, or take 'mlp'.",
         ),
         (
             lambda: ConvEncoder((3, 1, 5), 2),
@@ -239,7 +240,8 @@ def test_a_gradient_penalty_can_be_taken_by_transforms(norm):
         *[
             (
                 make,
-                'norm = "instance" needs more than one pixel, but 2 levels leave one of images of 4 x 7; give fewer channels',
+                'norm = "instance" needs more than one pixel, but 2 levels leave one of '
+                "images of 4 x 7; give fewer channels",
             )
             for make in (
                 lambda: ConvEncoder((2, 4, 7), 2, norm="instance"),
@@ -260,7 +262,7 @@ def test_what_does_not_fit_is_refused_with_a_way_out(make, text):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "conv"])
 def test_an_autoencoder_of_blocks_learns(name):
-    """Three hundred steps on eight fixed images bring the error far below that of the mean image."""
+    """300 steps on eight fixed images bring the error far below that of the mean image."""
     x = torch.rand(8, 1, 9, 10)
     encoder = genzoo.build({"name": name, **SMALL[name]}, "encoders", shape=(1, 9, 10), dim=8)
     decoder = genzoo.build({"name": name, **SMALL[name]}, "decoders", dim=8, shape=(1, 9, 10))

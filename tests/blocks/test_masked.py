@@ -8,7 +8,7 @@ from genzoo.blocks.masked import CausalConv, MaskedLinear, color_groups
 
 
 @pytest.mark.parametrize(
-    ("features", "colours", "groups"),
+    ("features", "colors", "groups"),
     [
         (6, 3, [0, 0, 1, 1, 2, 2]),
         (7, 3, [0, 0, 0, 1, 1, 2, 2]),
@@ -17,8 +17,8 @@ from genzoo.blocks.masked import CausalConv, MaskedLinear, color_groups
         (4, 1, [0] * 4),
     ],
 )
-def test_groups_of_colours(features, colours, groups):
-    assert color_groups(features, colours).tolist() == groups
+def test_groups_of_colors(features, colors, groups):
+    assert color_groups(features, colors).tolist() == groups
 
 
 def test_a_masked_map_sees_groups_up_to_its_own():
@@ -33,7 +33,7 @@ def test_a_masked_map_sees_groups_up_to_its_own():
 @pytest.mark.parametrize("kernel", [1, 3, 7])
 @pytest.mark.parametrize("strict", [True, False])
 def test_the_convolution_is_a_square_one_with_a_mask(kernel, strict):
-    """Against a whole square kernel, blanked below its centre, to the right of it, and by hand at the centre."""
+    """The layer equals a full square kernel that is masked after and, by hand, at its center."""
     groups = torch.tensor([0, 1, 2])
     layer = CausalConv(groups, groups, kernel, strict=strict).double()
     half = kernel // 2

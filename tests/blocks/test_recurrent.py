@@ -1,4 +1,4 @@
-"""The LSTM over fronts against a plain loop over pixels with torch's own gates, and against torch's LSTM cell."""
+"""The LSTM over fronts against a plain loop over pixels, and against torch's LSTM cell."""
 
 import pytest
 import torch

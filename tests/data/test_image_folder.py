@@ -22,9 +22,9 @@ def images(tmp_path, monkeypatch):
     return tmp_path / "images"
 
 
-def save(path, colour, size=(16, 16), mode="RGB", **options):
+def save(path, color, size=(16, 16), mode="RGB", **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, colour).save(path, **options)
+    Image.new(mode, size, color).save(path, **options)
 
 
 def only(images, **settings):
@@ -34,8 +34,8 @@ def only(images, **settings):
     return np.array(data.train["x"][0])
 
 
-def flat(colour, size=4):
-    return np.broadcast_to(np.array(colour, np.uint8)[:, None, None], (len(colour), size, size))
+def flat(color, size=4):
+    return np.broadcast_to(np.array(color, np.uint8)[:, None, None], (len(color), size, size))
 
 
 def test_images_are_found_by_suffix_at_any_depth(images):
@@ -47,12 +47,12 @@ def test_images_are_found_by_suffix_at_any_depth(images):
     (images / "folder.png").mkdir()
     data = folder(str(images), size=4, test_fraction=0.4)
     assert (data.shape, data.rows("train"), data.rows("test")) == ((3, 4, 4), 2, 1)
-    colours = np.concatenate([data.train["x"], data.test["x"]]).mean(axis=(2, 3))
-    assert sorted(colours.argmax(axis=1)) == [0, 1, 2]
+    colors = np.concatenate([data.train["x"], data.test["x"]]).mean(axis=(2, 3))
+    assert sorted(colors.argmax(axis=1)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "expected"),
+    ("mode", "color", "expected"),
     [
         ("RGB", RED, RED),
         ("L", 77, (77, 77, 77)),
@@ -63,8 +63,8 @@ def test_images_are_found_by_suffix_at_any_depth(images):
         ("P", 0, (0, 0, 0)),
     ],
 )
-def test_modes_become_colour(images, mode, colour, expected):
-    save(images / "a.png", colour, mode=mode)
+def test_modes_become_color(images, mode, color, expected):
+    save(images / "a.png", color, mode=mode)
     assert np.array_equal(only(images, size=4), flat(expected))
 
 

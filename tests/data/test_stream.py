@@ -57,7 +57,7 @@ def test_epochs_and_seeds_differ():
 
 
 def test_the_order_is_uniform():
-    """Each row comes first about equally often, over seeds: a chi-square with 9 degrees of freedom."""
+    """Over seeds, each row is first about equally often (chi-square, 9 degrees of freedom)."""
     counts = np.bincount(
         [rows_in(take(1, numbered(10), batch_size=1, seed=seed))[0] for seed in range(1000)],
         minlength=10,

@@ -60,7 +60,8 @@ def test_the_authors_scale_is_unit_variance_nearly(distribution, variance):
 
 
 def test_swiss_roll_moments():
-    # The angle is uniform on [1.5 pi, 4.5 pi] and the point at (t cos t, t sin t): integrate by parts.
+    # The angle t is uniform on [1.5 pi, 4.5 pi], and the point is (t cos t, t sin t).
+    # Integrate by parts.
     x = draw("swiss-roll")
     assert x.mean(axis=0) * 7.5 == pytest.approx([2, 2 / (3 * math.pi)], abs=6 * 7.1 / math.sqrt(N))
     assert np.mean((x**2).sum(axis=1)) * 7.5**2 == pytest.approx(

@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 
 @pytest.fixture(scope="session")
 def digits():
-    """Digits as 64 coordinates in [0, 1], with their probabilistic PCA by scikit-learn and by its closed form."""
+    """Return digits in [0, 1]^64, with probabilistic PCA by scikit-learn and in closed form."""
     x = load_digits().data / 16
     n, d = x.shape
     pca = PCA().fit(x)

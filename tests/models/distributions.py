@@ -1,4 +1,7 @@
-"""Parts that make the distribution of a generator known: a fixed sample, in another order each time, and a generator that lets it pass."""
+"""Parts with which the distribution of a generator is known.
+
+The prior is a fixed sample in a random order, and the generator returns it unchanged.
+"""
 
 import torch
 from torch import nn
@@ -37,7 +40,7 @@ def quantiles(n, mean=0.0, sd=1.0):
 
 
 def train_critic(model, real, steps, **settings):
-    """Train a model's critic alone, by the loss of its player, the learning rate falling linearly to 0."""
+    """Train only a model's critic, with its player's loss and a rate that falls linearly to 0."""
     player = model.players()[0]
     optimizer = torch.optim.Adam(player.parameters(), **settings)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, steps)

@@ -1,3 +1,3 @@
-"""The part with which an autoencoder is linear, so that everything about it is known in closed form."""
+"""A part that makes an autoencoder linear, so that its optimum is known in closed form."""
 
 LINEAR = {"name": "mlp", "hidden": []}

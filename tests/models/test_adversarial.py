@@ -1,4 +1,4 @@
-"""The game itself, in whichever of its kinds: who steps how often, who moves what, what is seen and what is refused."""
+"""The game of all GANs: steps and parameters of the players, ranges, and wrong settings."""
 
 from collections import Counter
 from itertools import groupby
@@ -162,7 +162,8 @@ def test_the_report_in_closed_form():
     (layer, *_) = (m for m in reversed([*model.generator.modules()]) if isinstance(m, nn.Linear))
     layer.bias.data = torch.tensor([1.0, 2.0, 3.0])
     report = model.critic_loss(torch.tensor([[0.0, 1.0, 5.0], [1.0, 1.0, 1.0]]))
-    assert {name: report[name].item() for name in ("real", "fake", "gap", "sample_variance_ratio")} == {
+    names = ("real", "fake", "gap", "sample_variance_ratio")
+    assert {name: report[name].item() for name in names} == {
         "real": 4.5, "fake": 6.0, "gap": -1.5, "sample_variance_ratio": 0.0,
     }  # fmt: skip
     one = model.critic_loss(torch.ones(1, 3))
@@ -212,16 +213,24 @@ def test_fit_passes_the_advice_on():
 WRONG = [
     ({"name": "gan", "critic_steps": 0}, r"model\.critic_steps = 0: expected greater than 0"),
     ({"name": "wgan", "critic_steps": -1}, r"model\.critic_steps = -1: expected greater than 0"),
-    ({"name": "wgan-gp", "penalty_weight": -10.0}, r"model\.penalty_weight = -10\.0: expected greater than 0"),
-    ({"name": "gan", "penalty": "dragan", "penalty_weight": 0.0}, r"model\.penalty_weight = 0\.0: expected greater than 0"),
-    ({"name": "gan", "penalty": "mmd"}, r'penalty = MMD compares distributions, .*; take "gradient-penalty", "dragan", or "r1"'),
-    ({"name": "wgan-gp", "penalty": "kl"}, r'penalty = KL compares distributions, .*; take "gradient-penalty", "dragan", or "r1"'),
+    ({"name": "wgan-gp", "penalty_weight": -10.0},
+     r"model\.penalty_weight = -10\.0: expected greater than 0"),
+    ({"name": "gan", "penalty": "dragan", "penalty_weight": 0.0},
+     r"model\.penalty_weight = 0\.0: expected greater than 0"),
+    ({"name": "gan", "penalty": "mmd"},
+     r'penalty = MMD compares distributions, .*; take "gradient-penalty", "dragan", or "r1"'),
+    ({"name": "wgan-gp", "penalty": "kl"},
+     r'penalty = KL compares distributions, .*; take "gradient-penalty", "dragan", or "r1"'),
     ({"name": "wgan", "clip": 0.0}, r"model\.clip = 0\.0: expected greater than 0"),
     ({"name": "gan", "smoothing": 1.0}, r"model\.smoothing = 1\.0: expected less than 1"),
-    ({"name": "gan", "smoothing": 0.1, "loss": "least-squares"}, r"smoothing = 0\.1 .*lower the label b instead: .* \(0\.0, 0\.9"),
-    ({"name": "gan", "output": "relu"}, r"""model\.output = "relu": expected 'sigmoid' or 'tanh'"""),
-    ({"name": "gan", "loss": "hinge"}, r"""model\.loss = "hinge": expected 'non-saturating', 'minimax' or 'least-squares'"""),
-    ({"name": "dcgan", "shape": (3,)}, r"shape = \(3,\): this preset needs images of 8 x 8 pixels or more; take 'gan'"),
+    ({"name": "gan", "smoothing": 0.1, "loss": "least-squares"},
+     r"smoothing = 0\.1 .*lower the label b instead: .* \(0\.0, 0\.9"),
+    ({"name": "gan", "output": "relu"},
+     r"""model\.output = "relu": expected 'sigmoid' or 'tanh'"""),
+    ({"name": "gan", "loss": "hinge"},
+     r"""model\.loss = "hinge": expected 'non-saturating', 'minimax' or 'least-squares'"""),
+    ({"name": "dcgan", "shape": (3,)},
+     r"shape = \(3,\): this preset needs images of 8 x 8 pixels or more; take 'gan'"),
 ]  # fmt: skip
 
 
@@ -299,7 +308,7 @@ def test_reports_are_in_full_precision_under_autocast():
 def test_strata_and_batch_norm_are_refused(place):
     with pytest.raises(
         SettingError,
-        match=r"BatchNorm1d\) mixes the examples .* draws equally many .* or a prior that is not learned",
+        match=r"BatchNorm1d\) mixes the examples .* draws equally many .* that is not learned",
     ):
         GAN(
             2,

@@ -1,4 +1,4 @@
-"""EoNADE: the loss against all orders, the distribution against enumeration, completion against the conditional distribution."""
+"""EoNADE against enumeration: the loss over all orders, the likelihood, and completion."""
 
 import itertools
 import math
@@ -26,7 +26,7 @@ def every(dims: int) -> Tensor:
 
 
 def network(model: EoNADE, x: Tensor, known: Tensor) -> Tensor:
-    """The network as the paper draws it: one matrix on values and flags side by side, then the deeper layers."""
+    """Return the paper's network: one matrix on values and flags, then the deeper layers."""
     h = torch.relu(
         torch.cat([x * known, known], 1) @ torch.cat([model.weight, model.flag_weight]) + model.bias
     )
@@ -59,7 +59,7 @@ def test_the_law_is_the_mean_over_its_orders(hidden):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_the_loss_in_half_precision_is_that_of_the_same_masks(dtype):
-    """Of 784 dimensions half precision has neither all ranks nor all sizes, and its uniform numbers tie."""
+    """Half precision cannot represent all numbers up to 784, and its uniform numbers tie."""
     model, x = EoNADE(hidden=(8,), shape=(784,)), torch.zeros(100, 784)
     losses = []
     with torch.no_grad():
@@ -84,7 +84,7 @@ def test_two_processes_draw_the_samples_of_one(n):
 
 @pytest.mark.parametrize("dims", [3, 4])
 def test_the_loss_is_unbiased_for_the_mean_over_all_orders(dims):
-    """Its expectation, by enumeration of sizes and masks, equals the mean over all D! orders; and the loss comes to it."""
+    """The expectation of the loss, by enumeration of masks, equals the mean over all D! orders."""
     model, x = wide(shape=(dims,)), every(dims)[3:4]
     orders = list(itertools.permutations(range(dims)))
     expected = -torch.stack([along(model, x, order) for order in orders]).mean()
@@ -119,7 +119,7 @@ def test_frequencies_of_samples_are_the_probabilities():
 
 
 def test_completion_conditions_on_all_that_is_kept():
-    """One number is missing, so its distribution does not depend on an order: the network with everything else known."""
+    """If one value is missing, its distribution is the network's output, for every order."""
     model = wide(shape=(5,))
     x = torch.tensor([[1.0, 0.0, 1.0, 1.0, 0.0]], dtype=torch.float64)
     for missing in (0, 2, 4):
@@ -141,7 +141,7 @@ def test_masks_may_differ_from_example_to_example():
 
 @pytest.mark.slow
 def test_more_orders_are_no_worse_on_average():
-    """Averaging probabilities over orders beats the mean log-likelihood of single ones, by Jensen's inequality."""
+    """A mixture of orders is at least as likely as single orders on average (Jensen)."""
     data = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")
     run = genzoo.fit(
         {"name": "eonade", "hidden": (64,), "orderings": 4}, data, steps=400, batch_size=50

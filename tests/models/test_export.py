@@ -73,7 +73,7 @@ CAPABILITIES: dict[str, Callable[..., Tensor]] = {
     "posterior": lambda model, x: model.posterior(x).mean,
     "translate": lambda model, x: model.translate(x),
 }
-"""`log_prob_bound` and `score_samples` loop over pieces whose number depends on the batch: export `elbo`, `log_prob`."""
+"""`log_prob_bound` and `score_samples` loop over chunks; export `elbo` and `log_prob` instead."""
 
 
 class Deployed(nn.Module):

@@ -1,4 +1,4 @@
-"""Games whose best critic is known: on tables of probabilities exactly, on pairs of Gaussians by samples."""
+"""Games whose best critic is known: tables of probabilities, and pairs of Gaussians."""
 
 import math
 

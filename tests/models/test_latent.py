@@ -1,4 +1,4 @@
-"""Samples are decoded draws from the prior, and expectations under a learned prior are enumerated over its components."""
+"""Samples are decoded draws from the prior; a learned prior has stratified expectations."""
 
 import numpy as np
 import pytest

@@ -27,7 +27,7 @@ def every(dims: int) -> Tensor:
 
 
 def by_hand(model: NADE, x: Tensor) -> Tensor:
-    """log p of one binary vector by the paper's two equations, number by number, in the model's order."""
+    """Return log p of a binary vector by the paper's two equations, in the model's order."""
     weight, c, v, b = model.weight, model.bias, model.out_weight[:, 0], model.out_bias[:, 0]
     total = torch.zeros((), dtype=torch.float64)
     for d, dimension in enumerate(model.order.tolist()):
@@ -144,7 +144,7 @@ def test_frequencies_of_samples_are_the_probabilities():
 
 
 def test_completion_conditions_on_what_comes_before():
-    """The kept numbers stand first in the model's order, so that the rest is drawn from the enumerated conditional distribution."""
+    """Kept values come first in the order, so the others follow the enumerated conditional."""
     model = wide(NADE(hidden=4, order=(3, 1, 0, 2), shape=(4,)))
     kept = torch.tensor([False, True, False, True])
     x = torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.float64)
@@ -281,7 +281,7 @@ def test_the_rnade_law_is_the_mixture_of_its_equations():
 
 
 def test_samples_of_an_rnade_have_the_moments_of_its_law():
-    """Of the first dimension: the mixture's own mean and variance, and its distribution function."""
+    """The first dimension has the mixture's mean, variance, and distribution function."""
     model = wide(RNADE(hidden=4, components=3, shape=(2,)), 0.5)
     x = model.sample(50_000)
     distribution = model.conditionals(x[:1])
@@ -305,7 +305,7 @@ def test_samples_of_an_rnade_have_the_moments_of_its_law():
 
 @pytest.mark.slow
 def test_an_rnade_learns_a_law_that_is_no_normal():
-    """Two lines that cross: the second number is plus or minus the first, and no single normal distribution fits."""
+    """The data are two crossing lines, which no single normal distribution fits."""
     first = torch.randn(2000, 1)
     x = torch.cat(
         [first, first * (torch.randint(2, (2000, 1)) * 2 - 1) + 0.1 * torch.randn(2000, 1)], 1

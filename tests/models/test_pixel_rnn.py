@@ -1,4 +1,4 @@
-"""PixelRNN against oracles that are not its code: dataflow on sets, enumeration, naive sampling, hand-written conditionals."""
+"""PixelRNN against independent oracles: dataflow on sets, enumeration, and naive sampling."""
 
 import itertools
 import math
@@ -36,7 +36,10 @@ def logits_of(model: PixelRNN, x: Tensor, given: Tensor | None = None) -> Tensor
 
 
 def jacobian_support(model: PixelRNN, draws: int) -> np.ndarray:
-    """Where the logits' Jacobian by the image is not 0, over several images: dead ReLUs hide a path in some of them."""
+    """Return where the Jacobian of the logits is not 0.
+
+    Several images are needed, because dead ReLUs hide paths in some of them.
+    """
     size = math.prod(model.shape)
     found = np.zeros((size, size), bool)
     for _ in range(draws):
@@ -64,7 +67,7 @@ def jacobian_support(model: PixelRNN, draws: int) -> np.ndarray:
 )
 def test_it_sees_all_that_it_may_and_nothing_else(layer, shape, settings):
     model = wide(layer, shape, 0.3, **{"hidden": 12, "head": 47, **settings})
-    # a layer's own pixel is part of what it adds, so that a residual or a skip opens no further path
+    # A layer sees its own pixel, so residual and skip connections add no further paths.
     expected = support(layer, settings["depth"], shape, settings.get("kernel", 7))
     found = jacobian_support(model, draws=16)
     assert not (found & ~past(shape)).any(), "a leak"
@@ -74,7 +77,10 @@ def test_it_sees_all_that_it_may_and_nothing_else(layer, shape, settings):
 
 
 def test_the_papers_blind_spot():
-    """The Diagonal BiLSTM misses the last colour of the last pixel of the row above, unless the first convolution reaches it."""
+    """The Diagonal BiLSTM misses the last pixel of the row above.
+
+    Only the first convolution can reach it.
+    """
     shape = (1, 3, 11)
     missing = past(shape) & ~support("diagonal-bilstm", 2, shape)
     pairs = {
@@ -85,7 +91,7 @@ def test_the_papers_blind_spot():
 
 
 def test_what_the_row_lstm_sees_of_the_past():
-    """Rows above in a triangle that grows by a column a row, and 3 + depth pixels of its own row."""
+    """It sees a triangle above, growing by a column per row, and 3 + depth pixels of its row."""
     found = support("row-lstm", 2, (1, 5, 13)).reshape(5, 13, 5, 13)[4, 6]
     assert found[4].nonzero()[0].tolist() == [1, 2, 3, 4, 5]
     for back in (1, 2, 3):
@@ -127,7 +133,7 @@ def test_probabilities_of_all_images_sum_to_one(layer, shape, levels, scale):
 
 
 def naive(model: PixelRNN, u: Tensor, given: Tensor | None = None) -> Tensor:
-    """One whole forward pass for every number; ones and levels by the inverse of the distribution, written anew."""
+    """Sample with one forward pass per value, and invert the distribution by hand."""
     x = torch.full_like(u, 0.123)  # what is not drawn yet must not matter
     for r, c, k in itertools.product(
         range(model.shape[1]), range(model.shape[2]), range(model.shape[0])
@@ -184,7 +190,7 @@ def test_pixels_are_drawn_together_only_where_none_sees_another(layer):
 @pytest.mark.slow
 @pytest.mark.parametrize("layer", LAYERS)
 def test_the_likelihood_is_that_of_its_own_samples(layer):
-    """Mean -log p over samples is the entropy, which enumeration gives; a distribution and a sampler that disagree would not meet."""
+    """The mean of -log p over samples equals the entropy, which is computed by enumeration."""
     model = wide(layer, (1, 3, 3), 0.8)
     every = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 9).view(
         -1, 1, 3, 3
@@ -241,8 +247,8 @@ def test_masks_hold_whatever_weights_are_loaded(layer):
             assert parameter.grad[held == 0].abs().sum() == 0, name
 
 
-def test_groups_of_colours_are_the_same_in_every_gate():
-    """Red's features may see red alone in each of the four gates, though 5 features do not divide by 3 colours."""
+def test_groups_of_colors_are_the_same_in_every_gate():
+    """Red features see only red in each gate, even if 3 colors do not divide 5 features."""
     layer = DiagonalBiLSTM(hidden=5, colors=3, height=2, width=2)
     groups = [0, 0, 1, 1, 2]
     inputs = [0, 0, 0, 0, 1, 1, 1, 2, 2, 2]
@@ -263,7 +269,7 @@ def test_logits_move_with_the_image_away_from_its_edges(kind, layer):
 
 
 def test_the_direction_from_the_right_is_the_left_one_mirrored():
-    """With equal weights, the right map at row r + 1 is the left map of the mirrored image at row r, mirrored."""
+    """With equal weights, row r + 1 of the right map is row r of the left one, mirrored."""
     layer = DiagonalBiLSTM(hidden=4, colors=1, height=5, width=6).double()
     with torch.no_grad():
         for parameter in (layer.weight, layer.bias, layer.state_weight, layer.h0, layer.c0):
@@ -292,7 +298,7 @@ def test_the_direction_from_the_right_is_the_left_one_mirrored():
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_completion_keeps_what_is_kept_and_draws_the_rest_from_its_law(layer):
-    """Given the upper rows, frequencies of the lower ones are those of the enumerated conditional distribution."""
+    """Given the upper rows, the lower ones follow the enumerated conditional distribution."""
     model = wide(layer, (1, 3, 3), 0.8)
     x = torch.tensor([0, 1, 1, 1, 0, 0, 1, 1, 1], dtype=torch.float64).view(1, 1, 3, 3)
     mask = torch.arange(3)[:, None].expand(1, 3, 3) < 2
@@ -367,7 +373,7 @@ def test_what_does_not_fit_into_memory_is_said_and_trains(monkeypatch):
     table = {"name": "pixel-rnn", "layer": "conv", "levels": 17, "shape": (1, 8, 8)}
     with pytest.warns(
         UserWarning,
-        match=r"64 images of 1x8x8 .* about [\d.]+ MiB .*and 2 MiB of memory are free.*microbatches",
+        match=r"64 images of 1x8x8 .* about [\d.]+ MiB .*and 2 MiB of memory are free.*microbatch",
     ):
         assert genzoo.fit(table, "digits", steps=1, batch_size=64).steps == 1
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""The two closed-form distributions: their parameters, their fits by counting, and their samples."""
+"""The two closed-form distributions: parameters, fits by counting, and samples."""
 
 import itertools
 import math

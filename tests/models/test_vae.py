@@ -54,7 +54,7 @@ def x():
 
 
 def ppca(digits, rotation):
-    """The maximum-likelihood linear VAE with the best diagonal posterior of a rotated W, and what that posterior loses."""
+    """Return the maximum-likelihood linear VAE of a rotated W, and the loss of its posterior."""
     variance = digits.eigenvalues[8:].mean()
     w = digits.axes[:, :8] * (digits.eigenvalues[:8] - variance).sqrt() @ rotation
     precision = w.T @ w / variance + torch.eye(8).double()
@@ -236,7 +236,10 @@ def test_bounds_use_the_sigma_of_training(x):
 
 
 def test_running_sigma_survives_half_precision():
-    """The mean of the first hundred batches, one of log 1 and the others of log 1/2, which then forgets a hundredth a batch."""
+    """It is the mean of the first 100 batches, and then forgets a hundredth per batch.
+
+    One batch has log 1, and the others log 1/2.
+    """
     vae = VAE(3, decoder=Constant(torch.zeros(4)), shape=(4,)).bfloat16()
     for error in [1.0] + [0.5] * 300:
         vae.loss(torch.full((8, 4), error, dtype=torch.bfloat16))

@@ -134,7 +134,10 @@ def test_shapes(shape, prior):
 
 @pytest.mark.slow
 def test_linear_wae_finds_the_principal_subspace(digits):
-    """The least cost with matched codes is the sum of the discarded eigenvalues; G G' has the kept ones, not shrunk."""
+    """With matched codes, the least cost is the sum of the discarded eigenvalues.
+
+    G G' has the kept eigenvalues, without shrinkage.
+    """
     torch.manual_seed(0)
     x = digits.x.float()
     wae = WAEMMD(
@@ -290,7 +293,10 @@ def test_the_log_density_is_added_example_by_example():
 
 @pytest.mark.parametrize("prior", ["uniform", "sphere"])
 def test_a_log_density_that_is_not_everywhere_is_refused(prior):
-    message = r'log_density = true: the density of (Uniform|Sphere) is not positive everywhere.*; take the prior "normal" or "mog"'
+    message = (
+        r"log_density = true: the density of (Uniform|Sphere) is not positive everywhere"
+        r'.*; take the prior "normal" or "mog"'
+    )
     with pytest.raises(SettingError, match=message):
         wae_gan(prior=prior, log_density=True)
 
@@ -326,7 +332,7 @@ def test_a_penalty_is_no_divergence(divergence):
 
 
 class Quadratic(nn.Module):
-    """The critic that tells normal distributions apart, and sees nothing beyond means and covariances."""
+    """A critic that compares normal distributions, and sees only means and covariances."""
 
     def __init__(self, dim):
         super().__init__()

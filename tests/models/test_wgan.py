@@ -1,4 +1,4 @@
-"""Clipped weights: where they stand after each step, how many are at the bound, and the authors' schedule."""
+"""Weight clipping: the weights after each step, the share at the bound, and the schedule."""
 
 import pytest
 import torch
@@ -83,7 +83,8 @@ def test_the_burst_is_trained():
 
 
 def test_a_linear_critic_ends_at_the_bound():
-    # the best weights within [-c, c] are c times the signs of the difference of means, and the gap is c times its 1-norm
+    # The best weights in [-c, c] are c times the signs of the difference of means, and the gap
+    # is c times its 1-norm.
     real = torch.tensor([2.0, -1.0, 0.5]) + torch.randn(500, 3)
     fake = torch.randn(500, 3)
     model = wgan(

@@ -1,4 +1,4 @@
-"""Critics whose fixed point is known: two points, pairs of one-dimensional distributions, and a grid of 25 modes."""
+"""Critics with a known fixed point: two points, one-dimensional pairs, and 25 modes."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,8 @@ def between(real, fake, critic, weight, **penalty):
 
 @pytest.mark.parametrize(("start", "slope"), [(0.5, 1.25), (-0.5, -0.75)])
 def test_two_points_and_a_linear_critic(start, slope):
-    # -w W + L (|w| - 1)^2 is least at w = 1 + W / 2 L, with the gap W + W^2 / 2 L; on the wrong side it stands at -1 + W / 2 L
+    # -w W + L (|w| - 1)^2 is least at w = 1 + W / 2 L, with the gap W + W^2 / 2 L. On the wrong
+    # side, it has a minimum at -1 + W / 2 L.
     model = between(*POINTS, {"name": "mlp", "hidden": ()}, 10.0)
     (layer,) = (m for m in model.critic.modules() if isinstance(m, nn.Linear))
     nn.init.constant_(layer.weight, start)
@@ -123,5 +124,5 @@ def test_twenty_five_gaussians_are_found():
     distances = np.linalg.norm(made[:, None] - modes, axis=2)
     good = distances.min(1) < 3 * 0.05 / 2.828
     assert good.mean() >= 0.25
-    # a mode is found where samples lie within three of its standard deviations, as in VEEGAN and PacGAN
+    # As in VEEGAN and PacGAN, samples within three standard deviations count for a mode.
     assert np.bincount(distances.argmin(1)[good], minlength=25).min() >= 1
