@@ -1,12 +1,14 @@
-"""Noise that depends neither on processes, nor on microbatches, nor on threads; and a gather that carries gradients.
+"""Randomness that does not depend on ranks, microbatches, or threads; `gather` with gradients.
 
-A run on W ranks with M microbatches must equal a run on one with one. So a loss draws its noise for the whole batch, each time,
-and keeps the rows of its microbatch and rank; a statistic that is not a mean over examples (an MMD) is computed on the examples
-of all ranks. The whole batch lies in the order of microbatches, and within each in the order of ranks.
+A run on W ranks with M microbatches must equal a run on one rank with one microbatch. So a loss
+draws its noise for the whole batch each time and keeps the rows of its microbatch and rank. A
+statistic that is not a mean over examples, such as an MMD, is computed on the examples of all
+ranks. The rows of the whole batch are ordered by microbatch, and within a microbatch by rank.
 
-In a run there are two streams of random numbers. `noise` and `uniform` draw from generators of this module: their k-th draw is a
-pure function of the run's seed, the player, its step, and k. Everything else, such as dropout, draws from torch's default
-generators, which are seeded for each microbatch. Outside a run both draw from the default generators.
+A run has two streams of random numbers. `noise` and `uniform` draw from generators of this module:
+their k-th draw is a pure function of the run's seed, the player, its step, and k. Everything else,
+such as dropout, draws from torch's default generators, which are seeded for each microbatch.
+Outside a run, both draw from the default generators.
 """
 
 from __future__ import annotations
@@ -33,65 +35,79 @@ __all__ = [
 ]
 
 
-class _Here:
-    """What a thread is at: its rank, its part of the batch, and the key of its draws."""
+class _Position:
+    """The position of a thread: its rank, its share of the batch, and the key of its draws."""
 
     def __init__(self) -> None:
         self.rank, self.size = 0, 1
-        self.part: int | None = 0  # None: all parts of this rank
-        self.parts = 1  # microbatches
-        self.piece, self.pieces = 0, 1  # of this rank's share of a part
+        # the microbatch; None stands for all microbatches of this rank
+        self.part: int | None = 0
+        # the number of microbatches
+        self.parts = 1
+        # the piece of this rank's share of a microbatch
+        self.piece, self.pieces = 0, 1
         self.keyed = False
-        self.key: tuple[
-            object, ...
-        ] = ()  # a compiler must not look at a key, which changes with each step
-        self.count = 0  # keyed draws so far
-        self.seen: dict[int, int] = {}  # their numbers, by where torch's default generator was
-        self.depth = 0  # of `exclusive`
-        self.helps = False  # a thread that was not started from Python, such as autograd's
+        # a compiled loss must not read the key, which changes with each step
+        self.key: tuple[object, ...] = ()
+        # the number of keyed draws so far
+        self.count = 0
+        # the numbers of keyed draws, by the state of torch's default generator
+        self.seen: dict[int, int] = {}
+        # the number of nested `exclusive` sections
+        self.depth = 0
+        # Python did not start this thread; autograd did, for example
+        self.is_helper = False
         self.generators: dict[torch.device, torch.Generator] = {}
 
-    def number(self) -> tuple[int | None, int]:
-        """Of the part and of the piece; a compiled loss is made anew for each, so it asks only where there are several."""
-        return self.part if self.parts > 1 else 0, self.piece if self.pieces > 1 else 0
+    def indices(self) -> tuple[int | None, int]:
+        """Return the indices of the microbatch and of the piece.
+
+        A compiled loss is compiled again for each value that it reads, so the attributes are read
+        only if several values are possible.
+        """
+        part = self.part if self.parts > 1 else 0
+        piece = self.piece if self.pieces > 1 else 0
+        return part, piece
 
 
 class _Local(threading.local):
     def __init__(self) -> None:
-        self.here = _Here()  # an object of its own, which a compiler can follow
-        self.here.helps = isinstance(threading.current_thread(), threading._DummyThread)
+        self.position = _Position()  # a separate object, which a compiler can follow
+        self.position.is_helper = isinstance(threading.current_thread(), threading._DummyThread)
 
 
-_holders: list[_Here] = []
-"""What the thread in `exclusive` is at, if there is one."""
+_holders: list[_Position] = []
+"""The position of the thread in `exclusive`; empty if no thread is."""
 _local = _Local()
 
 
-def _current() -> _Here:
-    """Return what this thread is at.
+def _current() -> _Position:
+    """Return the position of this thread.
 
-    A thread of autograd's works for the thread that waits for it, which differs from one backward pass to the next.
+    A thread of autograd works for the thread that waits for it, which may be another one in each
+    backward pass.
     """
-    here = _local.here
-    return _holders[-1] if here.helps and _holders else here
+    position = _local.position
+    return _holders[-1] if position.is_helper and _holders else position
 
 
 @contextmanager
 def _at(**changes: Any) -> Iterator[None]:
-    here = _current()
-    before = {name: getattr(here, name) for name in changes}
+    """Change attributes of the current position within this context."""
+    position = _current()
+    before = {name: getattr(position, name) for name in changes}
     for name, value in changes.items():
-        setattr(here, name, value)
+        setattr(position, name, value)
     try:
         yield
     finally:
         for name, value in before.items():
-            setattr(here, name, value)
+            setattr(position, name, value)
 
 
 @contextmanager
 def emulate_rank(rank: int, size: int) -> Iterator[None]:
-    """Within: this process is number `rank` of `size`. The trainer says it; outside a run a process stands alone."""
+    """Treat this process as number `rank` of `size`; outside a run, a process is the only one."""
     with _at(rank=rank, size=size):
         yield
 
@@ -105,13 +121,14 @@ def replicated() -> Iterator[None]:
 
 @contextmanager
 def whole_batch() -> Iterator[None]:
-    """Within: draws are for the batch as a whole, and equal in all of its microbatches and on all ranks.
+    """Draw for the batch as a whole: the same numbers in all microbatches and on all ranks.
 
-    For what a loss draws once a batch rather than once an example; `share` says which share of the batch the loss is of.
+    Use it for what a loss draws once per batch and not once per example. `share` returns which
+    share of the batch the loss is computed on.
 
     Example:
         >>> with whole_batch():
-        ...     shift = noise(1, 2, like=torch.zeros(()))  # one for all examples of a batch
+        ...     shift = noise(1, 2, like=torch.zeros(()))  # the same for all examples
     """
     with _at(rank=0, size=1, parts=1, pieces=1):
         yield
@@ -126,15 +143,15 @@ def draws(
     piece: int = 0,
     pieces: int = 1,
 ) -> Iterator[None]:
-    """Within: random numbers are pure functions of a key, and no other thread draws.
+    """Make random numbers pure functions of a key, and keep other threads from drawing.
 
     Arguments:
-        device: whose default generator is seeded, with the CPU's, from the key and the part.
-        key: of `noise` and `uniform`, which take the rows of this part and rank of each draw.
-        part: which microbatch this is, of `parts`; None for all of them, as far as they are this rank's.
-        parts: how many microbatches there are.
-        piece: which piece of this rank's share of the microbatch this is, of `pieces`.
-        pieces: how many equal pieces that share is cut into.
+        device: its default generator and the CPU's are seeded from the key and the microbatch.
+        key: the key of `noise` and `uniform`, which return the rows of this microbatch and rank.
+        part: the index of the microbatch, or None for all microbatches of this rank.
+        parts: the number of microbatches.
+        piece: the index of a piece of this rank's share of the microbatch.
+        pieces: the number of equal pieces that this share is split into.
     """
     with exclusive():
         reseed(device, *key, part)
@@ -152,36 +169,37 @@ def draws(
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """This process's rank, and how many there are."""
-    return _current().rank, _current().size
+    """Return the rank of this process and the number of ranks."""
+    position = _current()
+    return position.rank, position.size
 
 
 def share() -> tuple[int, int]:
-    """Which share of the whole batch a loss is computed on, and how many shares there are: microbatches times ranks."""
-    here = _current()
-    part, piece = here.number()
+    """Return the index of the share of the whole batch that a loss sees, and the number of shares.
+
+    The number of shares is the number of microbatches times the number of ranks.
+    """
+    position = _current()
+    part, piece = position.indices()
     if part is None:
-        return here.rank, here.size
-    return (
-        part * here.size + here.rank
-    ) * here.pieces + piece, here.parts * here.size * here.pieces
+        return position.rank, position.size
+    index = (part * position.size + position.rank) * position.pieces + piece
+    return index, position.parts * position.size * position.pieces
 
 
 def seed_for(*key: object) -> int:
-    """A seed that is a pure function of its key, the same on every machine and in every process.
+    """Return a seed that is a pure function of its key on every machine and in every process.
 
     Example:
         >>> seed_for(0, "critic", 12)
         8778608017679629815
     """
-    return (
-        int.from_bytes(hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest())
-        >> 1
-    )
+    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest) >> 1
 
 
 class _Turns:
-    """A lock for one thread at a time, which serves those that wait before the one that has just had its turn."""
+    """A lock that serves waiting threads before the thread that has just released it."""
 
     def __init__(self) -> None:
         self.queue, self.lock = threading.Lock(), threading.Lock()
@@ -194,45 +212,46 @@ class _Turns:
         self.lock.release()
 
 
-class _Kept:
-    """A default generator as it was before a section, and the seed that it was last given there."""
+class _Saved:
+    """A default generator, its state before a section, and the seed that the section set last."""
 
     def __init__(self, generator: torch.Generator) -> None:
-        self.generator, self.state, self.seed = (
-            generator,
-            generator.get_state(),
-            generator.initial_seed(),
-        )
-        self.foreign: int | None = None
+        self.generator = generator
+        self.state = generator.get_state()
+        self.seed = generator.initial_seed()
+        self.foreign_seed: int | None = None
+        """The seed that another thread has set meanwhile."""
 
-    def look(self) -> None:
+    def check_foreign_seed(self) -> None:
         """Notice a seed that another thread has set meanwhile."""
         if self.generator.initial_seed() != self.seed and threading.active_count() > 1:
-            self.foreign = self.generator.initial_seed()
+            self.foreign_seed = self.generator.initial_seed()
 
     def reseed(self, seed: int) -> None:
-        self.look()
+        """Seed the generator."""
+        self.check_foreign_seed()
         self.generator.manual_seed(seed)
         self.seed = seed
 
-    def give_back(self) -> None:
-        """As it was, or as another thread has wanted it since."""
-        self.look()
-        if self.foreign is None:
+    def restore(self) -> None:
+        """Restore the state before the section, or the seed that another thread has set since."""
+        self.check_foreign_seed()
+        if self.foreign_seed is None:
             self.generator.set_state(self.state)
         else:
-            self.generator.manual_seed(self.foreign)
+            self.generator.manual_seed(self.foreign_seed)
 
 
 _turns = _Turns()
-_kept: dict[torch.device, _Kept] = {}
+_saved: dict[torch.device, _Saved] = {}
 _CPU = torch.device("cpu")
 
 
 def _forget_threads() -> None:
+    """Replace the lock in a forked process, which does not have the thread that may hold it."""
     global _turns
-    _turns = _Turns()  # a forked process has none of the threads that may hold the old one
-    _kept.clear()
+    _turns = _Turns()
+    _saved.clear()
     _holders.clear()
 
 
@@ -242,77 +261,85 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Within: no other thread of this process draws. Random states are not given back: this is for draws of the caller's."""
-    here = _current()
-    with nullcontext() if here.depth else _turns:
-        here.depth += 1
-        outermost = here.depth == 1
-        if outermost:
-            _holders.append(here)
+    """Keep other threads of this process from drawing.
+
+    Random states are not restored: this is for draws from the caller's random state.
+    """
+    position = _current()
+    with nullcontext() if position.depth else _turns:
+        position.depth += 1
+        is_outermost = position.depth == 1
+        if is_outermost:
+            _holders.append(position)
         try:
-            yield outermost
+            yield
         finally:
-            here.depth -= 1
-            if outermost:
+            position.depth -= 1
+            if is_outermost:
                 _holders.clear()
 
 
 @contextmanager
 def exclusive(*devices: torch.device) -> Iterator[None]:
-    """Within: no other thread of this process draws, and at the end torch's default generators are as they were before.
+    """Keep other threads from drawing, and restore torch's default generators at the end.
 
-    Whoever seeds them does it in here: a thread that samples meanwhile gets the numbers that it would get alone, also where it
-    sets a seed of its own. Sections may lie in each other.
+    Code that seeds the generators does so within this context. So a thread that samples meanwhile
+    gets the numbers that it would get alone, even if it sets a seed. Contexts may be nested.
 
     Arguments:
-        devices: whose generators are kept too, besides the CPU's and those that `reseed` seeds.
+        devices: the devices whose generators are restored, in addition to the CPU's and to those
+            that `reseed` seeds.
     """
-    global _kept
+    global _saved
     with alone():
-        outer, _kept = _kept, {}
+        outer, _saved = _saved, {}
         for device in (_CPU, *devices):
-            _keep(device)
+            _save(device)
         try:
             yield
         finally:
-            for device, kept in _kept.items():
-                kept.give_back()
-                if (
-                    device in outer and kept.foreign is not None
-                ):  # which may be the seed that the outer section began with
-                    outer[device].foreign = kept.foreign
-            _kept = outer
+            for device, saved in _saved.items():
+                saved.restore()
+                # the outer section must restore this seed, too
+                if device in outer and saved.foreign_seed is not None:
+                    outer[device].foreign_seed = saved.foreign_seed
+            _saved = outer
 
 
 def reseed(device: torch.device, *key: object) -> None:
-    """Seed torch's default generators, the CPU's and the device's, from a key; whoever does it does it in `exclusive`."""
+    """Seed torch's default generators, the CPU's and the device's, from a key, within `exclusive`.
+
+    Raises:
+        RuntimeError: the call is not within `exclusive`.
+    """
     if not _current().depth:
         raise RuntimeError("reseed outside of exclusive: the caller's random state would be lost.")
-    for each in dict.fromkeys((_CPU, device)):
-        _keep(each).reseed(seed_for(*key))
+    for generator_device in dict.fromkeys((_CPU, device)):
+        _save(generator_device).reseed(seed_for(*key))
 
 
-def _keep(device: torch.device) -> _Kept:
-    if device not in _kept:
-        _kept[device] = _Kept(_default_generator(device))
-    return _kept[device]
+def _save(device: torch.device) -> _Saved:
+    """Save the state of a device's default generator unless this section has saved it."""
+    if device not in _saved:
+        _saved[device] = _Saved(_default_generator(device))
+    return _saved[device]
 
 
 def _default_generator(device: torch.device) -> torch.Generator:
     if device.type == "cuda":
         torch.cuda.init()
-        return torch.cuda.default_generators[
-            torch.cuda.current_device() if device.index is None else device.index
-        ]
-    return (
-        torch.mps._get_default_mps_generator() if device.type == "mps" else torch.default_generator
-    )
+        index = torch.cuda.current_device() if device.index is None else device.index
+        return torch.cuda.default_generators[index]
+    if device.type == "mps":
+        return torch.mps._get_default_mps_generator()
+    return torch.default_generator
 
 
 def noise(n: int, *shape: int, like: Tensor) -> Tensor:
-    r"""Standard normal noise of shape `(n, *shape)`, on the device and in the dtype of `like`; see above for the rows.
+    r"""Draw standard normal noise, `(n, *shape)`, on the device and in the dtype of `like`.
 
-    It is drawn in single precision at least: half precision has no tails to draw from.
+    The rows are those of this microbatch and rank; see the top of this module. The noise is drawn
+    in at least single precision, because half precision cannot represent the tails.
 
     Example:
         >>> noise(3, 2, like=torch.zeros(())).shape
@@ -322,11 +349,12 @@ def noise(n: int, *shape: int, like: Tensor) -> Tensor:
 
 
 def uniform(n: int, *shape: int, like: Tensor) -> Tensor:
-    """As `noise`, uniform on [0, 1), but in single precision at least, whatever the dtype of `like`.
+    """Draw numbers that are uniform on [0, 1), `(n, *shape)`, on the device of `like`.
 
-    Compare it with a probability as it is, and compute that in its dtype too: half precision has 256 numbers or so below 1,
-    and none of them says whether something happens that is as rare as 1 in 1,000. Bring to the dtype of a model what you
-    compute from it.
+    The rows are chosen as in `noise`. The dtype is at least single precision, whatever the dtype of
+    `like`: half precision has only about 256 numbers below 1, which cannot decide an event as rare
+    as 1 in 1,000. Compute a probability in the dtype of the result before you compare them. Then
+    convert what you compute from the comparison to the model's dtype.
 
     Example:
         >>> uniform(3, like=torch.zeros((), dtype=torch.bfloat16)).dtype
@@ -336,40 +364,40 @@ def uniform(n: int, *shape: int, like: Tensor) -> Tensor:
 
 
 def _draw(normal: bool, n: int, shape: tuple[int, ...], like: Tensor) -> Tensor:
-    here = _current()
-    dtype, compiling = torch.promote_types(like.dtype, torch.float32), torch.compiler.is_compiling()
-    if here.keyed:
-        k = here.count if compiling else _number(here)
-        here.count = max(here.count, k + 1)
-        draw = _compiled_rows if compiling else _keyed_rows
-        return draw(
-            normal, k, n, shape, (here.rank, here.size, here.parts, here.pieces), dtype, like.device
-        )
-    if compiling:
+    position = _current()
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    is_compiling = torch.compiler.is_compiling()
+    if position.keyed:
+        k = position.count if is_compiling else _number(position)
+        position.count = max(position.count, k + 1)
+        draw = _compiled_rows if is_compiling else _keyed_rows
+        layout = (position.rank, position.size, position.parts, position.pieces)
+        return draw(normal, k, n, shape, layout, dtype, like.device)
+    if is_compiling:
         return _unkeyed_rows(normal, n, shape, dtype, like.device)
     with alone():
         return _unkeyed_rows(normal, n, shape, dtype, like.device)
 
 
-def _number(here: _Here) -> int:
-    """The number of a keyed draw: that of the first time, where checkpointed activations are computed a second time.
+def _number(position: _Position) -> int:
+    """Return the number of a keyed draw.
 
-    Then torch brings its default generator back to where it was, which a number drawn from it shows.
+    Activation checkpointing runs code a second time and restores torch's default generator before.
+    A number drawn from that generator identifies the draw, which gets the same number both times.
     """
     mark = int(torch.empty((), dtype=torch.int64, device="cpu").random_())
-    return here.seen.setdefault(mark, here.count)
+    return position.seen.setdefault(mark, position.count)
 
 
 def _unkeyed_rows(
     normal: bool, n: int, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """This rank's rows of a draw from the default generator."""
-    here, make = _current(), torch.randn if normal else torch.rand
-    if here.size == 1:
-        return make(n, *shape, dtype=dtype, device=device)
-    return make(n * here.size, *shape, dtype=dtype, device=device)[
-        here.rank * n : (here.rank + 1) * n
-    ]
+    """Return this rank's rows of a draw from the default generator."""
+    position, sample = _current(), torch.randn if normal else torch.rand
+    if position.size == 1:
+        return sample(n, *shape, dtype=dtype, device=device)
+    rows = sample(n * position.size, *shape, dtype=dtype, device=device)
+    return rows[position.rank * n : (position.rank + 1) * n]
 
 
 def _keyed_rows(
@@ -381,21 +409,25 @@ def _keyed_rows(
     dtype: torch.dtype,
     device: torch.device,
 ) -> Tensor:
-    """This share's rows of the k-th draw for the whole batch, which leaves the default generators alone."""
-    here, make = _current(), torch.randn if normal else torch.rand
-    if device not in here.generators:
-        here.generators[device] = torch.Generator(device)
-    generator = here.generators[device].manual_seed(seed_for(*here.key, "noise", k))
+    """Return this share's rows of the k-th draw for the whole batch.
+
+    The default generators are not used.
+    """
+    position, sample = _current(), torch.randn if normal else torch.rand
+    if device not in position.generators:
+        position.generators[device] = torch.Generator(device)
+    generator = position.generators[device].manual_seed(seed_for(*position.key, "noise", k))
     rank, size, parts, pieces = layout
-    part, piece = here.part if parts > 1 else 0, here.piece if pieces > 1 else 0
+    part = position.part if parts > 1 else 0
+    piece = position.piece if pieces > 1 else 0
     shares = size if part is None else parts * size * pieces
-    drawn = make(n * shares, *shape, dtype=dtype, device=device, generator=generator)
+    rows = sample(n * shares, *shape, dtype=dtype, device=device, generator=generator)
     if shares == 1:
-        return drawn
+        return rows
     if part is None and n % parts == 0:
-        return drawn.unflatten(0, (parts, size, n // parts))[:, rank].flatten(0, 1)
-    share = rank if part is None else (part * size + rank) * pieces + piece
-    return drawn[share * n : (share + 1) * n].clone()  # lets go of the other rows
+        return rows.unflatten(0, (parts, size, n // parts))[:, rank].flatten(0, 1)
+    index = rank if part is None else (part * size + rank) * pieces + piece
+    return rows[index * n : (index + 1) * n].clone()  # a copy, so that the other rows are freed
 
 
 @torch.library.custom_op(
@@ -412,7 +444,10 @@ def _compiled_rows(
     dtype: torch.dtype,
     device: torch.device,
 ) -> Tensor:
-    """As `_keyed_rows`, one operation in a graph: what changes from step to step is not among the arguments."""
+    """Return `_keyed_rows` as one operation of a graph.
+
+    The arguments do not contain what changes from step to step, so the graph stays valid.
+    """
     return _keyed_rows(normal, k, n, shape, layout, dtype, device)
 
 
@@ -430,12 +465,12 @@ def _(
 
 
 def gather(x: Tensor) -> Tensor:
-    """The rows of all ranks, in rank order: `(B, ...)` -> `(W * B, ...)`; gradients flow back to the rank that they belong to.
+    """Return the rows of all ranks, in rank order: `(B, ...)` -> `(W * B, ...)`, with gradients.
 
-    It sees the microbatch at hand, and no other.
-
-    Each rank computes the same global statistic, and its backward sums the W equal gradients; the trainer's mean over ranks
-    divides by W. A gather without gradients gives the right loss and a wrong gradient.
+    Only the current microbatch is gathered. Gradients flow back to the rank of each row: every rank
+    computes the same global statistic, the backward pass sums the W equal gradients, and the
+    trainer's mean over ranks divides by W. A gather without gradients gives the right loss and a
+    wrong gradient.
     """
     return x if rank_and_world_size()[1] == 1 else _Gather.apply(x)
 
@@ -443,10 +478,9 @@ def gather(x: Tensor) -> Tensor:
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
-        ctx.rows, (ctx.rank, size) = (
-            x.shape[0],
-            rank_and_world_size(),
-        )  # the backward pass may run in another thread
+        # read here, because the backward pass may run in another thread
+        ctx.rank, size = rank_and_world_size()
+        ctx.rows = x.shape[0]
         parts = [torch.empty_like(x) for _ in range(size)]
         torch.distributed.all_gather(parts, x.contiguous())
         return torch.cat(parts)

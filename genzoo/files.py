@@ -1,4 +1,4 @@
-"""Files: paths as people type them, and writes that are whole or absent."""
+"""Read paths as people type them, and write files so that a reader never sees half of one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from genzoo.errors import GenzooError, RunError, SettingError, show
 __all__ = ["TEMPORARY_PREFIX", "atomic", "local_path", "write_atomic"]
 
 _IMPOSSIBLE = {errno.ENAMETOOLONG, errno.ELOOP}
-"""What the system says of paths that nothing can be written to or read from."""
+"""The errors of the operating system for paths at which no file can exist."""
 
 
 def local_path(path: Any, what: str, error: type[GenzooError] = SettingError) -> Path:
@@ -23,17 +23,17 @@ def local_path(path: Any, what: str, error: type[GenzooError] = SettingError) ->
 
     Arguments:
         path: a string or a path.
-        what: the argument's name, for messages.
-        error: the type of error that refuses it.
+        what: the name of the argument, for messages.
+        error: the type of error to raise.
 
     Raises:
-        GenzooError: it is neither a string nor a path, is empty, names a user that does not exist, or is one that the system
-            takes for no file: it holds a NUL character, or a name in it is too long.
+        GenzooError: the value is not a string or path, is empty, names a user that does not exist,
+            or cannot be the path of a file (a NUL character, or a name that is too long).
 
     Example:
         >>> local_path("~nosuchuser/runs", "out")
         Traceback (most recent call last):
-        genzoo.errors.SettingError: out = "~nosuchuser/runs": there is no user of that name here; ...
+        genzoo.errors.SettingError: out = "~nosuchuser/runs": there is no user of that name ...
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
         raise error(f"{what} = {show(path)}: expected a path, as text or a pathlib.Path.")
@@ -45,8 +45,8 @@ def local_path(path: Any, what: str, error: type[GenzooError] = SettingError) ->
     try:
         result = Path(text).expanduser()
     except RuntimeError:
-        way = f"for a name that begins with ~, write {show('./' + text)}"
-        raise error(f"{what} = {show(text)}: there is no user of that name here; {way}.") from None
+        hint = f"for a name that begins with ~, write {show('./' + text)}"
+        raise error(f"{what} = {show(text)}: there is no user of that name here; {hint}.") from None
     try:
         result.stat()
     except OSError as reason:
@@ -58,14 +58,14 @@ def local_path(path: Any, what: str, error: type[GenzooError] = SettingError) ->
 
 
 TEMPORARY_PREFIX = ".genzoo-"
-"""How the names of files begin that are not whole yet."""
+"""The beginning of the names of files that are not complete yet."""
 
 
 @contextlib.contextmanager
 def atomic(
     path: Path,
     error: type[GenzooError] = RunError,
-    hint: str = "What was there before is untouched.",
+    hint: str = "The previous file is unchanged.",
 ) -> Iterator[Path]:
     """Yield a temporary file in the folder of `path`, and move it to `path` if the block succeeds.
 
@@ -90,7 +90,7 @@ def atomic(
         temporary = Path(name)
         yield temporary
         with temporary.open("rb+") as file:
-            # The content reaches the disk before the name does.
+            # the content reaches the disk before the name does
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
@@ -120,13 +120,12 @@ def _read_umask() -> int:
     return mask
 
 
-_UMASK = (
-    _read_umask()
-)  # once, at import: reading it means setting it, which is not safe among threads
+# read once, at import: reading the mask means setting it, which is not safe among threads
+_UMASK = _read_umask()
 
 
 def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # not every file system can
+    with contextlib.suppress(OSError):  # some file systems do not support this
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

@@ -1,6 +1,7 @@
-"""A progress bar for work that takes long, such as drawing an image pixel by pixel: shown only where somebody asked for it.
+"""Show a progress bar for long work, such as sampling an image pixel by pixel, on request only.
 
-The command line asks; a library that prints unasked is a nuisance, and the trainer has a bar of its own.
+The command line requests it. In a library, unexpected output would be a nuisance. The trainer has
+another bar.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _shown: ContextVar[bool] = ContextVar("shown", default=False)
 
 @contextmanager
 def shown() -> Iterator[None]:
-    """Within: long work shows a bar, on a terminal.
+    """Show a progress bar for long work within this context, if the output is a terminal.
 
     Example:
         >>> import genzoo
@@ -33,7 +34,7 @@ def shown() -> Iterator[None]:
 
 
 def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    """The items, one by one, with a bar that says how many of `total` are done."""
+    """Yield the items, with a bar that shows how many of `total` are done."""
     if not _shown.get():
         yield from items
         return

@@ -248,7 +248,7 @@ def test_rank_and_key_are_a_threads_and_the_one_that_waits_comes_next():
 
     def other():
         entered.wait()
-        seen.append((distributed.place(), distributed.share(), distributed._local.here.keyed))
+        seen.append((distributed.rank_and_world_size(), distributed.share(), distributed._local.position.keyed))
         with exclusive():
             order.append("other")
 
