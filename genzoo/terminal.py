@@ -19,7 +19,7 @@ from genzoo.errors import visible
 __all__ = ["READER_GONE", "Console", "end_quietly", "is_terminal", "repair_streams"]
 
 READER_GONE = 141
-"""The exit code if nobody reads the output: 128 plus the number of SIGPIPE, as in shells."""
+"""The exit code for a closed output: 128 plus the number of SIGPIPE, as in shells."""
 
 
 class Console(RichConsole):

@@ -1,4 +1,4 @@
-"""Noise is one draw for the whole batch, whatever cuts it; other noise is each microbatch's; threads leave each other alone."""
+"""Noise is one draw for the whole batch, however it is split, and threads do not disturb it."""
 
 import _thread
 import os
@@ -31,7 +31,7 @@ DRAWS = {
 
 
 def rows(draw, n, *, parts=1, size=1, pieces=1, key=("seed", 1)):
-    """What all shares of a batch of `n` rows draw first and second, put together in their order."""
+    """Return the first and second draws of all shares of a batch of `n` rows, in their order."""
     found = []
     for part in range(parts):
         for rank in range(size):
@@ -140,7 +140,7 @@ def test_a_compiled_loss_draws_what_the_eager_one_draws_and_is_compiled_once(bac
     torch.manual_seed(0)
     expected = torch.randn(4, 2), torch.randn(4, 2)
     torch.manual_seed(0)
-    assert torch.equal(compiled(w)[0], expected[0].sum())  # outside of a run: torch's own
+    assert torch.equal(compiled(w)[0], expected[0].sum())  # outside a run: torch's generator
     torch.manual_seed(0)
     assert torch.equal(compiled(w)[1], expected[1])
 
@@ -148,9 +148,8 @@ def test_a_compiled_loss_draws_what_the_eager_one_draws_and_is_compiled_once(bac
 @pytest.mark.parametrize("again", [False, True], ids=["kept", "checkpointed"])
 def test_checkpointed_activations_have_the_noise_that_they_had_at_first(again):
     def layer(w):
-        return (
-            w * noise(4, 2, like=w) + noise(4, 2, like=w)
-        ).exp()  # whose gradient is w's noise times the result
+        # the gradient is w's noise times the result
+        return (w * noise(4, 2, like=w) + noise(4, 2, like=w)).exp()
 
     w = torch.zeros(4, 2, requires_grad=True)
     with draws(CPU, "seed"):
@@ -185,7 +184,7 @@ def test_a_section_gives_the_callers_random_state_back():
 
 
 def at_once(*functions):
-    """Run functions in threads of their own; raise what they raised."""
+    """Run each function in a separate thread, and raise the errors that they raise."""
     errors = []
 
     def guarded(function):
@@ -248,7 +247,13 @@ def test_rank_and_key_are_a_threads_and_the_one_that_waits_comes_next():
 
     def other():
         entered.wait()
-        seen.append((distributed.rank_and_world_size(), distributed.share(), distributed._local.position.keyed))
+        seen.append(
+            (
+                distributed.rank_and_world_size(),
+                distributed.share(),
+                distributed._local.position.keyed,
+            )
+        )
         with exclusive():
             order.append("other")
 
@@ -282,7 +287,8 @@ def test_a_process_forked_from_another_threads_round_can_draw():
 def test_a_thread_from_outside_of_python_draws_for_whoever_waits_for_it_now():
     tasks, samples = queue.SimpleQueue(), queue.SimpleQueue()
 
-    def helper():  # as a thread of autograd's, which outlives the backward pass that it was started for
+    # like a thread of autograd, which outlives the backward pass for which it was started
+    def helper():
         while tasks.get():
             samples.put(noise(3, like=LIKE))
 

@@ -1,4 +1,4 @@
-"""Paths as people give them: the home folder, and what no file can be called."""
+"""Paths as people type them: the home folder, and names that no file can have."""
 
 import re
 from pathlib import Path

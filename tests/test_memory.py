@@ -1,4 +1,4 @@
-"""Free memory, as the system tells it."""
+"""Free memory as the system reports it, and allocations that exceed it."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A bar is shown where somebody asked for one, on a terminal, and never else."""
+"""A progress bar is shown only on request, and only on a terminal."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from genzoo import progress
 
 @pytest.fixture
 def bars(monkeypatch):
-    """What bars were made, as (what, total, disabled)."""
+    """Record the progress bars as (description, total, disabled)."""
     made = []
 
     def track(items, what, total, console, transient, disable):

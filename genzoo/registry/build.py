@@ -135,7 +135,7 @@ def build(
     name = settings.pop("name", None)
     if not isinstance(name, str):
         raise SettingError(
-            f'{error_path} = {show(spec)}: a table needs a name, as in {{name = "..."}}'
+            f'{error_path} = {show(spec)}: a table needs a name, as in {{name = "..."}}.'
         )
     token = _error_path.set(error_path)
     try:
@@ -173,7 +173,7 @@ def _check_equal(error_path: str, setting: Any, needed: Any) -> None:
     """
     if to_tuples(setting) != to_tuples(needed):
         raise SettingError(
-            f"{error_path} = {show(setting)}, but its owner needs {needed!r}; leave it out"
+            f"{error_path} = {show(setting)}, but its owner needs {needed!r}; leave it out."
         )
 
 
@@ -227,16 +227,16 @@ def _check_instance(part: Any, context: Mapping[str, Any], error_path: str) -> N
     Raises:
         SettingError: it is not an instance, or has another size.
     """
-    expected = "expected a name, a table or an instance"
+    expected = "expected a name, a table, or an instance"
     if is_plain(part) or isinstance(part, bytes | set | PurePath):
-        raise SettingError(f"{error_path} = {show(part)}: {expected}")
+        raise SettingError(f"{error_path} = {show(part)}: {expected}.")
     if inspect.isclass(part):
         name = part.__name__
-        raise SettingError(f"{error_path} = {name}: {expected}, as in {name}(...)")
+        raise SettingError(f"{error_path} = {name}: {expected}, as in {name}(...).")
     for key, needed in context.items():
         size = getattr(part, key, None)
         if size is not None and to_tuples(size) != to_tuples(needed):
             raise SettingError(
                 f"{error_path}: this {type(part).__name__} has {key} = {size!r}, "
-                f"but its owner needs {needed!r}"
+                f"but its owner needs {needed!r}."
             )

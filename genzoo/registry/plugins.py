@@ -358,9 +358,9 @@ def load_file(file: str | Path) -> ModuleType:
     """
     path = local_path(file, "plugin", PluginError).resolve()
     if path.suffix != ".py":
-        raise PluginError(f"{file}: expected a Python file, with a name that ends in .py")
+        raise PluginError(f"{file}: expected a Python file, with a name that ends in .py.")
     if path.exists() and not path.is_file():  # reading a pipe might never end
-        raise PluginError(f"{file} is not a file")
+        raise PluginError(f"{file} is not a file.")
     try:
         code = path.read_bytes()
     except OSError as error:
@@ -387,7 +387,7 @@ def load_file(file: str | Path) -> ModuleType:
         del _files[path], sys.modules[name]
         raise PluginError(
             f'{file} registers nothing: put a decorator such as @genzoo.models.register("a-name") '
-            "above a class"
+            "above a class."
         )
     return module
 

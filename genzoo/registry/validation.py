@@ -121,7 +121,7 @@ def validate(value: Any, hint: Any, error_path: str) -> Any:
             # report the problem inside the list if one of the two attempts got that far
             problems = max(error.errors(), problems, key=_depth)
     expected = " or ".join(dict.fromkeys(_expectation(problem["msg"]) for problem in problems))
-    raise SettingError(f"{error_path} = {show(value)}: expected {expected}")
+    raise SettingError(f"{error_path} = {show(value)}: expected {expected}.")
 
 
 def _depth(problems: list[Any]) -> int:
@@ -158,12 +158,12 @@ def check_plain(value: Any, error_path: str) -> None:
     while pending:
         item, path, whole, depth = pending.pop()
         if isinstance(item, int) and not -(2**63) <= item < 2**63:
-            raise SettingError(f"{path} = {show(whole)}: expected an integer of at most 64 bits")
+            raise SettingError(f"{path} = {show(whole)}: expected an integer of at most 64 bits.")
         if not isinstance(item, Mapping | list | tuple):
             continue
         if depth == _MAX_DEPTH:
             raise SettingError(
-                f"{error_path} is nested deeper than {_MAX_DEPTH} levels; no setting is"
+                f"{error_path} is nested deeper than {_MAX_DEPTH} levels; no setting is."
             )
         if isinstance(item, Mapping):
             for key, below in item.items():

@@ -1,4 +1,4 @@
-"""Name, table or instance; sizes that flow down; errors that name the place."""
+"""Build parts from a name, a table, or an instance; pass sizes down; name the path in errors."""
 
 import math
 from collections.abc import Mapping
@@ -153,13 +153,13 @@ def test_an_error_names_the_place_the_value_and_the_way_out(spec, text):
 
 def test_a_deep_error_names_the_whole_path():
     spec = {"name": "vae", "shape": (1, 8, 8), "prior": {"name": "mog", "components": "many"}}
-    assert message(spec, "models") == 'model.prior.components = "many": expected an integer'
+    assert message(spec, "models") == 'model.prior.components = "many": expected an integer.'
 
 
 def test_a_class_is_not_an_instance():
     assert (
         message(MLPEncoder, "encoders")
-        == "encoder = MLPEncoder: expected a name, a table or an instance, as in MLPEncoder(...)"
+        == "encoder = MLPEncoder: expected a name, a table, or an instance, as in MLPEncoder(...)."
     )
 
 
@@ -354,7 +354,7 @@ PARTIAL = {
 
 
 def _slots():
-    """Each slot of ours with its default, as a table."""
+    """Return each slot of the built-in models with its default, as a table."""
     found = []
     for name in ("vae", "wae-mmd", "wae-gan", "gan", "dcgan", "lsgan", "wgan", "wgan-gp"):
         for key, parameter in parameters(registries["models"].get(name)).items():
@@ -420,9 +420,17 @@ def test_a_registered_class_that_keeps_no_settings_is_refused_when_it_must_be_sa
 
 @pytest.mark.parametrize(
     ("base", "kind"),
-    [(Encoder, "encoders"), (Decoder, "decoders"), (Critic, "critics"), (Translator, "translators"), (Prior, "priors"),
-     (Divergence, "divergences"), (Penalty, "divergences"), (Model, "models")],
-)  # fmt: skip
+    [
+        (Encoder, "encoders"),
+        (Decoder, "decoders"),
+        (Critic, "critics"),
+        (Translator, "translators"),
+        (Prior, "priors"),
+        (Divergence, "divergences"),
+        (Penalty, "divergences"),
+        (Model, "models"),
+    ],
+)
 def test_what_is_not_registered_is_told_its_kind(base, kind):
     class Mine(base):
         pass
@@ -432,7 +440,7 @@ def test_what_is_not_registered_is_told_its_kind(base, kind):
 
 
 class Free(Configurable):
-    """A part that takes infinity by its annotation, and anything where it says nothing."""
+    """A part with an annotation that allows infinity, and an argument without annotation."""
 
     def __init__(self, limit: Annotated[float, AllowInfNan(True)] = 1.0, anything=None) -> None:
         super().__init__()
@@ -443,7 +451,7 @@ class Free(Configurable):
 def test_floats_are_finite_unless_a_type_says_otherwise(value):
     assert (
         message({"name": "owner", "dim": 1, "scale": value})
-        == f"critic.scale = {value}: expected a finite number"
+        == f"critic.scale = {value}: expected a finite number."
     )
     assert repr(Free(limit=value).limit) == repr(value)
 
@@ -473,14 +481,14 @@ def test_floats_are_finite_unless_a_type_says_otherwise(value):
             {"name": "owner", "dim": 1, "x" * 1000: 2},
             f"critic 'owner' has no setting '{'x' * 60}...{'x' * 10}'.",
         ),
-        (None, "critic = None: expected a name, a table or an instance"),
-        (True, "critic = True: expected a name, a table or an instance"),
+        (None, "critic = None: expected a name, a table, or an instance"),
+        (True, "critic = True: expected a name, a table, or an instance"),
         (
             10**5000,
-            "critic = <an integer of 5,000 digits>: expected a name, a table or an instance",
+            "critic = <an integer of 5,000 digits>: expected a name, a table, or an instance",
         ),
-        ([1, 2], "critic = [1, 2]: expected a name, a table or an instance"),
-        (b"owner", "critic = b'owner': expected a name, a table or an instance"),
+        ([1, 2], "critic = [1, 2]: expected a name, a table, or an instance"),
+        (b"owner", "critic = b'owner': expected a name, a table, or an instance"),
     ],
     ids=str.split(
         "size digits list text name number setting none bool root-digits root-list bytes"
@@ -507,7 +515,10 @@ def test_tables_nested_without_end_are_refused():
 
 def test_a_part_that_does_not_fit_into_memory_is_refused_by_the_setting_that_is_large():
     vae = {"name": "vae", "shape": (1, 8, 8)}
-    said = r"^model 'vae' does not fit into memory: it needs more than [\d.,]+ TiB, and [\d.,]+ [GM]iB are free\. Lower {}\.$"
+    expected = (
+        r"^model 'vae' does not fit into memory: it needs more than [\d.,]+ TiB, "
+        r"and [\d.,]+ [GM]iB are free\. Lower {}\.$"
+    )
     for setting, named in (
         ({"latent_dim": 10**10}, r"model\.latent_dim = 10000000000"),
         (
@@ -516,7 +527,7 @@ def test_a_part_that_does_not_fit_into_memory_is_refused_by_the_setting_that_is_
         ),
         ({"shape": (10**6, 10**6)}, r"model\.shape = 1000000"),
     ):
-        with pytest.raises(SettingError, match=said.format(named)):
+        with pytest.raises(SettingError, match=expected.format(named)):
             build({**vae, **setting})
     with pytest.raises(
         SettingError, match=r"it needs more memory than the machine has\. Lower model\.shape = "

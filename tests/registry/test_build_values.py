@@ -1,4 +1,4 @@
-"""Every setting of everything built in, with values that nobody should give: built, or refused in one short line."""
+"""Every setting of every built-in name accepts an absurd value or refuses it in one line."""
 
 import math
 

@@ -1,4 +1,7 @@
-"""Names and who owns them. The plugins here are packages with metadata on the import path, as an installer leaves them."""
+"""Names and their owners.
+
+The plugins are packages with metadata on the import path, as an installer leaves them.
+"""
 
 import sys
 from types import SimpleNamespace
@@ -13,17 +16,20 @@ from genzoo.registry.lookup import Registry, available, registries, registry
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch):
-    """What happens to be installed on this machine is no part of these tests."""
+    """Disable the plugins that are installed on this machine."""
     monkeypatch.setenv("GENZOO_PLUGINS", "off")
 
 
 @pytest.fixture
 def models():
-    """A registry of models of one's own, so that nothing registered outlives a test."""
+    """Return a separate registry of models, so that no registered name outlives a test."""
     return Registry("models")
 
 
-GOOD = "def foo(shape, size: int = 3): from types import SimpleNamespace; return SimpleNamespace(shape=shape, size=size)"
+GOOD = (
+    "from types import SimpleNamespace\n"
+    "def foo(shape, size: int = 3): return SimpleNamespace(shape=shape, size=size)\n"
+)
 
 
 def test_a_plugin_is_found_and_built_by_name(install):
@@ -60,7 +66,10 @@ def test_listing_imports_nothing(install):
 
 def test_a_broken_plugin_breaks_only_itself(install, models):
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:Foo"}, genzoo_foo="import bar_not_there")
-    expected = "models 'foo' comes from genzoo-foo 0.3 (genzoo_foo:Foo), which failed to import: No module named 'bar_not_there'"
+    expected = (
+        "models 'foo' comes from genzoo-foo 0.3 (genzoo_foo:Foo), which failed to import: "
+        "No module named 'bar_not_there'"
+    )
     with pytest.raises(PluginError) as caught:
         models.get("foo")
     assert str(caught.value) == expected
@@ -153,7 +162,7 @@ def test_names_are_sorted_and_filtered():
 
 
 def cell(models, distribution=None):
-    """What a notebook's cell does, each time it is run."""
+    """Do what a cell of a notebook does each time it runs."""
 
     @models.register("thing")
     class Thing:
@@ -205,7 +214,7 @@ def test_every_name_leads_somewhere(kind, name):
 
 
 def test_what_registers_itself_may_also_be_named_by_its_package(install):
-    """A file that was given with --plugin, put into a package as it is."""
+    """A file for --plugin may become a module of a package without a change."""
     source = "import genzoo\n@genzoo.models.register('twice')\ndef made(shape): ..."
     install("genzoo-foo", "0.3", {"twice": "genzoo_foo:made"}, genzoo_foo=source)
     assert registry("models").get("twice").__name__ == "made"

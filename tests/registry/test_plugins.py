@@ -1,4 +1,4 @@
-"""What installed packages claim, which of it may be used, files that register names, and that a run folder executes nothing."""
+"""Plugins: packages and files that register names, policies, and run folders that run no code."""
 
 import hashlib
 import os
@@ -60,12 +60,15 @@ class Still(Prior):
     def log_prob(self, z):
         return z.sum(1) * 0
 """
-GOOD = "def foo(shape, size: int = 3): from types import SimpleNamespace; return SimpleNamespace(shape=shape, size=size)"
+GOOD = (
+    "from types import SimpleNamespace\n"
+    "def foo(shape, size: int = 3): return SimpleNamespace(shape=shape, size=size)\n"
+)
 
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch):
-    """What happens to be installed on this machine is no part of these tests, and nothing that they register stays."""
+    """Disable the plugins of this machine, and remove every name that a test registers."""
     monkeypatch.setenv("GENZOO_PLUGINS", "off")
     for each in registries.values():
         monkeypatch.setattr(each, "_registered", dict(each._registered))
@@ -73,7 +76,7 @@ def _alone(monkeypatch):
 
 @pytest.fixture
 def models():
-    """A registry of models of one's own."""
+    """Return a separate registry of models."""
     return Registry("models")
 
 
@@ -103,7 +106,8 @@ def refusal(models, name):
         ),
         (
             ["1.x"],
-            "states a malformed version of genzoo's contract, '1.x': expected MAJOR.MINOR, as in 1.0",
+            "states a malformed version of genzoo's contract, '1.x': "
+            "expected MAJOR.MINOR, as in 1.0",
         ),
         (["9" * 5000 + ".0"], "states a malformed version of genzoo's contract"),
     ],
@@ -176,7 +180,7 @@ def test_a_forbidden_name_may_be_given_here(install, models, monkeypatch):
     assert models.get("foo") is Registry
 
 
-# -- who has a name
+# -- owners of names
 
 
 @pytest.mark.parametrize("spelling", ["genzoo-foo", "genzoo_foo", "Genzoo.Foo", "genzoo--foo"])
@@ -189,8 +193,8 @@ def test_packages_are_compared_as_indexes_compare_them(install, models, spelling
 
 def test_nobody_takes_anothers_full_name(install, models):
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD)
-    install("genzoo-bar", "0.3", {"genzoo-foo:foo": "genzoo_bar:foo", "genzoo:vae": "genzoo_bar:foo", "x:y": "genzoo_bar:foo"},
-            genzoo_bar=GOOD)  # fmt: skip
+    names = dict.fromkeys(("genzoo-foo:foo", "genzoo:vae", "x:y"), "genzoo_bar:foo")
+    install("genzoo-bar", "0.3", names, genzoo_bar=GOOD)
     assert models.get("genzoo-foo:foo").__module__ == "genzoo_foo"
     assert models.get("genzoo:vae").__module__ == "genzoo.models.vae"
     assert "which has a colon in the name" in refusal(models, "x:y")
@@ -248,8 +252,8 @@ def test_an_instance_of_a_clashing_class_is_found_again(install):
 
 
 def test_a_name_that_a_package_claims_twice_is_its_authors_to_mend(install, models):
-    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, entries="[genzoo_models]\nfoo = genzoo_foo:bar\nbar = genzoo_foo:foo",
-            genzoo_foo=GOOD)  # fmt: skip
+    entries = "[genzoo_models]\nfoo = genzoo_foo:bar\nbar = genzoo_foo:foo"
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, entries=entries, genzoo_foo=GOOD)
     assert "registers the name twice (genzoo_foo:foo, genzoo_foo:bar)" in refusal(models, "foo")
     assert models.get("bar").__name__ == "foo"
 
@@ -418,7 +422,7 @@ def test_whatever_the_metadata_say_the_built_ins_stand(
         shutil.rmtree(site)
 
 
-# -- what metadata give away
+# -- problems that metadata show
 
 
 @pytest.mark.parametrize(
@@ -487,7 +491,7 @@ def test_metadata_give_away_what_is_missing(install, models, requires, value, wo
     assert "genzoo_foo" not in sys.modules
 
 
-# -- imports in a process of its own
+# -- imports in a subprocess
 
 
 def test_imports_are_tried_where_they_hurt_nobody(install):
@@ -512,8 +516,8 @@ def test_imports_are_tried_where_they_hurt_nobody(install):
     install(
         "genzoo-exits", "1", {"exits": "genzoo_exits:X"}, genzoo_exits="import sys; sys.exit(3)"
     )
-    install("genzoo-thread", "1", {"thread": "genzoo_thread:X"},
-            genzoo_thread="import threading, time; threading.Timer(600, print).start(); X = dict")  # fmt: skip
+    thread = "import threading, time; threading.Timer(600, print).start(); X = dict"
+    install("genzoo-thread", "1", {"thread": "genzoo_thread:X"}, genzoo_thread=thread)
     claims = registry("models").registrations()
     names = ["foo", "lost", "dies", "too", "killed", "exits", "thread", "vae"]
     found = {
@@ -743,8 +747,9 @@ def test_a_run_of_a_plugin_says_what_it_needs_of_every_part(install, tmp_path, m
     with pytest.raises(PluginError) as caught:
         genzoo.load(tmp_path / "b")
     assert str(caught.value) == (
-        "models 'foo' comes from genzoo-foo 0.3 (genzoo_foo:Mine), which is forbidden by GENZOO_PLUGINS=off: set "
-        "GENZOO_PLUGINS=genzoo-foo to allow it alone. The run says that it needs models 'foo' from genzoo-foo 0.3. "
+        "models 'foo' comes from genzoo-foo 0.3 (genzoo_foo:Mine), which is forbidden by "
+        "GENZOO_PLUGINS=off: set GENZOO_PLUGINS=genzoo-foo to allow it alone. "
+        "The run says that it needs models 'foo' from genzoo-foo 0.3. "
         "If you trust where it comes from: pip install genzoo-foo==0.3."
     )
     monkeypatch.setattr(
@@ -765,7 +770,8 @@ def test_a_run_of_what_a_program_registered_says_where(tmp_path, monkeypatch):
     registry("models").unregister("mine")
     with pytest.raises(
         SettingError,
-        match=r"needs models 'mine' registered in somewhere \(import the module that defines it first\)\.",
+        match=r"needs models 'mine' registered in somewhere "
+        r"\(import the module that defines it first\)\.",
     ):
         genzoo.load(tmp_path / "run")
 
@@ -799,7 +805,7 @@ PAYLOAD = "import pathlib; pathlib.Path(__file__).with_suffix('.ran').touch()\n"
 
 @pytest.fixture
 def trap(tmp_path):
-    """A run folder with everything in it that somebody might hope is executed."""
+    """Return a run folder with every file that an attacker might hope is executed."""
     folder = tmp_path / "run"
     genzoo.fit("vae", "digits", folder, steps=1, batch_size=8, progress=False)
     for name in (
@@ -933,7 +939,7 @@ def test_nobody_else_is_genzoo(install, models, name):
 
 
 def test_a_package_whose_first_copy_claims_nothing_claims_nothing(install, models):
-    """As Python imports the first copy on the path, only that one's names count."""
+    """Python imports the first copy on the path, so only the names of that copy count."""
     install("genzoo-foo", "1.0", {"foo": "genzoo_foo:A"}, genzoo_foo="A = dict")
     site = install("genzoo-foo", "2.0", {}, genzoo_foo="A = list")
     (site / "genzoo_foo-2.0.dist-info" / "entry_points.txt").write_text("")
@@ -1022,7 +1028,10 @@ def test_a_marker_that_cannot_be_evaluated_is_said(install, models):
 def test_a_plugin_that_forks_or_forges_its_report_hides_nothing(install, models):
     forks = "import os\nif os.fork() == 0: pass\ndef A(): ..."
     written = "no line of ours\\n[1]\\n"
-    forges = f"import sys\nfor w in sys.argv:\n    if w.endswith('report'): open(w, 'a').write('{written}')\ndef A(): ..."
+    forges = (
+        "import sys\nfor w in sys.argv:\n"
+        f"    if w.endswith('report'): open(w, 'a').write('{written}')\ndef A(): ..."
+    )
     install(
         "genzoo-fork",
         "1.0",

@@ -17,7 +17,7 @@ from genzoo.registry.signatures import hints, parameters
 
 
 class Plain:
-    """An object that keeps what it was made with."""
+    """An object that stores the arguments of its constructor."""
 
     def __init__(this, shape=(1, 28, 28), scale: float = 1.0) -> None:  # noqa: N805
         this.shape, this.scale = shape, scale
@@ -170,7 +170,7 @@ def test_an_argument_called_name_cannot_be_told_from_the_registered_name():
 
 
 class Mine(Encoder):
-    """An encoder whose constructor calls the instance otherwise, and passes the rest on by position."""
+    """An encoder whose constructor has positional-only arguments and renames `self`."""
 
     def __init__(s, shape=(1, 28, 28), dim=2, widths=((8, 8), (4, 4)), /, *, names=["a"]):  # noqa: B006, N805
         super().__init__()
