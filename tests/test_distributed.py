@@ -240,9 +240,8 @@ def test_rank_and_key_are_a_threads_and_the_one_that_waits_comes_next():
                 with draws(CPU, "seed", part=1, parts=2):
                     order.append(turn)
                     entered.set()
-                    while (
-                        turn == 0 and not distributed._turns.queue.locked()
-                    ):  # until the other thread waits
+                    # until the other thread waits
+                    while turn == 0 and not distributed._turns.queue.locked():
                         os.sched_yield()
 
     def other():
