@@ -25,9 +25,11 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Mark tests that use the server of Python processes as slow: its start takes seconds."""
+    """Mark tests as slow if they use the server of Python processes, or are checks that compile."""
     for item in items:
-        if "python" in getattr(item, "fixturenames", ()):
+        uses_server = "python" in getattr(item, "fixturenames", ())
+        compiles = item.name.startswith("test_conforms[") and "compile-" in item.name
+        if uses_server or compiles:
             item.add_marker(pytest.mark.slow)
 
 

@@ -32,7 +32,7 @@ PROGRESS = re.compile(r"^step [\d,]+/[\d,]+  .*\n", re.MULTILINE)
 """The lines that a run prints while it trains. Pages do not show them."""
 FENCE = re.compile(r"^```(python|console|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 STORIES = [path for path in PAGES if FENCE.search(path.read_text(encoding="utf-8"))]
-FAST = {"README.md", "data.md", "divergences.md", "pixels.md", "vae.md", "sliced.md"}
+FAST = {"README.md", "data.md", "divergences.md", "pixels.md"}
 """Names of the pages that a run without the slow tests runs."""
 
 

@@ -190,6 +190,7 @@ def test_a_run_goes_on_without_a_reader(tmp_path, python, line):
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 4
 
 
+@pytest.mark.slow
 def test_a_stream_of_another_encoding_takes_any_character():
     done = shell("PYTHONIOENCODING=ascii $genzoo info frechet")
     assert (done.returncode, done.stderr) == (0, "")

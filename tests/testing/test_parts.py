@@ -514,6 +514,7 @@ def test_a_sound_thing_passes(kind, thing):
     }  # of a data set that has no name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "thing", "name", "reason"),
     [

@@ -152,6 +152,7 @@ def notebook(monkeypatch):
     monkeypatch.setattr(builtins, "get_ipython", ZMQInteractiveShell, raising=False)
 
 
+@pytest.mark.slow
 def test_a_notebook_has_one_output_that_is_replaced(notebook, monkeypatch, capsys):
     shown, replaced = [], []
 
@@ -176,6 +177,7 @@ def test_a_notebook_has_one_output_that_is_replaced(notebook, monkeypatch, capsy
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_a_notebook_is_not_flooded(notebook, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "IPython", None)
     monkeypatch.setitem(sys.modules, "IPython.display", None)
@@ -187,6 +189,7 @@ def test_a_notebook_is_not_flooded(notebook, monkeypatch, capsys):
     ]
 
 
+@pytest.mark.slow
 def test_learning_rates_are_in_the_log(tmp_path):
     players = {"critic": {"lr": 1e-2}}
     run = genzoo.fit(

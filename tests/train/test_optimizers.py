@@ -105,6 +105,7 @@ def test_the_first_group_that_matches_takes_a_parameter_and_frozen_ones_are_left
     close(state, by_hand(optimizer))
 
 
+@pytest.mark.slow
 def test_a_run_with_groups_resumes_exactly(tmp_path):
     table = {
         "autoencoder": {

@@ -20,6 +20,7 @@ def standardized(x):
     return (x - x.mean(0)) / x.std(0).clamp(min=1e-6)  # as the message advises
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model", [VAE, {**VAE, "name": "wae-mmd"}, {"name": "rnade", "hidden": 8, "components": 2}]
 )

@@ -84,6 +84,7 @@ def test_hangups_that_follow_one_another_cut_nothing_short():
         )
 
 
+@pytest.mark.slow
 def test_with_a_folder_all_is_saved_and_the_message_says_what_to_type(tmp_path, monkeypatch):
     folder = tmp_path / "a run"
     table = {"name": "vae", "latent_dim": 2, "encoder": {"hidden": [8]}, "decoder": {"hidden": [8]}}

@@ -34,6 +34,7 @@ def test_of_a_shift():
     assert distance(x, x) == 0
 
 
+@pytest.mark.slow
 def test_of_two_gaussians():
     r"""Between N(m, s^2 I) and N(0, I), W2^2 along theta is (theta . m)^2 + (s - 1)^2.
 
@@ -86,6 +87,7 @@ def test_the_autoencoder_is_a_wae_with_this_divergence():
     assert ours["loss"] == theirs["loss"] == ours["reconstruction"] + 10 * ours["sliced"]
 
 
+@pytest.mark.slow
 def test_it_trains_and_is_loaded_by_name(tmp_path):
     run = genzoo.fit("swae", torch.rand(64, 1, 8, 8), tmp_path / "run", steps=3, batch_size=16)
     assert torch.equal(genzoo.load(tmp_path / "run").reference_tensor, run.model.reference_tensor)
@@ -113,6 +115,7 @@ def on_rank(rank: int, folder: str, x: Tensor) -> None:
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
     x = torch.randn(6, 2)
     torch.multiprocessing.spawn(on_rank, (str(tmp_path), x), nprocs=2)

@@ -38,6 +38,7 @@ def train(text, out, **settings):
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_ends_as_if_it_had_not_been(text, tmp_path):
     whole = train(text, tmp_path / "whole")
     train(text, tmp_path / "cut")
@@ -53,6 +54,7 @@ def test_a_run_that_was_cut_ends_as_if_it_had_not_been(text, tmp_path):
     assert [key for key in expected if not torch.equal(expected[key], found[key])] == []
 
 
+@pytest.mark.slow
 def test_a_run_speaks_without_its_text(text, tmp_path):
     """The vocabulary is in its recipe, with characters that TOML has to escape."""
     run = train(text, tmp_path / "run")
@@ -70,6 +72,7 @@ def test_a_run_speaks_without_its_text(text, tmp_path):
     assert model.text(model.sample(9)) == expected
 
 
+@pytest.mark.slow
 def test_samples_are_kept_as_text(text, tmp_path):
     train(text, tmp_path / "run")
     kept = (tmp_path / "run" / "samples" / "step-000009.txt").read_text(encoding="utf-8")
@@ -84,6 +87,7 @@ def call(monkeypatch, *words):
     return exit.value.code or 0
 
 
+@pytest.mark.slow
 def test_the_commands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text(
