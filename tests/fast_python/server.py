@@ -15,6 +15,7 @@ import json
 import os
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -232,6 +233,7 @@ class Server:
                 key.data()
         for child in self.connections:
             kill(child)
+        shutil.rmtree(self.address.parent, ignore_errors=True)
 
 
 if __name__ == "__main__":
