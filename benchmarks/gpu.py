@@ -216,7 +216,12 @@ def game(
             with torch.no_grad():
                 player.after()
 
-    return lambda: model.round(plan, batches, update), buffers
+    def play() -> None:
+        for player, steps in plan:
+            for batch in batches[len(batches) - steps :]:
+                update(player, batch)
+
+    return play, buffers
 
 
 def fill(buffers: list[dict[str, Tensor]], data: genzoo.Dataset) -> None:

@@ -83,6 +83,14 @@ def genzoo_(capsys, monkeypatch):
 
 
 @pytest.fixture
+def without_pictures(monkeypatch):
+    """Write no figures and no TensorBoard events, which take longer than small games."""
+    monkeypatch.setattr("genzoo.train.artifacts.can_plot", lambda: False)
+    monkeypatch.setattr("genzoo.train.artifacts.picture", lambda *_: None)
+    monkeypatch.setattr("genzoo.train.history.find_spec", lambda _: None)
+
+
+@pytest.fixture
 def install(tmp_path, monkeypatch):
     """Write the files of an installed package, and let genzoo see only packages written so.
 

@@ -10,6 +10,11 @@ from torch import Tensor, nn
 import genzoo
 from genzoo import Model, Player
 
+DATA = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
+"""Training data for these games."""
+FAST = {"batch_size": 8, "checkpoint_every": 2, "log_every": 2}
+"""Settings for short runs."""
+
 
 @genzoo.models.register("test-mean")
 class Mean(Model):
@@ -61,7 +66,8 @@ class Game(Model):
         self.generator = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.3), nn.Linear(8, *shape))
         self.critic = nn.Sequential(nn.Linear(*shape, 8), nn.Tanh(), nn.Linear(8, 1))
         self.seen: dict[str, list[Tensor]] = {"critic": [], "generator": []}
-        self.gradients: dict[str, list[bool]] = {"critic": [], "generator": []}
+        self.gradients: dict[str, list[set[str]]] = {"critic": [], "generator": []}
+        """For each loss, the names of the parameters that take gradients."""
         self.steps: int | Callable[[int], int] = critic_steps
 
     def players(self) -> tuple[Player, ...]:
@@ -99,7 +105,8 @@ class Game(Model):
 
     def _record(self, player: str, x: Tensor) -> None:
         self.seen[player].append(x.clone())
-        self.gradients[player].append(all(p.requires_grad for p in self.critic.parameters()))
+        names = {name for name, p in self.named_parameters() if p.requires_grad}
+        self.gradients[player].append(names)
 
     @torch.no_grad()
     def sample(self, n: int, given: None = None) -> Tensor:

@@ -180,15 +180,15 @@ def held_out(
     run: str, model: Model, n: int, columns: tuple[str, ...], dataset: Dataset | None = None
 ) -> Any:
     """Return `n` held-out rows of a dataset, by default the run's dataset."""
-    from genzoo.train import artifacts
+    from genzoo.train import pictures
 
     dataset = dataset or data(run)
-    available = artifacts.rows(dataset, columns)
+    available = pictures.rows(dataset, columns)
     if n > available:
         raise SettingError(
             f"-n {n}: {dataset.name} has only {available} held-out examples; ask for fewer."
         )
-    return artifacts.held_out(dataset, columns, n, model)
+    return pictures.held_out(dataset, columns, n, model)
 
 
 def write(

@@ -52,7 +52,7 @@ def sample(
     import torch
 
     from genzoo.progress import shown as show_progress
-    from genzoo.train.artifacts import side_by_side, text
+    from genzoo.train.pictures import side_by_side, text
 
     model = load(run, device)
     torch.manual_seed(seed)
@@ -219,7 +219,7 @@ def interpolate(
 
     from genzoo.contract import has_capability
     from genzoo.models import latents
-    from genzoo.train.artifacts import text
+    from genzoo.train.pictures import text
 
     model = require(load(run, device), "decode")
     torch.manual_seed(seed)
@@ -267,7 +267,7 @@ def arithmetic(
 
     from genzoo.models import latents
     from genzoo.plots import equation
-    from genzoo.train.artifacts import text
+    from genzoo.train.pictures import text
 
     model = require(require(load(run, device), "decode"), "prior")
     options = (("-a", a), ("-b", b), ("-c", c))

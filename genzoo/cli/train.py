@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from genzoo.cli.common import console, say
+from genzoo.cli.common import console
 from genzoo.errors import RunError, SettingError, did_you_mean
 from genzoo.registry.lookup import registry
 from genzoo.runs import recipe as recipes
@@ -183,13 +183,15 @@ def recipe_of_run(folder: Path, overrides: Sequence[str], allow_other_data: bool
     Raises:
         RunError: an override would make it another run, or its data were arrays in Python.
     """
-    from genzoo.runs.folder import IN_MEMORY, RunFolder
+    from genzoo.runs.folder import RunFolder
+    from genzoo.runs.requirements import IN_MEMORY
+    from genzoo.runs.same_recipe import check_same_recipe
 
     run = RunFolder(folder)
     recipe = run.recipe()
     new = recipes.checked(recipes.override(recipe, overrides))
     new = _with_one_length(new, overrides)
-    run.check_same_recipe(new, allow_other_data)
+    check_same_recipe(run, new, allow_other_data=allow_other_data)
     if recipe["data"]["name"] == IN_MEMORY:
         raise RunError(
             f"{folder} was trained on arrays from Python, which the folder does not contain; "
@@ -199,9 +201,16 @@ def recipe_of_run(folder: Path, overrides: Sequence[str], allow_other_data: bool
 
 
 def recipe_to_begin_from(folder: Path, overrides: Sequence[str]) -> Recipe:
-    """Return the recipe of a run, changed, for another run that begins with its weights."""
+    """Return the recipe of a run, changed, for another run that begins with its weights.
+
+    Raises:
+        RunError: this version of genzoo cannot open the run.
+    """
+    from genzoo.runs.folder import RunFolder
     from genzoo.train.misplaced import explained
 
+    if folder.is_dir():
+        RunFolder(folder).recipe()
     with explained():
         return _with_one_length(recipes.read(folder / "recipe.toml", overrides), overrides)
 
@@ -225,8 +234,6 @@ def train_into(
     allow_other_data: bool = False,
 ) -> None:
     """Train a recipe, write a run folder, and print a summary."""
-    from genzoo.runs.checkpoint import Checkpoints
-    from genzoo.runs.folder import RunFolder
     from genzoo.train.display import words
     from genzoo.train.loop import fit
     from genzoo.train.misplaced import explained
@@ -236,8 +243,6 @@ def train_into(
     with explained(recipe["model"], recipe["data"]):
         Settings.of(recipe["train"])
     main = os.environ.get("RANK", "0") == "0"
-    if resume and main and not Checkpoints(RunFolder(folder).checkpoints).paths():
-        say(f"note: {folder} has no checkpoint to go on from; training starts at step 0.")
     console.outlives_reader = True
     settings = {
         "players": recipe["players"],
@@ -251,17 +256,26 @@ def train_into(
     run = fit(recipe["model"], recipe["data"], folder, **settings)
     if not main:
         return
-    last = run.history[-1] if run.history else {}
-    already = " already" if run.was_complete else ""
+    line = run.history[-1] if run.history else {}
     summary = f"step {run.steps:,}"
-    if last:  # a run may stop, or be resumed, before its first line of the log
-        summary += f", {last['seconds']:,.0f} s. {words(last)}"
-    console.print(f"{folder} is complete{already}: {summary}", markup=False, soft_wrap=True)
+    # a run may stop, or be resumed, before its first line of the log
+    if line:
+        summary += f", {line['seconds']:,.0f} s. {words(line)}"
     path = shlex.quote(str(folder))
-    if run.was_complete:
-        following = (
-            f"Nothing was done; to train on: genzoo resume {path} train.steps={2 * run.steps}"
+    steps = recipe["train"].get("steps")
+    if not run.was_complete:
+        first = f"{folder} is complete: {summary}"
+        second = f"Next: genzoo sample {path} -n 64"
+    elif steps is not None and steps < run.steps:
+        first = (
+            f"{folder} has {run.steps:,} steps already, and train.steps = {steps:,} asks for fewer."
+        )
+        second = (
+            f"Nothing was done; to train on: genzoo resume {path} train.steps={2 * run.steps}; "
+            "for fewer steps, train again with another --out."
         )
     else:
-        following = f"Next: genzoo sample {path} -n 64"
-    console.print(following, markup=False, soft_wrap=True)
+        first = f"{folder} is complete already: {summary}"
+        second = f"Nothing was done; to train on: genzoo resume {path} train.steps={2 * run.steps}"
+    console.print(first, markup=False, soft_wrap=True)
+    console.print(second, markup=False, soft_wrap=True)

@@ -123,26 +123,6 @@ class Model(Configurable):
         """
         return (Player(name="model", owns=(self,), loss=self.loss),)
 
-    def round(
-        self,
-        plan: Sequence[tuple[Player, int]],
-        batches: Sequence[Batch],
-        update: Callable[[Player, Batch], None],
-    ) -> None:
-        """Play one round: each player takes its training steps.
-
-        A player with fewer steps than others uses the last batches. Override this method to train
-        in another order.
-
-        Arguments:
-            plan: the players, each with its number of steps in this round.
-            batches: as many batches as the largest number of steps.
-            update: takes one step of a player on a batch.
-        """
-        for player, steps in plan:
-            for batch in batches[len(batches) - steps :]:
-                update(player, batch)
-
     def diagnose(self, line: Mapping[str, float], progress: float) -> str | None:  # noqa: ARG002
         """Return advice about a line of the log, or None.
 

@@ -1,4 +1,4 @@
-"""Checkpoints and weights on disk, each whole or absent. Nothing that is read back is a pickle."""
+"""Checkpoints and weights on disk, each whole or absent. No file that is read back is a pickle."""
 
 from __future__ import annotations
 
@@ -18,29 +18,46 @@ from genzoo.contract import Model
 from genzoo.data.digest import of_tensors
 from genzoo.errors import RunError
 from genzoo.files import write_atomic
+from genzoo.runs.format import FORMAT, check_version
 from genzoo.runs.verify import check_content, count
 
-FORMAT = 2
-"""The version of what is written; a newer one is refused by name. Version 1 had no digests."""
+__all__ = [
+    "Checkpoints",
+    "exported",
+    "load_weights",
+    "nan_buffers",
+    "newest_whole",
+    "not_finite",
+    "read_checkpoint",
+    "read_weights",
+    "step_of",
+    "write_sealed",
+    "write_weights",
+]
 
 _SEAL = b"\ngenzoo sha256 "
-"""What stands before the digest at the end of a checkpoint, of everything before it."""
+"""The mark before the digest at the end of a checkpoint; the digest covers everything before it."""
 
 _SEAL_SIZE = len(_SEAL) + 64
 
 
 class Checkpoints:
-    """The last `keep` checkpoints of a run, `step-000500.ckpt` and so on."""
+    """The checkpoints of a run, `step-000500.ckpt` and so on.
+
+    Arguments:
+        folder: the folder of the checkpoints.
+        keep: the number of checkpoints to keep.
+    """
 
     def __init__(self, folder: Path, keep: int = 3) -> None:
         self.folder, self.keep = folder, keep
 
     def paths(self) -> list[Path]:
-        """The checkpoints there are, oldest first."""
+        """Return the checkpoints, oldest first."""
         return sorted(self.folder.glob("step-*.ckpt"), key=step_of)
 
     def save(self, state: Mapping[str, Any]) -> Path:
-        """Write a checkpoint whole, then forget the oldest."""
+        """Write a checkpoint whole, then remove the oldest ones."""
         path = self.folder / f"step-{state['round']:06d}.ckpt"
         write_atomic(path, lambda file: write_sealed({"format": FORMAT, **state}, file))
         for old in self.paths()[: -self.keep]:
@@ -49,13 +66,13 @@ class Checkpoints:
 
 
 def step_of(path: Path) -> int:
-    """The step that a checkpoint's name states."""
-    found = re.search(r"step-(\d+)", path.name)
-    return int(found[1]) if found else -1
+    """Return the step in the name of a checkpoint, or -1."""
+    match = re.search(r"step-(\d+)", path.name)
+    return int(match[1]) if match else -1
 
 
 def write_sealed(state: Mapping[str, Any], path: Path) -> None:
-    """Write a state and, behind it, its SHA-256, which a zip archive does not mind."""
+    """Write a state and, after it, its SHA-256. A zip archive may be followed by other bytes."""
     torch.save(dict(state), path)
     with path.open("rb+") as file:
         digest = hashlib.file_digest(file, "sha256")
@@ -64,10 +81,10 @@ def write_sealed(state: Mapping[str, Any], path: Path) -> None:
 
 
 def _check_seal(path: Path) -> bool:
-    """Return whether a checkpoint has a digest, which then is that of its content.
+    """Return whether a checkpoint has a digest, once the digest is checked.
 
     Raises:
-        ValueError: it has another one.
+        ValueError: the digest is not that of the content.
     """
     with path.open("rb") as file:
         left = os.fstat(file.fileno()).st_size - _SEAL_SIZE
@@ -86,33 +103,32 @@ def _check_seal(path: Path) -> bool:
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """A checkpoint's state.
+    """Return the state in a checkpoint.
 
     Raises:
-        RunError: it is damaged, not a checkpoint, or written by a newer genzoo.
+        RunError: the checkpoint is damaged, is not a checkpoint, or has another format.
     """
     try:
-        sealed = _check_seal(path)
+        is_sealed = _check_seal(path)
         state = torch.load(path, map_location=device, weights_only=True)
         version = count(state["format"], "format")
-        if version <= FORMAT:
-            if version > 1 and not sealed:
+        if version == FORMAT:
+            if not is_sealed:
                 raise ValueError("its digest is missing")
             check_content(state)
-    except Exception as error:  # torch raises many kinds for a damaged file
+    # torch raises many types for a damaged file
+    except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise RunError(
-            f"checkpoint {path} is damaged or not a checkpoint ({reason}). Move it away to go on from the one before."
+            f"checkpoint {path} is damaged or not a checkpoint ({reason}). Move it away to resume "
+            "from the one before."
         ) from error
-    if version > FORMAT:
-        raise RunError(
-            f"checkpoint {path} has format {version}, this genzoo reads up to {FORMAT}; upgrade genzoo."
-        )
+    check_version(f"checkpoint {path}", version)
     return state  # type: ignore[no-any-return]
 
 
 def newest_whole(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint that can be read, with its state; damaged ones are passed over with a warning."""
+    """Return the newest checkpoint that can be read, with its state; warn about those that cannot."""
     for path in reversed(Checkpoints(folder).paths()):
         try:
             return path, read_checkpoint(path)
@@ -122,43 +138,45 @@ def newest_whole(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 
 
 def exported(model: Model, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights that a user needs: without what the model declares as training state, each tensor on its own."""
+    """Return copies of the weights that a user needs: all but the model's `training_state`."""
     return {
-        key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for key, value in state.items()
-        if not _hidden(model, key)
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in state.items()
+        if not _is_training_state(model, name)
     }
 
 
-def _hidden(model: Model, key: str) -> bool:
+def _is_training_state(model: Model, key: str) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in model.training_state)
 
 
 def write_weights(path: Path, model: Model, state: Mapping[str, Tensor], round: int) -> None:
-    """Export weights as safetensors, with a digest of them."""
+    """Export weights as safetensors, with their digest."""
     from safetensors.torch import save_file
 
     weights = exported(model, state)
     header = {"format": FORMAT, "round": round, "sha256": of_tensors(weights, FORMAT, round)}
-    metadata = {"genzoo": json.dumps(header)}  # one key: safetensors does not keep an order
+    # one key, because safetensors does not keep an order
+    metadata = {"genzoo": json.dumps(header)}
     write_atomic(path, lambda file: save_file(weights, file, metadata))
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], int]:
-    """Exported weights and the round that they are of.
+    """Return exported weights and their round. Weights from other programs have round 0.
 
     Raises:
-        RunError: damaged, or written by a newer genzoo.
+        RunError: the weights are damaged, or have another format.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            version, round, digest = _header(file.metadata() or {})
-            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        if version <= FORMAT and digest != (
-            of_tensors(weights, version, round) if version > 1 else None
-        ):
+            header = _header(file.metadata() or {})
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if header is None:
+            return weights, 0
+        version, round, digest = header
+        if version == FORMAT and digest != of_tensors(weights, version, round):
             raise ValueError("they are not what was written: the digest differs")
     except (
         SafetensorError,
@@ -170,65 +188,68 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], int]:
         RecursionError,
     ) as error:
         raise RunError(
-            f"weights {path} are damaged ({error}); remove the file, and the newest checkpoint is used."
+            f"weights {path} are damaged ({error}); remove the file to use the newest checkpoint "
+            "instead."
         ) from error
-    if version > FORMAT:
-        raise RunError(
-            f"weights {path} have format {version}, this genzoo reads up to {FORMAT}; upgrade genzoo."
-        )
+    check_version(f"weights file {path}", version)
     return weights, round
 
 
-def _header(metadata: Mapping[str, str]) -> tuple[int, int, Any]:
-    """Return the format, round and digest that exported weights state; without any of them, 0, 0 and None.
+def _header(metadata: Mapping[str, str]) -> tuple[int, int, Any] | None:
+    """Return the format, round, and digest of exported weights; None for another program's.
 
     Raises:
-        ValueError: they state something else.
+        ValueError: the header is damaged.
     """
     if "genzoo" not in metadata:
         if any("sha256" in text for text in metadata.values()):
             raise ValueError("the header has no 'genzoo'")
-        return 0, 0, None  # written by another program
+        return None
     header = json.loads(metadata["genzoo"])
-    return (
-        count(header.get("format", 0), "format"),
-        count(header.get("round", 0), "round"),
-        header.get("sha256"),
-    )
+    version = count(header.get("format", 0), "format")
+    round = count(header.get("round", 0), "round")
+    return version, round, header.get("sha256")
 
 
 def load_weights(model: Model, weights: Mapping[str, Tensor], origin: Path) -> None:
-    """Put weights into a model.
+    """Load weights into a model.
+
+    Arguments:
+        model: the model; if this raises, it is unchanged.
+        weights: the weights by name.
+        origin: the file or folder that they come from, for error messages.
 
     Raises:
-        RunError: they are another model's, or not finite; the model is untouched.
+        RunError: the weights belong to another model, or are not finite.
     """
-    own = model.state_dict()
-    needed = {key for key in own if not _hidden(model, key)}
-    missing, foreign = sorted(needed - weights.keys()), sorted(weights.keys() - own.keys())
-    unequal = [k for k in weights.keys() & own.keys() if weights[k].shape != own[k].shape]
-    if missing or foreign or unequal:
-        first = (missing or foreign or unequal)[0]
-        what = (
-            "lack"
-            if missing
-            else "have an unknown"
-            if foreign
-            else f"have shape {tuple(weights[first].shape)} for"
-        )
+    state = model.state_dict()
+    needed = {name for name in state if not _is_training_state(model, name)}
+    missing = sorted(needed - weights.keys())
+    unknown = sorted(weights.keys() - state.keys())
+    common = weights.keys() & state.keys()
+    unequal = [name for name in common if weights[name].shape != state[name].shape]
+    problem = ""
+    if missing:
+        problem = f"lack {missing[0]!r}"
+    elif unknown:
+        problem = f"have an unknown {unknown[0]!r}"
+    elif unequal:
+        problem = f"have shape {tuple(weights[unequal[0]].shape)} for {unequal[0]!r}"
+    if problem:
         raise RunError(
-            f"{origin} holds another model's weights than {type(model).__name__}: they {what} {first!r}."
+            f"{origin} holds another model's weights than {type(model).__name__}: they {problem}."
         )
     if broken := not_finite(model, weights, nan_buffers(model)):
         names = broken[0] if len(broken) == 1 else f"{broken[0]} and {len(broken) - 1} more"
         raise RunError(
-            f"{origin} holds weights that are not finite ({names}); move it away to use the checkpoint before it."
+            f"{origin} holds weights that are not finite ({names}); move it away to use the "
+            "checkpoint before it."
         )
     model.load_state_dict(dict(weights), strict=False)
 
 
 def nan_buffers(model: Model) -> set[str]:
-    """Return the names of the buffers in which NaN stands for something."""
+    """Return the names of the buffers in which NaN is a placeholder."""
     return {
         name
         for name, value in model.named_buffers()
@@ -237,23 +258,21 @@ def nan_buffers(model: Model) -> set[str]:
 
 
 def not_finite(model: Model, weights: Mapping[str, Tensor], placeholders: set[str]) -> list[str]:
-    """Return the names of weights with which a model computes nothing.
+    """Return the names of weights with which a model cannot compute.
 
     Parameters must be finite. Buffers can hold infinities, as a mask does, but no NaN.
 
     Arguments:
-        model: whose weights they are.
-        weights: a state.
-        placeholders: buffers in which NaN stands for something (see `nan_buffers`).
+        model: the model that the weights belong to.
+        weights: the weights by name.
+        placeholders: buffers in which NaN is a placeholder (see `nan_buffers`).
     """
     buffers = {name for name, _ in model.named_buffers()}
-    floats = {
-        name: value
-        for name, value in weights.items()
-        if value.is_floating_point() and name not in placeholders
-    }
-    return [
-        k
-        for k, v in floats.items()
-        if bool(v.isnan().any() if k in buffers else not v.isfinite().all())
-    ]
+    broken: list[str] = []
+    for name, value in weights.items():
+        if not value.is_floating_point() or name in placeholders:
+            continue
+        bad = value.isnan() if name in buffers else ~value.isfinite()
+        if bool(bad.any()):
+            broken.append(name)
+    return broken

@@ -10,6 +10,7 @@ import socket
 import threading
 import warnings
 from pathlib import Path
+from typing import Self
 
 from genzoo.errors import RunError
 
@@ -18,19 +19,22 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+__all__ = ["LOCK", "FolderLock"]
+
 LOCK = ".genzoo.lock"
-"""The file in a run folder that is locked; it says who holds it and is removed at the end."""
+"""The name of the file that is locked. It names the process that holds it, and is removed at the end."""
 
 _ATTEMPTS = 100
-"""How often a lock is tried anew after another run removed the file or the folder under it."""
+"""How often to try again when another run removes the file or the folder during the attempt."""
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-_held: set[tuple[int, int]] = set()  # POSIX locks do not exclude threads of one process
+# POSIX locks do not exclude threads of one process, so they share this set
+_held: set[tuple[int, int]] = set()
 _guard = threading.Lock()
 
 
 def _after_fork() -> None:
-    """Forget the parent's locks, which a child does not inherit."""
+    """Forget the locks of the parent, which a child process does not inherit."""
     global _guard
     _guard = threading.Lock()
     _held.clear()
@@ -41,19 +45,16 @@ if hasattr(os, "register_at_fork"):
 
 
 class FolderLock:
-    """An exclusive, advisory lock on a folder, held from construction until `release`.
+    """An exclusive, advisory lock on a folder, held from `acquire` to `release`.
 
-    It is a POSIX lock (`fcntl.lockf`) on a file in the folder, so the system drops it when the
-    process dies, also if data workers that it forked live on. Within the process a set of the
-    folders that are held does the same for threads. The folder is identified by its inode, so
-    neither symbolic links nor a rename make a second name for it.
+    It is a POSIX lock (`fcntl.lockf`) on a file in the folder. The system drops it when the process
+    dies, even if data workers that it forked live on. Within the process, a set of the held folders
+    does the same for threads. The inode identifies the folder, so symbolic links and renames do not
+    give it a second lock.
 
     Arguments:
-        folder: the folder; it is created if it does not exist, and removed again by `release` if
-            nothing was written to it.
-
-    Raises:
-        RunError: another run holds the folder, or it cannot be created.
+        folder: the folder. `acquire` creates it if it does not exist, and `release` removes it
+            again if nothing was written to it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,20 +62,28 @@ class FolderLock:
         self._created: list[Path] = []
         self._identity: tuple[int, int] | None = None
         self._directory = self._file = -1
+
+    def acquire(self) -> Self:
+        """Take the lock and return it. Ctrl-C at any point leaves nothing held.
+
+        Raises:
+            RunError: another run holds the folder, or it cannot be created.
+        """
         try:
             self._acquire()
         except OSError as error:
             self.release()
             if isinstance(error, FileExistsError | NotADirectoryError):
-                raise RunError(f"{folder} is a file; a run needs a folder.") from None
+                raise RunError(f"{self.folder} is a file; a run needs a folder.") from None
             reason = f"{error.strerror or error}"
-            raise RunError(f"{folder} cannot be locked for a run: {reason}.") from error
+            raise RunError(f"{self.folder} cannot be locked for a run: {reason}.") from error
         except BaseException:
             self.release()
             raise
+        return self
 
     def intact(self) -> bool:
-        """Return whether the path still leads to the folder that is held, with its lock file."""
+        """Return whether the path still leads to the locked folder, with its lock file."""
         try:
             if _identity(os.stat(self.folder)) != self._identity:  # noqa: PTH116
                 return False
@@ -83,21 +92,22 @@ class FolderLock:
             return False
 
     def holds(self, folder: Path) -> bool:
-        """Return whether a path leads to the folder that is held."""
+        """Return whether a path leads to the locked folder."""
         try:
             return _identity(folder.stat()) == self._identity
         except OSError:
             return False
 
     def release(self) -> None:
-        """Give the folder up; remove the lock file, and the folder if this created it in vain."""
+        """Release the folder. Remove the lock file, and the folder if it was created and is empty."""
         if self._file >= 0:
             with contextlib.suppress(OSError):
                 if self._is_current():
                     os.unlink(LOCK, dir_fd=self._directory)
         self._close()
         for path in reversed(self._created):
-            with contextlib.suppress(OSError):  # it holds a run now
+            # a folder that holds a run is not empty, and stays
+            with contextlib.suppress(OSError):
                 path.rmdir()
         self._created = []
 
@@ -107,18 +117,20 @@ class FolderLock:
                 self._create()
                 if self._enter():
                     return
-            except FileNotFoundError:  # another run gave the folder up and removed it
+            # another run released the folder and removed it
+            except FileNotFoundError:
                 pass
             self._close()
-        raise FileNotFoundError(errno.ENOENT, "it is removed again and again")
+        raise FileNotFoundError(errno.ENOENT, "another run removes it again and again")
 
     def _create(self) -> None:
         missing = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
-        self.folder.mkdir(parents=True, exist_ok=True)
+        # noted first, so that Ctrl-C after `mkdir` leaves no folder behind
         self._created += [path for path in reversed(missing) if path not in self._created]
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def _enter(self) -> bool:
-        """Open and lock; False if the folder or the file was replaced meanwhile."""
+        """Open and lock the file; return False if it, or the folder, was replaced meanwhile."""
         if fcntl is None:
             self._claim(_identity(self.folder.stat()))
             _warn(self.folder, "this platform has no POSIX locks")
@@ -132,35 +144,43 @@ class FolderLock:
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 holder = _holder(file)
-                os.close(file)  # this process holds no lock that closing could drop
+                # this process holds no lock on the file, so closing it drops none
+                os.close(file)
                 raise _in_use(self.folder, holder) from None
             _warn(self.folder, f"its file system cannot lock files ({error.strerror})")
+        except BaseException:
+            os.close(file)
+            raise
         self._file = file
         if not self.intact():
             return False
-        with contextlib.suppress(OSError):  # a full disk: nobody learns who holds it
+        # on a full disk, the file does not name its holder
+        with contextlib.suppress(OSError):
             os.ftruncate(file, 0)
             os.pwrite(file, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
         return True
 
     def _claim(self, identity: tuple[int, int]) -> None:
         with _guard:
-            if identity in _held:  # before the file is opened: closing it would drop that lock
+            # before the file is opened, because closing it would drop the other thread's lock
+            if identity in _held:
                 raise _in_use(self.folder, "another run of this process")
-            _held.add(identity)
+            # in this order, so that `release` undoes it after Ctrl-C between the two lines
             self._identity = identity
+            _held.add(identity)
 
     def _is_current(self) -> bool:
         """Return whether the file in the folder is the one that is locked."""
-        there = os.stat(LOCK, dir_fd=self._directory, follow_symlinks=False)
-        return _identity(there) == _identity(os.fstat(self._file))
+        current = os.stat(LOCK, dir_fd=self._directory, follow_symlinks=False)
+        return _identity(current) == _identity(os.fstat(self._file))
 
     def _close(self) -> None:
         for handle in (self._file, self._directory):
             if handle >= 0:
                 os.close(handle)
         self._file = self._directory = -1
-        with _guard:  # after the file was closed, which would drop the next thread's lock
+        # after the file is closed, because closing it would drop the next thread's lock
+        with _guard:
             _held.discard(self._identity)  # type: ignore[arg-type]
         self._identity = None
 
@@ -170,7 +190,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def _holder(file: int) -> str:
-    """Return who holds the lock, as the lock file says it."""
+    """Return the holder of the lock, as the lock file names it."""
     with contextlib.suppress(OSError):
         text = os.pread(file, 400, 0).decode("ascii", "replace")
         if match := re.fullmatch(r"(\d{1,10}) ([\w.-]{1,255})\n", text, re.ASCII):
@@ -180,7 +200,8 @@ def _holder(file: int) -> str:
 
 def _in_use(folder: Path, holder: str) -> RunError:
     return RunError(
-        f"{folder} is in use by {holder}, which trains into it; wait until it ends, stop it, or choose another --out."
+        f"{folder} is in use by {holder}, which trains into it; wait until it ends, stop it, or "
+        "choose another --out."
     )
 
 

@@ -1,4 +1,4 @@
-"""Keep a model as a run folder: one that was trained elsewhere, or changed after training."""
+"""Save a model as a run folder: one that was trained elsewhere, or changed after training."""
 
 from __future__ import annotations
 
@@ -13,32 +13,38 @@ from genzoo.data.fingerprint import fingerprint
 from genzoo.errors import RunError, SettingError
 from genzoo.files import TEMPORARY_PREFIX, write_atomic
 from genzoo.runs.checkpoint import write_weights
-from genzoo.runs.folder import RunFolder, data_table, requirements
+from genzoo.runs.folder import RunFolder
 from genzoo.runs.lock import FolderLock
+from genzoo.runs.provenance import recipe_text
 from genzoo.runs.record import record
-from genzoo.runs.weights import beginning, origin
+from genzoo.runs.requirements import data_table, requirements
+from genzoo.runs.weights import origin, weights_origin
+
+__all__ = ["save"]
 
 _HEAD = "# Saved with genzoo.save; genzoo did not train these weights in this folder.\n"
 
 
 def save(model: Model, folder: str | Path, data: Any = None, *, overwrite: bool = False) -> Path:
-    """Save a model as a run folder, which `genzoo.load`, `genzoo sample` and `genzoo evaluate` read.
+    """Save a model as a run folder, which `genzoo.load`, `genzoo sample`, and `genzoo evaluate` read.
 
-    The folder holds `recipe.toml`, whose `[run]` table says that the model was saved, and `model.safetensors`.
+    The folder holds `recipe.toml`, whose `[run]` table says that the model was saved, and
+    `model.safetensors`.
 
     Arguments:
-        model: an instance of a registered model, trained anywhere; it stays as it is.
+        model: an instance of a registered model, trained anywhere. It is not changed.
         folder: a new folder, or one that holds a run if `overwrite` is set.
-        data: what the model was trained on, as in `genzoo.fit`; by default what is known from the run that the model is from.
-            Without it, commands that need data say so.
+        data: the training data, as in `genzoo.fit`. By default, the data of the run that the model
+            comes from, if any. Without data, commands that need them raise an error.
         overwrite: replace the run that is in the folder.
 
     Returns:
         The folder.
 
     Raises:
-        SettingError: the model or a part of it is not registered, or no settings build it as it is.
-        RunError: the folder is taken, or cannot be written; what it held is then untouched.
+        SettingError: the model or a part of it is not registered, or no settings build the model
+            as it is now.
+        RunError: the folder is taken, or cannot be written. Its content is then unchanged.
 
     Example:
         >>> import tempfile, torch, genzoo
@@ -49,32 +55,39 @@ def save(model: Model, folder: str | Path, data: Any = None, *, overwrite: bool 
     """
     if not isinstance(model, Model):
         raise SettingError(
-            f"genzoo.save takes a genzoo.Model, not a {type(model).__name__}; torch.save keeps other modules."
+            f"genzoo.save takes a genzoo.Model, not a {type(model).__name__}; use torch.save for "
+            "other modules."
         )
     run = RunFolder(folder)
-    lock = (
-        FolderLock(run.path) if run.path.is_dir() else None
-    )  # a new folder appears whole, in one step
+    lock = FolderLock(run.path)
     try:
+        # a new folder needs no lock, because it appears whole, in one step
+        if run.path.is_dir():
+            lock.acquire()
         run.check_writable(resume=False, overwrite=overwrite)
         return _save(model, run, data)
     finally:
-        if lock is not None:
-            lock.release()
+        lock.release()
 
 
 def _save(model: Model, run: RunFolder, data: Any) -> Path:
     dataset = None if data is None else as_dataset(data)
     table = origin(model).get("data") if dataset is None else data_table(dataset)
-    recipe = {"model": record(model), **({"data": table} if table else {})}
-    wanted = requirements(model, dataset)
-    prints = None if dataset is None else fingerprint(dataset)
-    began = beginning(model, fresh=False)
-    text = run.recipe_text(
-        recipe, model.reference_tensor.device, 1, wanted, began, time="saved", fingerprint=prints
+    recipe = {"model": record(model)}
+    if table:
+        recipe["data"] = table
+    text = recipe_text(
+        recipe,
+        model.reference_tensor.device,
+        1,
+        needs=requirements(model, dataset),
+        weights=weights_origin(model, is_fresh=False),
+        time="saved",
+        fingerprint=None if dataset is None else fingerprint(dataset),
     )
     stage = RunFolder(run.path.absolute().parent / f"{TEMPORARY_PREFIX}{uuid4().hex[:12]}")
-    try:  # both files are whole before anything that is there is touched
+    # both files are whole before anything in the folder is changed
+    try:
         write_atomic(
             stage.recipe_file, lambda path: path.write_text(_HEAD + text, encoding="utf-8")
         )
@@ -88,7 +101,7 @@ def _save(model: Model, run: RunFolder, data: Any) -> Path:
 
 
 def _move(stage: RunFolder, run: RunFolder) -> None:
-    """Put a staged folder in its place, in one step where nothing is there, else in place of the run that is."""
+    """Move a staged folder to its path: in one step if the path is free, else over the old run."""
     if not run.path.exists():
         stage.path.rename(run.path)
         return

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_CONTENT = {"round", "batches", "model", "ema", "averaged", "players", "reports", "seconds"}
+_CONTENT = {"round", "batches", "model", "ema", "averaged", "players", "log", "seconds"}
 
 
 def count(value: Any, name: str) -> int:
@@ -49,7 +49,7 @@ def check_content(state: Mapping[str, Any]) -> None:
         for key, value in _table(player["scaler"], f"{entry}.scaler").items():
             if type(value) not in (int, float):
                 raise ValueError(f"{entry}.scaler.{key} is {_short(value)}: expected a number")
-    _check_reports(_table(state["reports"], "reports"))
+    _check_log(_table(state["log"], "log"))
 
 
 def check_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
@@ -148,32 +148,32 @@ def _check_optimizer(state: Mapping[str, Any], entry: str) -> None:
             raise ValueError(f"{entry}.param_groups lacks params")
 
 
-def _check_reports(reports: Mapping[str, Any]) -> None:
+def _check_log(log: Mapping[str, Any]) -> None:
     for key in ("values", "rounds"):
-        if key not in reports:
-            raise ValueError(f"reports lacks {key}")
-    values, rounds = (_table(reports[key], f"reports.{key}") for key in ("values", "rounds"))
+        if key not in log:
+            raise ValueError(f"log lacks {key}")
+    values, rounds = (_table(log[key], f"log.{key}") for key in ("values", "rounds"))
     for name, value in values.items():
         if not isinstance(value, Tensor) or value.dim() != 1:
             raise ValueError(
-                f"reports.values.{name} is {_short(value)}: expected a tensor with one axis"
+                f"log.values.{name} is {_short(value)}: expected a tensor with one axis"
             )
     counted = {"loss"} if "loss" in values else set()
     for name, steps in rounds.items():
         if not isinstance(steps, list):
-            raise ValueError(f"reports.rounds.{name} is {_short(steps)}: expected a list")
+            raise ValueError(f"log.rounds.{name} is {_short(steps)}: expected a list")
         for step in steps:
-            count(step, f"reports.rounds.{name}")
+            count(step, f"log.rounds.{name}")
         key = "loss" if "loss" in values else f"{name}/loss"
         counted.add(key)
         if key not in values or len(values[key]) != len(steps):
             raise ValueError(
-                f"reports.rounds.{name} has {len(steps)} steps, and values has other losses"
+                f"log.rounds.{name} has {len(steps)} steps, and values has other losses"
             )
     alone = "loss" in values and len(rounds) == 1
     losses = {key for key in values if key.endswith("/loss") and key.count("/") == 1}
     if not alone and (values.keys() & {"loss"} or losses - counted):
-        raise ValueError("reports.values has losses of steps that reports.rounds lacks")
+        raise ValueError("log.values has losses of steps that log.rounds lacks")
 
 
 def _check_tensors(tensors: Any, name: str) -> None:

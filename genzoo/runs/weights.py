@@ -1,4 +1,4 @@
-"""Where the weights of a run began: fresh, as they were handed in, or in another run."""
+"""The origin of a run's weights: fresh, from Python, or from another run."""
 
 from __future__ import annotations
 
@@ -18,13 +18,25 @@ from genzoo.runs.record import untouched_noise
 if TYPE_CHECKING:
     from genzoo.runs.folder import RunFolder
 
+__all__ = [
+    "FRESH",
+    "begin_from",
+    "check_beginning",
+    "fingerprint",
+    "kept_beginning",
+    "model_fingerprint",
+    "note_origin",
+    "origin",
+    "weights_origin",
+]
+
 FRESH = "fresh"
-"""What a run says of weights that were drawn under its seed."""
+"""The origin of weights that were drawn under the seed of the run."""
 _ORIGIN = "_genzoo_origin"
 
 
 def fingerprint(weights: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of weights, over their names, dtypes, shapes and bytes, in the order of the names.
+    """Return the SHA-256 of weights: of their names, dtypes, shapes, and bytes, ordered by name.
 
     Example:
         >>> fingerprint({"a": torch.zeros(2)}) == fingerprint({"a": torch.zeros(1, 2)})
@@ -44,23 +56,26 @@ def model_fingerprint(model: Model) -> str:
 
 
 def note_origin(model: nn.Module, **facts: Any) -> None:
-    """Write on a model what its settings do not say: the `data` it saw, the `run` it is of, the `sha256` it had there."""
+    """Record on a model what its settings do not hold: its `data`, `run`, and `sha256` there."""
     object.__setattr__(model, _ORIGIN, facts)
 
 
 def origin(model: nn.Module) -> dict[str, Any]:
-    """Return what was noted on a model; empty where nothing was."""
+    """Return what `note_origin` recorded on a model; empty if nothing."""
     return dict(vars(model).get(_ORIGIN, {}))
 
 
-def beginning(model: Model, fresh: bool) -> str | dict[str, Any]:
-    """Return where a model's weights are from: `"fresh"`, or their hash and, if they are still those of a run, its name.
+def weights_origin(model: Model, is_fresh: bool) -> str | dict[str, Any]:
+    """Return the origin of a model's weights, for the recipe of a run that begins with them.
 
     Arguments:
-        model: before training.
-        fresh: its weights were drawn under the seed of this run.
+        model: the model before training.
+        is_fresh: the weights were drawn under the seed of this run.
+
+    Returns:
+        `"fresh"`, or the hash of the weights. If they are still those of a run, its name too.
     """
-    if fresh:
+    if is_fresh:
         return FRESH
     digest, known = model_fingerprint(model), origin(model)
     run = {"run": known["run"]} if "run" in known and known.get("sha256") == digest else {}
@@ -68,62 +83,68 @@ def beginning(model: Model, fresh: bool) -> str | dict[str, Any]:
 
 
 def begin_from(model: Model, source: str | Path) -> dict[str, Any]:
-    """Put the weights of a run into a model: the averaged ones if the run averages them, else the last ones.
+    """Load the weights of a run into a model: the averaged ones if the run has them, else the last.
 
     Returns:
-        What the new run says of its beginning: the hash of the weights, the run's name, and which weights they are.
+        The origin of the weights: their hash, the name of the run, and which weights they are.
 
     Raises:
-        RunError: it is not a run folder, has no weights, or has those of another architecture.
+        RunError: the source is not a run folder, or has no weights, or another architecture.
     """
     from genzoo.runs.folder import RunFolder
 
     folder = RunFolder(source)
     if not folder.path.is_dir():
-        raise RunError(f"{folder.path} is not a run folder, so there are no weights to begin from.")
+        raise RunError(f"{folder.path} is not a run folder, so it has no weights to begin with.")
     with untouched_noise():
         trained = folder.model()
     weights = exported(trained, trained.state_dict())
     load_weights(model, weights, folder.path)
-    averaged = folder.recipe().get("train", {}).get("ema") is not None
-    which = "averaged" if averaged else "last"
+    is_averaged = folder.recipe().get("train", {}).get("ema") is not None
+    which = "averaged" if is_averaged else "last"
     return {"sha256": fingerprint(weights), "run": folder.path.resolve().name, "which": which}
 
 
-def kept_beginning(folder: RunFolder, begun: Mapping[str, Any] | str) -> Any:
-    """Return what a run that is resumed says of its beginning, which going on does not change.
+def kept_beginning(folder: RunFolder, requested: Mapping[str, Any] | str) -> Any:
+    """Return the origin of the weights of a run that is resumed, which a resume does not change.
+
+    Arguments:
+        folder: the run.
+        requested: the origin of the weights that the user asks the run to begin with.
 
     Raises:
-        RunError: the run began with other weights than those that it is asked to begin from.
+        RunError: the run began with other weights than those.
     """
-    kept = folder.facts().get("weights", "unknown")
-    if isinstance(begun, Mapping) and "which" in begun:
-        first = kept.get("sha256") if isinstance(kept, Mapping) else kept
-        if first != begun["sha256"]:
+    recorded = folder.facts().get("weights", "unknown")
+    if isinstance(requested, Mapping) and "which" in requested:
+        digest = recorded.get("sha256") if isinstance(recorded, Mapping) else recorded
+        if digest != requested["sha256"]:
             raise RunError(
-                f"{folder.path} did not begin with the {begun['which']} weights of {begun['run']!r} (sha256 "
-                f"{begun['sha256'][:12]}...), but with {str(first)[:12]!r}; resume it without them, or choose another --out."
+                f"{folder.path} did not begin with the {requested['which']} weights of "
+                f"{requested['run']!r} (sha256 {requested['sha256'][:12]}...), but with "
+                f"{str(digest)[:12]!r}; resume it without them, or choose another --out."
             )
-    return kept
+    return recorded
 
 
-def check_beginning(folder: RunFolder, begun: Mapping[str, Any] | str) -> None:
-    """Check that a run without a checkpoint, which starts over, begins with the weights that it began with.
+def check_beginning(folder: RunFolder, requested: Mapping[str, Any] | str) -> None:
+    """Check that a run without a checkpoint, which starts over, begins with the same weights.
 
     Raises:
-        RunError: the run began with trained weights, and they were not handed in again.
+        RunError: the run began with trained weights, and this call does not pass them again.
     """
-    kept = folder.facts().get("weights", FRESH)
-    if not isinstance(kept, Mapping) or (isinstance(begun, Mapping) and "run" not in kept):
+    recorded = folder.facts().get("weights", FRESH)
+    if not isinstance(recorded, Mapping):
         return
-    if not isinstance(begun, Mapping) or begun["sha256"] != kept.get("sha256"):
-        source = (
-            f"the weights of run {kept['run']!r}"
-            if "run" in kept
-            else "weights that were handed in from Python"
-        )
-        raise RunError(
-            f"{folder.path} began with {source} (sha256 {str(kept.get('sha256'))[:12]}...) and has no checkpoint yet, so "
-            "they are needed again: resume it with --from that run (init_from or the model in Python), or start again "
-            "with --overwrite."
-        )
+    if isinstance(requested, Mapping):
+        is_same = requested["sha256"] == recorded.get("sha256")
+        if is_same or "run" not in recorded:
+            return
+    source = "weights from Python"
+    if "run" in recorded:
+        source = f"the weights of run {recorded['run']!r}"
+    raise RunError(
+        f"{folder.path} began with {source} (sha256 {str(recorded.get('sha256'))[:12]}...) and has "
+        "no checkpoint yet, so they are needed again: resume it with --from that run (init_from or "
+        "the model in Python), or start again with --overwrite."
+    )

@@ -1,94 +1,252 @@
-"""Samples to look at: what a conditional model needs to draw them, and the picture that fits them."""
+"""The files that a run leaves behind: recipe, checkpoints, log, pictures, and exported weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import torch
+from genzoo.contract import Dataset, Model
+from genzoo.data.fingerprint import fingerprint
+from genzoo.errors import RunError
+from genzoo.files import write_atomic
+from genzoo.plots import can_plot, curves, save
+from genzoo.runs.checkpoint import Checkpoints, read_weights, write_weights
+from genzoo.runs.folder import Run, RunFolder
+from genzoo.runs.provenance import recipe_text
+from genzoo.runs.recipe import Recipe
+from genzoo.runs.record import record
+from genzoo.runs.requirements import data_table, requirements
+from genzoo.runs.same_data import check_same_data
+from genzoo.runs.same_recipe import check_same_recipe
+from genzoo.runs.weights import check_beginning, kept_beginning, model_fingerprint, note_origin
+from genzoo.train.averaging import Average
+from genzoo.train.engine import Engine
+from genzoo.train.frozen import frozen_patterns
+from genzoo.train.history import History
+from genzoo.train.keep import reclaim
+from genzoo.train.pictures import picture
+from genzoo.train.settings import Settings, recorded_schedule
 
-from genzoo import plots
-from genzoo.contract import Batch, Dataset, Model, generated_columns, is_image
-from genzoo.data.stream import iterate_split
-from genzoo.distributed import emulate_rank, exclusive, reseed
-from genzoo.plots import can_plot, columns_for, draw
-
-IMAGES, POINTS, LINES, TRANSLATIONS = 64, 1000, 32, 24
-"""Samples on a sheet, in a scatter plot, as text, and beside what they were given."""
+__all__ = ["Artifacts", "complete_recipe"]
 
 
-def held_out(dataset: Dataset, columns: Sequence[str], n: int, model: Model) -> Batch:
-    """The first rows that the model was not trained on (of the training split where there is no other), as it wants them."""
-    return next(iterate_split(dataset, columns, n, model, "test" if dataset.test else "train"))
+class Artifacts:
+    """The files of one run. Without a folder, the log stays in memory and nothing is written.
 
-
-def rows(dataset: Dataset, columns: Sequence[str]) -> int:
-    """How many held-out rows there are of some columns side by side."""
-    split = dataset.split("test" if dataset.test else "train")
-    return min(len(split[name]) for name in columns if name in split)
-
-
-def picture(model: Model, dataset: Dataset, seed: int) -> Any:
-    """Samples from noise that depends on the seed alone, as they are best looked at: a sheet, a scatter plot, text, or None.
-
-    In the plane, a model that has a `score` shows it as a surface.
+    Arguments:
+        folder: the run folder, or None.
+        dataset: the training data.
+        engine: the device and processes; only the main process writes.
+        keep_checkpoints: the number of checkpoints to keep.
     """
-    n = LINES if hasattr(model, "text") else POINTS if len(model.shape) == 1 else IMAGES
-    if model.given:
-        n = min(
-            TRANSLATIONS if is_image(dataset.shape_of(model.given[0])) else n,
-            rows(dataset, model.given),
+
+    def __init__(
+        self, folder: RunFolder | None, dataset: Dataset, engine: Engine, keep_checkpoints: int
+    ) -> None:
+        self.folder, self.dataset, self.engine = folder, dataset, engine
+        writes_log = folder is not None and engine.main
+        self.history = History(folder.path if folder is not None and writes_log else None)
+        self.last_checkpoint: Path | None = None
+        self.recipe_text = ""
+        self._keep_checkpoints = keep_checkpoints
+        self._moved_error = ""
+        """The error to raise after the next checkpoint, if the run had to move to another folder."""
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The checkpoints in the run folder, wherever it is now."""
+        assert self.folder is not None
+        return Checkpoints(self.folder.checkpoints, self._keep_checkpoints)
+
+    def open(
+        self,
+        recipe: Recipe,
+        model: Model,
+        *,
+        resume: bool,
+        allow_other_data: bool,
+        beginning: str | Mapping[str, Any],
+    ) -> Path | None:
+        """Check that the run in the folder can be resumed, and prepare the text of the recipe.
+
+        Nothing is written or removed here.
+
+        Arguments:
+            recipe: the settings of this run.
+            model: the model before training.
+            resume: continue the run that is in the folder.
+            allow_other_data: resume even if the training data differ.
+            beginning: the origin of the model's weights (see `genzoo.runs.weights`).
+
+        Returns:
+            The checkpoint to resume from, or None to start at step 0.
+
+        Raises:
+            RunError: the run has another recipe, other data, or other initial weights.
+        """
+        assert self.folder is not None
+        data_fingerprint = fingerprint(self.dataset)
+        checkpoint = None
+        if resume and self.folder.recipe_file.exists():
+            check_same_recipe(self.folder, recipe, allow_other_data=allow_other_data)
+            if not allow_other_data:
+                check_same_data(
+                    self.folder, self.dataset, "train", model.inputs, prints=data_fingerprint
+                )
+            checkpoint = next(reversed(self.checkpoints.paths()), None)
+            if checkpoint is None:
+                check_beginning(self.folder, beginning)
+            else:
+                beginning = kept_beginning(self.folder, beginning)
+        if resume and checkpoint is None and self.engine.main:
+            warnings.warn(
+                f"{self.folder.path} has no checkpoint to resume from; training starts at step 0.",
+                stacklevel=3,
+            )
+        self.recipe_text = recipe_text(
+            recipe,
+            self.engine.device,
+            self.engine.size,
+            needs=requirements(model, self.dataset),
+            weights=beginning,
+            fingerprint=data_fingerprint,
         )
-    with _evaluating(model), emulate_rank(0, 1), exclusive():
-        reseed(model.reference_tensor.device, seed, "samples")
-        given = held_out(dataset, model.given, n, model) if model.given else None
-        samples = model.sample(n) if given is None else model.sample(n, given)
-        if (lines := text(model, samples)) is not None:
-            return lines
-        if not isinstance(samples, torch.Tensor) or (samples.dim() == 2 and not can_plot()):
-            return None
-        if dataset.shape != (2,) or samples.dim() != 2:
-            tiles, columns = side_by_side(model, dataset, samples, given)
-            return draw(tiles, columns=columns)
-        data: Any = held_out(dataset, tuple(dataset.train)[:1], 2000, model)
-        return draw(samples, data, score=getattr(model, "score", None))
+        return checkpoint
+
+    def begin(self, round: int, total: int, *, overwrite: bool) -> None:
+        """Remove what the run replaces, restore the log up to a round, and write the recipe."""
+        assert self.folder is not None
+        # every process has read the folder before one of them writes
+        self.engine.barrier()
+        if self.engine.main:
+            if overwrite:
+                self.folder.remove_artifacts()
+            self.folder.remove_temporary()
+            self.history.resume(round)
+            if round < total:
+                self._write_recipe()
+        self.engine.barrier()
+
+    def rewrite_if_lost(self, round: int) -> bool:
+        """Write recipe and log again if the run folder was removed or moved; return whether it was.
+
+        The run is complete again, on every rank, when the caller saves a checkpoint.
+        """
+        if self.folder is None:
+            return False
+        is_lost = self.engine.main and not self.folder.intact()
+        if not self.engine.any(is_lost):
+            return False
+        if self.engine.main:
+            lost_path = self.folder.path
+            obstacle = reclaim(self.folder, self.recipe_text)
+            self._write_recipe()
+            self.history.move(self.folder.path)
+            if obstacle:
+                self._moved_error = (
+                    f"{lost_path} was removed or moved during training, and {obstacle}. Training "
+                    f"stopped at step {round:,}. {self.folder.path} holds the run; resume it with "
+                    f"--resume --out {self.folder.path}."
+                )
+            else:
+                warnings.warn(
+                    f"step {round:,}: {lost_path} was removed or moved; the run was written there "
+                    "again, without earlier checkpoints and pictures.",
+                    stacklevel=2,
+                )
+        return True
+
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            RunError: the run had to move to another folder; the checkpoint is written before.
+        """
+        if self.engine.main:
+            self.last_checkpoint = self.checkpoints.save(state)
+            if self._moved_error:
+                raise RunError(self._moved_error)
+        self.engine.barrier()
+
+    def save_picture(self, model: Model, round: int, seed: int) -> None:
+        """Write a picture of samples, from the same noise at every call."""
+        if self.folder is None or not self.engine.main or not self.folder.intact():
+            return
+        content = picture(model, self.dataset, seed)
+        if content is None:
+            return
+        suffix = ".txt" if isinstance(content, list) else ".png"
+        path = self.folder.samples / f"step-{round:06d}{suffix}"
+        write_atomic(path, lambda file: save(content, file))
+
+    def export(self, model: Model, average: Average | None, round: int) -> None:
+        """Write the weights that `load` reads, and a plot of the log."""
+        if self.folder is None or not self.engine.main:
+            return
+        folder, lines = self.folder, self.history.lines
+        if average:
+            write_weights(folder.averaged, model, average.module.state_dict(), round)
+        write_weights(folder.weights, model, model.state_dict(), round)
+        if can_plot() and lines:
+            write_atomic(folder.path / "curves.png", lambda path: save(curves(lines), path))
+
+    def is_exported(self, average: Average | None, round: int) -> bool:
+        """Return whether the exported weights are those of a round."""
+        assert self.folder is not None
+        files = [self.folder.weights]
+        if average:
+            files.append(self.folder.averaged)
+        try:
+            return all(read_weights(file)[1] == round for file in files)
+        except RunError:
+            return False
+
+    def result(
+        self, model: Model, average: Average | None, round: int, *, was_complete: bool = False
+    ) -> Run[Any]:
+        """Return the run, with its final model in eval mode: the averaged weights if there are any."""
+        final = average.module if average else model
+        final.eval()
+        model.eval()
+        folder = None if self.folder is None else self.folder.path
+        data = data_table(self.dataset)
+        # a run is known by its final weights, so beside an average the last weights name no run
+        note_origin(model, data=data)
+        if folder is None:
+            note_origin(final, data=data)
+        else:
+            run_name = folder.resolve().name
+            note_origin(final, data=data, run=run_name, sha256=model_fingerprint(final))
+        return Run(final, self.history.lines, round, folder, was_complete)
+
+    def _write_recipe(self) -> None:
+        assert self.folder is not None
+        text = self.recipe_text
+        write_atomic(self.folder.recipe_file, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def text(model: Any, samples: Any) -> list[str] | None:
-    """Samples as lines of text, or None where they are no text."""
-    return model.text(samples) if hasattr(model, "text") else None
+def complete_recipe(
+    model: Model,
+    dataset: Dataset,
+    settings: Settings,
+    overrides: Mapping[str, Mapping[str, Any]],
+) -> Recipe:
+    """Return the recipe of a run with every default filled in.
 
-
-def side_by_side(
-    model: Model, dataset: Dataset, samples: Any, given: Any
-) -> tuple[Any, int | None]:
-    """Images from images as tiles of a sheet: what was given, the sample, and the truth where the data have it.
-
-    Returns:
-        The tiles, and how many there are in a row; samples of anything else as they are, and None.
+    Raises:
+        SettingError: the model or a part of it is not registered, or no settings build the model
+            as it is now.
     """
-    if (
-        not all(isinstance(x, torch.Tensor) and x.dim() == 4 for x in (given, samples))
-        or given.shape[2:] != samples.shape[2:]
-    ):
-        return samples, None
-    images, made = [given, samples], generated_columns(model)
-    paired = any({*model.given, *made} <= set(group) for group in dataset.groups)
-    if paired or "truth" in dataset.test:
-        images.append(
-            held_out(dataset, ["truth"] if "truth" in dataset.test else made, len(samples), model)
-        )
-    return plots.side_by_side(*images), columns_for(len(samples), len(images))
-
-
-@contextmanager
-def _evaluating(model: Model) -> Iterator[None]:
-    """Within: eval mode; afterwards each module in the mode that it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
+    frozen: Sequence[str] = frozen_patterns(model, settings.freeze)
+    players = {
+        name: {key: recorded_schedule(value) for key, value in table.items()}
+        for name, table in overrides.items()
+    }
+    return {
+        "model": record(model),
+        "data": data_table(dataset),
+        "train": {**settings.table(), "freeze": frozen},
+        "players": players,
+    }

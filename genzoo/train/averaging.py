@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,11 @@ from genzoo.contract import Batch, Model
 from genzoo.errors import SettingError
 from genzoo.train.frozen import train_mode
 
+__all__ = ["BN_BATCHES", "Average", "update_batch_norm"]
+
+BN_BATCHES = 20
+"""The number of batches from which averaged weights get their batch-norm statistics."""
+
 
 class Average:
     r"""The exponential moving average of a model's weights, with a warm-up.
@@ -23,7 +28,8 @@ class Average:
     \[ \bar w_{n + 1} = d_n \bar w_n + (1 - d_n)\, w_{n + 1}, \qquad
        d_n = \min\Big(d, \frac{1 + n}{10 + n}\Big), \qquad \bar w_1 = w_1 \]
 
-    With the decay \( d \) alone, the average of a short run is mostly made of its first weights.
+    With the decay \( d \) alone, the average of a short run would consist mostly of its first
+    weights.
 
     Arguments:
         model: the model to average; its buffers are copied, not averaged.
@@ -38,6 +44,8 @@ class Average:
         self.module = _replica(model, decay)
         self.updates = 0
         """The number of updates; on the host, so that an update does not wait for the device."""
+        self.batch_norm_round = 0
+        """The round in which the batch-norm statistics were last computed."""
 
     def weight(self) -> float:
         """Return the factor on the average in the next update."""
@@ -46,14 +54,15 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: Model) -> None:
-        """Take up the weights of a step."""
+        """Include the weights after a step in the average."""
         pairs = [*zip(self.module.parameters(), model.parameters(), strict=True)]
         floating = [pair for pair in pairs if pair[0].is_floating_point()]
         if floating:
             averages, weights = map(list, zip(*floating, strict=True))
             get_ema_multi_avg_fn(self.weight())(averages, weights, self.updates)
-        exact = [pair for pair in pairs if not pair[0].is_floating_point()]
-        for average, value in (*exact, *zip(self.module.buffers(), model.buffers(), strict=True)):
+        integers = [pair for pair in pairs if not pair[0].is_floating_point()]
+        buffers = [*zip(self.module.buffers(), model.buffers(), strict=True)]
+        for average, value in (*integers, *buffers):
             average.copy_(value)
         self.updates += 1
 
@@ -61,19 +70,21 @@ class Average:
 def _replica(model: Model, decay: float) -> Model:
     """Return a deep copy of a model.
 
-    Tensors that a module keeps as plain attributes and computes at each pass, such as the weight of
-    `torch.nn.utils.weight_norm`, are part of a graph, which torch does not copy: their values are copied.
+    A module may keep a tensor as a plain attribute and compute it at each pass, such as the weight
+    of `torch.nn.utils.weight_norm`. It is part of a graph, which torch does not copy, so copy its
+    value.
     """
     memo: dict[int, Any] = {}
     for module in model.modules():
         memo |= {id(t): t.detach().clone() for t in _tensors(vars(module)) if not t.is_leaf}
     try:
         return copy.deepcopy(model, dict(memo))
-    except Exception as error:  # an attribute may raise anything
+    # an attribute may raise anything
+    except Exception as error:
         culprit = _uncopied(model, memo) or f"a {type(model).__name__}"
         raise SettingError(
-            f"train.ema = {decay:g} keeps a copy of the model, and {culprit} cannot be copied ({error}). "
-            "Give its class a __deepcopy__ method, or leave out train.ema."
+            f"train.ema = {decay:g} keeps a copy of the model, and {culprit} cannot be copied "
+            f"({error}). Give its class a __deepcopy__ method, or leave out train.ema."
         ) from error
 
 
@@ -106,15 +117,17 @@ def update_batch_norm(
     frozen: Sequence[str] = (),
     idle: Sequence[str] = (),
 ) -> None:
-    """Estimate the running statistics of every batch norm anew, in place, from the passes that the players' losses make.
+    """Recompute batch-norm statistics for averaged (EMA) weights, in place.
 
-    Those that an average of weights took over from the last weights are statistics of other activations; with them samples of a
-    GAN can be far worse than with these.
+    The average copies the statistics of the last weights. They describe other activations, and
+    samples of a GAN can be far worse with them. So compute the losses of all players on some
+    batches, and take the means over all passes.
 
     Arguments:
-        model: whose batch norms; everything else is in eval mode, and stays as it was.
-        batches: what the losses get.
-        context: in which losses are computed.
+        model: the averaged model. Everything but its batch norms is in eval mode and stays as it
+            was.
+        batches: batches of the training data.
+        context: the context in which losses are computed.
         frozen: names of modules that keep their statistics.
         idle: names of players whose losses are not computed.
 
@@ -122,38 +135,36 @@ def update_batch_norm(
         Averaging Weights Leads to Wider Optima and Better Generalization, Izmailov et al., 2018,
             https://arxiv.org/abs/1803.05407 (section 3.2, of batch normalization)
     """
-    train_mode(
-        model, frozen
-    )  # a model may keep a part in eval mode, whose statistics are not this run's
-    norms = [
-        m
-        for m in model.modules()
-        if isinstance(m, _BatchNorm) and m.track_running_stats and m.training
-    ]
+    # a model may keep a part in eval mode, so ask which norms are in train mode
+    train_mode(model, frozen)
+    norms = [module for module in model.modules() if _updates_statistics(module)]
     model.eval()
     if not norms:
         return
-    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # the plain mean over all passes
+        # None means the plain mean over all passes
+        norm.momentum = None
         norm.train()
     players = [player for player in model.players() if player.name not in idle]
     for batch in batches:
         for player in players:
             with context():
-                player.loss(batch)  # with gradients, which a loss may itself take
+                # with gradients, because a loss may itself take some
+                player.loss(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.eval()
-    settled = {
-        id(buffer) for norm in norms if norm.num_batches_tracked for buffer in norm.buffers()
-    }
+    updated = [norm for norm in norms if norm.num_batches_tracked]
+    kept = {id(buffer) for norm in updated for buffer in norm.buffers()}
+    # undo what the losses wrote elsewhere, and restore the norms that they do not use
     with torch.no_grad():
-        for (
-            name,
-            buffer,
-        ) in model.named_buffers():  # what else losses wrote, and norms that they do not pass
-            if id(buffer) not in settled:
-                buffer.copy_(kept[name])
+        for name, buffer in model.named_buffers():
+            if id(buffer) not in kept:
+                buffer.copy_(before[name])
+
+
+def _updates_statistics(module: nn.Module) -> TypeGuard[_BatchNorm]:
+    return isinstance(module, _BatchNorm) and module.track_running_stats and module.training

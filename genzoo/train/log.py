@@ -1,4 +1,4 @@
-"""What a run keeps of its losses while it trains, since the last line of the log, and its clock."""
+"""The losses since the last line of the log, and the clock of a run."""
 
 from __future__ import annotations
 
@@ -13,112 +13,134 @@ from torch import Tensor
 from genzoo.errors import TrainingError
 from genzoo.train.engine import Engine
 
-_GROWN = 1e3
-"""How many times its start, or 1, a loss has to reach before the run looks for a cause."""
+__all__ = ["Clock", "LogBuffer", "resume_hint"]
+
+_EXPLODED = 1e3
+"""A loss explodes when it reaches this many times its first value, or times 1 if that is larger."""
 
 
-def resume_hint(last_good: Path | None) -> str:
-    """Where training can be taken up again, as the tail of an error message."""
-    return (
-        f"The last good checkpoint is {last_good}."
-        if last_good
-        else "There is no checkpoint before it."
-    )
+def resume_hint(last_checkpoint: Path | None) -> str:
+    """Return a sentence about the last checkpoint, for the end of an error message."""
+    if last_checkpoint is None:
+        return "There is no checkpoint before it."
+    return f"The last good checkpoint is {last_checkpoint}."
 
 
-class Reports:
-    """The losses since the last line of the log; they stay on the device until somebody asks."""
+class LogBuffer:
+    """The values that losses have reported since the last line of the log.
 
-    def __init__(self, alone: bool) -> None:
-        self.alone = alone
+    They stay on the device until a line is due, so that training does not wait for them.
+
+    Arguments:
+        prefixed: name values `player/value`, as games of several players do.
+    """
+
+    def __init__(self, prefixed: bool) -> None:
+        self.prefixed = prefixed
         self.values: dict[str, list[Tensor]] = {}
         self.rounds: dict[str, list[int]] = {}
-        self.starts: dict[str, float] = {}
+        self.first_losses: dict[str, float] = {}
         """The size of each player's first loss since training began or was resumed."""
+        self.clock = Clock()
 
     def _key(self, player: str, name: str) -> str:
-        return name if self.alone else f"{player}/{name}"
+        return f"{player}/{name}" if self.prefixed else name
 
     def add(self, player: str, round: int, report: Mapping[str, Tensor]) -> None:
-        """Keep what a step reported; a game of several players says whose it is."""
+        """Keep what a player's loss reported in a step."""
         for name, value in report.items():
             self.values.setdefault(self._key(player, name), []).append(value)
         self.rounds.setdefault(player, []).append(round)
 
-    def check(self, last_good: Path | None, cause: Callable[[], str | None]) -> str | None:
-        """Stop where a loss was not finite, naming the player, the step, the cause if it is known, and the way back.
+    def check(
+        self, last_checkpoint: Path | None, find_cause: Callable[[], str | None]
+    ) -> str | None:
+        """Check that all losses are finite.
+
+        Arguments:
+            last_checkpoint: the checkpoint to name in an error.
+            find_cause: a function that returns a sentence about the cause, or None.
 
         Returns:
             A player whose loss has grown a thousandfold since its first step, if there is one.
 
         Raises:
-            TrainingError: some loss is NaN or infinite.
+            TrainingError: a loss is NaN or infinite; the message names the player and the step.
         """
-        grown = None
+        exploding = None
         for player, rounds in self.rounds.items():
             losses = torch.stack(self.values[self._key(player, "loss")])
             finite = torch.isfinite(losses)
             if not bool(finite.all()):
-                first = int((~finite).nonzero()[0])
-                step = rounds[first] + 1
+                index = int((~finite).nonzero()[0])
+                step = rounds[index] + 1
                 advice = "Lower the learning rate, or set train.clip_grad_norm, and start again."
-                if step == 1 and first == 0:
-                    advice = "No step was made before: look for the cause in the data or the loss, not in the learning rate."
+                if step == 1 and index == 0:
+                    advice = (
+                        "This was the first step, so the cause is the data or the loss, not the "
+                        "learning rate."
+                    )
                 raise TrainingError(
-                    f"the loss of player {player!r} was {float(losses[first])} at step {step}. "
-                    f"{resume_hint(last_good)} {cause() or advice}"
+                    f"the loss of player {player!r} was {float(losses[index])} at step {step}. "
+                    f"{resume_hint(last_checkpoint)} {find_cause() or advice}"
                 )
-            start = self.starts.setdefault(player, float(losses[0].abs()))
-            if float(losses[-1].abs()) > _GROWN * max(1.0, start):
-                grown = player
-        return grown
+            first = self.first_losses.setdefault(player, float(losses[0].abs()))
+            if float(losses[-1].abs()) > _EXPLODED * max(1.0, first):
+                exploding = player
+        return exploding
 
     def pool(self, engine: Engine) -> None:
-        """Make every value the mean over ranks, so that one rank's checkpoint speaks for all."""
+        """Replace every value by its mean over ranks, so that rank 0 can save it for all."""
         if engine.size > 1:
             self.values = {
                 name: list(engine.mean(torch.stack(values).float()).unbind())
                 for name, values in self.values.items()
             }
 
-    def means(self, engine: Engine) -> dict[str, float]:
-        """The mean of each since the last call, over ranks too; then forget them."""
+    def flush(self, engine: Engine) -> dict[str, float]:
+        """Return the mean of each value since the last call, over ranks too, and empty the buffer."""
         if not self.values:
             return {}
         names = list(self.values)
-        flat = engine.mean(
-            torch.stack([torch.stack(self.values[name]).float().mean() for name in names])
-        )
+        means = [torch.stack(self.values[name]).float().mean() for name in names]
+        pooled = engine.mean(torch.stack(means))
         self.values, self.rounds = {}, {}
-        return dict(zip(names, flat.tolist(), strict=True))
+        return dict(zip(names, pooled.tolist(), strict=True))
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        return {
-            "values": {k: torch.stack(v) for k, v in self.values.items()},
-            "rounds": self.rounds,
-        }
+        """Return what a checkpoint keeps."""
+        values = {name: torch.stack(tensors) for name, tensors in self.values.items()}
+        return {"values": values, "rounds": self.rounds}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a kept state."""
-        self.values = {k: list(v.unbind()) for k, v in state["values"].items()}
-        self.rounds = {k: list(v) for k, v in state["rounds"].items()}
+    def restore(self, state: Mapping[str, Any], seconds: float) -> None:
+        """Restore the buffer from a checkpoint, and set the clock."""
+        self.values = {name: list(tensor.unbind()) for name, tensor in state["values"].items()}
+        self.rounds = {name: list(rounds) for name, rounds in state["rounds"].items()}
+        self.clock = Clock(seconds)
 
 
 class Clock:
-    """Time spent training, over all sessions of a run, and images a second since the last look."""
+    """The time spent on training, over all sessions of a run, and the images per second.
+
+    Arguments:
+        before: seconds spent in earlier sessions.
+    """
 
     def __init__(self, before: float = 0.0) -> None:
-        self.start = self.mark = time.perf_counter()
         self.before, self.images = before, 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Start this session now."""
+        self._start = self._last_rate = time.perf_counter()
 
     def rate(self) -> float:
-        """Images a second since the last call."""
+        """Return the images per second since the last call."""
         now = time.perf_counter()
-        rate = self.images / max(now - self.mark, 1e-9)
-        self.mark, self.images = now, 0
+        rate = self.images / max(now - self._last_rate, 1e-9)
+        self._last_rate, self.images = now, 0
         return rate
 
     def seconds(self) -> float:
-        """Seconds in all."""
-        return self.before + time.perf_counter() - self.start
+        """Return the seconds spent in all sessions."""
+        return self.before + time.perf_counter() - self._start

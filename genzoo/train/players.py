@@ -321,7 +321,8 @@ def _schedule(
     elif settings.schedule is not None:
         chosen, label = settings.schedule, "train.schedule"
     else:
-        chosen, label = player.schedule or "constant", f"the schedule of player {player.name!r}"
+        label = f"the schedule of player {player.name!r}"
+        chosen = check_schedule(player.schedule, label) or "constant"
     return SCHEDULES[chosen] if isinstance(chosen, str) else chosen, label
 
 

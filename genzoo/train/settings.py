@@ -1,7 +1,8 @@
-"""How to train: the settings of a recipe's `[train]` section and of `fit`, with their defaults."""
+"""The training settings: the `[train]` section of a recipe, and the keyword arguments of `fit`."""
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,51 +14,60 @@ from genzoo.contract import NonNegativeFloat, Positive, PositiveFloat
 from genzoo.errors import SettingError, TrainingError
 from genzoo.registry.validation import check, validate
 
+__all__ = ["SCHEDULES", "Schedule", "Settings", "check_schedule", "recorded_schedule"]
+
 SCHEDULES: Mapping[str, Callable[[float], float]] = {
     "constant": lambda _: 1.0,
     "linear": lambda t: 1.0 - t,
     "cosine": lambda t: 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * t)),
 }
-"""Fraction of training in [0, 1] -> factor on the learning rate; cosine ends at 2 %."""
+"""Functions from the fraction of training in [0, 1] to a factor on the learning rate.
+
+The cosine ends at 2 %.
+"""
 
 Schedule = Literal["constant", "linear", "cosine"] | Callable[[float], float]
 _CALLABLE = "callable "
-"""How the words begin by which a recipe records a schedule that is a Python function."""
+"""The first word of a recipe's entry for a schedule that is a Python function."""
 
-_MOST = 10_000_000
-"""Steps that `epochs` may stand for: a player's number of steps may differ in each round, so they are counted."""
+_MOST_STEPS = 10_000_000
+"""The largest number of steps for `epochs`, which are counted: players may skip rounds."""
 _PATIENCE = 100_000
-"""Rounds in a row without a step after which players are held to have stopped for ever."""
+"""The number of rounds in a row without a step after which players count as stopped forever."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train; every field is a setting of `fit` and of `[train]`.
+    """The settings of a training run. Every field is a setting of `fit` and of `[train]`.
 
     Arguments:
-        steps: rounds to train for, in all; 2,000 where neither this nor `epochs` is given.
-        epochs: passes through the training data instead of `steps`.
-        batch_size: examples a batch, over all processes and microbatches together.
-        seed: of everything: weights, order of the data, noise.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        precision: "32-true", "64-true", "bf16-true", "bf16-mixed" or "16-mixed".
+        steps: the number of rounds to train for, in all; 2,000 if `epochs` is not given either.
+        epochs: the number of passes through the training data, instead of `steps`.
+        batch_size: examples per batch, over all processes and microbatches together.
+        seed: the seed of everything: weights, order of the data, and noise.
+        device: "auto", "cpu", "cuda", "cuda:1", or "mps".
+        precision: "32-true", "64-true", "bf16-true", "bf16-mixed", or "16-mixed".
         compile: compile the losses with `torch.compile`.
-        ema: decay of an exponential moving average of the weights, such as 0.999; after n steps at most (1 + n) / (10 + n),
-            so that short runs average their last weights only. `load` then returns the average, whose batch norms have
-            statistics of their own.
-        freeze: patterns on parameter names, such as `["encoder.*"]`: what matches keeps its values in this run. A part that
-            is frozen as a whole also stays in eval mode.
-        clip_grad_norm: largest norm of a player's gradient.
-        schedule: of the learning rate, over all players: "constant", "linear" (to 0), "cosine" (to 2 %), or, from Python, a
-            function of the fraction of training that is done, which returns the factor on the rate; else each player's.
-        warmup: fraction of training over which the learning rate rises from 0.
-        microbatches: microbatches a batch is split into, to save memory; the gradient of a mean over examples is the batch's.
+        ema: the decay of an exponential moving average of the weights, such as 0.999. After n steps
+            it is at most (1 + n) / (10 + n), so short runs average their last weights only. `load`
+            then returns the averaged weights, with batch-norm statistics computed for them.
+        freeze: patterns of parameter names, such as `["encoder.*"]`. Parameters that match keep
+            their values in this run. A part whose parameters are all frozen stays in eval mode.
+        clip_grad_norm: the largest norm of a player's gradient.
+        schedule: the schedule of the learning rate, for all players: "constant", "linear" (to 0),
+            "cosine" (to 2 %), or, from Python, a function from the fraction of training that is
+            done to a factor on the rate. By default, each player has its own.
+        warmup: the fraction of training over which the learning rate rises from 0.
+        microbatches: the number of parts that a batch is split into, to save memory. The gradient
+            of a mean over examples does not change.
         checkpoint_every: steps between checkpoints.
-        keep_checkpoints: how many of the last checkpoints to keep.
+        keep_checkpoints: the number of checkpoints to keep; older ones are removed.
         log_every: steps between lines of the log.
-        sample_every: steps between sheets of samples.
-        gradient_norms: log the norm of each parameter's gradient, before clipping, as `gradient/NAME`.
-        resident: keep the data on the device; by default where they fit, else they stream.
+        sample_every: steps between pictures of samples.
+        gradient_norms: log the norm of each parameter's gradient, before clipping, as
+            `gradient/NAME`.
+        resident: keep the data on the device. By default, do so if they fit, and stream them
+            otherwise.
     """
 
     steps: Positive | None = None
@@ -82,83 +92,125 @@ class Settings:
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Settings:
-        """Checked settings.
+        """Return checked settings from a table.
 
         Raises:
-            SettingError: an unknown setting, a value of another type, or both `steps` and `epochs`.
+            SettingError: a setting is unknown or has a wrong value, or the table has both `steps`
+                and `epochs`.
         """
         schedule = check_schedule(table.get("schedule"), "train.schedule")
         settings = cls(**check(cls, {**table, "schedule": schedule}, "train", "train"))
         if settings.steps is not None and settings.epochs is not None:
             raise SettingError(
-                f"train.steps = {settings.steps} and train.epochs = {settings.epochs:g}: give one of them"
+                f"train.steps = {settings.steps} and train.epochs = {settings.epochs:g}: "
+                "give one of them."
             )
         return settings
 
     def total(self, batches_per_epoch: int, batches: Callable[[int], int]) -> int:
-        """Rounds in all: the fewest that read `epochs` passes, where `batches` says how many batches a round reads.
+        """Return the number of rounds in all: the fewest that read `epochs` passes.
+
+        Arguments:
+            batches_per_epoch: the number of batches in one pass.
+            batches: a function from a round to the number of batches that it reads.
 
         Raises:
             SettingError: the rounds stop reading before that, or there are too many.
         """
         if self.epochs is None:
             return self.steps or 2000
-        left, rounds, idle = (
-            self.epochs * batches_per_epoch - 1e-9,
-            0,
-            0,
-        )  # 1.1 * 10 is a little more than 11
+        # 1.1 * 10 is a little more than 11
+        left = self.epochs * batches_per_epoch - 1e-9
+        rounds = idle = 0
         while left > 0:
             read = batches(rounds)
-            rounds, left, idle = rounds + 1, left - read, 0 if read else idle + 1
-            if rounds > _MOST:
+            rounds += 1
+            left -= read
+            idle = 0 if read else idle + 1
+            if rounds > _MOST_STEPS:
                 raise SettingError(
-                    f"train.epochs = {self.epochs:g} takes more than {_MOST:,} steps, which are counted one by one; "
-                    "give train.steps."
+                    f"train.epochs = {self.epochs:g} takes more than {_MOST_STEPS:,} steps, which "
+                    "are counted one by one; give train.steps instead."
                 )
             if idle == _PATIENCE:
                 raise SettingError(
-                    f"train.epochs = {self.epochs:g} is not reached: no player makes a step in {idle:,} rounds; give train.steps"
+                    f"train.epochs = {self.epochs:g} is never reached: no player makes a step in "
+                    f"{idle:,} rounds; give train.steps instead."
                 )
         return max(1, rounds)
 
     def factor(self, schedule: Callable[[float], float], progress: float, label: str) -> float:
         """Return the factor on a player's learning rate after a fraction of training.
 
+        Arguments:
+            schedule: the player's schedule.
+            progress: the fraction of training that is done.
+            label: the setting that holds the schedule, for error messages.
+
         Raises:
-            TrainingError: the schedule returns no number, or one that is negative or not finite.
+            TrainingError: the schedule does not return a finite number of at least 0.
         """
         rise = min(1.0, progress / self.warmup) if self.warmup else 1.0
         return rise * _factor(schedule, progress, label)
 
     def table(self) -> dict[str, Any]:
         """Return the settings as a recipe holds them."""
-        return {**vars(self), "schedule": in_words(self.schedule)}
+        return {**vars(self), "schedule": recorded_schedule(self.schedule)}
 
 
 def check_schedule(schedule: Any, label: str) -> Any:
-    """Return a schedule from a setting.
+    """Return a schedule from a setting, once it is checked.
+
+    Arguments:
+        schedule: the name of a schedule, a function, or None.
+        label: the setting that holds it, for error messages.
 
     Raises:
-        SettingError: it is neither a known name nor a function, or words that stand for a function.
-        TrainingError: a function that returns no number, or one that is negative or not finite.
+        SettingError: it is neither a known name nor a function of one argument, or it is a recipe's
+            record of a function.
+        TrainingError: the function does not return a finite number of at least 0.
     """
     if isinstance(schedule, str) and schedule.startswith(_CALLABLE):
         raise SettingError(
-            f'{label} = "{schedule}": this run has a Python function for a schedule, which a recipe cannot hold. Go on from '
-            "Python with the same function, as in genzoo.fit(model, data, out=RUN, resume=True, schedule=function)."
+            f'{label} = "{schedule}": the schedule of this run is a Python function, which a recipe '
+            "cannot hold. Resume from Python with the same function, as in genzoo.fit(model, data, "
+            "out=RUN, resume=True, schedule=function)."
         )
     if callable(schedule):
-        in_words(schedule, label)
+        _check_signature(schedule, label)
+        recorded_schedule(schedule, label)
     return validate(schedule, Schedule | None, label)
 
 
-def in_words(schedule: Any, label: str = "schedule") -> Any:
-    """Return a schedule as a recipe records it: a function by its name and its values, so that another one is noticed."""
+def _check_signature(schedule: Callable[..., Any], label: str) -> None:
+    try:
+        signature = inspect.signature(schedule)
+    # some callables written in C have no signature
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(0.5)
+    except TypeError as error:
+        raise SettingError(
+            f"{label} = {_name(schedule)}{signature}: it cannot be called with one argument "
+            f"({error}); expected a function from the fraction of training in [0, 1] to a factor on "
+            "the learning rate, as in lambda t: 1 - t."
+        ) from None
+
+
+def recorded_schedule(schedule: Any, label: str = "schedule") -> Any:
+    """Return a schedule as a recipe records it.
+
+    The record of a function is its name and some values, so that a resume notices another function.
+    """
     if not callable(schedule):
         return schedule
     values = ", ".join(f"{_factor(schedule, i / 10, label):.6g}" for i in range(11))
-    return f"{_CALLABLE}{getattr(schedule, '__qualname__', type(schedule).__name__)}: {values} at 0, 0.1, ..., 1 of training"
+    return f"{_CALLABLE}{_name(schedule)}: {values} at 0, 0.1, ..., 1 of training"
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__qualname__", type(function).__name__))
 
 
 def _factor(schedule: Callable[[float], float], progress: float, label: str) -> float:
@@ -169,7 +221,7 @@ def _factor(schedule: Callable[[float], float], progress: float, label: str) -> 
         factor = math.nan
     if not 0 <= factor < math.inf:
         raise TrainingError(
-            f"{label} returned {value!r} after {progress:.4g} of training; expected a finite factor of 0 or more on the "
-            "learning rate."
+            f"{label} returned {value!r} after {progress:.4g} of training; expected a finite factor "
+            "on the learning rate, 0 or more."
         )
     return factor

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import genzoo
+from genzoo.runs.lock import FolderLock
 from genzoo.runs.recipe import shipped
 
 ROOT = Path(__file__).parents[2]
@@ -167,18 +168,35 @@ def test_a_run_is_not_trained_again_by_accident(genzoo_, run_folder):
 def test_a_resume_that_found_nothing_says_so_and_starts(genzoo_):
     code, text = genzoo_("train", "vae-digits", "train.steps=2", *SMALL, "--resume")
     assert code == 0, text
-    assert (
-        "note: runs/vae-digits has no checkpoint to go on from; training starts at step 0." in text
-    )
+    assert "runs/vae-digits has no checkpoint to resume from; training starts at step 0." in text
     for checkpoint in Path("runs/vae-digits/checkpoints").iterdir():
         checkpoint.unlink()
     Path("runs/vae-digits/model.safetensors").unlink()
     code, text = genzoo_("resume", "runs/vae-digits")
-    assert (code, "has no checkpoint to go on from" in text, "is complete: step 2" in text) == (
+    assert (code, "has no checkpoint to resume from" in text, "is complete: step 2" in text) == (
         0,
         True,
         True,
     )
+
+
+def test_a_resume_to_fewer_steps_says_how_many_there_are(genzoo_, run_folder):
+    code, text = genzoo_("resume", run_folder, "train.steps=1")
+    assert code == 0
+    assert "has 2 steps already, and train.steps = 1 asks for fewer" in text
+    assert "genzoo resume runs/vae-digits train.steps=4" in text
+    assert "another --out" in text
+    assert "complete" not in text
+
+
+def test_a_folder_in_use_is_refused_before_anything_else_is_said(genzoo_, run_folder):
+    for checkpoint in (run_folder / "checkpoints").iterdir():
+        checkpoint.unlink()
+    lock = FolderLock(run_folder).acquire()
+    code, text = genzoo_("resume", run_folder, "train.steps=3")
+    lock.release()
+    assert (code, len(text.splitlines())) == (2, 1), text
+    assert "is in use by another run of this process" in text
 
 
 def test_what_is_no_run_cannot_go_on(genzoo_):

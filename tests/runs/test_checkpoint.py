@@ -15,21 +15,12 @@ from genzoo.runs.checkpoint import (
     read_checkpoint,
     read_weights,
     write_sealed,
+    write_weights,
 )
 from genzoo.runs.folder import RunFolder
-from tests.games import Game, Mean
+from tests.games import DATA, FAST, Game, Mean
 
-DATA = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
-FAST = {"batch_size": 8, "checkpoint_every": 2, "log_every": 2}
-
-
-@pytest.fixture(autouse=True)
-def _without_pictures(monkeypatch):
-    monkeypatch.setattr(
-        "genzoo.train.loop.can_plot", lambda: False
-    )  # figures take longer than the games
-    monkeypatch.setattr("genzoo.train.loop.picture", lambda *_: None)
-    monkeypatch.setattr("genzoo.train.history.find_spec", lambda _: None)
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +54,7 @@ def test_one_flipped_bit_anywhere_in_a_checkpoint_is_found(run):
     for damaged in (*flips(content, 101), *flips(content[-200:], 1)):
         path.write_bytes(damaged if len(damaged) == len(content) else content[:-200] + damaged)
         with pytest.raises(
-            RunError, match=r"step-000004\.ckpt is damaged.*go on from the one before"
+            RunError, match=r"step-000004\.ckpt is damaged.*resume from the one before"
         ):
             read_checkpoint(path)
     path.write_bytes(content)
@@ -79,7 +70,7 @@ def test_one_flipped_bit_anywhere_in_exported_weights_is_found(run):
         path.write_bytes(
             damaged + content[start:] if len(damaged) == start else content[:start] + damaged
         )
-        with pytest.raises(RunError, match=r"model\.safetensors (are damaged|have format)"):
+        with pytest.raises(RunError, match=r"model\.safetensors (are damaged|has format)"):
             read_weights(path)
     path.write_bytes(content)
     assert read_weights(path)[1] == 4
@@ -109,26 +100,26 @@ def test_a_flipped_bit_is_refused_on_resume_and_passed_over_by_load(run):
     )
 
 
-def test_files_without_digests_are_read(run):
-    path = Checkpoints(run / "checkpoints").paths()[-1]
-    torch.save({**read_checkpoint(path), "format": 1}, path)
-    assert read_checkpoint(path)["round"] == 4
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
+def test_weights_of_other_programs_are_read(run, metadata):
     weights = run / "model.safetensors"
-    for metadata, round in (
-        (None, 0),
-        ({"format": "pt"}, 0),
-        ({"genzoo": '{"format": 1, "round": 4}'}, 4),
-    ):
-        save_file(load_file(weights), weights, metadata)
-        assert read_weights(weights)[1] == round
+    save_file(load_file(weights), weights, metadata)
+    assert read_weights(weights)[1] == 0
+
+
+def test_a_checkpoint_without_its_digest_is_damaged(run):
+    path = Checkpoints(run / "checkpoints").paths()[-1]
+    torch.save(read_checkpoint(path), path)
+    with pytest.raises(RunError, match=r"step-000004\.ckpt is damaged .*its digest is missing"):
+        read_checkpoint(path)
 
 
 @pytest.mark.parametrize(
     "written",
     [
-        '{"format": 1, "round": Infinity}', '{"format": Infinity}', '{"round": NaN}', '{"round": -1}', '{"round": true}',
-        '{"format": 1, "round": 1e999}', '{"round": "4"}', '{"round": 4.0}', '{"round": ' + "9" * 5000 + "}", "null", "7",
-        '{"format": 2, "round": 4}', '{"format": 2, "round": 4, "sha256": 5}', '{"format": 1, "sha256": "ab"}', "[" * 9999,
+        '{"format": 3, "round": Infinity}', '{"format": Infinity}', '{"round": NaN}', '{"round": -1}', '{"round": true}',
+        '{"format": 3, "round": 1e999}', '{"round": "4"}', '{"round": 4.0}', '{"round": ' + "9" * 5000 + "}", "null", "7",
+        '{"format": 3, "round": 4}', '{"format": 3, "round": 4, "sha256": 5}', '{"format": 3, "sha256": "ab"}', "[" * 9999,
     ],
 )  # fmt: skip
 def test_headers_of_weights_with_other_values_are_damaged(run, written):
@@ -169,7 +160,7 @@ def test_buffers_can_hold_masks_and_placeholders_but_no_new_nan(tmp_path):
 def test_a_run_of_nan_weights_is_refused_wherever_weights_are_read(run):
     path = run / "model-ema.safetensors"
     broken = {name: torch.full_like(value, torch.nan) for name, value in load_file(path).items()}
-    save_file(broken, path, {"genzoo": '{"format": 1, "round": 4}'})
+    write_weights(path, Game(), broken, 4)
     with pytest.raises(
         RunError, match=r"model-ema\.safetensors holds weights that are not finite .*and 7 more"
     ):
@@ -241,20 +232,20 @@ OPTIMIZER = ("players", "critic", "optimizer")
             "exp_avg of parameter 0 is not finite",
         ),
         ((*OPTIMIZER, "state", 99), {}, "no parameter 99"),
-        (("reports",), None, "reports is None"),
-        (("reports", "values"), KeyError, "reports lacks values"),
-        (("reports", "values", "critic/loss"), 3, "reports.values.critic/loss is 3"),
+        (("log",), None, "log is None"),
+        (("log", "values"), KeyError, "log lacks values"),
+        (("log", "values", "critic/loss"), 3, "log.values.critic/loss is 3"),
         (
-            ("reports", "values", "critic/loss"),
+            ("log", "values", "critic/loss"),
             torch.zeros(7),
-            "reports.values has losses of steps that reports.rounds lacks",
+            "log.values has losses of steps that log.rounds lacks",
         ),
-        (("reports", "rounds", "critic"), ["x"], "reports.rounds.critic is 'x'"),
-        (("reports", "rounds", "critic"), [3, 4], "reports.rounds.critic has 2 steps"),
-        (("reports", "rounds", "critic"), 3, "reports.rounds.critic is 3"),
+        (("log", "rounds", "critic"), ["x"], "log.rounds.critic is 'x'"),
+        (("log", "rounds", "critic"), [3, 4], "log.rounds.critic has 2 steps"),
+        (("log", "rounds", "critic"), 3, "log.rounds.critic is 3"),
         *(
             ((name,), KeyError, f"lacks {name}")
-            for name in ("round", "model", "ema", "players", "reports", "seconds")
+            for name in ("round", "model", "ema", "players", "log", "seconds")
         ),
     ],
 )

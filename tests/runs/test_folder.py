@@ -14,10 +14,7 @@ from genzoo.errors import RunError, SettingError
 from genzoo.files import write_atomic
 from genzoo.runs.checkpoint import FORMAT, Checkpoints, read_checkpoint
 from genzoo.runs.folder import RunFolder
-from tests.games import Mean
-
-DATA = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
-FAST = {"batch_size": 8, "checkpoint_every": 2, "log_every": 2}
+from tests.games import DATA, FAST, Mean
 
 
 @pytest.fixture
@@ -74,7 +71,7 @@ def test_a_run_is_not_overwritten_unasked(run):
         RunError, match=r"--resume \(genzoo resume\), or start again with --overwrite"
     ):
         genzoo.fit("test-mean", DATA, run, steps=6, **FAST)
-    with pytest.raises(RunError, match="ask for one of them"):
+    with pytest.raises(RunError, match="set one of them"):
         genzoo.fit("test-mean", DATA, run, steps=6, resume=True, overwrite=True, **FAST)
     assert content(run) == before
     genzoo.fit("test-mean", DATA, run, steps=2, overwrite=True, **FAST)
@@ -378,7 +375,7 @@ def test_a_deep_recipe_is_damaged_wherever_it_is_read(run, section, depth):
         genzoo.load(run)
     with pytest.raises(RunError, match="not a run folder"):
         genzoo.fit("test-mean", DATA, run, steps=8, resume=True, **FAST)
-    assert RunFolder(run)._advice() == ""
+    assert RunFolder(run).facts() == {}
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "samples", "report"])

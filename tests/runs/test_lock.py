@@ -7,32 +7,24 @@ import sys
 import threading
 
 import pytest
-import torch
 
 import genzoo
 from genzoo.errors import RunError
 from genzoo.runs import lock as locks
+from genzoo.runs.folder import RunFolder
 from genzoo.runs.lock import LOCK, FolderLock
-from tests.games import Mean
+from genzoo.train import keep
+from genzoo.train.engine import Engine
+from tests.games import DATA, FAST, Mean
 
-DATA = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
-FAST = {"batch_size": 8, "checkpoint_every": 2, "log_every": 2}
-
-
-@pytest.fixture(autouse=True)
-def _without_pictures(monkeypatch):
-    monkeypatch.setattr(
-        "genzoo.train.loop.can_plot", lambda: False
-    )  # figures take longer than the games
-    monkeypatch.setattr("genzoo.train.loop.picture", lambda *_: None)
-    monkeypatch.setattr("genzoo.train.history.find_spec", lambda _: None)
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
 HOLDER = """
 import sys
 from pathlib import Path
 from genzoo.runs.lock import FolderLock
-lock = FolderLock(Path(sys.argv[1]))
+lock = FolderLock(Path(sys.argv[1])).acquire()
 print("held", flush=True)
 sys.stdin.read()
 lock.release()
@@ -42,7 +34,7 @@ FORKER = """
 import os, signal, sys
 from pathlib import Path
 from genzoo.runs.lock import FolderLock
-lock = FolderLock(Path(sys.argv[1]))
+lock = FolderLock(Path(sys.argv[1])).acquire()
 child = os.fork()
 if child == 0:
     while True:  # a data worker that outlives its parent
@@ -142,7 +134,7 @@ def test_two_runs_of_one_process_do_not_share_a_folder(tmp_path, monkeypatch):
             for flags in ({}, {"resume": True}, {"overwrite": True}):
                 with pytest.raises(RunError, match="in use by another run of this process"):
                     genzoo.fit("test-mean", DATA, tmp_path / name, steps=2, **FAST, **flags)
-        code = f"from pathlib import Path; from genzoo.runs.lock import FolderLock; FolderLock(Path({str(tmp_path / 'run')!r}))"
+        code = f"from pathlib import Path; from genzoo.runs.lock import FolderLock; FolderLock(Path({str(tmp_path / 'run')!r})).acquire()"
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False
         )
@@ -198,10 +190,10 @@ def test_a_file_system_without_locks_is_said_and_used(tmp_path, monkeypatch, num
 def test_a_platform_without_locks_is_said_and_threads_are_kept_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(locks, "fcntl", None)
     with pytest.warns(UserWarning, match="this platform has no POSIX locks"):
-        lock = FolderLock(tmp_path / "run")
+        lock = FolderLock(tmp_path / "run").acquire()
     assert lock.intact()
     with pytest.raises(RunError, match="another run of this process"):
-        FolderLock(tmp_path / "run")
+        FolderLock(tmp_path / "run").acquire()
     lock.release()
     assert not (tmp_path / "run").exists()
 
@@ -211,7 +203,7 @@ def test_a_lock_file_that_leads_elsewhere_is_refused(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / LOCK).symlink_to(tmp_path / "secret")
     with pytest.raises(RunError, match="run cannot be locked"):
-        FolderLock(tmp_path / "run")
+        FolderLock(tmp_path / "run").acquire()
     assert (tmp_path / "secret").read_text() == "mine"
 
 
@@ -219,12 +211,12 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("mine")
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(RunError, match="is a file; a run needs a folder"):
-            FolderLock(path)
+            FolderLock(path).acquire()
 
 
 def test_a_lock_notices_that_its_folder_went(tmp_path):
     for change in ("moved", "replaced", "emptied"):
-        lock = FolderLock(tmp_path / change)
+        lock = FolderLock(tmp_path / change).acquire()
         assert lock.intact()
         if change == "emptied":
             (tmp_path / change / LOCK).unlink()
@@ -232,7 +224,8 @@ def test_a_lock_notices_that_its_folder_went(tmp_path):
             (tmp_path / change).rename(tmp_path / f"{change}-away")
         if change == "replaced":
             (tmp_path / change).mkdir()
-            other = FolderLock(tmp_path / change)  # another folder, though its path is the same
+            # another folder with the same path
+            other = FolderLock(tmp_path / change).acquire()
         assert not lock.intact()
         lock.release()
         if change == "replaced":
@@ -270,3 +263,59 @@ def test_ranks_are_refused_together(tmp_path, hold, python):
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("run is in use by process") == 1
     assert done.stdout.count("run is refused by rank 0; its message says why.>") == 1
+
+
+def interrupted_lines(code, function, interrupts):
+    """Call a function once for each line of `code`, with Ctrl-C before that line; count the calls."""
+    for line in range(1, 1000):
+        seen = 0
+
+        def trace(frame, event, _, line=line):
+            nonlocal seen
+            if frame.f_code not in code:
+                return None
+            seen += event == "line"
+            if event == "line" and seen == line:
+                raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            function()
+        except KeyboardInterrupt as error:
+            sys.settrace(before)
+            interrupts.append(error)  # keeps the frames alive, as a notebook does
+        else:
+            sys.settrace(before)
+            return
+        yield
+
+
+def test_ctrl_c_while_the_lock_is_taken_leaves_nothing_held(tmp_path):
+    folder, interrupts = RunFolder(tmp_path / "run"), []
+    engine = Engine("cpu", "32-true")
+
+    def train():
+        with keep.hold(folder, engine, resume=False, overwrite=False):
+            pass
+
+    names = ("acquire", "_acquire", "_create", "_enter", "_claim")
+    code = {getattr(FolderLock, name).__code__ for name in names} | {keep.hold._acquire.__code__}
+    for _ in interrupted_lines(code, train, interrupts):
+        FolderLock(tmp_path / "run").acquire().release()
+    assert len(interrupts) > 20
+
+
+def test_ctrl_c_right_after_the_file_is_locked_leaves_nothing_held(tmp_path, monkeypatch):
+    real = locks.fcntl.lockf
+
+    def lockf(*arguments):
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(locks.fcntl, "lockf", lockf)
+    with pytest.raises(KeyboardInterrupt):
+        FolderLock(tmp_path / "run").acquire()
+    monkeypatch.setattr(locks.fcntl, "lockf", real)
+    FolderLock(tmp_path / "run").acquire().release()

@@ -48,7 +48,7 @@ def test_a_mixture_fitted_after_training_is_kept_with_the_data_of_the_run(tmp_pa
 def test_without_data_only_commands_that_need_them_are_refused(tmp_path):
     genzoo.save(model(), tmp_path / "kept")
     genzoo.load(tmp_path / "kept").sample(2)
-    with pytest.raises(RunError, match=r"kept does not say which data.*data="):
+    with pytest.raises(RunError, match=r"kept does not name the data.*data="):
         RunFolder(tmp_path / "kept").dataset()
 
 
@@ -119,7 +119,7 @@ def test_a_folder_that_a_run_holds_is_refused(tmp_path):
     from genzoo.runs.lock import FolderLock
 
     genzoo.save(genzoo.load("independent", shape=(4,)).fit(torch.eye(4)), tmp_path / "floor")
-    lock = FolderLock(tmp_path / "floor")
+    lock = FolderLock(tmp_path / "floor").acquire()
     with pytest.raises(RunError, match="floor is in use by another run of this process"):
         genzoo.save(genzoo.load("independent", shape=(4,)), tmp_path / "floor", overwrite=True)
     lock.release()

@@ -6,15 +6,12 @@ import os
 import subprocess
 
 import pytest
-import torch
 
 import genzoo
 from genzoo.errors import RunError
 from genzoo.train.history import History
-from tests.games import Mean  # noqa: F401
+from tests.games import DATA, FAST, Mean  # noqa: F401
 
-DATA = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
-FAST = {"batch_size": 8, "checkpoint_every": 2, "log_every": 2}
 GOOD = b'{"step": 2, "loss": 0.5}\n{"step": 4, "loss": 0.25}\n'
 
 FOREIGN = {

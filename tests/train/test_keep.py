@@ -3,25 +3,16 @@
 import shutil
 
 import pytest
-import torch
 
 import genzoo
 from genzoo.errors import RunError
 from genzoo.runs.checkpoint import Checkpoints
 from genzoo.runs.lock import FolderLock
-from tests.games import Mean
+from tests.games import DATA, FAST, Mean
 
-DATA = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
-FAST = {"batch_size": 8, "checkpoint_every": 2, "log_every": 2, "ema": 0.5}
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
-
-@pytest.fixture(autouse=True)
-def _without_pictures(monkeypatch):
-    monkeypatch.setattr(
-        "genzoo.train.loop.can_plot", lambda: False
-    )  # figures take longer than the games
-    monkeypatch.setattr("genzoo.train.loop.picture", lambda *_: None)
-    monkeypatch.setattr("genzoo.train.history.find_spec", lambda _: None)
+SETTINGS = {**FAST, "ema": 0.5}
 
 
 @pytest.fixture
@@ -54,7 +45,7 @@ def steps(folder):
 
 @pytest.fixture
 def straight(tmp_path):
-    return genzoo.fit("test-mean", DATA, tmp_path / "straight", steps=8, **FAST).folder
+    return genzoo.fit("test-mean", DATA, tmp_path / "straight", steps=8, **SETTINGS).folder
 
 
 @pytest.mark.slow
@@ -71,23 +62,23 @@ def test_what_somebody_removes_is_written_again(tmp_path, meanwhile, straight, w
     }
     meanwhile(5, changes[what])
     if what in ("log", "checkpoints"):
-        genzoo.fit("test-mean", DATA, run, steps=8, **FAST)
+        genzoo.fit("test-mean", DATA, run, steps=8, **SETTINGS)
     else:
         with pytest.warns(
             UserWarning,
             match=r"step 6: .*run was removed or moved; the run was written there again",
         ):
-            genzoo.fit("test-mean", DATA, run, steps=8, **FAST)
+            genzoo.fit("test-mean", DATA, run, steps=8, **SETTINGS)
     assert weights(run) == weights(straight)
     assert steps(run) == steps(straight)
     genzoo.load(run)
-    assert genzoo.fit("test-mean", DATA, run, steps=10, resume=True, **FAST).steps == 10
+    assert genzoo.fit("test-mean", DATA, run, steps=10, resume=True, **SETTINGS).steps == 10
 
 
 def test_a_run_that_is_stopped_after_it_was_removed_can_be_resumed(tmp_path, meanwhile, straight):
     run = tmp_path / "run"
     meanwhile(5, lambda: shutil.rmtree(run))
-    settings = {**FAST, "checkpoint_every": 100}
+    settings = {**SETTINGS, "checkpoint_every": 100}
     with pytest.warns(UserWarning, match="written there again"):
         genzoo.fit("test-mean", DATA, run, steps=6, **settings)
     genzoo.fit("test-mean", DATA, run, steps=8, resume=True, **settings)
@@ -105,14 +96,14 @@ def test_what_stands_there_instead_is_not_touched_and_the_run_is_kept_beside_it(
         if other == "run":
             shutil.copytree(straight, run)
         elif other == "live":
-            locks.append(FolderLock(run))
+            locks.append(FolderLock(run).acquire())
         else:
             run.mkdir()
             (run / "thesis.tex").write_text("years of work")
 
     meanwhile(5, change)
     with pytest.raises(RunError, match=r"Training stopped at step 6; \S*run-rescued holds the run"):
-        genzoo.fit("test-mean", DATA, run, steps=8, **FAST)
+        genzoo.fit("test-mean", DATA, run, steps=8, **SETTINGS)
     if other == "run":
         assert weights(run) == weights(straight)
         assert sorted(p.name for p in run.iterdir()) == sorted(p.name for p in straight.iterdir())
@@ -126,6 +117,6 @@ def test_what_stands_there_instead_is_not_touched_and_the_run_is_kept_beside_it(
     assert [p.name for p in Checkpoints(tmp_path / "away" / "checkpoints").paths()][
         -1
     ] == "step-000004.ckpt"
-    genzoo.fit("test-mean", DATA, rescued, steps=8, resume=True, **FAST)
+    genzoo.fit("test-mean", DATA, rescued, steps=8, resume=True, **SETTINGS)
     assert weights(rescued) == weights(straight)
     assert steps(rescued)[:2] == steps(straight)[:2]

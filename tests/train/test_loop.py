@@ -11,9 +11,7 @@ import torch
 import genzoo
 from genzoo.errors import DataError, SettingError, TrainingError
 from genzoo.train.settings import Settings
-from tests.games import Game, Mean
-
-DATA = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
+from tests.games import DATA, Game, Mean
 
 
 def weights(model):
@@ -59,9 +57,13 @@ def test_gradients_follow_ownership_and_are_given_back():
     model = Game(critic_steps=2)
     model.critic[0].bias.requires_grad_(False)
     frozen = model.critic[0].bias.detach().clone()
+    names = [name for name, _ in model.named_parameters()]
     genzoo.fit(model, DATA, steps=2, batch_size=8)
-    assert model.gradients["critic"] == [False] * 4  # the author's frozen bias stays frozen
-    assert model.gradients["generator"] == [False] * 2
+    # the author's frozen bias stays frozen, and each player trains everything else that it owns
+    critic = {name for name in names if name.startswith("critic.")} - {"critic.0.bias"}
+    generator = {name for name in names if name.startswith("generator.")}
+    assert model.gradients["critic"] == [critic] * 4
+    assert model.gradients["generator"] == [generator] * 2
     assert torch.equal(model.critic[0].bias, frozen)
     assert [name for name, p in model.named_parameters() if not p.requires_grad] == [
         "critic.0.bias"
@@ -122,6 +124,40 @@ def test_the_seed_covers_weights_data_and_noise_and_nothing_leaks_out():
     other = genzoo.fit("test-game", DATA, steps=4, batch_size=8, seed=4).model
     assert torch.equal(weights(one), weights(same))
     assert not torch.equal(weights(one), weights(other))
+
+
+@genzoo.models.register("test-noisy-constraint")
+class NoisyConstraint(Game):
+    """A game whose constraint draws noise after each step of the critic, outside of any loss."""
+
+    def __init__(self, critic_steps: int = 1, shape: tuple[int, ...] = (2,)) -> None:
+        super().__init__(critic_steps, shape)
+        self.noise: list[tuple[float, float]] = []
+
+    def players(self):
+        critic, generator = super().players()
+        return replace(critic, after=self._draw), generator
+
+    def _draw(self):
+        keyed = genzoo.distributed.noise(1, like=self.reference_tensor)
+        self.noise.append((float(keyed), float(torch.rand(()))))
+
+
+def test_the_seed_of_a_round_is_a_function_of_the_seed_and_the_round(tmp_path):
+    def noise(folder=None, caller_seed=0, **settings):
+        torch.manual_seed(caller_seed)
+        model = NoisyConstraint(settings.pop("critic_steps", 1))
+        genzoo.fit(model, DATA, folder, batch_size=8, checkpoint_every=3, **settings)
+        return model.noise
+
+    straight = noise(steps=6, seed=1)
+    assert len(set(straight)) == 6  # every round has a seed of its own
+    assert noise(steps=6, seed=1, caller_seed=9) == straight
+    # neither earlier rounds nor earlier draws matter: a resumed run, and one with more steps
+    assert noise(tmp_path / "run", steps=3, seed=1) == straight[:3]
+    assert noise(tmp_path / "run", steps=6, seed=1, resume=True, caller_seed=9) == straight[3:]
+    assert noise(steps=6, seed=1, critic_steps=3)[::3] == straight
+    assert not set(noise(steps=6, seed=2)) & set(straight)
 
 
 def test_schedules_warmup_and_their_closed_forms():
@@ -335,6 +371,22 @@ def test_epochs_count_rounds_by_the_batches_that_a_round_reads():
     assert genzoo.fit(Game(critic_steps=5), DATA, epochs=3, batch_size=8).steps == 3
 
 
+def test_a_players_own_schedule_must_take_one_argument():
+    model = Mean()
+    wrong = replace(model.players()[0], schedule=lambda: 1.0)
+    model.players = lambda: (wrong,)
+    with pytest.raises(SettingError, match=r"the schedule of player 'mean' = .*one argument"):
+        genzoo.fit(model, DATA, steps=1, batch_size=8)
+
+
+def test_only_a_method_of_the_class_is_a_closed_form():
+    model = Mean(lr=0.25)
+    model.solve = torch.nn.Linear(2, 2)
+    run = genzoo.fit(model, DATA, steps=2, batch_size=40)
+    assert run.steps == 2
+    torch.testing.assert_close(model.w.detach(), DATA.mean(0) * (1 - 0.75**2))
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -344,6 +396,14 @@ def test_epochs_count_rounds_by_the_batches_that_a_round_reads():
         ({"steps": 3, "epochs": 2.0}, "give one of them"),
         ({"ema": 1.0}, "train.ema = 1.0: expected less than 1"),
         ({"schedule": "cosin"}, "expected 'constant', 'linear' or 'cosine'"),
+        (
+            {"schedule": lambda: 1.0},
+            r"train\.schedule = .*<lambda>\(\): it cannot be called with one argument.*lambda t:",
+        ),
+        (
+            {"players": {"mean": {"schedule": lambda t, u: 1.0}}},
+            r"players\.mean\.schedule = .*<lambda>\(t, u\): it cannot be called with one argument",
+        ),
         ({"precision": "half"}, "train.precision"),
         ({"precision": "16-mixed", "device": "cpu"}, "a CPU has no half precision"),
         ({"device": "tpu"}, 'device = "tpu"'),

@@ -139,7 +139,7 @@ def test_looking_at_halves_changes_nothing(monkeypatch):
     states = []
     for looks in (True, False):
         if not looks:
-            monkeypatch.setattr("genzoo.train.loop.compare_halves", lambda *_: None)
+            monkeypatch.setattr("genzoo.train.session.compare_halves", lambda *_: None)
         torch.manual_seed(0)
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -9,9 +9,7 @@ import genzoo
 from genzoo.errors import SettingError, TrainingError
 from genzoo.testing import check_model
 from genzoo.train.settings import Settings
-from tests.games import Game, Phases
-
-DATA = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
+from tests.games import DATA, Game, Phases
 
 
 def test_two_phases_are_the_hand_calculation():

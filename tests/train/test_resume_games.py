@@ -42,12 +42,9 @@ SETTINGS = {
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("name", GAMES)
-def test_a_resumed_game_is_bit_identical(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "genzoo.train.loop.can_plot", lambda: False
-    )  # figures take longer than the games
-    monkeypatch.setattr("genzoo.train.loop.picture", lambda *_: None)
+def test_a_resumed_game_is_bit_identical(name, tmp_path):
     data = torch.rand(50, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     straight = genzoo.fit(GAMES[name], data, tmp_path / "straight", steps=14, **SETTINGS)
     genzoo.fit(GAMES[name], data, tmp_path / "resumed", steps=7, **SETTINGS)

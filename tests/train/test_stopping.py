@@ -1,5 +1,6 @@
 """Signals stop a run at the end of its step, keep what was ignored ignored, and lose nothing."""
 
+import re
 import signal
 import threading
 
@@ -7,13 +8,20 @@ import pytest
 import torch
 
 import genzoo
-from genzoo.contract import Model
 from genzoo.models.vae import VAE
+from genzoo.registry.lookup import registry
+from genzoo.registry.plugins import load_file
 from genzoo.train.stopping import Stopped, stop_signals
 from tests.games import Mean
 from tests.train.test_kill import DATA
 
 FAST = {"batch_size": 16, "progress": False}
+VAE_TABLE = {
+    "name": "vae",
+    "latent_dim": 2,
+    "encoder": {"hidden": [8]},
+    "decoder": {"hidden": [8]},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -87,37 +95,79 @@ def test_hangups_that_follow_one_another_cut_nothing_short():
 @pytest.mark.slow
 def test_with_a_folder_all_is_saved_and_the_message_says_what_to_type(tmp_path, monkeypatch):
     folder = tmp_path / "a run"
-    table = {"name": "vae", "latent_dim": 2, "encoder": {"hidden": [8]}, "decoder": {"hidden": [8]}}
+    steps, real = [], VAE.loss
 
-    rounds, real = [], VAE.round
-
-    def round(self, *arguments):
-        rounds.append(1)
-        if len(rounds) == 3:
+    def loss(self, batch):
+        steps.append(1)
+        if len(steps) == 3:
             signal.raise_signal(signal.SIGHUP)
-        return real(self, *arguments)
+        return real(self, batch)
 
-    monkeypatch.setattr(VAE, "round", round)
-    words = r"stopped at step 3 of 5; .*step-000003\.ckpt holds it all\. Go on with `genzoo resume '.*a run'`\."
+    monkeypatch.setattr(VAE, "loss", loss)
+    words = (
+        r"stopped at step 3 of 5; .*step-000003\.ckpt holds everything\. "
+        r"Resume with `genzoo resume '.*a run'`\."
+    )
     with pytest.raises(Stopped, match=words) as stop:
-        genzoo.fit(table, "digits", folder, steps=5, **FAST)
+        genzoo.fit(VAE_TABLE, "digits", folder, steps=5, **FAST)
     assert stop.value.run.folder == folder
-    resumed = genzoo.fit(table, "digits", folder, steps=5, resume=True, **FAST)
-    straight = genzoo.fit(table, "digits", steps=5, **FAST)
+    resumed = genzoo.fit(VAE_TABLE, "digits", folder, steps=5, resume=True, **FAST)
+    straight = genzoo.fit(VAE_TABLE, "digits", steps=5, **FAST)
     assert all(map(torch.equal, resumed.model.parameters(), straight.model.parameters()))
 
 
-@pytest.mark.slow
-def test_what_came_from_python_goes_on_in_python(tmp_path, monkeypatch):
-    def round(self, plan, batches, update):
-        signal.raise_signal(signal.SIGINT)
-        return Model.round(self, plan, batches, update)
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Interrupt every step of a VAE or `Mean`."""
+    for model in (VAE, Mean):
+        real = model.loss
 
-    monkeypatch.setattr(Mean, "round", round, raising=False)
-    with pytest.raises(
-        Stopped, match=r"Go on with genzoo\.fit\(model, data, '.*run', resume=True\)\."
-    ):
+        def loss(self, batch, real=real):
+            signal.raise_signal(signal.SIGINT)
+            return real(self, batch)
+
+        monkeypatch.setattr(model, "loss", loss)
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_arrays_from_python_are_passed_again_in_python(tmp_path):
+    words = r"Resume with genzoo\.fit\(model, data, '.*run', resume=True\)\."
+    with pytest.raises(Stopped, match=words):
         genzoo.fit("test-mean", DATA, tmp_path / "run", steps=9, **FAST)
+
+
+@pytest.mark.usefixtures("interrupted")
+@pytest.mark.parametrize(
+    ("settings", "arguments"),
+    [
+        ({"schedule": lambda t: 1 - t}, "schedule=schedule"),
+        ({"players": {"autoencoder": {"schedule": lambda t: 1 - t}}}, "players=players"),
+    ],
+)
+def test_a_schedule_from_python_is_passed_again_in_python(tmp_path, settings, arguments):
+    words = rf"Resume with genzoo\.fit\(model, data, '.*run', resume=True, {arguments}\)\."
+    with pytest.raises(Stopped, match=words):
+        genzoo.fit(VAE_TABLE, "digits", tmp_path / "run", steps=9, **settings, **FAST)
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_the_command_to_resume_repeats_the_plugin_files(tmp_path):
+    file = tmp_path / "my plugin.py"
+    file.write_text(
+        "import genzoo\n"
+        "from genzoo.priors.simple import Normal\n\n"
+        '@genzoo.priors.register("test-plugin-prior")\n'
+        "class Mine(Normal):\n"
+        "    pass\n"
+    )
+    load_file(file)
+    table = {**VAE_TABLE, "prior": "test-plugin-prior"}
+    try:
+        words = rf"Resume with `genzoo resume \S*run --plugin '{re.escape(str(file))}'`\."
+        with pytest.raises(Stopped, match=words):
+            genzoo.fit(table, "digits", tmp_path / "run", steps=9, **FAST)
+    finally:
+        registry("priors").unregister("test-plugin-prior")
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])

@@ -1,0 +1,93 @@
+"""The plugins, files, and data that a run needs, beside genzoo, to be opened again."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from genzoo.contract import Dataset, Model
+from genzoo.errors import GenzooError, SettingError
+from genzoo.registry.build import config, init_record
+from genzoo.registry.lookup import registry
+from genzoo.registry.plugins import Registration
+
+__all__ = [
+    "IN_MEMORY",
+    "data_table",
+    "defined_in_python",
+    "install_advice",
+    "plugin_files",
+    "requirements",
+]
+
+IN_MEMORY = "in-memory"
+"""The dataset name that a recipe uses for arrays from Python."""
+
+_PACKAGE = re.compile(r"\w+ '[^']*' from ([A-Za-z0-9][\w.-]*) ([\w.+!]+)", re.ASCII)
+"""A requirement that a package index may have."""
+
+_MOST_REQUIREMENTS = 20
+"""The number of requirements in a message; a recipe from a stranger may list any number."""
+
+
+def requirements(model: Model, dataset: Dataset | None) -> list[str]:
+    """Return what must be installed or registered to build a model, all its parts, and its data."""
+    texts = [registration.requirement for registration in _registrations(model, dataset)]
+    return [text for text in dict.fromkeys(texts) if text]
+
+
+def plugin_files(model: Model, dataset: Dataset | None) -> list[str]:
+    """Return the plugin files of a model and its data, as the user named them."""
+    files = [registration.file for registration in _registrations(model, dataset)]
+    return [*dict.fromkeys(file.given for file in files if file is not None)]
+
+
+def defined_in_python(model: Model, dataset: Dataset | None) -> bool:
+    """Return whether a part is registered by a running program, which `genzoo resume` cannot import."""
+    return any(
+        registration.origin == "here" and registration.file is None
+        for registration in _registrations(model, dataset)
+    )
+
+
+def _registrations(model: Model, dataset: Dataset | None) -> Iterator[Registration]:
+    for part in (*model.modules(), dataset):
+        # layers of torch keep no record, and asking the registries for each is slow
+        if type(part).__module__.startswith("torch."):
+            continue
+        # other layers, and data from Python, have no registered name
+        with contextlib.suppress(GenzooError):
+            init = init_record(part)
+            yield registry(init.kind).registration(init.name)
+
+
+def data_table(dataset: Dataset) -> dict[str, Any]:
+    """Return the table that builds a dataset again; for arrays from Python, one that says so."""
+    try:
+        return config(dataset)
+    except SettingError:
+        return {"name": IN_MEMORY, "shape": dataset.shape, "rows": dataset.rows()}
+
+
+def install_advice(needs: Any) -> str:
+    """Return a sentence about what a run says it needs; empty if it says nothing.
+
+    The text comes from the run folder, so only a person may act on it.
+
+    Arguments:
+        needs: the entry `needs` of the run, whatever it holds.
+    """
+    if not isinstance(needs, Sequence) or isinstance(needs, str):
+        return ""
+    texts = [text for text in needs if isinstance(text, str) and text.isprintable()]
+    texts = texts[:_MOST_REQUIREMENTS]
+    if not texts:
+        return ""
+    matches = [match for text in texts if (match := _PACKAGE.fullmatch(text))]
+    packages = dict.fromkeys(match.expand(r"\1==\2") for match in matches)
+    advice = f"The run says that it needs {'; '.join(texts)}."
+    if packages:
+        advice += f" If you trust where it comes from: pip install {' '.join(packages)}."
+    return advice
