@@ -183,7 +183,7 @@ def held_out(
     from genzoo.train import pictures
 
     dataset = dataset or data(run)
-    available = pictures.rows(dataset, columns)
+    available = pictures.held_out_rows(dataset, columns)
     if n > available:
         raise SettingError(
             f"-n {n}: {dataset.name} has only {available} held-out examples; ask for fewer."

@@ -128,7 +128,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
 
 
 def newest_whole(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """Return the newest checkpoint that can be read, with its state; warn about those that cannot."""
+    """Return the newest readable checkpoint with its state; warn about those that are not."""
     for path in reversed(Checkpoints(folder).paths()):
         try:
             return path, read_checkpoint(path)

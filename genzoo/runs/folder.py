@@ -148,7 +148,7 @@ class RunFolder:
         return not self.path.exists() or all(_is_temporary(path) for path in self.path.iterdir())
 
     def _check_no_links(self) -> None:
-        """Check that no subfolder is a symbolic link, because its target is not the run's to empty."""
+        """Check that no subfolder is a symbolic link, whose target the run must not empty."""
         for folder in (self.checkpoints, self.samples, self.report):
             if folder.is_symlink():
                 raise RunError(

@@ -22,7 +22,7 @@ except ImportError:  # Windows
 __all__ = ["LOCK", "FolderLock"]
 
 LOCK = ".genzoo.lock"
-"""The name of the file that is locked. It names the process that holds it, and is removed at the end."""
+"""The name of the locked file. It names the process that holds it, and is removed at the end."""
 
 _ATTEMPTS = 100
 """How often to try again when another run removes the file or the folder during the attempt."""
@@ -99,7 +99,7 @@ class FolderLock:
             return False
 
     def release(self) -> None:
-        """Release the folder. Remove the lock file, and the folder if it was created and is empty."""
+        """Release the folder and remove the lock file; remove a folder that was created in vain."""
         if self._file >= 0:
             with contextlib.suppress(OSError):
                 if self._is_current():

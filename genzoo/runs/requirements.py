@@ -45,7 +45,7 @@ def plugin_files(model: Model, dataset: Dataset | None) -> list[str]:
 
 
 def defined_in_python(model: Model, dataset: Dataset | None) -> bool:
-    """Return whether a part is registered by a running program, which `genzoo resume` cannot import."""
+    """Return whether the running program registered a part, so `genzoo resume` cannot find it."""
     return any(
         registration.origin == "here" and registration.file is None
         for registration in _registrations(model, dataset)

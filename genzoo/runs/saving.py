@@ -26,10 +26,10 @@ _HEAD = "# Saved with genzoo.save; genzoo did not train these weights in this fo
 
 
 def save(model: Model, folder: str | Path, data: Any = None, *, overwrite: bool = False) -> Path:
-    """Save a model as a run folder, which `genzoo.load`, `genzoo sample`, and `genzoo evaluate` read.
+    """Save a model as a run folder.
 
-    The folder holds `recipe.toml`, whose `[run]` table says that the model was saved, and
-    `model.safetensors`.
+    `genzoo.load`, `genzoo sample`, and `genzoo evaluate` read it like that of a training run. It
+    holds `recipe.toml`, whose `[run]` table says that the model was saved, and `model.safetensors`.
 
     Arguments:
         model: an instance of a registered model, trained anywhere. It is not changed.

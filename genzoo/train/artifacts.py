@@ -52,7 +52,7 @@ class Artifacts:
         self.recipe_text = ""
         self._keep_checkpoints = keep_checkpoints
         self._moved_error = ""
-        """The error to raise after the next checkpoint, if the run had to move to another folder."""
+        """The error to raise after the next checkpoint, if the run moved to another folder."""
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -206,7 +206,7 @@ class Artifacts:
     def result(
         self, model: Model, average: Average | None, round: int, *, was_complete: bool = False
     ) -> Run[Any]:
-        """Return the run, with its final model in eval mode: the averaged weights if there are any."""
+        """Return the run. Its model is in eval mode and has the averaged weights, if any."""
         final = average.module if average else model
         final.eval()
         model.eval()

@@ -1,4 +1,4 @@
-"""Models whose best parameters have a closed form: one pass over the data replaces training steps."""
+"""Models with a closed-form solution: one pass over the data replaces training steps."""
 
 from __future__ import annotations
 

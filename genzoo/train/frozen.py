@@ -1,4 +1,4 @@
-"""Parameters that a run leaves as they are, and the modules that stay in eval mode because of it."""
+"""Frozen parameters, and the modules that stay in eval mode because of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from torch import nn
 
 from genzoo.errors import SettingError
 from genzoo.train.optimizers import near_patterns
+
+__all__ = ["freezing", "frozen_modules", "frozen_patterns", "matching", "train_mode"]
 
 
 def matching(model: nn.Module, pattern: str, label: str) -> set[nn.Parameter]:
@@ -35,10 +37,12 @@ def matching(model: nn.Module, pattern: str, label: str) -> set[nn.Parameter]:
 
 @contextmanager
 def freezing(model: nn.Module, patterns: Iterable[str]) -> Iterator[Callable[[nn.Module], None]]:
-    """Freeze the parameters that match, and thaw those that were not frozen before at the end.
+    """Freeze the parameters that match within the block, and unfreeze them after it.
+
+    Parameters that were frozen before stay frozen.
 
     Yields:
-        A function that thaws the same parameters in a copy of the model.
+        A function that unfreezes the same parameters in a copy of the model.
 
     Raises:
         SettingError: a pattern matches no parameter.
@@ -59,7 +63,7 @@ def freezing(model: nn.Module, patterns: Iterable[str]) -> Iterator[Callable[[nn
 
 
 def frozen_patterns(model: nn.Module, patterns: Iterable[str]) -> tuple[str, ...]:
-    """Return the patterns, and the names of the frozen parameters that match none: those frozen by hand."""
+    """Return the patterns, and the names of frozen parameters that match none of them."""
     patterns = tuple(patterns)
     by_hand = (
         name
@@ -70,9 +74,9 @@ def frozen_patterns(model: nn.Module, patterns: Iterable[str]) -> tuple[str, ...
 
 
 def frozen_modules(model: nn.Module) -> list[str]:
-    """Return the names of the largest modules all of whose parameters are frozen.
+    """Return the names of the largest modules whose parameters are all frozen.
 
-    A module without parameters is not one by itself: it follows the module that holds it.
+    A module without parameters follows the module that holds it.
     """
     names: list[str] = []
     for name, module in model.named_modules():
@@ -85,7 +89,10 @@ def frozen_modules(model: nn.Module) -> list[str]:
 
 
 def train_mode(model: nn.Module, frozen: Sequence[str]) -> None:
-    """Put a model in train mode, but for its frozen modules: they keep their statistics, and drop nothing out."""
+    """Put a model in train mode, except its frozen modules.
+
+    These keep their batch-norm statistics and apply no dropout.
+    """
     model.train()
     for name in frozen:
         model.get_submodule(name).eval()

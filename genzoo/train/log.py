@@ -98,7 +98,7 @@ class LogBuffer:
             }
 
     def flush(self, engine: Engine) -> dict[str, float]:
-        """Return the mean of each value since the last call, over ranks too, and empty the buffer."""
+        """Return the mean of each value over steps and ranks, and empty the buffer."""
         if not self.values:
             return {}
         names = list(self.values)

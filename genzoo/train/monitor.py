@@ -71,5 +71,5 @@ class Monitor:
             warnings.warn(f"step {round:,}: {text}", stacklevel=2)
 
     def _cause(self) -> str | None:
-        """Return what is wrong with the data, if they are the likely cause of a loss that explodes."""
+        """Return what is wrong with the data, if they are the likely cause of the failure."""
         return unscaled(self.first_batch())

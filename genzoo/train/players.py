@@ -1,4 +1,4 @@
-"""Players at work: ownership, optimizers, and one step of one player."""
+"""The training steps of players: optimizers, gradients, and the ownership of parameters."""
 
 from __future__ import annotations
 
@@ -24,9 +24,19 @@ from genzoo.train.microbatches import split
 from genzoo.train.optimizers import make_optimizer
 from genzoo.train.settings import SCHEDULES, Settings, check_schedule
 
+__all__ = ["Ownership", "PlayerTrainer", "trainers"]
+
 
 class PlayerTrainer:
-    """A player with its optimizer and the number of steps that it has made."""
+    """A player with its optimizer and its number of steps so far.
+
+    Arguments:
+        player: the player.
+        overrides: settings of its optimizer that replace the model's.
+        engine: the device and processes.
+        settings: the settings of the run.
+        names: the name of each parameter in the model.
+    """
 
     def __init__(
         self,
@@ -41,9 +51,8 @@ class PlayerTrainer:
         table = dict(player.optimizer)
         name = str(table.get("name", "Adam"))
         if str(overrides.get("name", name)).lower() != name.lower():
-            table = (
-                {"lr": table["lr"]} if "lr" in table else {}
-            )  # the rest are settings of another optimizer
+            # the rest are settings of another optimizer
+            table = {"lr": table["lr"]} if "lr" in table else {}
         table |= overrides
         self.schedule, self.schedule_label = _schedule(
             player, settings, table.pop("schedule", None)
@@ -51,40 +60,45 @@ class PlayerTrainer:
         self.optimizer = make_optimizer(_owned(player, names), table, f"players.{player.name}")
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.scaler = engine.scaler()
-        # with torch's own random numbers a compiled loss draws the noise that the eager one draws
+        # with torch's random numbers, a compiled loss draws the same noise as the eager one
         self.loss = (
             torch.compile(player.loss, options={"fallback_random": True})
             if settings.compile
             else player.loss
         )
         self.count = 0
-        self.steps(0)  # a wrong number is refused before anything is written
+        # check the number of steps before anything is written
+        self.steps(0)
 
     def steps(self, round: int) -> int:
-        """How many steps it makes in a round."""
-        steps = (
-            self.player.steps_per_round(round)
-            if callable(self.player.steps_per_round)
-            else self.player.steps_per_round
-        )
-        if steps < 0 or (steps == 0 and not callable(self.player.steps_per_round)):
+        """Return the number of steps that the player makes in a round.
+
+        Raises:
+            TrainingError: it is negative, or a constant 0.
+        """
+        steps = self.player.steps_per_round
+        least = 1
+        if callable(steps):
+            steps, least = steps(round), 0
+        if steps < least:
             raise TrainingError(
-                f"player {self.player.name!r} makes {steps} steps in round {round}; a constant is at least 1"
+                f"player {self.player.name!r} makes {steps} steps in round {round}; a constant is "
+                "at least 1, and a function returns at least 0."
             )
         return steps
 
     def step(
         self, batch: Batch, progress: float, norms: dict[nn.Parameter, Tensor] | None = None
     ) -> dict[str, Tensor]:
-        """One step: the loss on each microbatch, its gradient, averaged over ranks, clipped, applied.
+        """Make one step: sum the gradients of the microbatches, average them over ranks, apply them.
 
         Arguments:
-            batch: what the loss gets.
+            batch: a batch, as the loss gets it.
             progress: the fraction of training that is done, for the schedule.
-            norms: takes the norm of each parameter's gradient, before it is clipped.
+            norms: receives the norm of each parameter's gradient, before clipping.
 
         Returns:
-            What the loss reported, detached, averaged over microbatches.
+            The values that the loss reports, detached and averaged over microbatches.
         """
         engine, settings, name = self.engine, self.settings, self.player.name
         factor = settings.factor(self.schedule, progress, self.schedule_label)
@@ -130,24 +144,30 @@ class PlayerTrainer:
         return {key: torch.stack([report[key] for report in reports]).mean() for key in reports[0]}
 
     def _report(self, part: Batch) -> Mapping[str, Tensor]:
-        """What the loss reports of a microbatch, once it is known to hold a loss."""
+        """Return the values that the loss reports for a microbatch.
+
+        Raises:
+            TrainingError: they are not a mapping with a scalar loss that has a gradient.
+        """
         name = self.player.name
         try:
             with self.engine.autocast():
                 report = self.loss(part)
         except GenzooError:
             raise
-        except ValueError as error:  # such as batch norm's on one example
+        # such as the error of batch norm on one example
+        except ValueError as error:
             raise TrainingError(f"player {name!r}, step {self.count + 1}: {error}") from error
         loss = report.get("loss") if isinstance(report, Mapping) else None
         if not isinstance(loss, Tensor) or loss.dim() != 0 or not loss.requires_grad:
             raise TrainingError(
-                f"player {name!r}: its loss must return a mapping with a scalar tensor under 'loss', with a gradient"
+                f"player {name!r}: its loss must return a mapping with a scalar tensor under "
+                "'loss', with a gradient."
             )
         return report
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Return what a checkpoint keeps."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -155,13 +175,13 @@ class PlayerTrainer:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up a kept state.
+        """Restore the optimizer from a checkpoint.
 
         Raises:
-            RunError: it is another optimizer's, or moves other parameters.
+            RunError: the checkpoint has another optimizer, or other parameters.
         """
         try:
-            self._check_moved(state["optimizer"]["param_groups"])
+            self._check_parameters(state["optimizer"]["param_groups"])
             check_optimizer(self.optimizer, state["optimizer"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
@@ -170,109 +190,119 @@ class PlayerTrainer:
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             reason = str(error).splitlines()[0][:120]
             raise RunError(
-                f"the checkpoint's optimizer of player {self.player.name!r} is another one's: {reason}."
+                f"the checkpoint has another optimizer for player {self.player.name!r}: {reason}."
             ) from None
         self.count = state["count"]
 
-    def _check_moved(self, kept: Iterable[Mapping[str, Any]]) -> None:
+    def _check_parameters(self, saved_groups: Iterable[Mapping[str, Any]]) -> None:
         """Check that a checkpoint's optimizer moves the same parameters, in the same groups."""
-        saved, current = (_moved(groups) for groups in (kept, self.optimizer.param_groups))
-        if saved != current:
-            first = next(
-                (name for name in (*saved, *current) if (name in saved) != (name in current)), None
-            )
-            what = (
-                "other groups of parameters" if first is None else f"{first!r}, this run does not"
-            )
-            what = (
-                what
-                if first is None or first in saved
-                else f"other parameters: {first!r} was frozen"
-            )
-            raise RunError(
-                f"the checkpoint's player {self.player.name!r} moves {what}; freeze and group the same parameters as before."
-            )
+        saved, current = _group_numbers(saved_groups), _group_numbers(self.optimizer.param_groups)
+        if saved == current:
+            return
+        names = (*saved, *current)
+        different = next((name for name in names if (name in saved) != (name in current)), None)
+        if different is None:
+            problem = "other groups of parameters"
+        elif different in saved:
+            problem = f"{different!r}, this run does not"
+        else:
+            problem = f"other parameters: {different!r} was frozen"
+        raise RunError(
+            f"the checkpoint's player {self.player.name!r} moves {problem}; freeze and group the "
+            "same parameters as before."
+        )
 
 
 class Ownership:
-    """Which parameters take gradients: those of the player whose turn it is, and no others.
+    """The parameters that take gradients: those of the active player, and no others.
 
-    Two players may own the same parameter if they never play in one round, as a phase of pretraining and the training after it.
+    Two players may own the same parameter if they never play in one round, like a phase of
+    pretraining and the training after it.
+
+    Arguments:
+        model: the model.
+        trainers: its players.
+
+    Raises:
+        TrainingError: two players have the same name, or own the same parameter in every round.
     """
 
     def __init__(self, model: nn.Module, trainers: Iterable[PlayerTrainer]) -> None:
         self.owned: dict[str, list[nn.Parameter]] = {}
         self.shared: list[tuple[str, str, str]] = []
-        names = {p: name for name, p in model.named_parameters()}
-        seen: list[Player] = []
+        """Pairs of players with the name of a parameter that both own."""
+        self.active: str | None = None
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        earlier: list[Player] = []
         for trainer in trainers:
-            player, own = trainer.player, set(trainer.parameters)
+            player, parameters = trainer.player, set(trainer.parameters)
             if player.name in self.owned:
                 raise TrainingError(
-                    f"two players are named {player.name!r}; give each a name of its own"
+                    f"two players are named {player.name!r}; give each player another name."
                 )
-            for other in seen:
-                common = next((p for p in self.owned[other.name] if p in own), None)
+            for other in earlier:
+                common = next((p for p in self.owned[other.name] if p in parameters), None)
                 if common is None:
                     continue
-                what = names.get(common, "a parameter")
+                parameter = names.get(common, "a parameter")
                 if not callable(player.steps_per_round) and not callable(other.steps_per_round):
                     raise TrainingError(
-                        f"players {other.name!r} and {player.name!r} both own {what}; a parameter has one owner in a round, "
-                        "so players that share one give steps as a function of the round"
+                        f"players {other.name!r} and {player.name!r} both own {parameter}; a "
+                        "parameter has one owner in a round, so players that share one give "
+                        "steps_per_round as a function of the round."
                     )
-                self.shared.append((other.name, player.name, what))
-            seen.append(player)
+                self.shared.append((other.name, player.name, parameter))
+            earlier.append(player)
             self.owned[player.name] = trainer.parameters
-        self.turn: str | None = None
 
     def check(self, plan: Iterable[tuple[Player, int]], round: int) -> None:
-        """Make sure that no two players move the same parameter in a round.
+        """Check that no two players move the same parameter in a round.
 
         Raises:
-            TrainingError: two do.
+            TrainingError: two players do.
         """
         if not self.shared:
             return
-        play = {player.name for player, steps in plan if steps}
-        for one, other, what in self.shared:
-            if one in play and other in play:
+        playing = {player.name for player, steps in plan if steps}
+        for first, second, parameter in self.shared:
+            if first in playing and second in playing:
                 raise TrainingError(
-                    f"players {one!r} and {other!r} both own {what} and both play in round {round}; let one make 0 steps there"
+                    f"players {first!r} and {second!r} both own {parameter} and both play in round "
+                    f"{round}; let one of them make 0 steps in it."
                 )
 
     def activate(self, name: str) -> None:
-        """Make it this player's turn."""
-        if name == self.turn:
+        """Let the parameters of one player take gradients, and no others."""
+        if name == self.active:
             return
         for parameters in self.owned.values():
             for parameter in parameters:
                 parameter.requires_grad_(False)
         for parameter in self.owned[name]:
             parameter.requires_grad_(True)
-        self.turn = name
+        self.active = name
 
     def release_all(self) -> None:
-        """Nobody's turn: everything that a player owns takes gradients again."""
+        """Let the parameters of all players take gradients again."""
         for parameters in self.owned.values():
             for parameter in parameters:
                 parameter.requires_grad_(True)
-        self.turn = None
+        self.active = None
 
 
 def trainers(
     model: Model, overrides: Mapping[str, Any], engine: Engine, settings: Settings
 ) -> list[PlayerTrainer]:
-    """Return the model's players that can move, ready to train; one whose parameters are all frozen is left out.
+    """Return the players of a model, ready to train, without those whose parameters are all frozen.
 
     Raises:
-        SettingError: an override for a player that there is not, or one that its optimizer does not take.
-        TrainingError: a player owns no parameters, or no player can move.
+        SettingError: an override is for an unknown player, or its optimizer does not accept it.
+        TrainingError: a player owns no parameters, or all parameters are frozen.
     """
     players = model.players()
     if not players:
         raise TrainingError(
-            f"{type(model).__name__} names no players, so there is nothing to train"
+            f"{type(model).__name__} names no players, so there is nothing to train."
         )
     for name, table in overrides.items():
         if name not in {player.name for player in players}:
@@ -288,7 +318,7 @@ def trainers(
     names = {p: name for name, p in model.named_parameters()}
     for player in players:
         if not _owned(player, names):
-            raise TrainingError(f"player {player.name!r} owns no parameters")
+            raise TrainingError(f"player {player.name!r} owns no parameters.")
     ready = [
         PlayerTrainer(p, overrides.get(p.name, {}), engine, settings, names)
         for p in players
@@ -303,7 +333,7 @@ def trainers(
 
 
 def _owned(player: Player, names: Mapping[nn.Parameter, str]) -> dict[str, nn.Parameter]:
-    """Return a player's parameters, the frozen ones too, by their names in the model."""
+    """Return all parameters of a player, frozen ones too, by their names in the model."""
     owned: dict[str, nn.Parameter] = {}
     for i, module in enumerate(player.owns):
         for name, parameter in module.named_parameters():
@@ -314,7 +344,10 @@ def _owned(player: Player, names: Mapping[nn.Parameter, str]) -> dict[str, nn.Pa
 def _schedule(
     player: Player, settings: Settings, override: Any
 ) -> tuple[Callable[[float], float], str]:
-    """Return the schedule that a player follows, and its label: the recipe's for it, for all, or its author's."""
+    """Return the schedule of a player and its label.
+
+    An override for the player comes first, then the schedule for all players, then the model's.
+    """
     label = f"players.{player.name}.schedule"
     if override is not None:
         chosen: Any = check_schedule(override, label)
@@ -326,6 +359,6 @@ def _schedule(
     return SCHEDULES[chosen] if isinstance(chosen, str) else chosen, label
 
 
-def _moved(groups: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Return the group of each parameter, by name."""
+def _group_numbers(groups: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return the number of each parameter's group, by name."""
     return {name: i for i, group in enumerate(groups) for name in group["param_names"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -9,46 +10,50 @@ from torch import Tensor
 
 from genzoo.contract import Batch
 
+__all__ = ["unscaled"]
+
 _LARGEST = 50.0
 """A value that standardized columns rarely have."""
-_SPAN = 100.0
+_RATIO = 100.0
 """A ratio of standard deviations that standardized columns never have."""
 
 
 @torch.no_grad()
 def unscaled(batch: Batch) -> str | None:
-    """Say in words that a batch is of unscaled data, and what to do; None if it is not.
+    """Return a message that a batch has unscaled data, and what to do; None if it does not.
 
     Arguments:
-        batch: what a loss gets: `(batch, *shape)`, or a mapping of such tensors.
+        batch: a batch as a loss gets it: `(batch, *shape)`, or a mapping of such tensors.
     """
     columns = batch if isinstance(batch, Mapping) else {"the data": batch}
     for name, column in columns.items():
-        if column.is_floating_point() and (
-            words := _words(name, column.detach().double().flatten(1))
-        ):
-            return words
+        if not column.is_floating_point():
+            continue
+        message = _message(name, column.detach().double().flatten(1))
+        if message:
+            return message
     return None
 
 
-def _words(name: str, x: Tensor) -> str | None:
-    spreads = x.std(0, correction=0)
-    spreads = spreads[(spreads > 0) & spreads.isfinite()]
+def _message(name: str, x: Tensor) -> str | None:
+    deviations = x.std(0, correction=0)
+    deviations = deviations[(deviations > 0) & deviations.isfinite()]
     largest = float(x.abs().max())
-    low, high = (float(spreads.min()), float(spreads.max())) if len(spreads) else (1.0, 1.0)
-    if largest <= _LARGEST and high < _SPAN * low:
+    low = high = 1.0
+    if len(deviations):
+        low, high = float(deviations.min()), float(deviations.max())
+    scales_differ = high >= _RATIO * low
+    if largest <= _LARGEST and not scales_differ:
         return None
-    differ = (
-        f" and its columns have standard deviations from {low:.1g} to {high:.1g}"
-        if high >= _SPAN * low
-        else ""
-    )
-    power = (
-        f", which differ in scale by 10^{round(torch.tensor(high / low).log10().item())}"
-        if differ
-        else ""
-    )
+    details = ""
+    if scales_differ:
+        power = round(math.log10(high / low))
+        details = (
+            f" and its columns have standard deviations from {low:.1g} to {high:.1g}, which differ "
+            f"in scale by 10^{power}"
+        )
     return (
-        f"The likely cause is unscaled data: the largest |value| in a batch of {name} is {largest:.3g}{differ}{power}. "
-        "Standardize each column and train on that, as in x = (x - x.mean(0)) / x.std(0).clamp(min=1e-6)."
+        f"The likely cause is unscaled data: the largest |value| in a batch of {name} is "
+        f"{largest:.3g}{details}. Standardize each column and train on that, as in "
+        "x = (x - x.mean(0)) / x.std(0).clamp(min=1e-6)."
     )

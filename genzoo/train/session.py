@@ -124,7 +124,9 @@ class Session:
         }
 
     def restore(self, path: Path | None) -> None:
-        """Restore a checkpoint, if there is one. The model comes last, so an error leaves it as it was.
+        """Restore a checkpoint, if there is one.
+
+        The model comes last, so an error leaves it as it was.
 
         Raises:
             RunError: the checkpoint is damaged, or belongs to another model.

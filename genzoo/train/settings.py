@@ -172,9 +172,9 @@ def check_schedule(schedule: Any, label: str) -> Any:
     """
     if isinstance(schedule, str) and schedule.startswith(_CALLABLE):
         raise SettingError(
-            f'{label} = "{schedule}": the schedule of this run is a Python function, which a recipe '
-            "cannot hold. Resume from Python with the same function, as in genzoo.fit(model, data, "
-            "out=RUN, resume=True, schedule=function)."
+            f'{label} = "{schedule}": the schedule of this run is a Python function, which a '
+            "recipe cannot hold. Resume from Python with the same function, as in "
+            "genzoo.fit(model, data, out=RUN, resume=True, schedule=function)."
         )
     if callable(schedule):
         _check_signature(schedule, label)
@@ -193,8 +193,8 @@ def _check_signature(schedule: Callable[..., Any], label: str) -> None:
     except TypeError as error:
         raise SettingError(
             f"{label} = {_name(schedule)}{signature}: it cannot be called with one argument "
-            f"({error}); expected a function from the fraction of training in [0, 1] to a factor on "
-            "the learning rate, as in lambda t: 1 - t."
+            f"({error}); expected a function from the fraction of training in [0, 1] to a factor "
+            "on the learning rate, as in lambda t: 1 - t."
         ) from None
 
 
@@ -221,7 +221,7 @@ def _factor(schedule: Callable[[float], float], progress: float, label: str) -> 
         factor = math.nan
     if not 0 <= factor < math.inf:
         raise TrainingError(
-            f"{label} returned {value!r} after {progress:.4g} of training; expected a finite factor "
-            "on the learning rate, 0 or more."
+            f"{label} returned {value!r} after {progress:.4g} of training; expected a finite "
+            "factor on the learning rate, 0 or more."
         )
     return factor

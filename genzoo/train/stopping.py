@@ -1,4 +1,4 @@
-"""Stop a run with Ctrl-C or a signal: training ends after a step, and the exception holds the model."""
+"""Stop a run with Ctrl-C or a signal, after a step. The exception holds the model so far."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_weights_from_inference_mode_are_refused_in_words():
         model = Mean(shape=(3,))
         data = DATA.clone()
     with pytest.raises(
-        SettingError, match=r"the model \(Mean\) was made under torch.inference_mode.*outside"
+        SettingError, match=r"the model \(Mean\) was built under torch.inference_mode.*outside"
     ):
         genzoo.fit(model, data, steps=1, batch_size=8)
     genzoo.fit(VAE, data, steps=1, batch_size=8)
