@@ -90,7 +90,7 @@ class PlayerTrainer:
     def step(
         self, batch: Batch, progress: float, norms: dict[nn.Parameter, Tensor] | None = None
     ) -> dict[str, Tensor]:
-        """Make one step: sum the gradients of the microbatches, average them over ranks, apply them.
+        """Make one step: sum the gradients over microbatches, average over ranks, and apply them.
 
         Arguments:
             batch: a batch, as the loss gets it.
@@ -293,7 +293,7 @@ class Ownership:
 def trainers(
     model: Model, overrides: Mapping[str, Any], engine: Engine, settings: Settings
 ) -> list[PlayerTrainer]:
-    """Return the players of a model, ready to train, without those whose parameters are all frozen.
+    """Return the players of a model, ready to train, without those that are all frozen.
 
     Raises:
         SettingError: an override is for an unknown player, or its optimizer does not accept it.

@@ -595,5 +595,5 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, python):
         child.kill()
     assert child.returncode == 130
     assert "stopped at step" in said
-    assert "Go on with `genzoo resume run`." in said
+    assert "Resume with `genzoo resume run`." in said
     assert len(list((tmp_path / "run" / "checkpoints").glob("step-*.ckpt"))) == 1

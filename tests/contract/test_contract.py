@@ -183,17 +183,6 @@ def test_frozen_and_shared_parameters():
     ]
 
 
-def test_a_round_gives_the_last_batches_to_who_makes_fewer_steps():
-    critic, generator, idle = (
-        Player(name=name, owns=(), loss=lambda batch: {})
-        for name in ("critic", "generator", "idle")
-    )
-    seen = []
-    plan = [(critic, 3), (generator, 1), (idle, 0)]
-    Constant().round(plan, ["a", "b", "c"], lambda player, batch: seen.append((player.name, batch)))
-    assert seen == [("critic", "a"), ("critic", "b"), ("critic", "c"), ("generator", "c")]
-
-
 def test_batch_size_and_example():
     assert Constant().batch_size(torch.zeros(3, 7)) == 3
     assert Translator().batch_size({"x": torch.zeros(4, 1), "y": torch.zeros(4, 2)}) == 4

@@ -300,7 +300,8 @@ def test_ctrl_c_while_the_lock_is_taken_leaves_nothing_held(tmp_path):
         with keep.hold(folder, engine, resume=False, overwrite=False):
             pass
 
-    names = ("acquire", "_acquire", "_create", "_enter", "_claim")
+    # not `_claim`: Python handles no signal where its `with` block ends, but a trace can raise there
+    names = ("acquire", "_acquire", "_create", "_enter")
     code = {getattr(FolderLock, name).__code__ for name in names} | {keep.hold._acquire.__code__}
     for _ in interrupted_lines(code, train, interrupts):
         FolderLock(tmp_path / "run").acquire().release()

@@ -102,7 +102,9 @@ def test_what_stands_there_instead_is_not_touched_and_the_run_is_kept_beside_it(
             (run / "thesis.tex").write_text("years of work")
 
     meanwhile(5, change)
-    with pytest.raises(RunError, match=r"Training stopped at step 6; \S*run-rescued holds the run"):
+    with pytest.raises(
+        RunError, match=r"Training stopped at step 6\. \S*run-rescued holds the run"
+    ):
         genzoo.fit("test-mean", DATA, run, steps=8, **SETTINGS)
     if other == "run":
         assert weights(run) == weights(straight)

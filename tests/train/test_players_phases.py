@@ -147,7 +147,7 @@ def test_epochs_that_are_never_reached_are_refused():
     model.players = lambda: players
     with pytest.raises(
         SettingError,
-        match=r"train\.epochs = 2 is not reached: no player makes a step in 100,000 rounds",
+        match=r"train\.epochs = 2 is never reached: no player makes a step in 100,000 rounds",
     ):
         genzoo.fit(model, DATA, epochs=2, batch_size=8)
 

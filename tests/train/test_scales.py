@@ -73,7 +73,7 @@ def test_scaled_data_are_not_blamed():
             players={"mean": {"lr": 2.5}},
         )
     with pytest.raises(
-        TrainingError, match=r"No step was made before: look for the cause in the data or the loss"
+        TrainingError, match=r"This was the first step, so the cause is the data or the loss"
     ):
         genzoo.fit({"name": "test-mean", "nan_at": 1}, UNIFORM, steps=2, batch_size=64)
     with pytest.raises(
