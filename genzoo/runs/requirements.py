@@ -9,9 +9,9 @@ from typing import Any
 
 from genzoo.contract import Dataset, Model
 from genzoo.errors import GenzooError, SettingError
-from genzoo.registry.build import config, init_record
 from genzoo.registry.lookup import registry
 from genzoo.registry.plugins import Registration
+from genzoo.registry.records import config, init_record, recorded
 
 __all__ = [
     "IN_MEMORY",
@@ -41,23 +41,20 @@ def requirements(model: Model, dataset: Dataset | None) -> list[str]:
 def plugin_files(model: Model, dataset: Dataset | None) -> list[str]:
     """Return the plugin files of a model and its data, as the user named them."""
     files = [registration.file for registration in _registrations(model, dataset)]
-    return [*dict.fromkeys(file.given for file in files if file is not None)]
+    return [*dict.fromkeys(file.label for file in files if file is not None)]
 
 
 def defined_in_python(model: Model, dataset: Dataset | None) -> bool:
     """Return whether the running program registered a part, so `genzoo resume` cannot find it."""
-    return any(
-        registration.origin == "here" and registration.file is None
-        for registration in _registrations(model, dataset)
-    )
+    return any(registration.origin == "here" for registration in _registrations(model, dataset))
 
 
 def _registrations(model: Model, dataset: Dataset | None) -> Iterator[Registration]:
     for part in (*model.modules(), dataset):
-        # layers of torch keep no record, and asking the registries for each is slow
-        if type(part).__module__.startswith("torch."):
+        # a part without a record, such as a layer, has no name; do not search all registries for it
+        if recorded(part) is None:
             continue
-        # other layers, and data from Python, have no registered name
+        # a class that is not registered has no name either
         with contextlib.suppress(GenzooError):
             init = init_record(part)
             yield registry(init.kind).registration(init.name)
