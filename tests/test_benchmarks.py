@@ -91,6 +91,7 @@ def test_the_losses_by_hand_are_those_of_the_model(script, name):
     torch.testing.assert_close(by_hand, by_model)
 
 
+@pytest.mark.slow
 def test_speed_is_numbers(script):
     adversarial = script("adversarial")
     cases = {name: (table, 1) for name, table in TABLES.items()}

@@ -117,6 +117,7 @@ def test_it_compiles_whole():
         torch.testing.assert_close(mine, theirs)
 
 
+@pytest.mark.slow
 def test_its_schemas_are_what_torch_expects():
     given = tensors(2, 6, 3, 2, scaled=True)
     torch.library.opcheck(nade._forward, (*given, "sigmoid"))

@@ -154,6 +154,7 @@ def test_refusals_are_one_line_with_exit_code_2(genzoo_, tmp_path, monkeypatch, 
     assert not list(tmp_path.rglob("*")), "nothing is left behind"
 
 
+@pytest.mark.slow
 def test_a_batch_of_one_is_refused_where_a_model_needs_pairs(genzoo_, tmp_path):
     code, text = genzoo_(
         "train", RECIPES / "wae-mmd-digits.toml", "train.batch_size=1", "--out", tmp_path / "run"
@@ -161,6 +162,7 @@ def test_a_batch_of_one_is_refused_where_a_model_needs_pairs(genzoo_, tmp_path):
     assert (code, "n >= 2" in text, len(text.strip().splitlines())) == (2, True, 1), text
 
 
+@pytest.mark.slow
 def test_settings_of_a_slot_need_no_name(genzoo_, tmp_path):
     code, text = genzoo_(
         "train",
@@ -223,6 +225,7 @@ def test_train_a_model_on_a_dataset_writes_its_recipe(genzoo_, tmp_path, monkeyp
     assert weights[0] == weights[1]  # a run's own recipe is the run again
 
 
+@pytest.mark.slow
 def test_resume_by_hand(genzoo_, run_folder):
     code, text = genzoo_(
         "train", RECIPES / "vae-digits.toml", "--steps", "20", "--out", run_folder, "--resume"
@@ -483,6 +486,7 @@ def test_evaluate_writes_a_table(genzoo_, run_folder):
     assert genzoo_("evaluate", run_folder, "likelihod")[0] == 2
 
 
+@pytest.mark.slow
 def test_evaluate_on_other_data_is_refused_by_name_or_allowed(genzoo_, tmp_path):
     import torch
 

@@ -134,6 +134,7 @@ def test_refusals(cli, words, message):
     assert message in printed
 
 
+@pytest.mark.slow
 def test_what_a_plugin_file_registers(cli, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(

@@ -76,6 +76,7 @@ def test_true_points_are_near_their_floors(distribution):
     assert values["w1"] == pytest.approx(values["w1_floor"], rel=0.5)
 
 
+@pytest.mark.slow
 def test_the_floor_of_the_reverse_kl():
     floors = [measure("8-gaussians", draws("8-gaussians", 100), n=100)["reverse_kl"]]
     floors += [

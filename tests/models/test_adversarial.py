@@ -201,6 +201,7 @@ def test_advice_on_a_collapsed_generator_alone(scale, collapsed):
         assert "Lower the learning rates" in text
 
 
+@pytest.mark.slow
 def test_fit_passes_the_advice_on():
     still = {name: {"lr": 1e-9} for name in ("critic", "generator")}
     model = GAN(2, generator=Spread(1e-3), critic=SMALL, prior="normal", shape=(2,))

@@ -147,6 +147,7 @@ def test_what_js_leaves_out():
     assert "js" not in gan(loss="least-squares").critic_loss(x)
 
 
+@pytest.mark.slow
 def test_a_linear_critic_learns_the_logit_of_two_gaussians():
     real, fake, d = quantiles(1000), quantiles(1000, 1.5), 1.5
     model = gan(generator=Shift(), critic={"name": "mlp", "hidden": ()}, prior=Sample(fake))

@@ -381,6 +381,7 @@ def test_what_does_not_fit_into_memory_is_said_and_trains(monkeypatch):
         genzoo.fit(table, "digits", steps=1, batch_size=64, microbatches=64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("mixed", [False, True])
 @pytest.mark.parametrize(

@@ -94,6 +94,7 @@ def test_bound_is_tight_at_the_true_posterior(digits):
     )
 
 
+@pytest.mark.slow
 def test_bounds_are_ordered_below_the_likelihood(digits, rotation):
     vae, gap, log_p = ppca(digits, rotation)
     exact = log_p(digits.x.numpy()).mean()

@@ -26,6 +26,7 @@ def between(real, fake, critic, weight, **penalty):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("start", "slope"), [(0.5, 1.25), (-0.5, -0.75)])
 def test_two_points_and_a_linear_critic(start, slope):
     # -w W + L (|w| - 1)^2 is least at w = 1 + W / 2 L, with the gap W + W^2 / 2 L. On the wrong

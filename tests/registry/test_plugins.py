@@ -494,6 +494,7 @@ def test_metadata_give_away_what_is_missing(install, models, requires, value, wo
 # -- imports in a subprocess
 
 
+@pytest.mark.slow
 def test_imports_are_tried_where_they_hurt_nobody(install):
     install(
         "genzoo-foo",

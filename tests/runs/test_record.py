@@ -59,6 +59,7 @@ def test_arguments_of_parts_too_and_numbers_of_any_kind(changes, where, value):
     assert type(table) is type(value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "prior",
     ["sphere", {"name": "mog", "components": 3, "learn": True}, {"name": "normal", "scale": 3.0}],
@@ -278,6 +279,7 @@ def test_precision_is_no_difference(dtype):
         assert record(model.float()) == model.config
 
 
+@pytest.mark.slow
 def test_a_resume_of_a_model_that_was_changed_meanwhile_is_refused(tmp_path):
     trained(small(), tmp_path)
     with pytest.raises(genzoo.GenzooError, match=r"model\.beta was 1\.0, now 4\.0"):

@@ -45,6 +45,7 @@ def test_a_mixture_fitted_after_training_is_kept_with_the_data_of_the_run(tmp_pa
     assert RunFolder(tmp_path / "kept").recipe()["data"]["name"] == "digits"
 
 
+@pytest.mark.slow
 def test_without_data_only_commands_that_need_them_are_refused(tmp_path):
     genzoo.save(model(), tmp_path / "kept")
     genzoo.load(tmp_path / "kept").sample(2)
@@ -73,6 +74,7 @@ def test_a_run_is_written_over_only_where_asked_and_then_whole(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_loses_nothing(tmp_path, monkeypatch):
     genzoo.save(model(), tmp_path / "kept")
     before = {path: path.read_bytes() for path in (tmp_path / "kept").iterdir() if path.is_file()}

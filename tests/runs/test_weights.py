@@ -90,6 +90,7 @@ def test_a_run_begins_with_the_weights_that_load_returns(tmp_path, ema):
     assert genzoo.load(tmp_path / "next").beta == 2.0
 
 
+@pytest.mark.slow
 def test_another_architecture_and_a_missing_run_are_refused_by_name(tmp_path):
     genzoo.fit(TABLE, "digits", tmp_path / "base", **QUICK)
     with pytest.raises(

@@ -469,6 +469,7 @@ def test_the_report_names_what_failed_and_why():
     assert "images are in [0, 1]" in failed.reason
 
 
+@pytest.mark.slow
 def test_an_expected_failure_passes_with_its_reason():
     results = check_model(
         SampleOutOfRange, shapes=[SHAPE], expected_failures={"sample": "unbounded by design"}
@@ -521,6 +522,7 @@ def test_an_instance_is_tested_as_it_is_and_left_alone():
         check_model(model, scale=1.0)
 
 
+@pytest.mark.slow
 def test_a_part_that_is_handed_in_is_left_alone():
     critic = MLPCritic((2, 4, 4), hidden=(4,))
     before = copy.deepcopy(critic.state_dict())

@@ -711,6 +711,7 @@ def test_a_penalty_is_told_from_a_divergence_by_its_class():
     assert "tells_apart" in {one.name for one in checks(Moments)}
 
 
+@pytest.mark.slow
 def test_a_sample_divergence_may_have_more_parameters():
     """Its base class declares what it compares, not the number of parameters of `forward`."""
     results = check(Powers)

@@ -136,6 +136,7 @@ def held_out_error(model, x):
         return float((model.reconstruct(x) - x).square().mean())
 
 
+@pytest.mark.slow
 def test_the_average_of_a_short_run_is_close_to_its_last_weights():
     data = genzoo.build("digits", "datasets")
     x = data.prepare(torch.from_numpy(data.test["x"]))

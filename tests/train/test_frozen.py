@@ -208,6 +208,7 @@ def test_a_resume_freezes_the_same(tmp_path):
     assert same(state(run.model, ""), state(whole.model, ""))
 
 
+@pytest.mark.slow
 def test_a_resume_with_other_frozen_parameters_of_an_instance_is_refused(tmp_path):
     model = TwoParts()
     model.first[0].bias.requires_grad_(False)

@@ -75,6 +75,7 @@ def test_what_somebody_removes_is_written_again(tmp_path, meanwhile, straight, w
     assert genzoo.fit("test-mean", DATA, run, steps=10, resume=True, **SETTINGS).steps == 10
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_after_it_was_removed_can_be_resumed(tmp_path, meanwhile, straight):
     run = tmp_path / "run"
     meanwhile(5, lambda: shutil.rmtree(run))
@@ -85,6 +86,7 @@ def test_a_run_that_is_stopped_after_it_was_removed_can_be_resumed(tmp_path, mea
     assert weights(run) == weights(straight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["run", "live", "files"])
 def test_what_stands_there_instead_is_not_touched_and_the_run_is_kept_beside_it(
     tmp_path, meanwhile, straight, other

@@ -152,6 +152,7 @@ def test_epochs_that_are_never_reached_are_refused():
         genzoo.fit(model, DATA, epochs=2, batch_size=8)
 
 
+@pytest.mark.slow
 def test_epochs_are_finite_and_not_without_end():
     for epochs in (float("inf"), float("nan")):
         with pytest.raises(

@@ -4,6 +4,8 @@ import pytest
 
 from genzoo.testing import checks
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"width": 8, "depth": 1}
 CHECKS = {
     f"{label}-{check}": check

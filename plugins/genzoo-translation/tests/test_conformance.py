@@ -4,6 +4,8 @@ import pytest
 
 from genzoo.testing import checks, model_checks
 
+pytestmark = pytest.mark.slow
+
 UNET, RESNET, PATCH = (
     {"name": "unet", "width": 4},
     {"name": "resnet", "width": 4, "blocks": 1},

@@ -38,6 +38,7 @@ def test_a_batch_that_fills_it_keeps_what_fits():
     assert sorted(pool.images.flatten().tolist()) == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_half_of_what_is_shown_is_old_and_every_place_is_used():
     pool = ImagePool(50, (1, 1, 1))
     pool(numbered(0, 50))

@@ -14,6 +14,8 @@ from genzoo import build
 from genzoo.cli.app import main
 from genzoo.errors import SettingError
 
+pytestmark = pytest.mark.slow
+
 RESNET, PATCH = {"name": "resnet", "width": 2, "blocks": 1}, {"name": "patch", "width": 2}
 NET = {"name": "conv", "channels": (2, 4), "norm": "batch"}
 BOTTLENECK, PYRAMID = (
