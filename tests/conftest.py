@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def _seed():
-    # `torch.manual_seed` also formats a traceback for every kind of device, which takes milliseconds.
+    # `torch.manual_seed` takes milliseconds: it formats a traceback for every kind of device.
     with torch.random.fork_rng():
         torch.default_generator.manual_seed(0)
         if torch.cuda.is_initialized():

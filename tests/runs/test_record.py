@@ -151,10 +151,10 @@ def test_a_refusal_comes_before_anything_is_written(tmp_path):
 
 
 def test_an_attribute_under_another_name_is_refused_with_its_values():
-    gan = change(small("gan", generator=SMALL, critic=SMALL), kind="minimax")
+    gan = change(small("gan", generator=SMALL, critic=SMALL), loss_name="minimax")
     with pytest.raises(
         SettingError,
-        match=r"kind is 'minimax' in the model and 'non-saturating' .*'gan' takes .*loss",
+        match=r"loss_name is 'minimax' in the model and 'non-saturating' .*'gan' takes .*loss",
     ):
         record(gan)
 
