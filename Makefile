@@ -31,7 +31,7 @@ docs: $(VENV)/docs.installed $(VENV)/plugins.installed
 
 bench: $(VENV)/plots.installed  ## about a quarter of an hour: measures again what docs/benchmarks/ says
 	$(PIP) install -q --no-deps --upgrade --target build/peers -r benchmarks/requirements.txt
-	set -e; for script in $(filter-out %/machine.py %/feature_networks.py %/gpu.py,$(wildcard benchmarks/*.py)); do \
+	set -e; for script in $(filter-out %/machine.py %/feature_networks.py %/gpu.py %/same_bits.py,$(wildcard benchmarks/*.py)); do \
 		$(VENV)/bin/python $$script; done
 
 clean:

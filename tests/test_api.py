@@ -128,3 +128,14 @@ def test_a_public_function_has_no_module_of_its_name():
                 continue
             with pytest.raises(ModuleNotFoundError):
                 importlib.import_module(f"{module_name}.{name}")
+
+
+def test_every_module_states_its_public_names():
+    """Without `__all__`, type checkers and `from module import *` take every name."""
+    missing = []
+    for path in sorted((ROOT / "genzoo").rglob("*.py")):
+        if path.name in ("conftest.py", "__main__.py", "__about__.py") or "templates" in path.parts:
+            continue
+        if not re.search(r"^__all__\b", path.read_text(encoding="utf-8"), re.MULTILINE):
+            missing.append(str(path.relative_to(ROOT)))
+    assert missing == []

@@ -145,8 +145,10 @@ def _state(recipe: Recipe, file: Path) -> str:
     """Return what a recipe needs that is not installed; empty if nothing is missing."""
     slots = ((recipe["model"]["name"], "models"), (recipe["data"]["name"], "datasets"))
     missing = [name for name, kind in slots if name not in registry(kind)]
+    if not missing:
+        return ""
     plugin = re.search(r"genzoo-[a-z]+", _head(file))
-    return f"needs {plugin[0] if plugin else ', '.join(missing)}" if missing else ""
+    return f"needs {plugin[0] if plugin else ', '.join(missing)}"
 
 
 def _time(head: str) -> str:

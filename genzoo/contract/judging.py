@@ -9,6 +9,8 @@ from genzoo.contract.capabilities import has_capability
 from genzoo.contract.model import Model
 from genzoo.registry.records import Recorded
 
+__all__ = ["Metric"]
+
 
 class Metric(Recorded):
     """A measurement of a trained model.

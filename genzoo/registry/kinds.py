@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__all__ = ["BUILT_IN", "KINDS"]
+
 BUILT_IN: dict[str, dict[str, str]] = {
     "models": {
         "vae": "genzoo.models.vae:VAE",

@@ -39,8 +39,10 @@ def translator_sizes(shape: Shape) -> dict[str, Any]:
 
     Gray images become color images, and vice versa.
     """
-    given = (1 if shape[0] == 3 else 3, *shape[1:]) if is_image(shape) else shape
-    return {"given_shape": given, "shape": shape}
+    if not is_image(shape):
+        return {"given_shape": shape, "shape": shape}
+    channels = 1 if shape[0] == 3 else 3
+    return {"given_shape": (channels, *shape[1:]), "shape": shape}
 
 
 def data(shape: Shape, like: Tensor) -> tuple[Tensor, ...]:
