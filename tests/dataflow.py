@@ -1,7 +1,8 @@
-"""What a PixelRNN may see, worked out with sets alone: which inputs can reach which output, by the paper's description.
+"""Compute with sets alone which inputs each output of a PixelRNN can depend on.
 
-Nothing here calls genzoo: maps of features are boolean arrays, (H, W, groups, C * H * W), true where a group of features at a
-pixel can depend on an input. Layers are those of the paper; the order of colours is red, green, blue.
+The layers follow the paper, and this module does not use genzoo. Feature maps are boolean arrays
+(H, W, groups, C * H * W), true where a group of features at a pixel can depend on an input. The
+order of the colors is red, green, blue.
 """
 
 from collections.abc import Iterable
@@ -10,7 +11,10 @@ import numpy as np
 
 
 def _masked_conv(below: np.ndarray, taps: Iterable[tuple[int, int]], strict: bool) -> np.ndarray:
-    """A convolution that sees earlier pixels whole, and of its own the groups before each (and it too, unless strict)."""
+    """Apply a masked convolution, which sees all groups of earlier pixels.
+
+    At the current pixel, a group sees the groups before it, and itself unless `strict`.
+    """
     height, width, groups, _ = below.shape
     out = np.zeros_like(below)
     for r, c, group in np.ndindex(height, width, groups):
@@ -25,14 +29,14 @@ def _masked_conv(below: np.ndarray, taps: Iterable[tuple[int, int]], strict: boo
 
 
 def _square(kernel: int) -> list[tuple[int, int]]:
-    """The taps of a square kernel at or before its centre in raster order."""
+    """Return the taps of a square kernel at or before its center in raster order."""
     half = kernel // 2
     taps = [(down, right) for down in range(-half, half + 1) for right in range(-half, half + 1)]
     return [tap for tap in taps if tap <= (0, 0)]
 
 
 def _everything(states: np.ndarray, r: int, c: int) -> np.ndarray:
-    """All that any group at a pixel depends on; nothing outside the image."""
+    """Return what the groups at a pixel depend on together; nothing outside the image."""
     height, width, _, inputs = states.shape
     return (
         states[r, c].any(axis=0) if 0 <= r < height and 0 <= c < width else np.zeros(inputs, bool)
@@ -40,7 +44,7 @@ def _everything(states: np.ndarray, r: int, c: int) -> np.ndarray:
 
 
 def _row_lstm(below: np.ndarray) -> np.ndarray:
-    """Along the row a masked convolution of 3, over the row above an unmasked one."""
+    """Apply a masked convolution of 3 along the row, and an unmasked one over the row above."""
     gates = _masked_conv(below, [(0, -1), (0, 0)], strict=False)
     states = np.zeros_like(below)
     for r, c, group in np.ndindex(below.shape[:3]):
@@ -51,7 +55,11 @@ def _row_lstm(below: np.ndarray) -> np.ndarray:
 
 
 def _diagonal(below: np.ndarray) -> np.ndarray:
-    """One direction: a masked 1x1 convolution of the input, and all groups of the states above and to the left."""
+    """Apply one direction of the diagonal LSTM.
+
+    A state depends on a masked 1x1 convolution of the input, and on all groups of the states above
+    and to the left.
+    """
     gates = _masked_conv(below, [(0, 0)], strict=False)
     states = np.zeros_like(below)
     for r, c, group in np.ndindex(below.shape[:3]):
@@ -62,7 +70,7 @@ def _diagonal(below: np.ndarray) -> np.ndarray:
 
 
 def _diagonal_bilstm(below: np.ndarray) -> np.ndarray:
-    """The direction from the right works on the mirrored image, and its map moves down by a row."""
+    """Add both directions; the one from the right is mirrored, and its map moves down by a row."""
     states, mirrored = _diagonal(below), _diagonal(below[:, ::-1])[:, ::-1]
     # the groups of the two are added one by one
     states[1:] |= mirrored[:-1]
@@ -77,28 +85,28 @@ LAYERS = {"row-lstm": _row_lstm, "diagonal-bilstm": _diagonal_bilstm, "conv": _c
 
 
 def support(layer: str, depth: int, shape: tuple[int, int, int], kernel: int = 7) -> np.ndarray:
-    """Which inputs each logit depends on, `(C * H * W, C * H * W)`, rows and columns in the order (c, h, w)."""
-    colours, height, width = shape
-    inputs = np.zeros((height, width, colours, colours * height * width), bool)
-    for r, c, group in np.ndindex(height, width, colours):
+    """Return which inputs each logit depends on, `(C * H * W, C * H * W)`.
+
+    Rows and columns are in the order (c, h, w).
+    """
+    colors, height, width = shape
+    inputs = np.zeros((height, width, colors, colors * height * width), bool)
+    for r, c, group in np.ndindex(height, width, colors):
         inputs[r, c, group, (group * height + r) * width + c] = True
     features = _masked_conv(inputs, _square(kernel), strict=True)
     for _ in range(depth):
-        added = _masked_conv(
-            LAYERS[layer](features), [(0, 0)], strict=False
-        )  # the 1x1 convolution after the layer
-        features = features | added  # the residual
-    out = _masked_conv(features, [(0, 0)], strict=False)  # the head, twice or once alike
-    return out.transpose(2, 0, 1, 3).reshape(colours * height * width, -1)
+        # the 1x1 convolution after the layer, and the residual connection
+        added = _masked_conv(LAYERS[layer](features), [(0, 0)], strict=False)
+        features = features | added
+    # the head; a second 1x1 convolution would not change the result
+    out = _masked_conv(features, [(0, 0)], strict=False)
+    return out.transpose(2, 0, 1, 3).reshape(colors * height * width, -1)
 
 
 def past(shape: tuple[int, int, int]) -> np.ndarray:
-    """Every pair of an output and an input that comes before it: by pixel in raster order, then by colour."""
-    colours, height, width = shape
+    """Return which inputs come before each output: by pixel in raster order, then by color."""
+    colors, height, width = shape
     number = (
-        np.arange(height * width * colours)
-        .reshape(height, width, colours)
-        .transpose(2, 0, 1)
-        .ravel()
+        np.arange(height * width * colors).reshape(height, width, colors).transpose(2, 0, 1).ravel()
     )
     return number[:, None] > number[None, :]

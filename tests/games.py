@@ -18,7 +18,7 @@ FAST = {"batch_size": 8, "checkpoint_every": 2, "log_every": 2}
 
 @genzoo.models.register("test-mean")
 class Mean(Model):
-    """Moves one vector to the mean of the data: the gradient is `w - mean(x)`."""
+    """A vector that moves to the mean of the data: the gradient is `w - mean(x)`."""
 
     def __init__(
         self,
@@ -58,7 +58,10 @@ class Mean(Model):
 
 @genzoo.models.register("test-game")
 class Game(Model):
-    """A critic and a generator that record who saw which batch, with noise and dropout so that seeds matter."""
+    """A critic and a generator that record which player saw which batch.
+
+    Noise and dropout make the result depend on the seed.
+    """
 
     def __init__(self, critic_steps: int = 1, shape: tuple[int, ...] = (2,)) -> None:
         super().__init__()
@@ -126,7 +129,7 @@ class Point(nn.Module):
 
 @genzoo.models.register("test-phases")
 class Phases(Model):
-    """Moves one of two vectors to the mean of the data for some rounds, then both, by gradient descent."""
+    """Two vectors that move to the mean of the data by gradient descent: first one, then both."""
 
     def __init__(
         self, until: int = 3, after: int | None = None, shape: tuple[int, ...] = (2,)

@@ -212,7 +212,7 @@ class Artifacts:
         model.eval()
         folder = None if self.folder is None else self.folder.path
         data = data_table(self.dataset)
-        # a run is known by its final weights, so beside an average the last weights name no run
+        # the final weights identify a run, so the last weights have no run if there is an average
         note_origin(model, data=data)
         if folder is None:
             note_origin(final, data=data)

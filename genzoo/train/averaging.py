@@ -158,11 +158,11 @@ def update_batch_norm(
         norm.momentum = momentum
     model.eval()
     updated = [norm for norm in norms if norm.num_batches_tracked]
-    kept = {id(buffer) for norm in updated for buffer in norm.buffers()}
+    updated_buffers = {id(buffer) for norm in updated for buffer in norm.buffers()}
     # undo what the losses wrote elsewhere, and restore the norms that they do not use
     with torch.no_grad():
         for name, buffer in model.named_buffers():
-            if id(buffer) not in kept:
+            if id(buffer) not in updated_buffers:
                 buffer.copy_(before[name])
 
 

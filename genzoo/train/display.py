@@ -1,4 +1,8 @@
-"""Show how far training is: two lines that move on a terminal or in a notebook, else a line each log interval."""
+"""Show the progress of training.
+
+A terminal or a notebook shows two lines that are updated. Other outputs get a line for each line of
+the log.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +21,24 @@ from rich.text import Text
 
 from genzoo.terminal import Console, is_terminal
 
+__all__ = ["Display", "Frame", "duration", "is_rate", "words"]
+
 _REFRESH = {"terminal": 0.2, "notebook": 1.0}
-"""Seconds between frames."""
+"""The number of seconds between frames."""
 _WINDOW = 150
-"""Frames over which the rate and the time that is left are averaged."""
+"""The number of frames over which the rate and the remaining time are averaged."""
 _BAR = (6, 24)
-"""Fewest and most columns of the bar."""
+"""The minimum and maximum width of the bar, in columns."""
 
 
 class Frame:
-    """What is shown at one moment: a bar, the step, the time left and the rate, and the losses below.
+    """A frame of the display: a bar, the step, the remaining time, and the rate; below, the losses.
 
     Arguments:
-        done: steps made.
-        total: steps in all.
-        pieces: texts beside the bar, the most important first; those that do not fit are left out.
-        losses: the second line, which is cut where it does not fit.
+        done: the number of completed steps.
+        total: the number of steps in all.
+        pieces: texts next to the bar, the most important first; those that do not fit are left out.
+        losses: the second line; it is cut if it does not fit.
     """
 
     def __init__(self, done: int, total: int, pieces: list[str], losses: str) -> None:
@@ -64,21 +70,21 @@ class Frame:
 
 
 class Display:
-    """The progress of a run, on standard output; nothing where it was not asked for.
+    """The progress of a run, on standard output.
 
-    A terminal gets two lines that move and fit its width. A notebook gets one output that is
-    replaced. Everything else, such as a file or a pipe, gets a line each time the log does.
+    A terminal shows two lines that are updated and fit its width. A notebook shows one output that
+    is replaced. Other outputs, such as a file or a pipe, get a line for each line of the log.
 
     Arguments:
-        total: steps in all.
-        done: steps made before.
-        shown: whether to show anything.
+        total: the number of steps in all.
+        done: the number of steps completed before.
+        shown: show the progress; otherwise, show nothing.
     """
 
     def __init__(self, total: int, done: int, shown: bool) -> None:
         self.console = Console(force_jupyter=False)
         self.console.outlives_reader = True
-        self.kind = _kind(self.console) if shown else "nothing"
+        self.mode = _display_mode(self.console) if shown else "nothing"
         self.done, self.total, self.losses = done, total, ""
         self.marks = deque([(time.monotonic(), done, 0)], maxlen=_WINDOW)
         self.images = 0
@@ -87,32 +93,32 @@ class Display:
         self.handle: Any = None
 
     def __enter__(self) -> Display:
-        if self.kind == "terminal":
+        if self.mode == "terminal":
             self.live = Live(self.frame(), console=self.console, auto_refresh=False)
             self.live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.kind in _REFRESH:
+        if self.mode in _REFRESH:
             self._draw()
         if self.live is not None:
             self.live.stop()
 
     def move(self, done: int, images: int) -> None:
-        """Take note that training came to step `done`, with so many images more."""
+        """Update the progress to step `done`, after `images` more images."""
         self.done, self.images = done, self.images + images
-        if self.kind in _REFRESH and time.monotonic() >= self.next:
+        if self.mode in _REFRESH and time.monotonic() >= self.next:
             self._draw()
 
     def log(self, line: Mapping[str, float]) -> None:
         """Show a line of the log."""
         self.losses = words(line, "  ")
-        if self.kind == "lines":
+        if self.mode == "lines":
             self._mark()
             self.console.print(str(self.frame()), markup=False, soft_wrap=True)
 
     def frame(self) -> Frame:
-        """Return what is to be shown now."""
+        """Return the current frame."""
         then, done, images = self.marks[0]
         now, steps = time.monotonic(), self.done - done
         pieces = [f"{self.done:,}/{self.total:,}"]
@@ -127,19 +133,20 @@ class Display:
     def _draw(self) -> None:
         frame = self.frame()
         self._mark()
-        self.next = time.monotonic() + _REFRESH[self.kind]
+        self.next = time.monotonic() + _REFRESH[self.mode]
         if self.live is not None:
             self.live.update(frame, refresh=True)
         elif self.handle is None:
             self.handle = _notebook_output(str(frame))
-            if self.handle is None:  # a notebook that replaces nothing
-                self.kind = "lines"
+            # this notebook cannot replace an output
+            if self.handle is None:
+                self.mode = "lines"
         else:
             self.handle.update({"text/plain": str(frame)}, raw=True)
 
 
 def duration(seconds: float) -> str:
-    """Return a time as hours, minutes and seconds.
+    """Format a time as hours, minutes, and seconds.
 
     Example:
         >>> duration(12.4), duration(3723)
@@ -151,7 +158,10 @@ def duration(seconds: float) -> str:
 
 
 def words(line: Mapping[str, float], between: str = ", ") -> str:
-    """Return the losses of a line of the log as text, without clock, learning rates and gradient norms."""
+    """Format the losses of a line of the log.
+
+    Leave out the clock, the learning rates, and the gradient norms.
+    """
     skip = ("step", "seconds", "images_per_second")
     losses = {
         name: value
@@ -162,11 +172,11 @@ def words(line: Mapping[str, float], between: str = ", ") -> str:
 
 
 def is_rate(name: str) -> bool:
-    """Return whether a key of the log is a learning rate: `lr`, `player/lr`, or that of a group."""
+    """Return whether a key of the log is a learning rate: of a run, a player, or a group."""
     return "lr" in name.split("/")[:2]
 
 
-def _kind(console: Console) -> str:
+def _display_mode(console: Console) -> str:
     if Console().is_jupyter:
         return "notebook"
     moves = is_terminal(sys.stdout) and console.is_terminal and not console.is_dumb_terminal
@@ -174,7 +184,7 @@ def _kind(console: Console) -> str:
 
 
 def _notebook_output(text: str) -> Any:
-    """Show a text in a notebook and return what replaces it; None where IPython cannot."""
+    """Show a text in a notebook; return the handle that replaces it, or None without IPython."""
     with suppress(ImportError):
         from IPython.display import display
 

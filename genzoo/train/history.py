@@ -1,4 +1,7 @@
-"""The log of a run: `metrics.jsonl`, a line of strict JSON for each logged step, and TensorBoard's events."""
+"""Write the log of a run: `metrics.jsonl` and TensorBoard events.
+
+`metrics.jsonl` has a line of strict JSON for each logged step.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,15 @@ from typing import Any
 from genzoo.errors import RunError
 from genzoo.files import write_atomic
 
+__all__ = ["History", "Line", "read_line", "strict"]
+
 Line = dict[str, float]
 
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 class History:
-    """The lines of the log, in memory and, where there is a run folder, on disk.
+    """The lines of the log, in memory and, if the run has a folder, on disk.
 
     Arguments:
         folder: the run folder, or None to keep the lines in memory only.
@@ -34,14 +39,14 @@ class History:
 
     @property
     def file(self) -> Path | None:
-        """Where the lines go."""
+        """The path of `metrics.jsonl`, or None without a run folder."""
         return None if self._folder is None else self._folder / "metrics.jsonl"
 
     def resume(self, step: int) -> None:
-        """Read the lines up to a step; drop those of work that a kill undid.
+        """Read the lines up to a step, and drop later lines, whose steps were lost.
 
-        Lines that no run wrote, and all but the last of a step, are dropped with a warning; the
-        file as it was is then kept as `metrics-damaged.jsonl`.
+        Invalid lines are dropped with a warning, and so are all lines of a step but the last. The
+        original file is then saved as `metrics-damaged.jsonl`.
 
         Raises:
             RunError: the file cannot be read or written.
@@ -60,11 +65,12 @@ class History:
                 lines[int(line["step"])] = line
         self.lines = [lines[number] for number in sorted(lines)]
         if dropped:
-            kept = _free(self.file.with_name("metrics-damaged.jsonl"))
-            write_atomic(kept, lambda path: path.write_bytes(content))
+            backup = _free(self.file.with_name("metrics-damaged.jsonl"))
+            write_atomic(backup, lambda path: path.write_bytes(content))
+            noun, verb = ("line", "was") if dropped == 1 else ("lines", "were")
             warnings.warn(
-                f"{self.file}: {dropped} {'line' if dropped == 1 else 'lines'} could not be read "
-                f"and {'was' if dropped == 1 else 'were'} dropped; {kept} holds the file as it was.",
+                f"{self.file}: {dropped} {noun} could not be read and {verb} dropped. {backup} "
+                "holds the original file.",
                 stacklevel=2,
             )
         self._rewrite()
@@ -78,7 +84,8 @@ class History:
         self.lines.append(line)
         if self.file is None:
             return
-        if len(self.lines) > 1 and not self.file.exists():  # somebody removed it
+        # somebody removed the file during training
+        if len(self.lines) > 1 and not self.file.exists():
             self._rewrite()
         else:
             try:
@@ -92,13 +99,13 @@ class History:
         self._add_events(line)
 
     def move(self, folder: Path) -> None:
-        """Write all lines again, to a folder that replaces the one that was lost."""
+        """Write all lines again, to a folder that replaces a lost one."""
         self.close()
         self._folder, self._writer = folder, None
         self._rewrite()
 
     def close(self) -> None:
-        """Flush what is buffered."""
+        """Write the buffered TensorBoard events."""
         if self._writer is not None:
             try:
                 self._writer.close()
@@ -126,16 +133,17 @@ class History:
             self._without_events(error)
 
     def _without_events(self, error: Exception) -> None:
-        """Go on without TensorBoard, whose events say nothing that metrics.jsonl does not."""
+        """Continue without TensorBoard, because metrics.jsonl has the same values."""
         self._events, self._writer = False, None
         warnings.warn(
-            f"TensorBoard's events could not be written ({error}); metrics.jsonl goes on.",
+            f"TensorBoard events could not be written ({error}). The log continues in "
+            "metrics.jsonl only.",
             stacklevel=2,
         )
 
 
 def strict(value: Any) -> Any:
-    """Return a value as strict JSON can say it: NaN and infinities as "nan", "inf" and "-inf".
+    """Return a value for strict JSON, with NaN and infinities as "nan", "inf", and "-inf".
 
     Example:
         >>> strict({"loss": float("nan"), "step": 3})
@@ -147,7 +155,7 @@ def strict(value: Any) -> Any:
 
 
 def read_line(text: bytes) -> Line | None:
-    """Return a line of the log, or None if it is not one that a run wrote.
+    """Parse a line of the log; return None if it is invalid.
 
     Example:
         >>> read_line(b'{"step": 50, "loss": 0.5}'), read_line(b'{"step": "fifty"}')
@@ -155,7 +163,8 @@ def read_line(text: bytes) -> Line | None:
     """
     try:
         line = json.loads(text.decode(), parse_constant=_refuse)
-    except (ValueError, RecursionError):  # not UTF-8, not JSON, a number of 5,000 digits
+    # not UTF-8, not JSON, or a number with 5,000 digits
+    except (ValueError, RecursionError):
         return None
     if (
         not isinstance(line, dict)
@@ -168,7 +177,7 @@ def read_line(text: bytes) -> Line | None:
 
 
 def _is_torn(text: bytes) -> bool:
-    """Return whether a last line is the beginning of one, which a kill leaves behind."""
+    """Return whether the last line is incomplete, because the run was killed as it wrote it."""
     begin = b'{"step": '
     return read_line(text) is None and text[: len(begin)] == begin[: len(text)]
 
@@ -186,25 +195,26 @@ def _refuse(token: str) -> None:
 
 
 def _read(file: Path) -> bytes:
-    """Return what is in a file, which somebody may have replaced by anything.
+    """Return the content of a file, or nothing for a broken symbolic link.
 
     Raises:
-        RunError: it is no regular file, or it cannot be read.
+        RunError: the path is not a regular file, or it cannot be read.
     """
     try:
         if file.is_symlink() and not file.exists():
             return b""
         if not stat.S_ISREG(file.stat().st_mode):
-            raise RunError(f"{file} is not a regular file; move it away to go on without it.")
+            raise RunError(f"{file} is not a regular file; move it away to continue without it.")
         return file.read_bytes()
     except OSError as error:
         raise RunError(
-            f"{file} cannot be read: {error.strerror}; make it readable, or move it away to go on without it."
+            f"{file} cannot be read: {error.strerror}; make it readable, or move it away to "
+            "continue without it."
         ) from error
 
 
 def _free(path: Path) -> Path:
-    """Return a path that does not exist yet: the path itself, or with a number."""
+    """Return the path if it does not exist yet; otherwise add a number to its name."""
     number = 1
     candidate = path
     while candidate.exists() or candidate.is_symlink():

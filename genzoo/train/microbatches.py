@@ -1,4 +1,4 @@
-"""Batches in microbatches, and the losses for which that makes a difference."""
+"""Split batches into microbatches, and warn if that changes the loss."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from genzoo.errors import GenzooError
 from genzoo.train.engine import Engine
 from genzoo.train.settings import Settings
 
+__all__ = ["compare_halves", "split"]
+
 _REPEATS = 8
-"""Evaluations of a loss with noise that is not `genzoo.distributed`', as of dropout."""
+"""The number of evaluations of a loss whose noise is not from `genzoo.distributed`, as dropout."""
 _SIGMAS = 6
-"""Standard errors from which on the mean difference of such a loss counts."""
+"""The mean difference of such a loss counts if it is more than this many standard errors."""
 
 
 def split(batch: Batch, parts: int) -> list[Any]:
-    """A batch in equal microbatches."""
+    """Split a batch into equal microbatches."""
     if parts == 1:
         return [batch]
     if isinstance(batch, Tensor):
@@ -37,27 +39,28 @@ def split(batch: Batch, parts: int) -> list[Any]:
 def compare_halves(
     model: Model, players: Iterable[Player], batch: Batch, engine: Engine, settings: Settings
 ) -> None:
-    """Warn where a loss is not a mean over examples, so that microbatches do not add up to their batch.
+    """Warn if a loss is not a mean over examples, because then microbatches change the gradient.
 
-    Each player's loss of the first microbatch is compared with the mean over its halves, for the same noise. Afterwards the model
-    is as it was before. Every rank takes part, and the main one warns.
+    Compare each player's loss of the first microbatch with the mean of the losses of its halves,
+    for the same noise. The model does not change. Every rank takes part, and rank 0 warns.
 
     Arguments:
-        model: what is trained.
-        players: whose losses are compared.
+        model: the model that is trained.
+        players: the players whose losses are compared.
         batch: this rank's share of a batch.
-        engine: where.
-        settings: of the run, with more than one microbatch.
+        engine: the processes and the device.
+        settings: the settings of the run, with more than one microbatch.
     """
     rows = model.batch_size(batch) // settings.microbatches
     whole = _first_rows(batch, max(2, rows - rows % 2))
     for player in players:
-        text = _difference(model, player, whole, engine, settings)
-        if text and engine.main:
+        difference = _difference(model, player, whole, engine, settings)
+        if difference and engine.main:
             warnings.warn(
-                f"player {player.name!r}: {text}. So its loss is not a mean over examples, as with batch norm, an MMD or a "
-                f"fitted sigma, and microbatches = {settings.microbatches} trains another objective than microbatches = 1 does. "
-                "Where that matters, set microbatches = 1, with a smaller batch_size if memory is short.",
+                f"player {player.name!r}: {difference}. So its loss is not a mean over examples, "
+                "as with batch norm, an MMD, or a fitted sigma, and microbatches = "
+                f"{settings.microbatches} trains another objective than microbatches = 1. If that "
+                "matters, set microbatches = 1, with a smaller batch_size if memory is short.",
                 stacklevel=2,
             )
 
@@ -65,70 +68,77 @@ def compare_halves(
 def _difference(
     model: Model, player: Player, whole: Batch, engine: Engine, settings: Settings
 ) -> str | None:
-    """Describe how the loss of some examples differs from the mean over their halves, if it does."""
+    """Describe how the loss of some examples differs from the mean loss of their halves, if so."""
 
     def losses(pieces: int, repeat: int) -> Tensor:
         key, values = (settings.seed, player.name, "halves"), []
         for piece, part in enumerate(split(whole, pieces)):
-            place = {"parts": settings.microbatches, "piece": piece, "pieces": pieces}
-            with _unchanged(model), draws(engine.device, *key, **place):
-                reseed(
-                    engine.device, *key, piece, repeat
-                )  # other noise than `genzoo.distributed`' has no rows to share
+            position = {"parts": settings.microbatches, "piece": piece, "pieces": pieces}
+            with _unchanged(model), draws(engine.device, *key, **position):
+                # noise that is not from `genzoo.distributed` is not assigned to rows
+                reseed(engine.device, *key, piece, repeat)
                 values.append(torch.as_tensor(player.loss(part)["loss"]).detach().float())
         return engine.mean(torch.stack(values)).cpu()
 
     try:
         once, again = losses(1, 0), losses(1, 1)
-    except (GenzooError, ValueError, RuntimeError):  # the first step will say it
+    # the first training step raises the same error
+    except (GenzooError, ValueError, RuntimeError):
         return None
     n = model.batch_size(whole)
     repeats = range(1 if torch.equal(once, again) else _REPEATS)
     try:
         halves = torch.stack([losses(2, repeat) for repeat in repeats])
     except (GenzooError, ValueError, RuntimeError):
-        return f"its loss is that of {n} examples together, and cannot be taken of {n // 2}"
+        return f"its loss needs {n} examples together and cannot be computed for {n // 2}"
     wholes = torch.stack([losses(1, repeat) for repeat in repeats])
-    apart = wholes[:, 0] - halves.mean(1)
-    noise = _SIGMAS * float(apart.std()) / len(apart) ** 0.5 if len(apart) > 1 else 0.0
+    differences = wholes[:, 0] - halves.mean(1)
+    noise = 0.0
+    if len(differences) > 1:
+        noise = _SIGMAS * float(differences.std()) / len(differences) ** 0.5
     scale = max(float(wholes.abs().max()), float(halves.abs().max()))
-    gap = abs(float(apart.mean()))
+    gap = abs(float(differences.mean()))
     if gap <= noise + _tolerance(model.reference_tensor) * scale:
         return None
     return (
-        f"the loss of {n} examples is {float(wholes.mean()):.6g}, and that of their halves {float(halves.mean()):.6g} on "
-        f"average, a difference of {gap / scale:.2g} of it"
+        f"the loss of {n} examples is {float(wholes.mean()):.6g}, and the mean loss of their "
+        f"halves is {float(halves.mean()):.6g}, a relative difference of {gap / scale:.2g}"
     )
 
 
-def _tolerance(like: Tensor) -> float:
-    """The relative difference that rounding makes; accelerators multiply in lower precision than they say."""
-    if torch.finfo(like.dtype).bits < 32:
-        return 4 * torch.finfo(like.dtype).eps
-    return 1e-5 if like.device.type == "cpu" else 1e-3
+def _tolerance(reference: Tensor) -> float:
+    """Return the relative difference that rounding can cause.
+
+    Accelerators may multiply in lower precision than that of the tensors.
+    """
+    if torch.finfo(reference.dtype).bits < 32:
+        return 4 * torch.finfo(reference.dtype).eps
+    return 1e-5 if reference.device.type == "cpu" else 1e-3
 
 
 def _first_rows(batch: Batch, n: int) -> Batch:
-    return (
-        batch[:n]
-        if isinstance(batch, Tensor)
-        else {name: column[:n] for name, column in batch.items()}
-    )
+    if isinstance(batch, Tensor):
+        return batch[:n]
+    return {name: column[:n] for name, column in batch.items()}
 
 
 @contextmanager
 def _unchanged(model: nn.Module) -> Iterator[None]:
-    """Give a model's tensors, attributes, and the containers among them back at the end, whatever a loss does to them."""
+    """Restore the tensors, attributes, and containers of a model at the end of the block."""
     containers: list[Any] = [*_containers([vars(module) for module in model.modules()])]
     copies = [copy.copy(container) for container in containers]
-    tensors = {id(value): value for kept in copies for value in _items(kept) if _is_writable(value)}
+    items = [item for container in copies for item in _items(container)]
+    tensors = {id(item): item for item in items if _is_writable(item)}
     content = [(tensor, tensor.detach().clone()) for tensor in tensors.values()]
     try:
         yield
     finally:
-        for container, kept in zip(containers, copies, strict=True):
+        for container, original in zip(containers, copies, strict=True):
             container.clear()
-            (container.extend if isinstance(container, list | deque) else container.update)(kept)
+            if isinstance(container, list | deque):
+                container.extend(original)
+            else:
+                container.update(original)
         with torch.no_grad():
             for tensor, value in content:
                 if not torch.equal(tensor, value):
@@ -136,7 +146,7 @@ def _unchanged(model: nn.Module) -> Iterator[None]:
 
 
 _CONTAINERS = (list, deque, dict, OrderedDict, defaultdict, set)
-"""Those that can be changed in place. A subclass may refuse to be."""
+"""The containers that can be changed in place. A subclass may forbid it."""
 
 
 def _containers(values: Iterable[Any], depth: int = 4) -> Iterator[Any]:

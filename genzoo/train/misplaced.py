@@ -1,4 +1,4 @@
-"""Say where a setting belongs that was given in another place, or under another library's name."""
+"""Explain where a misplaced setting belongs, or which setting has another name in genzoo."""
 
 from __future__ import annotations
 
@@ -18,28 +18,31 @@ from genzoo.registry.signatures import parameters
 from genzoo.train.optimizers import OPTIMIZERS
 from genzoo.train.settings import Settings
 
+__all__ = ["NAMES", "explained"]
+
 NAMES: Mapping[str, str] = {
     "learning_rate": "lr", "optimizer": "name", "wd": "weight_decay",
     "batchsize": "batch_size", "bs": "batch_size", "n_epochs": "epochs", "num_epochs": "epochs",
     "max_epochs": "epochs", "epoch": "epochs", "max_steps": "steps", "num_steps": "steps",
     "iterations": "steps", "random_state": "seed", "gpus": "device", "accelerator": "device",
-    "gradient_clip_val": "clip_grad_norm", "accumulate_grad_batches": "microbatches", "scheduler": "schedule",
+    "gradient_clip_val": "clip_grad_norm", "accumulate_grad_batches": "microbatches",
+    "scheduler": "schedule",
     "z_dim": "latent_dim", "latent_size": "latent_dim", "nz": "latent_dim",
     "hidden_size": "hidden", "hidden_dims": "hidden", "n_components": "components",
 }  # fmt: skip
-"""The names that other libraries have for a setting of ours."""
+"""The names of settings in other libraries, and those of the same settings in genzoo."""
 
 Path = tuple[str, ...]
 
 
 @contextmanager
 def explained(model: Any = None, data: Any = None, call: str = "fit") -> Iterator[None]:
-    """Add to the error for an unknown setting where the setting belongs.
+    """Extend the error for an unknown setting with the place where the setting belongs.
 
     Arguments:
-        model: the model's name, table or instance, or None where the error has the recipe.
-        data: the data set's, likewise.
-        call: what the example shows for a setting of the model, `"fit"` or `"load"`.
+        model: the name, table, or instance of the model, or None if the error has the recipe.
+        data: the name, table, or instance of the dataset, or None if the error has the recipe.
+        call: the function in the example for a setting of the model, `"fit"` or `"load"`.
     """
     try:
         yield
@@ -58,45 +61,54 @@ def _hint(key: str, value: Any, model: Any, data: Any, call: str) -> str | None:
     if not paths and key in NAMES:
         real, renamed = NAMES[key], f"{key!r} is {NAMES[key]!r} here"
         paths = _paths(real, model, data)
-        paths = paths if real != "name" else [path for path in paths if path[0] == "players"]
+        if real == "name":
+            paths = [path for path in paths if path[0] == "players"]
     if not paths or (real == "name" and not isinstance(value, str)):
         return None
     if renamed and real == "device":
-        value = "cuda"  # the others count devices, or say "gpu"
+        # other libraries take a number of devices, or "gpu"
+        value = "cuda"
     elif renamed and real == "hidden" and not isinstance(value, list | tuple):
         value = (value,)
     section, *within = paths[0][:-1]
     slots = " and ".join(path[-2] for path in paths)
     owner = {
         "model": f"the model's {slots}" if within else "the model",
-        "data": "the data set",
+        "data": "the dataset",
         "train": "training",
         "players": "a player's optimizer",
     }[section]
-    said = f"{renamed}, a setting of {owner}" if renamed else f"{key!r} is a setting of {owner}"
+    explanation = (
+        f"{renamed}, a setting of {owner}" if renamed else f"{key!r} is a setting of {owner}"
+    )
     texts = " ".join(f"{'.'.join(path)}={_toml(value)}" for path in paths)
-    return f"{said}: {_python(paths, value, model, data, call)}; in a recipe or override, {texts}."
+    example = _python(paths, value, model, data, call)
+    return f"{explanation}: {example}; in a recipe or override, {texts}."
 
 
 def _paths(key: str, model: Any, data: Any) -> list[Path]:
-    """Return where a recipe for a model and a data set takes a setting; empty if nowhere."""
+    """Return the paths of a setting in the recipe for a model and a dataset, or an empty list."""
     if key in {field.name for field in fields(Settings)}:
         return [("train", key)]
-    known = _parameters(model, "models")
-    if key in known and key != "shape":
+    model_parameters = _parameters(model, "models")
+    if key in model_parameters and key != "shape":
         return [("model", key)]
     if key in _parameters(data, "datasets"):
         return [("data", key)]
-    players = [
-        player.name
-        for player in _players(model)
-        if key
-        in {"name", *parameters(OPTIMIZERS[str(player.optimizer["name"]).lower()])} - {"params"}
-    ]
+    players = [player.name for player in _players(model) if key in _optimizer_settings(player)]
     if players:
         return [("players", player, key) for player in players]
-    slots = [slot for slot, p in known.items() if key in _slot_parameters(slot, p.default)]
+    slots = [
+        slot
+        for slot, parameter in model_parameters.items()
+        if key in _slot_parameters(slot, parameter.default)
+    ]
     return [("model", slot, key) for slot in slots]
+
+
+def _optimizer_settings(player: Any) -> set[str]:
+    optimizer = OPTIMIZERS[str(player.optimizer["name"]).lower()]
+    return {"name", *parameters(optimizer)} - {"params"}
 
 
 def _parameters(spec: Any, kind: str) -> Mapping[str, Any]:
@@ -107,25 +119,23 @@ def _parameters(spec: Any, kind: str) -> Mapping[str, Any]:
 
 
 def _slot_parameters(slot: str, default: Any) -> set[str]:
-    """Return the settings of the part that a slot holds by default."""
+    """Return the settings of the default part in a slot."""
     name = _name(default)
-    kinds = [
-        k
-        for k in KINDS
-        if k[:-1] == {"generator": "decoder", "penalty": "divergence"}.get(slot, slot)
-    ]
+    singular = {"generator": "decoder", "penalty": "divergence"}.get(slot, slot)
+    kinds = [kind for kind in KINDS if kind[:-1] == singular]
     if name is None or not kinds or name not in registry(kinds[0]):
         return set()
     return {*parameters(registry(kinds[0]).get(name))} - {"shape", "dim"}
 
 
 def _players(model: Any) -> Any:
-    """Return the players of a model, of a fresh one if only its name is known."""
+    """Return the players of a model that have a known optimizer. Build the model from its name."""
     try:
         built = model if isinstance(model, Model) else build(str(_name(model)))
         players = built.players()
         return [p for p in players if str(p.optimizer.get("name")).lower() in OPTIMIZERS]
-    except (GenzooError, RuntimeError, TypeError, AttributeError):  # it may need settings
+    # a model may need settings
+    except (GenzooError, RuntimeError, TypeError, AttributeError):
         return []
 
 
@@ -141,7 +151,7 @@ def _name(spec: Any) -> Any:
 
 
 def _python(paths: list[Path], value: Any, model: Any, data: Any, call: str) -> str:
-    """Return a call that gives a setting where it belongs."""
+    """Return a call of genzoo that has a setting in the right place."""
     tables: dict[str, Any] = {}
     for path in paths:
         table = tables
@@ -151,12 +161,15 @@ def _python(paths: list[Path], value: Any, model: Any, data: Any, call: str) -> 
     names = {"model": _name(model) or "vae", "data": _name(data) or "digits"}
     if call == "load" and "model" in tables:
         return f"genzoo.load({_show(names['model'])}, {_keywords(tables['model'])})"
-    shown = [_show({"name": n, **tables[k]} if k in tables else n) for k, n in names.items()]
+    arguments = [
+        _show({"name": name, **tables[section]} if section in tables else name)
+        for section, name in names.items()
+    ]
     if "players" in tables:
-        shown.append(f"players={_show(tables['players'])}")
+        arguments.append(f"players={_show(tables['players'])}")
     if "train" in tables:
-        shown.append(_keywords(tables["train"]))
-    return f"genzoo.fit({', '.join(shown)})"
+        arguments.append(_keywords(tables["train"]))
+    return f"genzoo.fit({', '.join(arguments)})"
 
 
 def _keywords(table: Mapping[str, Any]) -> str:
@@ -164,7 +177,7 @@ def _keywords(table: Mapping[str, Any]) -> str:
 
 
 def _show(value: Any) -> str:
-    """Return a value as Python that a person would type."""
+    """Format a value as Python, in the way a person would type it."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Optimizers from tables: any of `torch.optim`, with settings for groups of parameters.
+"""Build optimizers of `torch.optim` from tables, with settings for groups of parameters.
 
 ```toml
 [players.autoencoder]
@@ -24,35 +24,38 @@ from torch import nn
 from genzoo.errors import SettingError, UnknownSettingError, did_you_mean
 from genzoo.registry.validation import check
 
+__all__ = ["OPTIMIZERS", "Named", "make_optimizer", "near_patterns"]
+
 OPTIMIZERS = {
-    name.lower(): thing
-    for name, thing in vars(torch.optim).items()
-    if inspect.isclass(thing)
-    and issubclass(thing, torch.optim.Optimizer)
+    name.lower(): value
+    for name, value in vars(torch.optim).items()
+    if inspect.isclass(value)
+    and issubclass(value, torch.optim.Optimizer)
     and name not in ("Optimizer", "LBFGS", "SparseAdam")
 }
-"""Those that make a step from one dense gradient."""
+"""The optimizers that need one dense gradient per step, by name in lower case."""
 
-_WHOLE = ("foreach", "fused", "capturable", "differentiable")
+_SHARED = ("foreach", "fused", "capturable", "differentiable")
 """Settings of the implementation, which all groups share."""
 
 Named = Mapping[str, nn.Parameter]
 
 
 def make_optimizer(named: Named, table: Mapping[str, Any], label: str) -> torch.optim.Optimizer:
-    """Build an optimizer of `torch.optim`; fused where there is such an implementation.
+    """Build an optimizer of `torch.optim`, with the fused implementation where it is available.
 
     Arguments:
-        named: a player's parameters by name; the frozen ones are left out.
-        table: `name`, the optimizer's settings, and two of ours. `groups` is a list of tables, each
-            with `params`, a pattern on names (as in `fnmatch`) or several, and the settings of what
-            it matches; the first group that matches a parameter takes it. `no_decay` takes the
-            weight decay off biases and norms: parameters of one dimension, or named `bias`.
-        label: where the table stands, for error messages, as in `players.critic`.
+        named: a player's parameters by name; frozen parameters are left out.
+        table: the optimizer's `name`, its settings, and optionally `groups` and `no_decay`.
+            `groups` is a list of tables. Each table has `params`, one pattern or several on
+            parameter names (as in `fnmatch`), and settings for the parameters that match. A
+            parameter belongs to the first group that matches it. `no_decay` removes the weight
+            decay of biases and norms: parameters with one dimension, or with the name `bias`.
+        label: the path of the table, for error messages, such as `players.critic`.
 
     Raises:
-        SettingError: an unknown name or setting, a value that the optimizer refuses, or a pattern
-            that matches nothing.
+        SettingError: a name or setting is unknown, the optimizer rejects a value, or a pattern
+            matches no parameter.
     """
     settings = dict(table)
     name, groups = str(settings.pop("name", "Adam")), settings.pop("groups", ())
@@ -61,14 +64,14 @@ def make_optimizer(named: Named, table: Mapping[str, Any], label: str) -> torch.
         raise SettingError(
             f"{label}: no optimizer named {name!r}.{did_you_mean(name.lower(), OPTIMIZERS)}"
         )
-    kind = OPTIMIZERS[name.lower()]
-    known = [key for key in inspect.signature(kind).parameters if key != "params"]
+    optimizer = OPTIMIZERS[name.lower()]
+    known = [key for key in inspect.signature(optimizer).parameters if key != "params"]
     base = _checked(
-        kind,
+        optimizer,
         settings,
-        f"{label} {name!r}",
-        label,
-        [*known, "name", "schedule", "groups", "no_decay"],
+        title=f"{label} {name!r}",
+        label=label,
+        known=[*known, "name", "schedule", "groups", "no_decay"],
     )
     if "fused" in known and not {"fused", "foreach"} & settings.keys():
         base["fused"] = all(
@@ -76,60 +79,69 @@ def make_optimizer(named: Named, table: Mapping[str, Any], label: str) -> torch.
             for p in named.values()
         )
     if not isinstance(no_decay, bool):
-        raise SettingError(f"{label}.no_decay = {no_decay!r}: expected true or false")
+        raise SettingError(f"{label}.no_decay = {no_decay!r}: expected true or false.")
     if no_decay and "weight_decay" not in known:
-        raise SettingError(f"{label}.no_decay: {kind.__name__} has no weight_decay; leave it out")
-    split = [*_split(kind, named, groups, base, label)]
+        raise SettingError(
+            f"{label}.no_decay: {optimizer.__name__} has no weight_decay; leave out no_decay."
+        )
+    split = [*_split(optimizer, named, groups, base, label)]
     if no_decay:
         split = [part for group in split for part in _without_decay(*group)]
     parts = [(_trainable(group), group_settings) for group, group_settings in split]
     parts = [(group, group_settings) for group, group_settings in parts if group]
     try:
-        for group, group_settings in parts:  # torch checks an optimizer's defaults only
-            kind([*group.items()], **group_settings)
-        return kind(
+        # torch checks the default settings only, so build an optimizer for each group
+        for group, group_settings in parts:
+            optimizer([*group.items()], **group_settings)
+        return optimizer(
             [{**group_settings, "params": [*group.items()]} for group, group_settings in parts],
             **base,
         )
-    except (ValueError, RuntimeError) as error:  # torch names the value
+    # the message of torch includes the value
+    except (ValueError, RuntimeError) as error:
         raise SettingError(f"{label} {name!r}: {error}") from None
 
 
 def _checked(
-    kind: Any, settings: Mapping[str, Any], title: str, label: str, known: Sequence[str]
+    optimizer: Any, settings: Mapping[str, Any], title: str, label: str, known: Sequence[str]
 ) -> dict[str, Any]:
-    """Return settings of an optimizer, checked by name, type and finiteness."""
+    """Check the names, types, and finiteness of an optimizer's settings, and return them."""
     if "params" in settings:
         raise SettingError(
-            f"{label}.params = {settings['params']!r}: a player moves the parameters of the modules that it owns. For settings "
-            'by name, write groups = [{ params = "encoder.*", lr = 1e-4 }]; to keep some as they are, use train.freeze.'
+            f"{label}.params = {settings['params']!r}: a player updates all parameters of its "
+            'modules. For settings by name, write groups = [{ params = "encoder.*", lr = 1e-4 }]. '
+            "To keep some parameters fixed, use train.freeze."
         )
     for key, value in settings.items():
         if key not in known:
             message = f"{title} has no setting {key!r}."
             raise UnknownSettingError(message, key, value, did_you_mean(key, known))
         if isinstance(value, float) and not math.isfinite(value):
-            raise SettingError(f"{label}.{key} = {value}: expected a finite number")
-    checked = check(kind, {**settings, "params": ()}, title, label)
+            raise SettingError(f"{label}.{key} = {value}: expected a finite number.")
+    checked = check(optimizer, {**settings, "params": ()}, title, label)
     del checked["params"]
     return checked
 
 
 def _split(
-    kind: Any, named: Named, groups: Any, base: Mapping[str, Any], label: str
+    optimizer: Any, named: Named, groups: Any, base: Mapping[str, Any], label: str
 ) -> Iterator[tuple[dict[str, nn.Parameter], dict[str, Any]]]:
-    """Yield the parameters that no group takes, then each group's, with their settings."""
+    """Yield the parameters outside all groups, then those of each group, with their settings."""
     if not isinstance(groups, list | tuple):
         raise SettingError(
-            f'{label}.groups = {groups!r}: expected a list, as in [{{ params = "encoder.*", lr = 1e-4 }}]'
+            f"{label}.groups = {groups!r}: expected a list, such as "
+            '[{ params = "encoder.*", lr = 1e-4 }].'
         )
     left, taken = dict(named), []
-    known = [key for key in inspect.signature(kind).parameters if key not in ("params", *_WHOLE)]
+    known = [
+        key for key in inspect.signature(optimizer).parameters if key not in ("params", *_SHARED)
+    ]
     for i, table in enumerate(groups):
-        place = f"{label}.groups[{i}]"
+        path = f"{label}.groups[{i}]"
         if not isinstance(table, Mapping):
             raise SettingError(
-                f'{place} = {table!r}: expected a table, as in {{ params = "encoder.*", lr = 1e-4 }}'
+                f"{path} = {table!r}: expected a table, such as "
+                '{ params = "encoder.*", lr = 1e-4 }.'
             )
         settings = dict(table)
         patterns = settings.pop("params", None)
@@ -140,27 +152,31 @@ def _split(
             or not all(isinstance(p, str) for p in patterns)
         ):
             raise SettingError(
-                f'{place}.params = {patterns!r}: expected a pattern on names, or several, as in "encoder.*"'
+                f"{path}.params = {patterns!r}: expected a pattern on parameter names, or a list "
+                'of patterns, such as "encoder.*".'
             )
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in named):
                 raise SettingError(
-                    f"{place}: no parameter of this player matches {pattern!r}.{near_patterns(pattern, named)}"
+                    f"{path}: no parameter of this player matches {pattern!r}."
+                    f"{near_patterns(pattern, named)}"
                 )
         group = {
             name: left.pop(name) for name in [*left] if any(fnmatchcase(name, p) for p in patterns)
         }
         if not group:
             raise SettingError(
-                f"{place}: earlier groups take all that match {', '.join(map(repr, patterns))}; put it first"
+                f"{path}: earlier groups take all parameters that match "
+                f"{', '.join(map(repr, patterns))}; put this group first."
             )
-        taken.append((group, {**base, **_checked(kind, settings, place, place, known)}))
+        checked = _checked(optimizer, settings, title=path, label=path, known=known)
+        taken.append((group, {**base, **checked}))
     yield left, dict(base)
     yield from taken
 
 
 def near_patterns(pattern: str, names: Sequence[str] | Named) -> str:
-    """Return the tail of an error message: parameter names, and patterns of whole parts, near a pattern."""
+    """Return the end of an error message: parameter names and patterns similar to a pattern."""
     parts = {
         name.rsplit(".", depth)[0] for name in names for depth in range(1, name.count(".") + 1)
     }

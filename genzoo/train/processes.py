@@ -1,7 +1,7 @@
-"""Read from the environment which processes train together: torchrun's variables, SLURM's, or none.
+"""Read from the environment which processes train together: those of torchrun, of SLURM, or one.
 
-A launcher that is announced by half, or that does not connect its processes, is refused: each of them would otherwise train
-alone, or wait for the others for ever.
+If the variables of a launcher are incomplete, or if the launcher does not connect its processes,
+raise an error. Otherwise, each process would train alone or wait for the others forever.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from torch.distributed import distributed_c10d
 
 from genzoo.errors import SettingError, TrainingError, on_one_line, show
 
+__all__ = ["Processes", "announced", "environment", "launch", "peers"]
+
 _TORCHRUN = ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-_STEPS = 0xFFFFFFF0
-"""SLURM's numbers of steps that srun did not start, such as that of the batch script, begin here."""
+_FIRST_SPECIAL_STEP = 0xFFFFFFF0
+"""The smallest SLURM step ID of the steps that srun did not start, such as the batch script."""
 
 _WAIT = timedelta(minutes=5)
-"""How long a process waits for the others at the start; a cluster may start them one after the other."""
+"""The longest time to wait for the other processes; a cluster may start them one by one."""
 _PATIENCE = 15.0
-"""Seconds after which it says so."""
-
+"""The number of seconds of waiting after which the process warns that it waits."""
 
 _COLLECTIVE = re.compile(
     r"gloo|nccl|c10d|TCPStore|ProcessGroup|connection (closed|reset)", re.IGNORECASE
 )
-"""Words of the errors that collectives raise, which have no common type."""
+"""A pattern for the messages of failed collectives, because their errors share no type."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,12 @@ class Processes:
     """The processes that train together.
 
     Arguments:
-        local: processes on each node.
-        nodes: nodes.
-        rank: this process, from 0, among all of them.
-        local_rank: this process, from 0, among those of its node.
+        local: the number of processes on each node.
+        nodes: the number of nodes.
+        rank: the index of this process among all processes, from 0.
+        local_rank: the index of this process among the processes of its node, from 0.
         address: the host on which rank 0 waits for the others.
-        port: the port there.
+        port: the port on which rank 0 waits for the others.
     """
 
     local: int = 1
@@ -58,15 +59,16 @@ class Processes:
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """The number of processes on all nodes."""
         return self.local * self.nodes
 
 
 def announced() -> Processes:
-    """Return the processes that a launcher announced, one where there was none.
+    """Return the processes that a launcher announced, or one process if there is no launcher.
 
     Raises:
-        SettingError: variables of a launcher are missing, are no numbers or contradict each other, or the launcher is MPI's.
+        SettingError: variables of a launcher are missing, are not numbers, or contradict each
+            other; or mpirun started several processes.
     """
     env = os.environ
     numbers = {name: _number(name) for name in _TORCHRUN if name in env and name != "MASTER_ADDR"}
@@ -81,27 +83,30 @@ def announced() -> Processes:
         if name != "MASTER_PORT" and number > int("SIZE" in name)
     ]
     if several:
+        verb = "is" if len(missing) == 1 else "are"
         raise SettingError(
-            f"{several[0]} = {env[several[0]]} says that several processes train together, but {', '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} not set. Start with torchrun, or unset {several[0]} to train alone."
+            f"{several[0]} = {env[several[0]]} means that several processes train together, but "
+            f"{', '.join(missing)} {verb} not set. Start with torchrun, or unset {several[0]} to "
+            "train alone."
         )
     for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
         if name in env and _number(name) > 1:
             raise SettingError(
-                f"{name} = {env[name]}: mpirun starts processes that genzoo does not connect, so each would train alone. "
-                f"Start with torchrun or srun, or unset {name} to train alone."
+                f"{name} = {env[name]}: genzoo does not connect the processes that mpirun starts, "
+                "so each process would train alone. Start with torchrun or srun, or unset "
+                f"{name} to train alone."
             )
     if "SLURM_NTASKS" in env and _number("SLURM_NTASKS") > max(1, tasks) and not tasks:
         warnings.warn(
-            f"SLURM gave this job {env['SLURM_NTASKS']} tasks, but srun did not start this process, so it trains alone. "
-            "To use them all, put srun before the command.",
+            f"SLURM gave this job {env['SLURM_NTASKS']} tasks, but srun did not start this "
+            "process, so it trains alone. To use all tasks, put srun before the command.",
             stacklevel=2,
         )
     return Processes()
 
 
 def environment(group: Processes) -> Any:
-    """Return the processes in Fabric's terms, so that it does not look for launchers itself."""
+    """Return the processes as a Fabric environment, so that Fabric does not detect launchers."""
     from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
@@ -117,13 +122,13 @@ def environment(group: Processes) -> Any:
             return group.size
 
         def set_world_size(self, size: int) -> None:
-            """Do nothing: the launcher said it."""
+            """Do nothing, because the launcher has set the world size."""
 
         def global_rank(self) -> int:
             return group.rank
 
         def set_global_rank(self, rank: int) -> None:
-            """Do nothing: the launcher said it."""
+            """Do nothing, because the launcher has set the rank."""
 
         def local_rank(self) -> int:
             return group.local_rank
@@ -135,42 +140,44 @@ def environment(group: Processes) -> Any:
 
 
 def launch(fabric: Any, group: Processes) -> None:
-    """Connect the processes; wait for those that are late, but not for ever.
+    """Connect the processes. Wait a few minutes for those that start late.
 
     Raises:
-        SettingError: some do not come in time, or the place where they meet cannot be used.
+        SettingError: some processes do not start in time, or the address and port cannot be used.
     """
     if group.size == 1:
         fabric.launch()
         return
-    where, minutes = f"{group.address}:{group.port}", _WAIT.total_seconds() / 60
-    others = f"rank {group.rank} of {group.size} waits for the others at {where}, for at most {minutes:g} minutes"
-    note = threading.Timer(_PATIENCE, warnings.warn, (others,))
-    note.daemon = True
-    note.start()
-    fabric.strategy._timeout = (
-        _WAIT  # Fabric's argument for it is lost where the environment names the strategy
+    endpoint, minutes = f"{group.address}:{group.port}", _WAIT.total_seconds() / 60
+    message = (
+        f"rank {group.rank} of {group.size} waits for the others at {endpoint}, for at most "
+        f"{minutes:g} minutes."
     )
+    warning = threading.Timer(_PATIENCE, warnings.warn, (message,))
+    warning.daemon = True
+    warning.start()
+    # Fabric ignores its timeout argument if an environment variable names the strategy
+    fabric.strategy._timeout = _WAIT
     try:
         fabric.launch()
-    except (
-        RuntimeError,
-        ValueError,
-        OSError,
-    ) as error:  # torch's network errors are `RuntimeError`s
+    # torch's network errors are `RuntimeError`s
+    except (RuntimeError, ValueError, OSError) as error:
         raise SettingError(
-            f"rank {group.rank} of {group.size} cannot meet the others at {where} within {minutes:g} minutes: "
-            f"{on_one_line(str(error))[:300]}. Start all of them with torchrun or srun; for another port set MASTER_PORT."
+            f"rank {group.rank} of {group.size} cannot connect to the others at {endpoint} within "
+            f"{minutes:g} minutes: {on_one_line(str(error))[:300]}. Start all processes with "
+            "torchrun or srun. To use another port, set MASTER_PORT."
         ) from error
     finally:
-        note.cancel()
-    # what follows may take longer: one rank writes while the others wait
+        warning.cancel()
+    # later collectives may take longer, because the other ranks wait while one rank writes
     distributed_c10d._set_pg_timeout(distributed_c10d.default_pg_timeout)
 
 
 @contextmanager
 def peers(size: int) -> Iterator[None]:
-    """Within: a collective that fails, because another of `size` processes ended, is one error.
+    """Turn the error of a failed collective within the block into a `TrainingError`.
+
+    Collectives fail when another of the `size` processes has ended.
 
     Raises:
         TrainingError: a collective failed.
@@ -184,8 +191,8 @@ def peers(size: int) -> Iterator[None]:
             raise
         reason = re.sub(r"^(\[[^]]*\]\s*)+", "", on_one_line(str(error))).split(". ")[0].rstrip(".")
         raise TrainingError(
-            f"another of the {size} processes ended or cannot be reached ({reason}); its message says why. "
-            "The last checkpoint is whole: resume when all processes can run."
+            f"another of the {size} processes ended or cannot be reached ({reason}); see its error "
+            "message. The last checkpoint is complete. Resume when all processes can run."
         ) from error
 
 
@@ -202,10 +209,10 @@ def _torchrun(numbers: dict[str, int]) -> Processes:
 
 
 def _tasks_of_step() -> int:
-    """Return how many tasks the step has that srun started this process in, 0 where srun did not."""
+    """Return the number of tasks in this job step, or 0 if srun did not start this process."""
     env = os.environ
     step = next((name for name in ("SLURM_STEP_ID", "SLURM_STEPID") if name in env), None)
-    if step is None or _number(step) >= _STEPS:
+    if step is None or _number(step) >= _FIRST_SPECIAL_STEP:
         return 0
     name = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in env else "SLURM_NTASKS"
     return _number(name) if name in env else 1
@@ -216,42 +223,45 @@ def _slurm(tasks: int) -> Processes:
 
     env = os.environ
     if missing := [name for name in ("SLURM_PROCID", "SLURM_LOCALID") if name not in env]:
+        verb = "is" if len(missing) == 1 else "are"
         raise SettingError(
-            f"this job step has {tasks} tasks, but {' and '.join(missing)} are not set; start with srun."
+            f"this job step has {tasks} tasks, but {' and '.join(missing)} {verb} not set; start "
+            "with srun."
         )
     nodes = next(
         (_number(name) for name in ("SLURM_STEP_NUM_NODES", "SLURM_NNODES") if name in env), 1
     )
     if tasks % nodes:
         raise SettingError(
-            f"{tasks} tasks on {nodes} nodes: each node needs as many; give srun --ntasks-per-node."
+            f"{tasks} tasks on {nodes} nodes: each node needs the same number of tasks; set "
+            "--ntasks-per-node for srun."
         )
     rank, local_rank = _number("SLURM_PROCID"), _number("SLURM_LOCALID")
     if rank >= tasks or local_rank >= tasks // nodes:
         raise SettingError(
-            f"SLURM_PROCID = {rank} and SLURM_LOCALID = {local_rank} are too large for {tasks} tasks on {nodes} nodes; "
-            "start with srun --ntasks-per-node."
+            f"SLURM_PROCID = {rank} and SLURM_LOCALID = {local_rank} are too large for {tasks} "
+            f"tasks on {nodes} nodes; start with srun --ntasks-per-node."
         )
     nodelist = env.get("SLURM_STEP_NODELIST", env.get("SLURM_NODELIST", "127.0.0.1"))
     address = env.get("MASTER_ADDR") or SLURMEnvironment.resolve_root_node_address(nodelist)
     job = env.get("SLURM_JOB_ID", "")
-    by_job = (
-        15_000 + int(job[-4:]) if job.isascii() and job.isdigit() else 12_910
-    )  # the same in every process of a job
-    port = _number("MASTER_PORT") if "MASTER_PORT" in env else by_job
+    # all processes of a job must choose the same port
+    default_port = 15_000 + int(job[-4:]) if job.isascii() and job.isdigit() else 12_910
+    port = _number("MASTER_PORT") if "MASTER_PORT" in env else default_port
     return Processes(tasks // nodes, nodes, rank, local_rank, address, port)
 
 
 def _number(name: str) -> int:
-    """Return a variable's value.
+    """Return the value of an environment variable.
 
     Raises:
-        SettingError: it is no whole number, or 0 where something is counted.
+        SettingError: the value is not a whole number, or a count is 0.
     """
     text, least = os.environ[name], int(not name.endswith(("RANK", "ID")))
     if not (text.isascii() and text.isdigit() and len(text) < 19) or int(text) < least:
         raise SettingError(
-            f"{name} = {show(text)}: expected a whole number from {least} on; unset it to train alone."
+            f"{name} = {show(text)}: expected a whole number, {least} or more; unset {name} to "
+            "train alone."
         )
     if name == "MASTER_PORT" and int(text) > 65_535:
         raise SettingError(f"MASTER_PORT = {text}: expected a port, from 1 to 65535.")

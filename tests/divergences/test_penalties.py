@@ -137,7 +137,7 @@ def test_examples_are_mixed_each_by_its_own_number():
 
 
 def test_all_coordinates_of_an_example_are_mixed_alike():
-    # flat along the diagonal and steep beside it
+    # flat along the diagonal and steep next to it
     value = gradient_penalty(
         lambda x: 1e6 * (x[:, 0] - x[:, 1]).square(), torch.ones(64, 2), torch.zeros(64, 2), "one"
     )
@@ -197,8 +197,8 @@ def test_dragan_reaches_as_far_in_every_coordinate_by_noise_of_its_own():
         for j in range(2)
     )
     assert value == pytest.approx(expected, rel=2e-4)
-    # the slope of x1 x2 at the origin is (x2, x1): E |slope|^2 = r^2 (1/9 + 1/9); of (x1 - x2)^2 / 2 it needs independent noise:
-    # 2 E (a r (u1 - u2))^2 = 2 r^2 / 3 * 1/6
+    # the slope of x1 x2 at the origin is (x2, x1): E |slope|^2 = r^2 (1/9 + 1/9);
+    # that of (x1 - x2)^2 / 2 needs independent noise: 2 E (a r (u1 - u2))^2 = 2 r^2 / 3 * 1/6
     spread = torch.tensor([[-1.0, -1.0], [1.0, 1.0]], dtype=torch.float64).repeat(n // 2, 1)
     value = DRAGAN(scale, 1e-9)(lambda x: (x[:, 0] - x[:, 1]).square() / 2, spread, spread).item()
     assert value == pytest.approx(2 * scale**2 / 18, rel=0.02)

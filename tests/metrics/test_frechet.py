@@ -160,8 +160,8 @@ def test_what_a_model_needs():
     assert lacking(model(None, inputs=("x", "y"))) == ["a single generated column"]
 
 
-def test_a_conditional_model_is_given_what_stands_beside_the_held_out_images():
-    """A model that samples the image of each label has distance 0; one that ignores labels does not."""
+def test_a_conditional_model_is_given_the_labels_of_the_held_out_images():
+    """Sampling the image of each label gives distance 0; ignoring the labels does not."""
     digits = torch.from_numpy(load_digits().images).float()[:200, None] / 16
     label = torch.arange(200)
     like = {"shape": (1, 8, 8), "inputs": ("x", "y"), "given": ("y",)}

@@ -1,4 +1,4 @@
-"""Averaged weights: their warm-up, models that are hard to copy, and batch statistics of their own."""
+"""Averaged weights: the warm-up, models that are hard to copy, and batch-norm statistics."""
 
 import threading
 import warnings
@@ -95,7 +95,7 @@ def test_settling_does_not_touch_the_run(tmp_path):
 
 @genzoo.models.register("test-kept")
 class Kept(Normed):
-    """Takes a gradient of its own, counts its losses, and holds norms that are no business of an average."""
+    """A model with norms that an average must not update; its loss takes a gradient and counts."""
 
     def __init__(self, shape: tuple[int, ...] = (3,)) -> None:
         super().__init__(shape)

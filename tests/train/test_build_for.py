@@ -1,4 +1,4 @@
-"""A model that cannot be trained is refused in words."""
+"""A model that cannot be trained raises an error that names the reason."""
 
 import pytest
 import torch

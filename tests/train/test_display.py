@@ -1,4 +1,4 @@
-"""Progress fits any width, moves on terminals and in notebooks, and is lines everywhere else."""
+"""Progress fits any width; it is updated on terminals and in notebooks, and is lines elsewhere."""
 
 import builtins
 import contextlib
@@ -61,20 +61,26 @@ def test_what_fits_is_shown_the_step_first():
 
 
 def on_a_terminal(python: str, columns: int, script: str, messages_too: bool = False) -> str:
-    """Run a script with a pseudo-terminal as standard output, and return what the terminal received."""
+    """Run a script with a pseudo-terminal as standard output, and return the terminal's input."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     fixed = ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
     environment = {name: value for name, value in os.environ.items() if name not in fixed} | {
         "TERM": "xterm"
     }
+    imports = "import genzoo; from tests import games; from tests.train import test_kill"
     child = subprocess.Popen(
-        [python, "-c", f"import genzoo; from tests import games; from tests.train import test_kill; {script}"],
-        stdin=subprocess.DEVNULL, stdout=slave, stderr=slave if messages_too else subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
+        [python, "-c", f"{imports}; {script}"],
+        stdin=subprocess.DEVNULL,
+        stdout=slave,
+        stderr=slave if messages_too else subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
     os.close(slave)
     received = []
-    with contextlib.suppress(OSError):  # what Linux says at the end
+    # Linux raises an error at the end
+    with contextlib.suppress(OSError):
         while piece := os.read(master, 1 << 16):
             received.append(piece)
     os.close(master)
@@ -101,7 +107,8 @@ def test_a_game_on_a_terminal_is_two_lines_that_move(columns, python):
 
 def test_a_message_stands_above_the_lines_that_move(python):
     script = "from genzoo.cli.common import say; from genzoo.train.display import Display\n"
-    script += "with Display(9, 0, True) as display: display.move(3, 8); say('note: look'); display.move(4, 8)"
+    script += "with Display(9, 0, True) as display:\n"
+    script += "    display.move(3, 8); say('note: look'); display.move(4, 8)"
     received = on_a_terminal(python, 80, script, messages_too=True)
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received).replace("\r", "\n").splitlines()
     assert "note: look" in lines
@@ -139,12 +146,13 @@ def test_lines_are_flushed_as_they_come(monkeypatch):
 def test_silence_where_it_was_asked_for(capsys, python):
     genzoo.fit("test-game", DATA, steps=2, batch_size=16, log_every=1, progress=False)
     assert capsys.readouterr() == ("", "")
-    script = "genzoo.fit('test-mean', test_kill.DATA, steps=2, batch_size=16, progress=False); print('.')"
+    script = "genzoo.fit('test-mean', test_kill.DATA, steps=2, batch_size=16, progress=False)"
+    script += "; print('.')"
     assert on_a_terminal(python, 80, script) == ".\r\n"
 
 
 class ZMQInteractiveShell:
-    """What `get_ipython` returns in a notebook."""
+    """The type of the object that `get_ipython` returns in a notebook."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The engine is silent where nobody asked, and other people's words come through."""
+"""The engine silences Lightning's messages, and leaves the loggers of others alone."""
 
 import logging
 import subprocess
@@ -11,8 +11,11 @@ import genzoo
 
 @pytest.mark.slow
 def test_a_fit_in_half_precision_says_nothing():
-    """Lightning announces its automatic mixed precision by a logger with a handler, made when it is imported."""
-    fit = "import genzoo; genzoo.fit('vae', 'digits', steps=1, batch_size=8, progress=False, precision='bf16-mixed')"
+    """Lightning logs its automatic mixed precision with a handler that it sets up on import."""
+    fit = (
+        "import genzoo; genzoo.fit('vae', 'digits', steps=1, batch_size=8, progress=False, "
+        "precision='bf16-mixed')"
+    )
     done = subprocess.run(
         [sys.executable, "-P", "-c", fit], capture_output=True, text=True, check=True
     )
@@ -20,7 +23,8 @@ def test_a_fit_in_half_precision_says_nothing():
 
 
 def test_the_loggers_of_others_stay_as_they_were(caplog):
-    pytest.importorskip("lightning_fabric")  # which sets its logger's level when it is imported
+    # the import sets the level of its logger
+    pytest.importorskip("lightning_fabric")
     logger = logging.getLogger("lightning_fabric")
     logger.setLevel(logging.DEBUG)
     with caplog.at_level(logging.INFO):

@@ -1,4 +1,4 @@
-"""Frozen parameters: what matches a pattern, what stays in eval mode, players that are skipped."""
+"""Frozen parameters: patterns, parts that stay in eval mode, and players that are skipped."""
 
 import warnings
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ FAST = {"batch_size": 16}
 
 @genzoo.models.register("test-two-parts")
 class TwoParts(Model):
-    """Two parts with batch norm, dropout and layers without parameters, which note the modes that they meet."""
+    """Two parts with batch norm, dropout, and layers without parameters; it records their modes."""
 
     def __init__(self, shape: tuple[int, ...] = (3,)) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The log on resume, after every kind of damage; and what is written is strict JSON."""
+"""The log is read on resume after every kind of damage, and it is strict JSON."""
 
 import json
 import math
@@ -163,8 +163,11 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 def test_a_full_disk_stops_the_log_with_one_line(tmp_path, python):
     """A file size limit stands in for the full disk; the process is a real one."""
     code = (
-        "import resource, signal, sys; from pathlib import Path; from genzoo.train.history import History\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (60, 60))\n"
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from genzoo.train.history import History\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60, 60))\n"
         "history = History(Path(sys.argv[1]))\n"
         "for step in range(1, 9): history.add({'step': step, 'loss': 0.5})\n"
     )
@@ -188,9 +191,10 @@ def test_training_goes_on_without_tensorboard_where_it_cannot_write(tmp_path, mo
     monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", Writer)
     history = History(tmp_path)
     with pytest.warns(
-        UserWarning, match="events could not be written .*No space left.*metrics.jsonl goes on"
+        UserWarning, match="events could not be written .*No space left.*continues in metrics.jsonl"
     ):
         history.add({"step": 1, "loss": 0.5})
     history.add({"step": 2, "loss": 0.5})
-    assert len(recwarn) == 0  # it says so once
+    # it warns once
+    assert len(recwarn) == 0
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2

@@ -1,4 +1,4 @@
-"""A run folder that is removed, moved or replaced while it is trained into."""
+"""A run folder that is removed, moved, or replaced during training."""
 
 import shutil
 

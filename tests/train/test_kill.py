@@ -1,4 +1,4 @@
-"""Kills at random moments: a run that was killed, one time inside a save, resumes to bit-identical weights."""
+"""A run that is killed at random moments, once in a save, resumes to bit-identical weights."""
 
 import os
 import random
@@ -15,7 +15,7 @@ STEPS, CHECKPOINT = 200, 10
 
 
 def train(folder: Path, kill_in_save: int | None = None) -> None:
-    """One life of a run; with `kill_in_save` it dies half-way through writing that checkpoint."""
+    """Train a run; with `kill_in_save`, kill it halfway through writing that checkpoint."""
     import genzoo
     from tests import games  # noqa: F401
 
@@ -32,13 +32,24 @@ def train(folder: Path, kill_in_save: int | None = None) -> None:
 
     torch.save = save
     genzoo.fit(
-        {"name": "test-game", "critic_steps": 2}, DATA, folder, steps=STEPS, batch_size=16, checkpoint_every=CHECKPOINT, ema=0.9,
-        log_every=7, sample_every=10_000, resume=True,
-    )  # fmt: skip
+        {"name": "test-game", "critic_steps": 2},
+        DATA,
+        folder,
+        steps=STEPS,
+        batch_size=16,
+        checkpoint_every=CHECKPOINT,
+        ema=0.9,
+        log_every=7,
+        sample_every=10_000,
+        resume=True,
+    )
 
 
 def count_events(folder: Path, kill_at: float | None) -> None:
-    """Count calls and returns of functions, C's too, into a file; die at one of them, which no clock decides."""
+    """Count the calls and returns of functions, also in C, and write the number to a file.
+
+    With `kill_at`, kill the process at that event, so that the moment does not depend on a clock.
+    """
     count = 0
 
     def event(*_: object) -> None:
@@ -54,7 +65,7 @@ def count_events(folder: Path, kill_at: float | None) -> None:
 
 
 def life(folder: Path, kill_at: float | None = None, kill_in_save: int | None = None) -> bool:
-    """Train in a forked child that dies after some events, or in a save; True if it came to its end."""
+    """Train in a forked child, which may be killed; return True if it trained to the end."""
     child = os.fork()
     if child == 0:
         try:
@@ -73,14 +84,13 @@ def life(folder: Path, kill_at: float | None = None, kill_in_save: int | None = 
 
 
 def harness(folder: Path) -> None:
-    """Straight run, then killed runs, in one process that has imported everything before it forks."""
+    """Run once to the end, then with kills; the process imports everything before it forks."""
     torch.set_num_threads(1)
     import genzoo
     from tests import games  # noqa: F401
 
-    genzoo.fit(
-        "test-mean", DATA, folder / "first", steps=1, batch_size=16
-    )  # imports what a run needs
+    # imports the modules that a run needs
+    genzoo.fit("test-mean", DATA, folder / "first", steps=1, batch_size=16)
     assert life(folder / "straight")
     events = int((folder / "straight" / "events").read_text())
     chance = random.Random(0)
@@ -89,9 +99,8 @@ def harness(folder: Path) -> None:
     assert checkpoints == ["step-000010.ckpt", "step-000020.ckpt"], checkpoints
     for _ in range(5):
         assert not life(folder / "killed", kill_at=chance.uniform(0.05, 0.15) * events)
-        assert (
-            len(list((folder / "killed" / "checkpoints").glob("step-*"))) <= 4
-        )  # one more between a save and a removal
+        # one more than kept between a save and a removal
+        assert len(list((folder / "killed" / "checkpoints").glob("step-*"))) <= 4
     assert life(folder / "killed")
     for name in ("model.safetensors", "model-ema.safetensors"):
         assert (folder / "killed" / name).read_bytes() == (

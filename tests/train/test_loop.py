@@ -1,4 +1,7 @@
-"""The loop: who moves what on which batch, seeds, schedules, averages, interruptions; all against hand calculation."""
+"""The training loop against hand calculations.
+
+The tests cover players, batches, seeds, schedules, averages, and interruptions.
+"""
 
 import math
 import os
@@ -153,7 +156,7 @@ def test_the_seed_of_a_round_is_a_function_of_the_seed_and_the_round(tmp_path):
     straight = noise(steps=6, seed=1)
     assert len(set(straight)) == 6  # every round has a seed of its own
     assert noise(steps=6, seed=1, caller_seed=9) == straight
-    # neither earlier rounds nor earlier draws matter: a resumed run, and one with more steps
+    # earlier rounds and earlier draws do not matter: a resumed run, and one with more steps
     assert noise(tmp_path / "run", steps=3, seed=1) == straight[:3]
     assert noise(tmp_path / "run", steps=6, seed=1, resume=True, caller_seed=9) == straight[3:]
     assert noise(steps=6, seed=1, critic_steps=3)[::3] == straight
@@ -161,7 +164,8 @@ def test_the_seed_of_a_round_is_a_function_of_the_seed_and_the_round(tmp_path):
 
 
 def test_schedules_warmup_and_their_closed_forms():
-    # with SGD the step is lr * factor * (w - mean), so w_t = mean * (1 - prod_t (1 - lr * factor_t))
+    # with SGD the step is lr * factor * (w - mean),
+    # so w_t = mean * (1 - prod_t (1 - lr * factor_t))
     for schedule, warmup in (("linear", 0.0), ("cosine", 0.0), ("constant", 0.5)):
         model = Mean(lr=0.2)
         genzoo.fit(model, DATA, steps=8, batch_size=40, schedule=schedule, warmup=warmup)
@@ -450,14 +454,16 @@ def test_a_game_may_read_the_data_several_times_a_round_but_needs_a_whole_batch(
     assert len(model.seen["critic"]) == 10
     with pytest.raises(
         DataError,
-        match=r"train has 10 rows \(x\), too few for one batch: lower batch_size = 11 to 10 or less",
+        match=r"train has 10 rows \(x\), too few for one batch: "
+        r"lower batch_size = 11 to 10 or less",
     ):
         genzoo.fit(model, DATA[:10], steps=2, batch_size=11)
 
 
 @pytest.mark.parametrize("settings", [{}, {"clip_grad_norm": 0.01}, {"microbatches": 4}])
 def test_gradient_norms_are_those_of_the_last_step_before_clipping(settings):
-    # the second step of each round; w_t = mean * (1 - (1 - lr)^t), whose gradient is mean * (1 - lr)^t
+    # the second step of each round;
+    # w_t = mean * (1 - (1 - lr)^t), whose gradient is mean * (1 - lr)^t
     model = Mean(lr=0.25)
     twice = replace(model.players()[0], steps_per_round=lambda _: 2)
     model.players = lambda: (twice,)
@@ -466,7 +472,8 @@ def test_gradient_norms_are_those_of_the_last_step_before_clipping(settings):
     )
     norms = {line["step"]: line["gradient/w"] for line in run.history}
     length = DATA.mean(0).norm().item()
-    if "clip_grad_norm" in settings:  # each step is 0.25 * 0.01 long
+    # with clipping, each step is 0.25 * 0.01 long
+    if "clip_grad_norm" in settings:
         assert norms == pytest.approx({2: length - 3 * 0.0025, 3: length - 5 * 0.0025}, rel=1e-4)
     else:
         assert norms == pytest.approx({2: length * 0.75**3, 3: length * 0.75**5}, rel=1e-4)

@@ -1,4 +1,4 @@
-"""Microbatches add up to their batch, and where a loss is such that they do not, the trainer says so."""
+"""Microbatches add up to their batch; a warning names the losses for which they do not."""
 
 import warnings
 
@@ -48,17 +48,18 @@ MEANS = {
     "pixel-rnn": ({"name": "pixel-rnn", "layer": "conv", "hidden": 4, "depth": 1}, BITS),
 }
 OTHERS = {
+    # the default sigma is fitted to each batch
     "vae": (
         "autoencoder",
         {"name": "vae", "encoder": NET, "decoder": NET},
-    ),  # a sigma for each batch
+    ),
     "wae-mmd": ("autoencoder", {"name": "wae-mmd", "encoder": NET, "decoder": NET}),
     "gan": ("generator", {"name": "gan", "generator": {**NET, "norm": "batch"}, "critic": NET}),
 }
 
 
 def step(table, data, accumulate):
-    """The weights before and after one step of gradient descent of each player, all in one vector."""
+    """Return the weights, as vectors, before and after a gradient descent step of each player."""
     shape = {"shape": (1, 8, 8)} if "shape" not in table else {}
     torch.manual_seed(0)
     model = genzoo.build(table, **shape)
@@ -80,7 +81,7 @@ def step(table, data, accumulate):
 
 
 @pytest.mark.parametrize("name", MEANS)
-def test_a_step_on_microbatches_is_the_batchs_and_nothing_is_said(name):
+def test_a_step_on_microbatches_equals_that_on_the_batch_without_a_warning(name):
     table, data = MEANS[name]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -93,23 +94,24 @@ def test_a_step_on_microbatches_is_the_batchs_and_nothing_is_said(name):
 @pytest.mark.parametrize(
     ("name", "batch_size"), [("vae", 24), ("wae-mmd", 24), ("gan", 24), ("wae-mmd", 6), ("gan", 4)]
 )
-def test_a_loss_that_is_no_mean_over_examples_is_named_once(name, batch_size):
+def test_a_loss_that_is_not_a_mean_over_examples_is_named_once(name, batch_size):
     player, table = OTHERS[name]
     with pytest.warns(
         UserWarning, match=f"player '{player}': .* microbatches = 2 trains another objective than"
-    ) as said:
+    ) as warned:
         genzoo.fit(table, "digits", steps=2, batch_size=batch_size, microbatches=2)
-    texts = [str(each.message) for each in said if f"player '{player}'" in str(each.message)]
+    messages = [str(warning.message) for warning in warned]
+    texts = [message for message in messages if f"player '{player}'" in message]
     assert len(texts) == 1
     assert (
-        "cannot be taken of 1"
+        "cannot be computed for 1"
         if batch_size < 8 and name != "vae"
-        else "on average, a difference of"
+        else "a relative difference of"
     ) in texts[0]
 
 
 class Counting(Model):
-    """Averages and counts what it sees, drops out, and draws noise of its own; its loss is a mean over examples all the same."""
+    """A model with dropout, noise, and counters, whose loss is still a mean over examples."""
 
     def __init__(self, shape=(1, 8, 8)):
         super().__init__()
@@ -135,10 +137,10 @@ class Counting(Model):
         return torch.zeros(n, *self.shape)
 
 
-def test_looking_at_halves_changes_nothing(monkeypatch):
+def test_comparing_halves_changes_nothing(monkeypatch):
     states = []
-    for looks in (True, False):
-        if not looks:
+    for compares in (True, False):
+        if not compares:
             monkeypatch.setattr("genzoo.train.session.compare_halves", lambda *_: None)
         torch.manual_seed(0)
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""A setting in the wrong place, or under another library's name, is answered with a call that works."""
+"""The error for a misplaced setting, or for another library's name, shows a call that works."""
 
 import re
 from dataclasses import fields
@@ -82,7 +82,8 @@ def test_fit_says_where_a_setting_belongs(settings, where):
     assert message.startswith(f"train has no setting {key!r}. {key!r} is ")
     got = overridden(message)
     assert {section: got[section] for section in where} == where
-    if "epochs" not in str(where):  # `follow` asks for a single step
+    # `follow` trains for a single step
+    if "epochs" not in str(where):
         model = follow(message)
         for name, value in where.get("model", {}).items():
             if not isinstance(value, dict | str):

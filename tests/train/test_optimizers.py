@@ -99,8 +99,10 @@ def test_the_first_group_that_matches_takes_a_parameter_and_frozen_ones_are_left
         return torch.optim.SGD(groups, lr=0.02)
 
     groups = [
-        {"params": ["*coder.bias"], "lr": 0.0}, {"params": ["decoder.*", "encoder.bias"], "lr": 0.05}, {"params": "encoder.w*"},
-    ]  # fmt: skip
+        {"params": ["*coder.bias"], "lr": 0.0},
+        {"params": ["decoder.*", "encoder.bias"], "lr": 0.05},
+        {"params": "encoder.w*"},
+    ]
     state = trained({"name": "SGD", "lr": 0.02, "groups": groups}, freeze=["encoder.weight"])
     close(state, by_hand(optimizer))
 
@@ -144,11 +146,12 @@ def test_a_run_with_groups_resumes_exactly(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("table", "words"),
+    ("table", "message"),
     [
         (
             {"params": "encoder.*"},
-            r"players.autoencoder.params = 'encoder.\*': a player moves .*groups = \[.*train.freeze",
+            r"players.autoencoder.params = 'encoder.\*': a player updates all parameters .*"
+            r"groups = \[.*train.freeze",
         ),
         ({"weight_dcay": 0.1}, "no setting 'weight_dcay'. Did you mean 'weight_decay'"),
         ({"group": []}, "no setting 'group'. Did you mean 'groups'"),
@@ -175,8 +178,8 @@ def test_a_run_with_groups_resumes_exactly(tmp_path):
         ({"groups": [{"params": "norm.*", "lr": "high"}]}, r'groups\[0\].lr = "high": expected'),
     ],
 )
-def test_wrong_tables_are_refused_by_name(table, words):
-    with pytest.raises(SettingError, match=words):
+def test_wrong_tables_are_refused_by_name(table, message):
+    with pytest.raises(SettingError, match=message):
         genzoo.fit("test-groups", DATA, players={"autoencoder": table}, **WHOLE)
 
 

@@ -1,4 +1,7 @@
-"""Players that own the same parameters and take turns: who may, who moves what, the log, checkpoints and the count of rounds."""
+"""Players that share parameters and take turns.
+
+The tests cover which players may share, which parameters move, the log, checkpoints, and rounds.
+"""
 
 from dataclasses import replace
 
@@ -13,7 +16,8 @@ from tests.games import DATA, Game, Phases
 
 
 def test_two_phases_are_the_hand_calculation():
-    # a step of gradient descent leaves 1 - lr of the distance: 0.5 in three rounds, then 0.75 in two
+    # a step of gradient descent leaves 1 - lr of the distance:
+    # 0.5 in three rounds, then 0.75 in two
     model = Phases(until=3)
     genzoo.fit(model, DATA, steps=5, batch_size=40)
     torch.testing.assert_close(model.first.w.detach(), DATA.mean(0) * (1 - 0.5**3 * 0.75**2))

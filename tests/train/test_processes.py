@@ -1,4 +1,4 @@
-"""What the environment says of processes that train together: launchers, halves of launchers, and none."""
+"""Tests of the processes that train together: launchers, incomplete launchers, and none."""
 
 import os
 import signal
@@ -12,11 +12,13 @@ from genzoo.errors import SettingError, TrainingError
 from genzoo.train.processes import Processes, announced, peers
 
 TORCHRUN = {
-    "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "RANK": "3", "LOCAL_RANK": "1", "MASTER_ADDR": "host", "MASTER_PORT": "29500",
+    "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "RANK": "3", "LOCAL_RANK": "1",
+    "MASTER_ADDR": "host", "MASTER_PORT": "29500",
 }  # fmt: skip
 JOB = {
-    "SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_JOB_ID": "1234567",
-    "SLURM_JOB_NAME": "train", "SLURM_NNODES": "1", "SLURM_NODELIST": "node[3-4]",
+    "SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0",
+    "SLURM_JOB_ID": "1234567", "SLURM_JOB_NAME": "train",
+    "SLURM_NNODES": "1", "SLURM_NODELIST": "node[3-4]",
 }  # fmt: skip
 STEP = {
     **JOB,
@@ -70,23 +72,23 @@ def test_without_srun_a_process_trains_alone_and_says_so(env, more):
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
         (
             {"WORLD_SIZE": "2"},
-            r"WORLD_SIZE = 2 says that several .* LOCAL_WORLD_SIZE, RANK, .*, MASTER_PORT are",
+            r"WORLD_SIZE = 2 means that several .* LOCAL_WORLD_SIZE, RANK, .*, MASTER_PORT are",
         ),
-        ({"RANK": "1"}, r"RANK = 1 says that several .* WORLD_SIZE, .* unset RANK to train alone"),
+        ({"RANK": "1"}, r"RANK = 1 means that several .* WORLD_SIZE, .* unset RANK to train alone"),
         (
             {k: v for k, v in TORCHRUN.items() if k != "MASTER_PORT"},
-            "WORLD_SIZE = 4 says .*, but MASTER_PORT is not set",
+            "WORLD_SIZE = 4 means .*, but MASTER_PORT is not set",
         ),
         ({**TORCHRUN, "RANK": "4"}, "RANK = 4, .*contradict each other; start with torchrun"),
         ({**TORCHRUN, "LOCAL_RANK": "2"}, "LOCAL_RANK = 2 contradict"),
         ({**TORCHRUN, "WORLD_SIZE": "5"}, "WORLD_SIZE = 5, .*contradict"),
-        ({**TORCHRUN, "WORLD_SIZE": "2x"}, 'WORLD_SIZE = "2x": expected a whole number from 1 on'),
-        ({"WORLD_SIZE": "0"}, 'WORLD_SIZE = "0": expected a whole number from 1 on'),
-        ({"RANK": "-1"}, 'RANK = "-1": expected a whole number from 0 on'),
+        ({**TORCHRUN, "WORLD_SIZE": "2x"}, 'WORLD_SIZE = "2x": expected a whole number, 1 or more'),
+        ({"WORLD_SIZE": "0"}, 'WORLD_SIZE = "0": expected a whole number, 1 or more'),
+        ({"RANK": "-1"}, 'RANK = "-1": expected a whole number, 0 or more'),
         ({"RANK": "²"}, 'RANK = "²": expected a whole number'),
         ({"WORLD_SIZE": "9" * 5000}, r'WORLD_SIZE = "9+\.\.\.9+": expected a whole number'),
         ({**TORCHRUN, "MASTER_PORT": "70000"}, "MASTER_PORT = 70000: expected a port"),
@@ -94,23 +96,23 @@ def test_without_srun_a_process_trains_alone_and_says_so(env, more):
         ({**STEP, "SLURM_STEP_NUM_TASKS": "two"}, 'SLURM_STEP_NUM_TASKS = "two": expected'),
         (
             {**STEP, "SLURM_STEP_NUM_TASKS": "3", "SLURM_NNODES": "2"},
-            "3 tasks on 2 nodes: each node needs as many",
+            "3 tasks on 2 nodes: each node needs the same number of tasks",
         ),
         ({**STEP, "SLURM_PROCID": "2"}, "SLURM_PROCID = 2 and SLURM_LOCALID = 1 are too large"),
         (
             {k: v for k, v in STEP.items() if k != "SLURM_PROCID"},
-            "SLURM_PROCID are not set; start with srun",
+            "SLURM_PROCID is not set; start with srun",
         ),
         (
             {"OMPI_COMM_WORLD_SIZE": "2"},
-            "OMPI_COMM_WORLD_SIZE = 2: mpirun starts processes that genzoo does not connect",
+            "OMPI_COMM_WORLD_SIZE = 2: genzoo does not connect the processes that mpirun starts",
         ),
         ({"PMI_SIZE": "2"}, "PMI_SIZE = 2: .*torchrun or srun"),
     ],
 )
-def test_halves_of_launchers_are_refused(env, table, said):
+def test_incomplete_launchers_are_refused(env, table, message):
     env(table)
-    with pytest.raises(SettingError, match=said):
+    with pytest.raises(SettingError, match=message):
         announced()
 
 
@@ -140,8 +142,8 @@ def test_a_port_in_use_is_said_in_words(python):
         result = _run(python, FIT, **table, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
     last = result.stderr.strip().splitlines()[-1]
     assert (
-        f"SettingError: rank 0 of 2 cannot meet the others at 127.0.0.1:{port} within 5 minutes: "
-        in last
+        f"SettingError: rank 0 of 2 cannot connect to the others at 127.0.0.1:{port} within 5 "
+        "minutes: " in last
     )
     assert "in use" in last
 
@@ -150,7 +152,8 @@ def test_a_rank_that_never_comes_is_waited_for_and_then_given_up(python):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     code = (
-        "import datetime, genzoo; from genzoo.train import processes; processes._WAIT = datetime.timedelta(seconds=2);"
+        "import datetime, genzoo; from genzoo.train import processes;"
+        "processes._WAIT = datetime.timedelta(seconds=2);"
         f"processes._PATIENCE = 0.0; {FIT}"
     )
     table = {
@@ -163,7 +166,8 @@ def test_a_rank_that_never_comes_is_waited_for_and_then_given_up(python):
     result = _run(python, code, **table, MASTER_PORT=str(port))
     assert "rank 0 of 2 waits for the others at 127.0.0.1:" in result.stderr
     assert (
-        "SettingError: rank 0 of 2 cannot meet the others" in result.stderr.strip().splitlines()[-1]
+        "SettingError: rank 0 of 2 cannot connect to the others"
+        in result.stderr.strip().splitlines()[-1]
     )
 
 
@@ -207,7 +211,8 @@ def deadly(self, batch):
 
 WAEMMD.loss = deadly
 _, rank, how, out = sys.argv
-sys.argv = ["genzoo", "train", "digits", "--model", "wae-mmd", "train.steps=6", "train.batch_size=8", "--out", out]
+sys.argv = ["genzoo", "train", "digits", "--model", "wae-mmd", "train.steps=6"]
+sys.argv += ["train.batch_size=8", "--out", out]
 from genzoo.cli.app import main
 main()
 """
@@ -239,7 +244,7 @@ def test_a_process_that_ends_is_one_line_for_the_others(tmp_path, python, rank, 
     for words in (
         "rank 1: " if other else "error: ",
         "another of the 2 processes ended",
-        "The last checkpoint is whole",
+        "The last checkpoint is complete",
     ):
         assert words in messages[other]
     assert children[rank].returncode == (-signal.SIGKILL if how == "kill" else 2)
@@ -249,7 +254,8 @@ def test_a_process_that_ends_is_one_line_for_the_others(tmp_path, python, rank, 
 @pytest.mark.parametrize(
     "message",
     [
-        "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:9. GLHF!",
+        "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer "
+        "[127.0.0.1]:9. GLHF!",
         "NCCL communicator was aborted on rank 0.",
         "failed to recv, got 0 bytes (TCPStore)",
     ],

@@ -1,4 +1,7 @@
-"""Two processes are one: the same parameters after 20 steps in float64, also after a kill, and on another number of processes."""
+"""Two processes train as one does: the same parameters after 20 steps in float64.
+
+This also holds after a kill, and on another number of processes.
+"""
 
 import os
 import shutil
@@ -83,7 +86,7 @@ def first_life(folder: Path) -> None:
 
 
 def gather() -> None:
-    """The gradient of a global variance has a closed form, and noise is drawn for the global batch."""
+    """Check the gradient of a global variance, which has a closed form, and the global noise."""
     rank = torch.distributed.get_rank()
     every = torch.arange(6.0).view(6, 1)
     x = every[3 * rank : 3 * rank + 3].clone().requires_grad_()
@@ -95,15 +98,14 @@ def gather() -> None:
         mine = distributed.noise(3, 1, like=x)
     torch.manual_seed(0)
     assert torch.equal(mine, torch.randn(6, 1)[3 * rank : 3 * rank + 3])
-    torch.testing.assert_close(
-        x.grad / 2, 2 / 6 * (x.detach() - 2.5)
-    )  # the trainer's mean over ranks divides by 2
+    # the trainer's mean over ranks divides by 2
+    torch.testing.assert_close(x.grad / 2, 2 / 6 * (x.detach() - 2.5))
 
 
 def launch(python: str, life: str, folder: Path) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [python, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint",
-         "localhost:0", "-m", "tests.train.test_ranks", life, str(folder)],
+        [python, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d",
+         "--rdzv-endpoint", "localhost:0", "-m", "tests.train.test_ranks", life, str(folder)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
 

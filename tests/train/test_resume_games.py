@@ -1,4 +1,7 @@
-"""Games that stop in the middle and go on: the weights and their average are those of a run that never stopped, bit for bit."""
+"""Games that are stopped and resumed.
+
+The weights and their average are bit-identical to those of a run without a stop.
+"""
 
 import pytest
 import torch

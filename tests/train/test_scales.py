@@ -1,4 +1,4 @@
-"""Unscaled data are named as the cause of losses that explode, and the advice helps."""
+"""Errors name unscaled data as the cause of exploding losses, and the advice helps."""
 
 import warnings
 
@@ -40,7 +40,8 @@ def test_a_loss_that_is_not_finite_names_scales_that_differ():
     x = UNIFORM * torch.logspace(-3, 25, 20)
     with pytest.raises(
         TrainingError,
-        match=r"was \S+ at step 1\..*[89](\.\d+)?e\+24 and its columns .* differ in scale by 10\^28",
+        match=r"was \S+ at step 1\..*[89](\.\d+)?e\+24 and its columns .* "
+        r"differ in scale by 10\^28",
     ):
         genzoo.fit(VAE, x, **WHERE)
 

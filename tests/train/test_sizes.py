@@ -1,4 +1,4 @@
-"""What a model is told by its data: the shape of what it samples, that of what it is given, and what the data set tells."""
+"""Models get arguments from their data: shapes of samples and conditions, and metadata."""
 
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from genzoo.registry.lookup import registries
 
 
 class Told(Model):
-    """A linear map from what it is given to what it samples, that knows the alphabet of its data."""
+    """A linear map from the condition to the sample, with the alphabet of its data."""
 
     inputs: ClassVar[tuple[str, ...]] = ("x", "y")
     given: ClassVar[tuple[str, ...]] = ("x",)

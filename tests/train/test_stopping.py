@@ -1,4 +1,4 @@
-"""Signals stop a run at the end of its step, keep what was ignored ignored, and lose nothing."""
+"""Signals stop a run at the end of a step and lose nothing; ignored signals stay ignored."""
 
 import re
 import signal
@@ -82,7 +82,7 @@ def test_a_second_ctrl_c_stops_within_the_step_and_still_hands_the_model_back():
 
 
 def test_hangups_that_follow_one_another_cut_nothing_short():
-    """A shell passes on the hangup that its jobs had from the terminal already; service managers add SIGTERM."""
+    """A terminal and its shell may both send a hangup; service managers add SIGTERM."""
     with pytest.raises(Stopped, match="stopped at step 3"):
         genzoo.fit(
             raising(signal.SIGHUP, signal.SIGHUP, signal.SIGTERM, signal.SIGTERM),

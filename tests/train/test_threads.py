@@ -1,4 +1,4 @@
-"""Fits and samples in threads of one process are those of a process for each."""
+"""Fits and samples in threads of one process equal those in separate processes."""
 
 import threading
 
@@ -27,7 +27,7 @@ def test_two_fits_end_as_each_does_alone():
 
 
 class Interrupted(Model):
-    """Lets another thread have its say in the middle of its losses, and draws noise before and after it."""
+    """A model whose loss calls a function between two draws of noise."""
 
     def __init__(self, between, shape=(1, 8, 8)):
         super().__init__()
