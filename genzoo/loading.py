@@ -1,4 +1,4 @@
-"""Get a model by its registered name, or from a run folder."""
+"""Load a model by its registered name or from a run folder."""
 
 from __future__ import annotations
 
@@ -94,18 +94,20 @@ def load(name: str | Path, /, **settings: Any) -> Model: ...
 
 
 def load(name: str | Path, /, **settings: Any) -> Model:
-    """A model by its registered name, fresh, with settings; or the trained model of a run folder, in eval mode.
+    """Return an untrained model by its registered name, or the trained model of a run folder.
 
-    A registered name beats a folder of that name (write `./name` for the folder). Nothing in a folder is ever executed or
-    unpickled.
+    A trained model is in eval mode. If a folder has the name of a registered model, the model
+    wins; write `./name` for the folder. Nothing in a folder is ever executed or unpickled.
 
     Arguments:
         name: a registered name, or the path of a run folder.
-        **settings: the constructor's settings, for a name.
+        **settings: arguments of the constructor. Only a registered name takes them.
 
     Raises:
-        SettingError: no such model, setting or value, or settings for a run, which has its own.
-        RunError: the folder is not a run's, or its weights are damaged or another model's.
+        SettingError: the name, a setting, or a value is not valid, or settings were passed for a
+            run folder.
+        RunError: the folder is not a run folder, or its weights are damaged or belong to another
+            model.
 
     Example:
         >>> import genzoo
@@ -126,9 +128,11 @@ def load(name: str | Path, /, **settings: Any) -> Model:
     if path.is_dir():
         if settings:
             raise SettingError(
-                f"{path} is a run, which has its own settings; leave out {', '.join(settings)}."
+                f"{path} is a run folder, whose settings are fixed; leave out "
+                f"{', '.join(settings)}."
             )
         return RunFolder(path).model()
     if isinstance(name, str) and len(path.parts) == 1 and not path.suffix:
-        return build(name)  # says that there is no such name, and what is near
-    raise RunError(f"{path} is neither a run folder nor a model's name.")
+        # raises an error that suggests similar names
+        return build(name)
+    raise RunError(f"{path} is not a run folder or the name of a model.")

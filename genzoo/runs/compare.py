@@ -1,4 +1,4 @@
-"""Compare a model with one built again from its settings: the differences that a run folder would lose."""
+"""Compare a model with one rebuilt from its settings, to find what a run folder would lose."""
 
 from __future__ import annotations
 
@@ -19,167 +19,185 @@ from torch.nn.parameter import is_lazy
 
 from genzoo.registry.records import settings_of
 
+__all__ = ["ABSENT", "Difference", "differences", "number", "same", "show"]
+
 ABSENT = type("Absent", (), {"__repr__": lambda _: "absent"})()
-"""Stands for an attribute or a submodule that one of the two models lacks."""
+"""A placeholder for an attribute or submodule that one of the two models lacks."""
 
 _INTERNAL = frozenset({*vars(nn.Module()), "_compiled_call_impl", "_genzoo_init", "_genzoo_origin"})
 _MACHINE = (torch.device, torch.dtype, torch.Generator)
-"""Attributes that follow the device and the precision, and say nothing about the model."""
+"""Types of attributes that depend on the device and the precision, not on the model."""
 _CONSTRUCTORS = frozenset({"__init__", "__new__", "__post_init__"})
-_DEPTH = 6
-"""Levels of attributes within attributes that are compared."""
+_MAX_DEPTH = 6
+"""The number of levels of nested attributes that are compared."""
+_NON_PERSISTENT = "a buffer outside the weights"
+"""The role of a buffer that `state_dict` leaves out."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One difference between a model and the same model built again.
+    """A difference between a model and the model that was rebuilt from its settings.
 
     Arguments:
-        where: the dotted path of the attribute, submodule or tensor.
-        here: what the model has.
-        there: what the rebuilt model has.
-        kind: `"attribute"`, `"module"`, `"buffer"` or `"tensor"`.
+        path: the dotted path of the attribute, submodule, or tensor.
+        actual: the value in the model.
+        rebuilt: the value in the rebuilt model.
+        category: `"attribute"`, `"module"`, `"buffer"`, or `"tensor"`.
     """
 
-    where: str
-    here: Any
-    there: Any
-    kind: str = "attribute"
+    path: str
+    actual: Any
+    rebuilt: Any
+    category: str = "attribute"
 
     def __str__(self) -> str:
-        return f"{self.where} is {show(self.here)} in the model and {show(self.there)} when it is built again"
+        return (
+            f"{self.path} is {show(self.actual)} in the model and {show(self.rebuilt)} when it is "
+            "built again"
+        )
 
 
 def differences(model: nn.Module, twin: nn.Module) -> list[Difference]:
-    """List where two models differ, other than in trained values.
+    """List the differences between two models, except in trained values.
 
-    Compare the types of all submodules, the names, shapes and dtypes of parameters and buffers, the values of the buffers
-    that weights do not hold, shared parameters, and attributes. Skip what use alone changes: modes, hooks, attributes that
-    the class itself assigns outside its constructor (counters, caches), and containers that begin empty.
+    Compare the types of all submodules, the names, shapes, and dtypes of parameters and buffers,
+    the values of non-persistent buffers, shared parameters, and attributes. Skip everything that
+    changes with use: modes, hooks, containers that start empty, and attributes that the class
+    assigns outside its constructor, such as counters and caches.
 
     Arguments:
-        model: the model in hand.
-        twin: the same model, built again.
+        model: the original model.
+        twin: the model rebuilt from the settings of the original.
     """
-    here, there = (dict(one.named_modules(remove_duplicate=False)) for one in (model, twin))
-    found: list[Difference] = []
-    written: dict[str, frozenset[str]] = {}
-    for path in dict.fromkeys((*there, *here)):
-        if _below(path, found):
+    modules = dict(model.named_modules(remove_duplicate=False))
+    twin_modules = dict(twin.named_modules(remove_duplicate=False))
+    result: list[Difference] = []
+    state_names: dict[str, frozenset[str]] = {}
+    for path in dict.fromkeys((*twin_modules, *modules)):
+        if _is_below(path, result):
             continue
-        left, right = here.get(path, ABSENT), there.get(path, ABSENT)
+        left, right = modules.get(path, ABSENT), twin_modules.get(path, ABSENT)
         if ABSENT in (left, right) or _type_name(left) != _type_name(right):
-            found.append(Difference(path or type(model).__name__, left, right, "module"))
+            result.append(Difference(path or type(model).__name__, left, right, "module"))
             continue
-        parent = written.get(path.rpartition(".")[0], frozenset()) if path else frozenset()
-        written[path] = parent | _written(type(left))  # type: ignore[arg-type]
-        found += _attributes(path, left, right, written[path])
-    return [*found, *_tensors(model, twin, found)]
+        parent = state_names.get(path.rpartition(".")[0], frozenset()) if path else frozenset()
+        state_names[path] = parent | _assigned_later(type(left))  # type: ignore[arg-type]
+        result += _attributes(path, left, right, state_names[path])
+    return [*result, *_tensors(model, twin, result)]
 
 
-def _below(path: str, found: Sequence[Difference]) -> bool:
-    """Whether a path lies in a submodule that is already known to differ."""
-    return any(
-        path == d.where or path.startswith(f"{d.where}.") for d in found if d.kind == "module"
-    )
+def _is_below(path: str, known: Sequence[Difference]) -> bool:
+    """Return whether a path lies in a submodule that is already known to differ."""
+    modules = [difference.path for difference in known if difference.category == "module"]
+    return any(path == module or path.startswith(f"{module}.") for module in modules)
 
 
 def _attributes(
-    path: str, left: nn.Module, right: nn.Module, written: Set[str]
+    path: str, left: nn.Module, right: nn.Module, state_names: Set[str]
 ) -> Iterator[Difference]:
-    mine, theirs = vars(left), vars(right)
+    attributes, twin_attributes = vars(left), vars(right)
     arguments = settings_of(left)
-    for name in dict.fromkeys((*theirs, *mine)):
-        if name in _INTERNAL or (name in written and name not in arguments):
+    for name in dict.fromkeys((*twin_attributes, *attributes)):
+        if name in _INTERNAL or (name in state_names and name not in arguments):
             continue
-        here, there = mine.get(name, ABSENT), theirs.get(name, ABSENT)
-        if (
-            there is ABSENT
-        ):  # added later: it matters where it hides what the class has, or where the class looks for it
-            there = _of_class(type(left), name)
-            looked_for: Set[str] = _read(type(left))  # type: ignore[arg-type]
-            if isinstance(there, cached_property) or (there is ABSENT and name not in looked_for):
+        actual, rebuilt = attributes.get(name, ABSENT), twin_attributes.get(name, ABSENT)
+        if rebuilt is ABSENT:
+            # an attribute added after construction matters only if it hides one of the class, or
+            # if a method of the class reads it
+            rebuilt = _class_attribute(type(left), name)
+            names_read: Set[str] = _names_read(type(left))  # type: ignore[arg-type]
+            is_unread = rebuilt is ABSENT and name not in names_read
+            if isinstance(rebuilt, cached_property) or is_unread:
                 continue
-        if not _begins_empty(there) and not _derived(right, name, there) and not same(here, there):
-            yield Difference(f"{path}.{name}".lstrip("."), here, there)
+        if _is_empty_container(rebuilt) or _is_derived(right, name, rebuilt):
+            continue
+        if not same(actual, rebuilt):
+            yield Difference(f"{path}.{name}".lstrip("."), actual, rebuilt)
 
 
-def _of_class(cls: type, name: str) -> Any:
-    """The attribute of a class by which its instances find a name."""
+def _class_attribute(cls: type, name: str) -> Any:
+    """Return the class attribute to which a name resolves on an instance, or `ABSENT`."""
     return next((vars(base)[name] for base in cls.__mro__ if name in vars(base)), ABSENT)
 
 
-def _begins_empty(value: Any) -> bool:
-    """Whether a value is an empty container, which use fills."""
+def _is_empty_container(value: Any) -> bool:
+    """Return whether a value is an empty container, which use of the model fills."""
     return isinstance(value, dict | list | set | deque) and not value
 
 
-def _derived(module: nn.Module, name: str, value: Any) -> bool:
-    """Whether a tensor is computed from parameters, as by torch's hooks for weight and spectral norm."""
+def _is_derived(module: nn.Module, name: str, value: Any) -> bool:
+    """Return whether a tensor is computed from parameters, as by torch's hooks for weight norm."""
     if not isinstance(value, Tensor):
         return False
     sources = {f"{name}_{suffix}" for suffix in ("g", "v", "orig")}
-    return value.grad_fn is not None or not sources.isdisjoint(
-        {*module._parameters, *module._buffers}
-    )
+    tensors = {*module._parameters, *module._buffers}
+    return value.grad_fn is not None or not sources.isdisjoint(tensors)
 
 
 def _tensors(
     model: nn.Module, twin: nn.Module, known: Sequence[Difference]
 ) -> Iterator[Difference]:
-    here, there = _named(model), _named(twin)
-    for name in dict.fromkeys((*there, *here)):
-        if _below(name, known):
+    tensors, twin_tensors = _named_tensors(model), _named_tensors(twin)
+    for name in dict.fromkeys((*twin_tensors, *tensors)):
+        if _is_below(name, known):
             continue
-        left, right = here.get(name), there.get(name)
+        left, right = tensors.get(name), twin_tensors.get(name)
         if left is None or right is None:
-            yield Difference(
-                name,
-                ABSENT if left is None else left[0],
-                ABSENT if right is None else right[0],
-                "tensor",
-            )
+            actual = ABSENT if left is None else left[0]
+            rebuilt = ABSENT if right is None else right[0]
+            yield Difference(name, actual, rebuilt, "tensor")
         elif left[1:] != right[1:]:
-            yield Difference(name, _in_words(left), _in_words(right), "tensor")
-        elif left[1] == "a buffer outside the weights" and not same(left[0], right[0]):
-            yield Difference(name, left[0], right[0], "buffer")
-        elif left[1] != "a buffer outside the weights" and _layout(left[0]) != _layout(right[0]):
-            yield Difference(name, _in_words(left, True), _in_words(right, True), "tensor")
+            yield Difference(name, _describe(left), _describe(right), "tensor")
+        elif left[1] == _NON_PERSISTENT:
+            if not same(left[0], right[0]):
+                yield Difference(name, left[0], right[0], "buffer")
+        elif _layout(left[0]) != _layout(right[0]):
+            actual, rebuilt = _describe(left, with_dtype=True), _describe(right, with_dtype=True)
+            yield Difference(name, actual, rebuilt, "tensor")
 
 
-def _in_words(entry: tuple[Tensor, str, str], dtype: bool = False) -> str:
-    tensor, role, first = entry
-    shared = f", shared with {first}" if first else ""
-    shape, kind = _layout(tensor)
-    return f"{role} of shape {shape}{f' and {kind}' if dtype else ''}{shared}"
+def _describe(entry: tuple[Tensor, str, str], *, with_dtype: bool = False) -> str:
+    tensor, role, first_name = entry
+    shape, dtype = _layout(tensor)
+    text = f"{role} of shape {shape}"
+    if with_dtype:
+        text += f" and {dtype}"
+    if first_name:
+        text += f", shared with {first_name}"
+    return text
 
 
 def _layout(tensor: Tensor) -> tuple[Any, torch.dtype]:
     return ("unknown" if is_lazy(tensor) else tuple(tensor.shape)), tensor.dtype
 
 
-def _named(model: nn.Module) -> dict[str, tuple[Tensor, str, str]]:
-    """Each parameter and buffer by name, with its role, and the name under which it occurs before if it is shared."""
-    found: dict[str, tuple[Tensor, str, str]] = {}
-    first: dict[int, str] = {}
+def _named_tensors(model: nn.Module) -> dict[str, tuple[Tensor, str, str]]:
+    """Return the parameters and buffers by name.
+
+    Each entry holds the tensor, its role, and, for a shared tensor that occurred before, the name
+    under which it occurred first.
+    """
+    entries: dict[str, tuple[Tensor, str, str]] = {}
+    first_names: dict[int, str] = {}
     for path, module in model.named_modules(remove_duplicate=False):
-        outside = module._non_persistent_buffers_set
-        roles = [(name, p, "a parameter") for name, p in module._parameters.items()]
+        non_persistent = module._non_persistent_buffers_set
+        tensors = [(name, p, "a parameter") for name, p in module._parameters.items()]
         for name, buffer in module._buffers.items():
-            roles.append(
-                (name, buffer, "a buffer outside the weights" if name in outside else "a buffer")
-            )
-        for name, tensor, role in roles:
+            role = _NON_PERSISTENT if name in non_persistent else "a buffer"
+            tensors.append((name, buffer, role))
+        for name, tensor, role in tensors:
             if tensor is None:
                 continue
-            full = f"{path}.{name}".lstrip(".")
-            before = first.setdefault(id(tensor), full)
-            found[full] = (tensor, role, "" if before == full else before)
-    return found
+            full_name = f"{path}.{name}".lstrip(".")
+            first_name = first_names.setdefault(id(tensor), full_name)
+            entries[full_name] = (tensor, role, "" if first_name == full_name else first_name)
+    return entries
 
 
-def same(left: Any, right: Any, depth: int = _DEPTH) -> bool:
-    """Whether two attributes are equal, as far as can be seen: what cannot be looked into is equal if its type is.
+def same(left: Any, right: Any, depth: int = _MAX_DEPTH) -> bool:
+    """Return whether two attributes are equal.
+
+    Objects whose content cannot be inspected count as equal if their types are equal.
 
     Example:
         >>> same((1, 2.0), [1, torch.tensor(2)]), same({"lr": 0.1}, {"lr": 0.2})
@@ -210,18 +228,18 @@ def same(left: Any, right: Any, depth: int = _DEPTH) -> bool:
         return True
     equality: Any = type(left).__eq__
     if hasattr(left, "__dict__") and equality is object.__eq__:
-        skipped = _written(type(left))  # type: ignore[arg-type]
-        mine, theirs = vars(left), vars(right)
+        skipped = _assigned_later(type(left))  # type: ignore[arg-type]
+        attributes, twin_attributes = vars(left), vars(right)
         return all(
-            same(mine.get(key, ABSENT), theirs[key], depth - 1)
-            for key in theirs
+            same(attributes.get(key, ABSENT), twin_attributes[key], depth - 1)
+            for key in twin_attributes
             if key not in skipped
         )
     return equality is object.__eq__ or bool(left == right)
 
 
 def number(value: Any) -> Any:
-    """A number for a numpy scalar or a tensor of no axes, anything else as it is."""
+    """Convert a NumPy scalar or a tensor without axes to a number; return other values as is."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, Tensor) and value.dim() == 0 and not value.is_meta and not is_lazy(value):
@@ -230,10 +248,12 @@ def number(value: Any) -> Any:
 
 
 def _close(left: Tensor, right: Tensor) -> bool:
-    """Whether tensors are equal up to rounding, also where the left one once went through half precision."""
-    if isinstance(left, nn.Parameter) and isinstance(
-        right, nn.Parameter
-    ):  # trained, and compared by name
+    """Return whether tensors are equal up to rounding.
+
+    The left tensor may have been converted to half precision and back.
+    """
+    # parameters are trained, so only their names and shapes are compared, elsewhere
+    if isinstance(left, nn.Parameter) and isinstance(right, nn.Parameter):
         return True
     if left.shape != right.shape:
         return False
@@ -255,66 +275,71 @@ def _is_function(value: Any) -> bool:
 
 
 def _same_function(left: Any, right: Any, depth: int) -> bool:
-    left, right = (one.__func__ if isinstance(one, MethodType) else one for one in (left, right))
+    left, right = (f.__func__ if isinstance(f, MethodType) else f for f in (left, right))
     if isinstance(left, partial) and isinstance(right, partial):
-        parts = [(one.func, one.args, one.keywords) for one in (left, right)]
+        parts = [(f.func, f.args, f.keywords) for f in (left, right)]
         return same(parts[0], parts[1], depth - 1)
-    code = getattr(left, "__code__", None), getattr(right, "__code__", None)
-    if None in code:
+    code, twin_code = getattr(left, "__code__", None), getattr(right, "__code__", None)
+    if code is None or twin_code is None:
         return left is right or (_name(left) == _name(right) and type(left) is type(right))
-    inner = [(_cells(one), one.__defaults__, one.__kwdefaults__) for one in (left, right)]
-    return code[0] == code[1] and same(inner[0], inner[1], depth - 1)
+    values = [(_closure_values(f), f.__defaults__, f.__kwdefaults__) for f in (left, right)]
+    return code == twin_code and same(values[0], values[1], depth - 1)
 
 
-def _cells(function: Any) -> list[Any]:
-    return [value for cell in function.__closure__ or () for value in _content(cell)]
+def _closure_values(function: Any) -> list[Any]:
+    return [value for cell in function.__closure__ or () for value in _cell_values(cell)]
 
 
-def _content(cell: Any) -> list[Any]:
+def _cell_values(cell: Any) -> list[Any]:
     try:
         return [cell.cell_contents]
-    except ValueError:  # not bound yet
+    # the variable is not bound yet
+    except ValueError:
         return []
 
 
-def _name(thing: Any) -> str:
-    qualified = getattr(thing, "__qualname__", type(thing).__qualname__)
-    return f"{getattr(thing, '__module__', '')}.{qualified}"
+def _name(value: Any) -> str:
+    qualified = getattr(value, "__qualname__", type(value).__qualname__)
+    return f"{getattr(value, '__module__', '')}.{qualified}"
 
 
-def _type_name(thing: Any) -> str:
-    return _name(type(thing))
+def _type_name(value: Any) -> str:
+    return _name(type(value))
 
 
 @cache
-def _written(cls: type) -> frozenset[str]:
-    """The attributes that methods of a class assign after construction: state, such as a counter or a cache."""
+def _assigned_later(cls: type) -> frozenset[str]:
+    """Return the attributes that methods assign after construction: counters, caches, and so on."""
     methods = dict(_methods(cls))
-    building, waiting = set(), list(_CONSTRUCTORS)
-    while waiting:  # the constructor, and the methods that it calls
+    # the constructors, and every method that they call
+    construction, waiting = set(), list(_CONSTRUCTORS)
+    while waiting:
         name = waiting.pop()
-        if name not in building:
-            building.add(name)
+        if name not in construction:
+            construction.add(name)
             nested = [inner for code in methods.get(name, ()) for inner in _nested(code)]
-            waiting += [used for code in nested for used in code.co_names if used in methods]
-    later = [code for name, codes in methods.items() if name not in building for code in codes]
+            waiting += [called for code in nested for called in code.co_names if called in methods]
+    later = [code for name, codes in methods.items() if name not in construction for code in codes]
     nested = [inner for code in later for inner in _nested(code)]
     return frozenset().union(*(_attribute_names(code, "STORE_ATTR") for code in nested))
 
 
 @cache
-def _read(cls: type) -> frozenset[str]:
-    """The attributes and texts in the methods of a class: the names that it may look for on itself."""
-    codes = [inner for _, found in _methods(cls) for code in found for inner in _nested(code)]
-    texts = {text for code in codes for text in code.co_consts if isinstance(text, str)}
+def _names_read(cls: type) -> frozenset[str]:
+    """Return the names in the methods of a class (attributes and strings) that it may look up."""
+    codes = [inner for _, method in _methods(cls) for code in method for inner in _nested(code)]
+    strings = {value for code in codes for value in code.co_consts if isinstance(value, str)}
     return frozenset(
-        texts.union(*(_attribute_names(code, "LOAD_ATTR", "LOAD_METHOD") for code in codes))
+        strings.union(*(_attribute_names(code, "LOAD_ATTR", "LOAD_METHOD") for code in codes))
     )
 
 
 def _methods(cls: type) -> Iterator[tuple[str, list[CodeType]]]:
-    """The code of each method of a class and of those above it, up to torch's; of a property all but its setter."""
-    found: dict[str, list[CodeType]] = {}
+    """Yield the code of each method of a class and its bases, up to `nn.Module`.
+
+    Property setters are left out.
+    """
+    methods: dict[str, list[CodeType]] = {}
     for base in cls.__mro__:
         if base in (nn.Module, object):
             break
@@ -327,12 +352,12 @@ def _methods(cls: type) -> Iterator[tuple[str, list[CodeType]]]:
             elif isinstance(value, staticmethod | classmethod):
                 functions = [value.__func__]
             codes = [getattr(inspect.unwrap(f), "__code__", None) for f in functions if callable(f)]
-            found.setdefault(name, []).extend(code for code in codes if code is not None)
-    yield from found.items()
+            methods.setdefault(name, []).extend(code for code in codes if code is not None)
+    yield from methods.items()
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:
-    """A function's code and that of the functions within it."""
+    """Yield the code of a function and of the functions defined in it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -344,7 +369,7 @@ def _attribute_names(code: CodeType, *operations: str) -> set[str]:
 
 
 def show(value: Any) -> str:
-    """A value in a few words, for a message."""
+    """Return a short description of a value for a message."""
     if isinstance(value, nn.Module):
         return f"{'an' if type(value).__name__[0] in 'AEIOU' else 'a'} {type(value).__name__}"
     if isinstance(value, Tensor) and value.numel() > 4:

@@ -1,4 +1,4 @@
-"""Torch's modes around a run: a run depends on its settings alone, not on the notebook around it."""
+"""Torch's global modes during a run, so that a run depends on its settings alone."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
+__all__ = ["standard_modes"]
+
 
 @contextmanager
 def standard_modes(device: torch.device) -> Iterator[None]:
-    """Train under torch's standard modes, and give the caller's back at the end.
+    """Run a block under torch's standard modes, and restore the caller's modes afterward.
 
-    Gradients are recorded and autocast is off; tensors are made in float32 on the CPU unless the
-    code says otherwise.
+    Gradients are recorded and autocast is off. New tensors are float32 and on the CPU unless the
+    code asks for another dtype or device.
     """
     default = torch.get_default_device()
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        for kind in {"cpu", device.type}:
-            stack.enter_context(torch.autocast(kind, enabled=False))
+        for device_type in {"cpu", device.type}:
+            stack.enter_context(torch.autocast(device_type, enabled=False))
         if default.type != "cpu":
             stack.enter_context(torch.device("cpu"))
         stack.enter_context(_single_precision())
@@ -29,23 +31,26 @@ def standard_modes(device: torch.device) -> Iterator[None]:
 
 
 _lock = threading.Lock()
-_inside = 0
-_callers = torch.float32
+_active_blocks = 0
+_callers_dtype = torch.float32
 
 
 @contextmanager
 def _single_precision() -> Iterator[None]:
-    """Make float32 the default dtype, which all threads share, until the last of those that want it leaves."""
-    global _inside, _callers
+    """Make float32 the default dtype until the last active block ends.
+
+    The default dtype is shared by all threads, so blocks in several threads may overlap.
+    """
+    global _active_blocks, _callers_dtype
     with _lock:
-        if not _inside:
-            _callers = torch.get_default_dtype()
-        _inside += 1
+        if not _active_blocks:
+            _callers_dtype = torch.get_default_dtype()
+        _active_blocks += 1
         torch.set_default_dtype(torch.float32)
     try:
         yield
     finally:
         with _lock:
-            _inside -= 1
-            if not _inside:
-                torch.set_default_dtype(_callers)
+            _active_blocks -= 1
+            if not _active_blocks:
+                torch.set_default_dtype(_callers_dtype)

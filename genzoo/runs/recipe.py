@@ -1,4 +1,4 @@
-"""Recipes: TOML files that say which model, on which data, trained how; and `a.b=c` overrides.
+"""Recipes, TOML files that describe a model, its data, and its training; and `a.b=c` overrides.
 
 ```toml
 [model]
@@ -28,18 +28,32 @@ from genzoo.errors import SettingError, UnknownSettingError, did_you_mean, short
 from genzoo.files import local_path
 from genzoo.registry.validation import check_plain
 
-_DEEPEST = 20
-"""Parts within parts in an override: far more than models have."""
+__all__ = [
+    "SECTIONS",
+    "Recipe",
+    "checked",
+    "differences",
+    "dumps",
+    "override",
+    "parse",
+    "read",
+    "shipped",
+]
+
 SECTIONS = ("model", "data", "train", "players")
-"""What a recipe says; a run's own copy also has `run`: what was found on the machine, never read back."""
-_LONGEST = 2**20
-"""Bytes of a recipe: more would take minutes to read, and no recipe has so many."""
+"""The sections of a recipe. In a run folder, `run` also records facts about the run."""
+_MAX_LEVELS = 20
+"""The maximum number of levels in an override, far more than a model has."""
+_MAX_BYTES = 2**20
+"""The maximum size of a recipe. TOML files far above it would take minutes to parse."""
 
 Recipe = dict[str, dict[str, Any]]
 
 
 def shipped() -> dict[str, Path]:
-    """Return the recipes that come with genzoo, by name: those of its wheel, or of its checkout.
+    """Return the paths of the recipes that come with genzoo, by name.
+
+    They are part of the wheel. In a checkout, they are in the folder `recipes`.
 
     Example:
         >>> shipped()["vae-digits"].name
@@ -53,50 +67,54 @@ def shipped() -> dict[str, Path]:
 
 
 def read(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """A recipe from a file, with overrides applied.
+    """Read a recipe from a file and apply overrides to it.
 
     Raises:
-        SettingError: no such file, not TOML (with the line), an unknown section, or no model or data.
+        SettingError: the file does not exist or is not TOML (the message names the line), or the
+            recipe has an unknown section, or no model or data.
     """
     path = local_path(path, "recipe")
     try:
-        if path.exists() and not path.is_file():  # reading a pipe might never end
+        # reading a pipe might never end
+        if path.exists() and not path.is_file():
             raise SettingError(f"recipe {path} is not a file; a recipe is a TOML file.")
         with path.open("rb") as file:
-            table = parse(file.read(_LONGEST + 1), f"recipe {path}")
+            table = parse(file.read(_MAX_BYTES + 1), f"recipe {path}")
     except OSError as error:
         raise SettingError(f"recipe {path}: {error.strerror or error}") from None
     table.pop("run", None)
     return checked(override(table, overrides), f"recipe {path}")
 
 
-def parse(content: bytes, place: str = "recipe") -> dict[str, Any]:
-    """Return the table in a TOML file.
+def parse(content: bytes, source: str = "recipe") -> dict[str, Any]:
+    """Parse the content of a TOML file.
 
     Arguments:
         content: UTF-8 text, with or without a byte-order mark.
-        place: what messages call the file.
+        source: the name of the file in messages.
 
     Raises:
-        SettingError: it is too long, not UTF-8, not TOML (with the line), or holds what no setting is.
+        SettingError: the content is too long, is not UTF-8, is not TOML (the message names the
+            line), or holds a value that no setting can have.
     """
-    if len(content) > _LONGEST:
-        raise SettingError(f"{place} has more than {_LONGEST:,} bytes; no recipe is so long.")
+    if len(content) > _MAX_BYTES:
+        raise SettingError(f"{source} has more than {_MAX_BYTES:,} bytes, the maximum.")
     try:
         table = tomllib.loads(content.decode("utf-8-sig").replace("\r\n", "\n"))
     except UnicodeDecodeError as error:
         raise SettingError(
-            f"{place} is not UTF-8 text (byte {error.start + 1}); save it as UTF-8."
+            f"{source} is not UTF-8 text (byte {error.start + 1}); save it as UTF-8."
         ) from None
     except tomllib.TOMLDecodeError as error:
-        raise SettingError(f"{place}: {error}") from None
+        raise SettingError(f"{source}: {error}") from None
     except RecursionError:
         raise SettingError(
-            f"{place}: tables or lists are nested too deeply; no setting is."
+            f"{source}: tables or lists are nested too deeply; flatten them."
         ) from None
-    except ValueError:  # of Python, which reads no more than some thousand digits
+    # Python refuses to convert integers with more than a few thousand digits
+    except ValueError:
         raise SettingError(
-            f"{place} holds a number with thousands of digits; integers have at most 64 bits."
+            f"{source} holds a number with thousands of digits; integers have at most 64 bits."
         ) from None
     for section, value in table.items():
         check_plain(value, section)
@@ -104,12 +122,23 @@ def parse(content: bytes, place: str = "recipe") -> dict[str, Any]:
 
 
 def checked(
-    table: Mapping[str, Any], place: str = "recipe", required: Iterable[str] = ("model", "data")
+    table: Mapping[str, Any], source: str = "recipe", required: Iterable[str] = ("model", "data")
 ) -> Recipe:
-    """A recipe with known sections only, each a table; a bare name stands for `{name = ...}`."""
+    """Check the sections of a table and return it as a recipe.
+
+    A bare name for the model or the data becomes `{name = ...}`. Absent sections become empty.
+
+    Arguments:
+        table: the content of the recipe.
+        source: the name of the recipe in messages.
+        required: the sections that must be present.
+
+    Raises:
+        SettingError: a section is unknown, is not a table, is missing, or has no name.
+    """
     for section, value in table.items():
         if section not in SECTIONS:
-            message = f"{place} has no section {shorten(section)!r}."
+            message = f"{source} has no section {shorten(section)!r}."
             hint = did_you_mean(section, SECTIONS)
             raise UnknownSettingError(message, section, value, hint, table)
         check_plain(value, section)
@@ -117,36 +146,41 @@ def checked(
     for section in SECTIONS:
         value = table.get(section, {})
         if section in ("model", "data"):
-            value = {"name": value} if isinstance(value, str) else value
-            if not value and section in required:
-                raise SettingError(
-                    f'{place} needs a section [{section}] with a name, as in [{section}] name = "..."'
-                )
-        if (
-            value
-            and section in ("model", "data")
-            and isinstance(value, Mapping)
-            and "name" not in value
-        ):
-            raise SettingError(f'{place}: [{section}] needs a name, as in name = "..."')
+            value = _with_name(value, section, source, is_required=section in required)
         if not isinstance(value, Mapping):
             raise SettingError(
-                f"{place}: {section} = {show(value)}: expected a table, as in [{section}]"
+                f"{source}: {section} = {show(value)}: expected a table, as in [{section}]"
             )
         recipe[section] = dict(value)
     for name, settings in recipe["players"].items():
         if not isinstance(settings, Mapping):
             raise SettingError(
-                f"{place}: players.{name} = {show(settings)}: expected a table, as in [players.{name}] lr = 1e-3"
+                f"{source}: players.{name} = {show(settings)}: expected a table, as in "
+                f"[players.{name}] lr = 1e-3"
             )
     return recipe
 
 
-def override(table: Mapping[str, Any], texts: Iterable[str]) -> dict[str, Any]:
-    """A copy of a table with `a.b=c` applied in order.
+def _with_name(value: Any, section: str, source: str, *, is_required: bool) -> Any:
+    """Return the value of a section that needs a name, with a bare name as a table."""
+    if isinstance(value, str):
+        value = {"name": value}
+    if not value and is_required:
+        raise SettingError(
+            f'{source} needs a section [{section}] with a name, as in [{section}] name = "..."'
+        )
+    if value and isinstance(value, Mapping) and "name" not in value:
+        raise SettingError(f'{source}: [{section}] needs a name, as in name = "..."')
+    return value
 
-    The value is read as TOML, and as plain text where it is not. A slot that holds a bare name becomes a table when a setting
-    below it is given; a name given to a slot that holds a table replaces the table, since the old settings were another part's.
+
+def override(table: Mapping[str, Any], texts: Iterable[str]) -> dict[str, Any]:
+    """Return a copy of a table with overrides `a.b=c` applied in order.
+
+    A value that is not valid TOML is taken as plain text. If a slot holds a bare name and an
+    override sets a value below it, the name becomes a table. If a slot holds a table and an
+    override sets it to a name, the name replaces the table, because the old settings belong to
+    another part.
 
     Example:
         >>> override({"model": {"prior": "mog"}}, ["model.prior.components=20"])
@@ -158,45 +192,48 @@ def override(table: Mapping[str, Any], texts: Iterable[str]) -> dict[str, Any]:
         path = [part.strip() for part in key.split(".")]
         if not equals or not all(path):
             raise SettingError(f"override {show(text)}: expected a.b=c, as in train.steps=500")
-        if len(path) > _DEEPEST:
+        if len(path) > _MAX_LEVELS:
             raise SettingError(
-                f"override {show(text)} goes down {len(path)} levels; no setting is so deep."
+                f"override {show(text)} goes down {len(path)} levels; use at most {_MAX_LEVELS}."
             )
-        here = result
+        parent = result
         for part in path[:-1]:
-            below = here.get(part, {})
-            if isinstance(below, str):
-                below = {"name": below}
-            if not isinstance(below, dict):
+            child = parent.get(part, {})
+            if isinstance(child, str):
+                child = {"name": child}
+            if not isinstance(child, dict):
                 raise SettingError(
-                    f"override {show(text)}: {part!r} holds {show(below)}, which has no settings"
+                    f"override {show(text)}: {part!r} is {show(child)}, which has no settings"
                 )
-            here[part] = below
-            here = below
-        here[path[-1]] = _value(value.strip(), f"override {show(text)}")
+            parent[part] = child
+            parent = child
+        parent[path[-1]] = _value(value.strip(), f"override {show(text)}")
     return result
 
 
 def dumps(recipe: Mapping[str, Any]) -> str:
-    """A recipe as TOML. Settings that are None are left out: they are their defaults."""
+    """Return a recipe as TOML, without the settings that are None, which keep their defaults."""
     import tomlkit
 
-    return tomlkit.dumps(_bare(recipe))
+    return tomlkit.dumps(_without_none(recipe))
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], place: str = "") -> list[str]:
-    """Where two tables differ, as `a.b = old, now new`; lists and tuples are the same thing."""
-    found = []
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """List the differences between two tables, as `a.b was old, now new`.
+
+    Lists and tuples with equal items are equal.
+    """
+    messages = []
     for key in dict.fromkeys((*old, *new)):
         left, right = old.get(key), new.get(key)
         if isinstance(left, Mapping) and isinstance(right, Mapping):
-            found += differences(left, right, f"{place}{key}.")
-        elif _bare(left) != _bare(right):
-            found.append(f"{place}{key} was {left!r}, now {right!r}")
-    return found
+            messages += differences(left, right, f"{prefix}{key}.")
+        elif _without_none(left) != _without_none(right):
+            messages.append(f"{prefix}{key} was {left!r}, now {right!r}")
+    return messages
 
 
-def _value(text: str, place: str) -> Any:
+def _value(text: str, source: str) -> Any:
     if re.search(r"[\r\n]", text):
         return text
     try:
@@ -205,19 +242,21 @@ def _value(text: str, place: str) -> Any:
         return text
     except (RecursionError, ValueError):
         raise SettingError(
-            f"{place}: its value is nested too deeply, or a number with thousands of digits."
+            f"{source}: the value is nested too deeply, or is a number with thousands of digits."
         ) from None
-    check_plain(value, place)
+    check_plain(value, source)
     return value
 
 
 def _copy(value: Any) -> Any:
-    return {k: _copy(v) for k, v in value.items()} if isinstance(value, Mapping) else value
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _copy(item) for key, item in value.items()}
 
 
-def _bare(value: Any) -> Any:
+def _without_none(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {k: _bare(v) for k, v in value.items() if v is not None}
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
-        return [_bare(item) for item in value]
+        return [_without_none(item) for item in value]
     return value

@@ -1,4 +1,4 @@
-"""The record of a model: the settings that build it again as it is now."""
+"""The record of a model: the settings that rebuild it as it is now."""
 
 from __future__ import annotations
 
@@ -21,23 +21,27 @@ from genzoo.registry.signatures import parameters
 from genzoo.runs.compare import ABSENT, Difference, differences, number, same, show
 from genzoo.runs.modes import standard_modes
 
+__all__ = ["rebuilt", "record", "untouched_noise"]
+
 Table = dict[str, Any]
 
 
 def record(model: Model) -> Table:
-    """Return the table that builds a model again as it is now.
+    """Return the table of settings that rebuilds a model as it is now.
 
-    Build the model afresh from its settings and compare the two. Where a part was swapped or an attribute that is also an
-    argument was changed, record that instead, and compare again.
+    Build a second model from the recorded settings and compare the two. Where a part was swapped,
+    or an attribute with the name of an argument was changed, record the new value and compare
+    again.
 
     Arguments:
-        model: the model in hand; it and all random states stay as they are.
+        model: the model. The model and all random states stay as they are.
 
     Returns:
-        The model's table with every default filled in.
+        The table of the model, with every default filled in.
 
     Raises:
-        SettingError: the model or a part is not registered, or no settings build the model as it is.
+        SettingError: the model or a part of it is not registered, or no settings rebuild the model
+            as it is.
 
     Example:
         >>> model = build("vae", shape=(1, 8, 8))
@@ -47,10 +51,10 @@ def record(model: Model) -> Table:
     """
     table = config(model)
     twin = rebuilt(table, model)
-    first = found = differences(model, twin)
+    first = remaining = differences(model, twin)
     reason = ""
     for amend in (_with_parts, _with_attributes):
-        if not found:
+        if not remaining:
             return table
         amended = amend(model, twin, table)
         if amended == table:
@@ -61,27 +65,35 @@ def record(model: Model) -> Table:
         except SettingError as error:
             reason = f" ({error})"
             break
-        table, found = amended, differences(model, twin)
-    if not found:
+        table, remaining = amended, differences(model, twin)
+    if not remaining:
         return table
-    known, left = {d.where for d in first}, {d.where for d in found}
-    named = (
-        [d for d in first if d.where in left] if left <= known else first
-    )  # else an argument does not stand alone
-    again = differences(twin, rebuilt(table, model, "again")) if not reason else []
-    raise SettingError(_refusal(model, named, {d.where for d in again}, reason))
+    first_paths = {difference.path for difference in first}
+    remaining_paths = {difference.path for difference in remaining}
+    # if amending the table led to other differences, the first ones explain more
+    reported = first
+    if remaining_paths <= first_paths:
+        reported = [difference for difference in first if difference.path in remaining_paths]
+    random_paths = set()
+    if not reason:
+        another = rebuilt(table, model, "again")
+        random_paths = {difference.path for difference in differences(twin, another)}
+    raise SettingError(_refusal(model, reported, random_paths, reason))
 
 
 def rebuilt(table: Mapping[str, Any], like: nn.Module, key: str = "record") -> Any:
-    """Build a model from its table, on the CPU and in the dtype of another one; every random state stays as it was.
+    """Build a model from its table, on the CPU and in the dtype of another model.
+
+    All random states stay as they are.
 
     Arguments:
-        table: as `genzoo.build` takes it.
-        like: the model whose dtype is taken.
-        key: of the noise for its weights, which no run draws from: what the constructor draws differs from the model's.
+        table: the table, as `genzoo.build` takes it.
+        like: the model whose dtype is used.
+        key: the key of the random numbers for the weights. No run uses them, so everything that
+            the constructor draws at random differs from the model.
 
     Raises:
-        SettingError: it cannot be built.
+        SettingError: the model cannot be built.
     """
     try:
         with untouched_noise(), standard_modes(torch.device("cpu")):
@@ -91,139 +103,157 @@ def rebuilt(table: Mapping[str, Any], like: nn.Module, key: str = "record") -> A
             twin = build(table)
     except GenzooError:
         raise
-    except Exception as error:  # a constructor's own
+    # the constructor may raise anything
+    except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise SettingError(
-            f"{table['name']}: the model cannot be built a second time from its settings, which a run folder needs ({reason})."
+            f"{table['name']}: a run folder needs to build the model a second time from its "
+            f"settings, which failed ({reason})."
         ) from error
-    tensors = (
-        *like.parameters(),
-        *like.buffers(),
-    )  # in this order: a model may keep a buffer in another precision
+    # parameters come first, because a model may keep a buffer in another precision
+    tensors = (*like.parameters(), *like.buffers())
     return twin.to(dtype=next((t.dtype for t in tensors if t.is_floating_point()), None))
 
 
 @contextmanager
 def untouched_noise() -> Iterator[None]:
-    """Give the random states of torch, numpy and Python back at the end."""
+    """Restore the random states of torch, NumPy, and Python at the end of the block."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    python, arrays = random.getstate(), np.random.get_state()
+    python_state, numpy_state = random.getstate(), np.random.get_state()
     with exclusive(*(torch.device("cuda", i) for i in devices)):
         try:
             yield
         finally:
-            random.setstate(python)
-            np.random.set_state(arrays)
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
 
 
 def _with_parts(part: Any, twin: Any, table: Table) -> Table:
-    """The table with the parts that the model now holds in place of those that were swapped."""
-    return _changed(part, twin, table, _part_table, root=True)
+    """Return the table with the current parts of the model in place of swapped ones."""
+    return _amended(part, twin, table, _part_table, is_root=True)
 
 
 def _with_attributes(part: Any, twin: Any, table: Table) -> Table:
-    """The table with the attributes that the model now has in place of the arguments of the same names."""
-    return _changed(part, twin, table, _value, root=True)
+    """Return the table with current attributes in place of the arguments of the same names."""
+    return _amended(part, twin, table, _value, is_root=True)
 
 
-def _changed(part: Any, twin: Any, table: Table, replace: Any, root: bool = False) -> Table:
-    how = init_record(part)
+def _amended(part: Any, twin: Any, table: Table, replace: Any, *, is_root: bool = False) -> Table:
+    init = init_record(part)
     result = dict(table)
-    for key in parameters(registry(how.kind).get(how.name)):
-        if not root and key in how.context:
+    for key in parameters(registry(init.kind).get(init.name)):
+        if not is_root and key in init.context:
             continue
-        mine, theirs = _attribute(part, key), _attribute(twin, key)
-        result.update(_entry(mine, theirs, key, table.get(key), replace))
+        value, twin_value = _attribute(part, key), _attribute(twin, key)
+        result.update(_entry(value, twin_value, key, table.get(key), replace))
     return result
 
 
-def _entry(mine: Any, theirs: Any, key: str, value: Any, replace: Any) -> Table:
-    """The setting of one argument, where it is to be another one."""
-    new = replace(mine, theirs)
+def _entry(value: Any, twin_value: Any, key: str, setting: Any, replace: Any) -> Table:
+    """Return the new setting of an argument as a table; empty if the setting stays."""
+    new = replace(value, twin_value)
     if new is not ABSENT:
         return {key: new}
-    if (
-        isinstance(mine, nn.ModuleList | list | tuple)
-        and isinstance(value, list | tuple)
-        and len(mine) == len(value)
-    ):
-        rows = zip(mine, theirs, value, strict=False)
-        return {key: tuple(_entry(a, b, key, v, replace).get(key, v) for a, b, v in rows)}
-    if _registered(mine) and _registered(theirs) and isinstance(value, Mapping):
-        return {key: _changed(mine, theirs, dict(value), replace)}
+    are_sequences = isinstance(value, nn.ModuleList | list | tuple) and isinstance(
+        setting, list | tuple
+    )
+    if are_sequences and len(value) == len(setting):
+        rows = zip(value, twin_value, setting, strict=False)
+        return {key: tuple(_entry(a, b, key, old, replace).get(key, old) for a, b, old in rows)}
+    if _is_registered(value) and _is_registered(twin_value) and isinstance(setting, Mapping):
+        return {key: _amended(value, twin_value, dict(setting), replace)}
     return {}
 
 
-def _part_table(mine: Any, theirs: Any) -> Any:
-    if not _registered(mine):
-        return None if mine is None and isinstance(theirs, nn.Module) else ABSENT
-    table = config(mine, root=False)
-    return ABSENT if _registered(theirs) and table == config(theirs, root=False) else table
-
-
-def _value(mine: Any, theirs: Any) -> Any:
-    value = number(mine)
-    if isinstance(value, Tensor | np.ndarray) and not isinstance(value, nn.Parameter):
-        value = value.tolist()
-    plain = isinstance(value, str | int | float | list | tuple | Mapping) or (
-        value is None and theirs is not None
-    )
-    if not plain or theirs is ABSENT or isinstance(theirs, nn.Module) or same(mine, theirs):
+def _part_table(value: Any, twin_value: Any) -> Any:
+    """Return the table of a swapped part, None for a part that was removed, or `ABSENT`."""
+    if not _is_registered(value):
+        return None if value is None and isinstance(twin_value, nn.Module) else ABSENT
+    table = config(value, root=False)
+    if _is_registered(twin_value) and table == config(twin_value, root=False):
         return ABSENT
-    return _tuples(value)
+    return table
+
+
+def _value(value: Any, twin_value: Any) -> Any:
+    """Return a changed attribute as a plain value, or `ABSENT`."""
+    plain = number(value)
+    if isinstance(plain, Tensor | np.ndarray) and not isinstance(plain, nn.Parameter):
+        plain = plain.tolist()
+    is_plain = isinstance(plain, str | int | float | list | tuple | Mapping)
+    was_reset = plain is None and twin_value is not None
+    if not is_plain and not was_reset:
+        return ABSENT
+    if twin_value is ABSENT or isinstance(twin_value, nn.Module) or same(value, twin_value):
+        return ABSENT
+    return _tuples(plain)
 
 
 def _tuples(value: Any) -> Any:
-    return (
-        tuple(_tuples(number(item)) for item in value) if isinstance(value, list | tuple) else value
-    )
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(_tuples(number(item)) for item in value)
 
 
 def _attribute(part: Any, name: str) -> Any:
     try:
         return getattr(part, name, ABSENT)
-    except Exception:  # a property's own
+    # a property may raise anything
+    except Exception:
         return ABSENT
 
 
-def _registered(part: Any) -> bool:
+def _is_registered(part: Any) -> bool:
     try:
         return isinstance(part, nn.Module) and bool(init_record(part).name)
     except SettingError:
         return False
 
 
-def _refusal(model: Model, found: Sequence[Difference], random_ones: set[str], reason: str) -> str:
+def _refusal(
+    model: Model, reported: Sequence[Difference], random_paths: set[str], reason: str
+) -> str:
     name = init_record(model).name
-    several = f" ({len(found) - 1} more differences)" if len(found) > 1 else ""
+    more = f" ({len(reported) - 1} more differences)" if len(reported) > 1 else ""
     return (
-        f"{name}: its settings do not build this model, so a run folder could not give it back: {found[0]}{several}{reason}. "
-        f"{_way_out(model, found[0], random_ones)}, or keep model.state_dict() yourself and train without a run folder."
+        f"{name}: its settings do not rebuild this model, so a run folder could not restore it: "
+        f"{reported[0]}{more}{reason}. {_way_out(model, reported[0], random_paths)}, or save "
+        "model.state_dict() yourself and train without a run folder."
     )
 
 
-def _way_out(model: Model, found: Difference, random_ones: set[str]) -> str:
-    path, _, name = found.where.rpartition(".")
-    if found.where in random_ones:
+def _way_out(model: Model, difference: Difference, random_paths: set[str]) -> str:
+    """Return what to do about a difference, as a sentence without its full stop."""
+    path, _, name = difference.path.rpartition(".")
+    if difference.path in random_paths:
         return (
-            f"The constructor draws {name} anew each time: register it as a persistent buffer, or draw it with a generator "
-            "whose seed is an argument"
+            f"The constructor draws a new {name} each time: register it as a persistent buffer, "
+            "or draw it with a generator whose seed is an argument"
         )
-    if name == "optimizer" and found.kind == "attribute":
-        return 'Give optimizers to fit, as in players={"critic": {"lr": 1e-4}}, or in [players.NAME] of a recipe'
-    slot = _registered(found.there) if found.kind == "module" else False
-    if slot and isinstance(found.here, nn.Module):
-        kind = init_record(found.there).kind
-        return f'Register {type(found.here).__name__}, as in @genzoo.{kind}.register("my-part"), and build the part by name'
-    owner = next(p for p in (_below(model, path), model) if _registered(p))
-    how = init_record(owner)
-    arguments = parameters(registry(how.kind).get(how.name))
-    if found.kind == "attribute" and name in arguments:
-        return f"Build {how.name!r} with {name} = {show(found.here)}"
-    return f"Pass it to the constructor ({how.name!r} takes {', '.join(arguments)}), register a subclass that sets it"
+    if name == "optimizer" and difference.category == "attribute":
+        return (
+            'Pass optimizers to fit, as in players={"critic": {"lr": 1e-4}}, or set them in '
+            "[players.NAME] of a recipe"
+        )
+    is_slot = difference.category == "module" and _is_registered(difference.rebuilt)
+    if is_slot and isinstance(difference.actual, nn.Module):
+        kind = init_record(difference.rebuilt).kind
+        return (
+            f"Register {type(difference.actual).__name__}, as in "
+            f'@genzoo.{kind}.register("my-part"), and build the part by name'
+        )
+    owner = next(p for p in (_submodule(model, path), model) if _is_registered(p))
+    init = init_record(owner)
+    arguments = parameters(registry(init.kind).get(init.name))
+    if difference.category == "attribute" and name in arguments:
+        return f"Build {init.name!r} with {name} = {show(difference.actual)}"
+    return (
+        f"Pass it to the constructor ({init.name!r} takes {', '.join(arguments)}), register a "
+        "subclass that sets it"
+    )
 
 
-def _below(model: nn.Module, path: str) -> nn.Module | None:
+def _submodule(model: nn.Module, path: str) -> nn.Module | None:
     try:
         return model.get_submodule(path)
     except AttributeError:

@@ -1,8 +1,9 @@
-"""Read which git revision a folder is at, without running git.
+"""Read the git revision of a folder without running git.
 
-git runs programs that a repository's settings name (`remote.origin.uploadpack`, `core.fsmonitor`), even to describe a
-revision. Training must not run code just because it was started in somebody's repository, so this module reads the few
-files that hold the answer. Only text with the form of a hash or of a reference's name is ever used.
+Even to describe a revision, git runs programs that a repository's settings name, such as
+`remote.origin.uploadpack` and `core.fsmonitor`. Training must not run code just because it was
+started in someone's repository, so this module reads the few files that hold the hash. It uses
+only text that has the form of a hash or of a reference name.
 """
 
 from __future__ import annotations
@@ -12,21 +13,23 @@ import re
 import stat
 from pathlib import Path
 
+__all__ = ["revision"]
+
 _HASH = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-"""SHA-1 or SHA-256."""
+"""A SHA-1 or SHA-256 hash."""
 _REFERENCE = re.compile(r"ref: (refs/[^\x00-\x20\x7f~^:?*\[\\]+)")
 _FOLDER = re.compile(r"[^\x00-\x1f\x7f]+")
 _SMALL, _PACKED = 4096, 1 << 26
-"""Largest sizes in bytes that are read, of one reference and of all packed ones."""
+"""The maximum sizes in bytes of a small file and of the file of packed references."""
 _DEPTH = 5
-"""Symbolic references that are followed, as git does."""
+"""The maximum length of a chain of symbolic references, as in git."""
 
 
 def revision(folder: str | Path = ".") -> str | None:
-    """Return the hash of the commit that is checked out in a folder, or None where none can be read.
+    """Return the hash of the commit checked out in a folder, or None if it cannot be read.
 
     Arguments:
-        folder: the working folder; its parents are searched for a repository too.
+        folder: a folder in the working tree. Its parents are searched for the repository too.
 
     Example:
         >>> revision("/")
@@ -38,25 +41,23 @@ def revision(folder: str | Path = ".") -> str | None:
             None,
         )
         return None if git is None else _head(_repository(git))
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-    ):  # unreadable, a null byte in a path, a loop of links
+    # a file cannot be read, a path contains a null byte, or links form a loop
+    except (OSError, ValueError, RuntimeError):
         return None
 
 
 def _repository(git: Path) -> Path:
-    """Return the folder of a repository: `.git`, or the one that a worktree's or submodule's `.git` names."""
+    """Return the folder of a repository.
+
+    It is `.git` itself, or the folder that the file `.git` of a worktree or submodule names.
+    """
     return git if git.is_dir() else git.parent / _line(git, "gitdir: ")
 
 
 def _head(repository: Path) -> str | None:
-    common = (
-        repository / _line(repository / "commondir")
-        if (repository / "commondir").exists()
-        else repository
-    )
+    common = repository
+    if (repository / "commondir").exists():
+        common = repository / _line(repository / "commondir")
     text = _read(repository / "HEAD")
     for _ in range(_DEPTH):
         text = text.strip()
@@ -70,7 +71,7 @@ def _head(repository: Path) -> str | None:
 
 
 def _reference(common: Path, repository: Path, name: str) -> str:
-    """Return what a reference holds: its own file's text, or its hash among the packed references."""
+    """Return the content of a reference: the text of its file, or its packed hash."""
     for folder in (repository, common):
         path = folder / name
         if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
@@ -78,24 +79,27 @@ def _reference(common: Path, repository: Path, name: str) -> str:
     packed = common / "packed-refs"
     if not packed.exists():
         return ""
-    lines = (line.split(" ") for line in _read(packed, _PACKED).splitlines())
-    return next((words[0] for words in lines if len(words) == 2 and words[1] == name), "")
+    for line in _read(packed, _PACKED).splitlines():
+        fields = line.split(" ")
+        if len(fields) == 2 and fields[1] == name:
+            return fields[0]
+    return ""
 
 
 def _is_proper(name: str) -> bool:
-    """Return whether a reference's name stays below its repository."""
+    """Return whether a reference name stays inside its repository."""
     return all(part and not part.startswith(".") and ".." not in part for part in name.split("/"))
 
 
 def _line(path: Path, prefix: str = "") -> str:
-    """Return the folder that a file of one line names.
+    """Return the folder that is named in a one-line file.
 
     Raises:
-        ValueError: the file says anything else.
+        ValueError: the file has other content.
     """
     text = _read(path).rstrip("\r\n")
     if not text.startswith(prefix) or not _FOLDER.fullmatch(text.removeprefix(prefix)):
-        raise ValueError(f"{path} names no folder.")
+        raise ValueError(f"{path} does not name a folder.")
     return text.removeprefix(prefix)
 
 
@@ -103,11 +107,10 @@ def _read(path: Path, limit: int = _SMALL) -> str:
     """Return the text of a regular file of at most `limit` bytes.
 
     Raises:
-        ValueError: it is a link, a pipe, a device, larger, or not UTF-8.
+        ValueError: the file is a link, a pipe, a device, too large, or not UTF-8.
     """
-    flags = (
-        os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    )  # a pipe must not be waited for
+    # with O_NONBLOCK, opening a pipe does not wait for a writer
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     descriptor = os.open(path, flags)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

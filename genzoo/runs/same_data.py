@@ -1,4 +1,4 @@
-"""Refuse to go on with a run, or to measure it, on other data than it was trained on."""
+"""Check that a run is resumed or evaluated on the data that it was trained on."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from genzoo.registry.build import build
 from genzoo.registry.records import config
 from genzoo.runs.folder import RunFolder
 
+__all__ = ["check_same_data"]
+
 
 def check_same_data(
     folder: RunFolder,
@@ -21,44 +23,45 @@ def check_same_data(
     columns: Sequence[str],
     prints: Mapping[str, Any] | None = None,
 ) -> None:
-    """Check that what is read of a data set is what the run had; say so if the run cannot tell.
+    """Check that a dataset has the recorded fingerprint; warn if the run has none.
 
     Arguments:
         folder: the run.
-        dataset: the data at hand.
-        split: `"train"` to go on, `"test"` to measure.
-        columns: those that are read. A resume depends on the training columns that the model
-            reads, and on no others.
-        prints: the fingerprint of `dataset`, if it is known already.
+        dataset: the dataset to resume with or to evaluate on.
+        split: `"train"` for a resume, `"test"` for an evaluation.
+        columns: the columns to compare. A resume depends only on the training columns that the
+            model reads.
+        prints: the fingerprint of `dataset`, if it was computed before.
 
     Raises:
-        RunError: they differ; the message names each column and setting.
+        RunError: the data differ. The message names the first columns and settings that do.
     """
-    kept = folder.fingerprint()
-    if kept is None:
+    recorded = folder.fingerprint()
+    if recorded is None:
         warnings.warn(
-            f"{folder.path} keeps no fingerprint of its data, so they cannot be compared.",
+            f"{folder.path} has no fingerprint of its data, so the data cannot be compared.",
             stacklevel=2,
         )
         return
     prints = fingerprint(dataset) if prints is None else prints
-    if found := changes(kept, prints, split, columns):
+    if changed := changes(recorded, prints, split, columns):
         use = "resume with" if split == "train" else "evaluate on"
         unsteady = _unsteady(dataset, prints, split, columns)
         raise RunError(
-            f"{folder.path} was trained on other data: {'; '.join(found[:3])}.{unsteady} "
-            f"To {use} these all the same, ask for it with allow_other_data (--allow-other-data)."
+            f"{folder.path} was trained on other data: {'; '.join(changed[:3])}.{unsteady} "
+            f"To {use} the new data anyway, set allow_other_data (--allow-other-data)."
         )
 
 
 def _unsteady(
     dataset: Dataset, prints: Mapping[str, Any], split: str, columns: Sequence[str]
 ) -> str:
-    """Return a sentence about a data set that is another one each time it is built."""
+    """Return a sentence about a dataset that differs each time it is built, else an empty text."""
     try:
         again = build(config(dataset), "datasets")
-    except SettingError:  # handed in from Python
+    # the dataset was passed from Python, so it cannot be built again
+    except SettingError:
         return ""
     if not changes(prints, fingerprint(again), split, columns):
         return ""
-    return f" Data set {dataset.name!r} differs each time it is built; give it a fixed seed."
+    return f" Dataset {dataset.name!r} differs each time it is built; give it a fixed seed."

@@ -1,4 +1,4 @@
-"""Check what was read from a checkpoint before anything is restored from it."""
+"""Check the content of a checkpoint before anything is restored from it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
+__all__ = ["check_content", "check_optimizer", "count"]
+
 _CONTENT = {"round", "batches", "model", "ema", "averaged", "players", "log", "seconds"}
 
 
 def count(value: Any, name: str) -> int:
-    """Return a value that is a count.
+    """Return a value after checking that it is a count.
 
     Raises:
-        ValueError: it is not a whole number from 0 to 2**53.
+        ValueError: the value is not an integer from 0 to 2**53 - 1.
     """
     if type(value) is not int or not 0 <= value < 2**53:
-        raise ValueError(f"{name} is {_short(value)}: expected a whole number, at least 0")
+        raise ValueError(f"{name} is {_short(value)}: expected an integer >= 0")
     return value
 
 
 def check_content(state: Mapping[str, Any]) -> None:
-    """Check that a checkpoint holds what a resume reads, each of the right type.
+    """Check that a checkpoint holds every entry that a resume reads, with the right types.
 
     Raises:
-        ValueError: something is missing or of another type; the message names it.
+        ValueError: an entry is missing or has another type. The message names the entry.
     """
     if missing := sorted(_CONTENT - state.keys()):
         raise ValueError(f"it lacks {', '.join(missing)}")
@@ -35,7 +37,7 @@ def check_content(state: Mapping[str, Any]) -> None:
         count(state[name], name)
     seconds = state["seconds"]
     if type(seconds) not in (int, float) or not 0 <= seconds < math.inf:
-        raise ValueError(f"seconds is {_short(seconds)}: expected a number, at least 0")
+        raise ValueError(f"seconds is {_short(seconds)}: expected a finite number >= 0")
     _check_tensors(state["model"], "model")
     if state["ema"] is not None:
         _check_tensors(state["ema"], "ema")
@@ -53,28 +55,29 @@ def check_content(state: Mapping[str, Any]) -> None:
 
 
 def check_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Check that an optimizer can go on from a state: settings, entries and shapes.
+    """Check that a saved state fits an optimizer: its settings, entries, and shapes.
 
     Raises:
-        ValueError: it cannot; the message says what is wrong.
+        ValueError: the state does not fit. The message names the first problem.
     """
-    groups, kept = optimizer.param_groups, state["param_groups"]
-    if [len(group["params"]) for group in groups] != [len(group["params"]) for group in kept]:
+    groups, saved_groups = optimizer.param_groups, state["param_groups"]
+    sizes = [len(group["params"]) for group in groups]
+    if sizes != [len(group["params"]) for group in saved_groups]:
         raise ValueError("it has other parameters")
     entries = _entries(optimizer) if state["state"] else {}
     parameters: dict[Any, Tensor] = {}
-    for group, old in zip(groups, kept, strict=True):
-        parameters.update(zip(old["params"], group["params"], strict=True))
-        for name in group.keys() & old.keys() - {"params"}:
-            if not _alike(group[name], old[name]):
+    for group, saved in zip(groups, saved_groups, strict=True):
+        parameters.update(zip(saved["params"], group["params"], strict=True))
+        for name in group.keys() & saved.keys() - {"params"}:
+            if not _is_same_type(group[name], saved[name]):
                 raise ValueError(
-                    f"{name} is {_short(old[name])}, where it has {_short(group[name])}"
+                    f"{name} is {_short(saved[name])}, but the optimizer has {_short(group[name])}"
                 )
     for key, values in state["state"].items():
         if key not in parameters:
             raise ValueError(f"it has no parameter {_short(key)}")
-        parameter, wanted = parameters[key], entries[id(parameters[key])]
-        if missing := sorted(wanted - values.keys()):
+        parameter = parameters[key]
+        if missing := sorted(entries[id(parameter)] - values.keys()):
             raise ValueError(f"parameter {key} lacks {', '.join(missing)}")
         for name, value in values.items():
             _check_entry(f"{name} of parameter {key}", value, parameter)
@@ -98,39 +101,47 @@ def _check_entry(name: str, value: Any, parameter: Tensor) -> None:
 
 
 def _entries(optimizer: torch.optim.Optimizer) -> dict[int, set[str]]:
-    """Return what the optimizer keeps for each parameter: a step on tiny stand-ins shows it."""
-    tiny = {
+    """Return the names of the entries in an optimizer's state for each parameter, by `id`.
+
+    A step of a second optimizer on tiny tensors in place of the parameters creates the entries.
+    """
+    stand_ins = {
         id(p): torch.zeros([1] * p.dim(), dtype=p.dtype, device=p.device)
         for g in optimizer.param_groups
         for p in g["params"]
     }
     groups = [
-        {**group, "params": [tiny[id(p)] for p in group["params"]]}
+        {**group, "params": [stand_ins[id(p)] for p in group["params"]]}
         for group in optimizer.param_groups
     ]
-    for stand_in in tiny.values():
+    for stand_in in stand_ins.values():
         stand_in.requires_grad_()
         stand_in.grad = torch.zeros_like(stand_in)
     probe = type(optimizer)(groups, lr=0.0)  # type: ignore[call-arg]
     probe.step()
     return {
-        key: {name for name, value in probe.state[x].items() if value is not None}
-        for key, x in tiny.items()
+        key: {name for name, value in probe.state[tensor].items() if value is not None}
+        for key, tensor in stand_ins.items()
     }
 
 
-def _alike(new: Any, old: Any) -> bool:
-    """Return whether two settings of an optimizer are of one type; numbers count as one, and so do lists and tuples."""
+def _is_same_type(new: Any, old: Any) -> bool:
+    """Return whether two settings of an optimizer have the same type.
+
+    All numbers count as one type, and so do lists and tuples, and booleans and None.
+    """
     if isinstance(new, Sequence) and not isinstance(new, str):
-        return isinstance(old, Sequence) and len(new) == len(old) and all(map(_alike, new, old))
+        if not isinstance(old, Sequence):
+            return False
+        return len(new) == len(old) and all(map(_is_same_type, new, old))
     number = (int, float, Tensor)
     if isinstance(new, number) and not isinstance(new, bool):
         return isinstance(old, number) and not isinstance(old, bool)
-    return (
-        isinstance(old, type(new))
-        or (new is None and isinstance(old, bool))
-        or (old is None and isinstance(new, bool))
-    )
+    if new is None and isinstance(old, bool):
+        return True
+    if old is None and isinstance(new, bool):
+        return True
+    return isinstance(old, type(new))
 
 
 def _check_optimizer(state: Mapping[str, Any], entry: str) -> None:
@@ -158,21 +169,22 @@ def _check_log(log: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"log.values.{name} is {_short(value)}: expected a tensor with one axis"
             )
-    counted = {"loss"} if "loss" in values else set()
+    known_losses = {"loss"} if "loss" in values else set()
     for name, steps in rounds.items():
         if not isinstance(steps, list):
             raise ValueError(f"log.rounds.{name} is {_short(steps)}: expected a list")
         for step in steps:
             count(step, f"log.rounds.{name}")
         key = "loss" if "loss" in values else f"{name}/loss"
-        counted.add(key)
+        known_losses.add(key)
         if key not in values or len(values[key]) != len(steps):
             raise ValueError(
-                f"log.rounds.{name} has {len(steps)} steps, and values has other losses"
+                f"log.rounds.{name} has {len(steps)} steps, but log.values has another number of "
+                "losses"
             )
-    alone = "loss" in values and len(rounds) == 1
+    is_single_player = "loss" in values and len(rounds) == 1
     losses = {key for key in values if key.endswith("/loss") and key.count("/") == 1}
-    if not alone and (values.keys() & {"loss"} or losses - counted):
+    if not is_single_player and (values.keys() & {"loss"} or losses - known_losses):
         raise ValueError("log.values has losses of steps that log.rounds lacks")
 
 
@@ -189,7 +201,7 @@ def _table(value: Any, name: str) -> Mapping[str, Any]:
 
 
 def _short(value: Any) -> str:
-    """Return a value, or where that would be long its type, for a message."""
+    """Return a value for a message, or its type if the value is long."""
     if isinstance(value, int | float | str | None):
         text = repr(value) if not isinstance(value, int) or abs(value) < 2**64 else "a huge number"
         return text if len(text) < 40 else f"a {type(value).__name__}"

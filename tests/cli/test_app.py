@@ -116,7 +116,7 @@ def test_help_and_list_import_no_torch():
         ("train digits --model vaee", "Did you mean 'vae'"),
         ("train {r}/vae-digits.toml --device tpu", "tpu"),
         ("sample {t}", "not a run folder"),
-        ("sample {t}/nowhere", "neither a run folder nor a model's name"),
+        ("sample {t}/nowhere", "is not a run folder or the name of a model"),
         ("sample vae -o picture.jpg", ".png or .npy"),
         ("reconstruct vae", "not a run folder"),
         ("evaluate {t}", "not a run folder"),

@@ -62,7 +62,7 @@ def test_built_in_names_and_paths_read_no_metadata(tmp_path, monkeypatch):
     load()
     assert type(genzoo.load(folder)) is type(load())
     assert type(genzoo.load(str(folder))) is type(load())
-    with pytest.raises(RunError, match="neither a run folder nor"):
+    with pytest.raises(RunError, match="is not a run folder or the name of a model"):
         genzoo.load(tmp_path / "nowhere")
 
 

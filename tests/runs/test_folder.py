@@ -1,4 +1,4 @@
-"""The run folder: refused, resumed, overwritten, damaged, loaded."""
+"""Tests of run folders: refusing, resuming, overwriting, damaging, and loading them."""
 
 import json
 import shutil
@@ -284,7 +284,7 @@ def test_load_returns_the_average_where_there_is_one(tmp_path):
 
 
 def test_load_refuses_by_name(run, tmp_path):
-    with pytest.raises(RunError, match="neither a run folder nor a model's name"):
+    with pytest.raises(RunError, match="is not a run folder or the name of a model"):
         genzoo.load(tmp_path / "nowhere")
     with pytest.raises(SettingError, match="Did you mean 'test-mean'"):
         genzoo.load("test-meen")
@@ -336,9 +336,11 @@ def test_a_full_disk_stops_with_one_line_and_keeps_the_run(run, python):
     """A file size limit stands in for the full disk; the process is a real one."""
     code = (
         "import resource, signal, torch, genzoo; torch.set_num_threads(1); import tests.games\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))\n"
         "d = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))\n"
-        f"genzoo.fit('test-mean', d, {str(run)!r}, steps=8, resume=True, batch_size=8, checkpoint_every=2, log_every=2)\n"
+        f"genzoo.fit('test-mean', d, {str(run)!r}, steps=8, resume=True, batch_size=8, "
+        "checkpoint_every=2, log_every=2)\n"
     )
 
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
@@ -490,7 +492,7 @@ def test_a_run_without_a_fingerprint_goes_on_and_says_so(run):
     text = (run / "recipe.toml").read_text()
     (run / "recipe.toml").write_text(text[: text.index("[run.data")])
     with pytest.warns(
-        UserWarning, match="keeps no fingerprint of its data, so they cannot be compared"
+        UserWarning, match="has no fingerprint of its data, so the data cannot be compared"
     ):
         genzoo.fit("test-mean", DATA / 2, run, steps=8, resume=True, **FAST)
 

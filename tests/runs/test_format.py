@@ -1,4 +1,4 @@
-"""A run of another format gets one clear line, wherever it is opened."""
+"""Tests that opening a run of another format raises a one-line error."""
 
 import json
 import re

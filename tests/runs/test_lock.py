@@ -1,4 +1,4 @@
-"""The lock of a run folder, among processes and among threads, and what stands in its way."""
+"""Tests of the lock of a run folder, among processes and among threads, and of its failures."""
 
 import errno
 import os
@@ -134,7 +134,10 @@ def test_two_runs_of_one_process_do_not_share_a_folder(tmp_path, monkeypatch):
             for flags in ({}, {"resume": True}, {"overwrite": True}):
                 with pytest.raises(RunError, match="in use by another run of this process"):
                     genzoo.fit("test-mean", DATA, tmp_path / name, steps=2, **FAST, **flags)
-        code = f"from pathlib import Path; from genzoo.runs.lock import FolderLock; FolderLock(Path({str(tmp_path / 'run')!r})).acquire()"
+        code = (
+            "from pathlib import Path; from genzoo.runs.lock import FolderLock; "
+            f"FolderLock(Path({str(tmp_path / 'run')!r})).acquire()"
+        )
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False
         )
@@ -266,7 +269,7 @@ def test_ranks_are_refused_together(tmp_path, hold, python):
 
 
 def interrupted_lines(code, function, interrupts):
-    """Call a function once for each line of `code`, with Ctrl-C before that line; count the calls."""
+    """Call a function once for each line of `code`, with Ctrl-C before that line."""
     for line in range(1, 1000):
         seen = 0
 
@@ -300,7 +303,7 @@ def test_ctrl_c_while_the_lock_is_taken_leaves_nothing_held(tmp_path):
         with keep.hold(folder, engine, resume=False, overwrite=False):
             pass
 
-    # not `_claim`: Python handles no signal where its `with` block ends, but a trace can raise there
+    # not `_claim`: a trace can raise at the end of its `with` block, where Python handles no signal
     names = ("acquire", "_acquire", "_create", "_enter")
     code = {getattr(FolderLock, name).__code__ for name in names} | {keep.hold._acquire.__code__}
     for _ in interrupted_lines(code, train, interrupts):

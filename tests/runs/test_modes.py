@@ -1,4 +1,4 @@
-"""Torch's modes around a run: what a notebook has set does not change what is trained, and comes back."""
+"""Tests of torch's modes: a notebook's modes do not affect a run, and are restored after it."""
 
 from contextlib import contextmanager
 

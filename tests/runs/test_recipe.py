@@ -1,4 +1,4 @@
-"""Recipes and overrides: TOML's own reader is the oracle of what is written."""
+"""Tests of recipes and overrides; `tomllib` is the oracle for what is written."""
 
 import os
 import tomllib
@@ -181,9 +181,8 @@ def test_a_mark_at_the_start_and_lines_of_windows_are_read(tmp_path):
 def test_what_is_no_file_is_no_recipe(tmp_path):
     os.mkfifo(tmp_path / "pipe.toml")
     for path in (tmp_path / "pipe.toml", tmp_path):
-        with pytest.raises(
-            SettingError, match="is not a file"
-        ):  # and waits for nobody to write to the pipe
+        # and does not wait for a writer of the pipe
+        with pytest.raises(SettingError, match="is not a file"):
             read(path)
     with pytest.raises(
         SettingError, match=r'recipe = "~nosuchuser/a\.toml": there is no user of that name'

@@ -1,4 +1,4 @@
-"""A run folder gives back the model that was trained, or is refused."""
+"""Tests that a run folder restores the trained model, or is refused before training."""
 
 import random
 import tomllib
@@ -243,7 +243,7 @@ def test_what_use_changes_is_no_difference_and_what_a_person_changes_is(tmp_path
 @pytest.mark.usefixtures("registered")
 def test_numbers_drawn_by_the_constructor_are_refused_unless_weights_hold_them():
     with pytest.raises(
-        SettingError, match=r"directions.*anew each time: register it as a persistent buffer"
+        SettingError, match=r"a new directions each time: register it as a persistent buffer"
     ):
         record(Drawn())
 

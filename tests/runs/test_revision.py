@@ -1,4 +1,7 @@
-"""The revision is that of git itself where the repository is sound, and nothing runs, hangs or leaks where it is hostile."""
+"""Tests of the git revision.
+
+In a sound repository it equals git's answer; in a hostile one nothing runs, hangs, or leaks.
+"""
 
 import os
 import shutil
@@ -81,7 +84,7 @@ def test_sha256_repositories_and_those_without_a_commit(tmp_path):
 
 @needs_git
 def test_no_program_of_a_partial_clone_runs(repository, tmp_path, python):
-    """`git describe` looks for the missing tag's object, and so executes what `uploadpack` names."""
+    """`git describe` looks for the object of the missing tag, so it runs `uploadpack`."""
     marker, program = tmp_path / "marker", tmp_path / "program"
     program.write_text(f"#!/bin/sh\ntouch {marker}\n")
     program.chmod(0o755)
@@ -108,9 +111,10 @@ def test_no_program_of_a_partial_clone_runs(repository, tmp_path, python):
 @pytest.mark.parametrize(
     "head",
     [
-        "ref: refs/../../secret", "ref: /etc/hostname", "ref: refs/heads/.hidden", "ref: refs//secret", "ref: secret",
-        "not a hash", HASH[:-1], HASH + "0", HASH.upper(), "", "ref: refs/heads/loop", "ref: refs/heads/\x1b[31m",
-        "ref: refs/heads/link", HASH + "\n" * 10_000,
+        "ref: refs/../../secret", "ref: /etc/hostname", "ref: refs/heads/.hidden",
+        "ref: refs//secret", "ref: secret", "not a hash", HASH[:-1], HASH + "0", HASH.upper(), "",
+        "ref: refs/heads/loop", "ref: refs/heads/\x1b[31m", "ref: refs/heads/link",
+        HASH + "\n" * 10_000,
     ],
 )  # fmt: skip
 def test_what_is_no_reference_is_not_followed(tmp_path, head):

@@ -1,4 +1,4 @@
-"""A model that was trained elsewhere, or changed afterwards, is kept as a run folder."""
+"""Tests of saving a model that was trained elsewhere or changed after training."""
 
 import tomllib
 

@@ -1,4 +1,4 @@
-"""Where the weights of a run began stands in the run, and a run can begin from another one."""
+"""Tests of the recorded origin of a run's weights, and of runs that begin from another run."""
 
 import hashlib
 import tomllib
@@ -82,10 +82,12 @@ def test_a_run_begins_with_the_weights_that_load_returns(tmp_path, ema):
     )  # fmt: skip
     for name, value in base.named_parameters():
         assert torch.equal(dict(run.model.named_parameters())[name], value)
-    said = facts(tmp_path / "next")["weights"]
-    assert said == {
-        "sha256": fingerprint(base.state_dict()), "run": "base", "which": "last" if ema is None else "averaged",
-    }  # fmt: skip
+    recorded_origin = facts(tmp_path / "next")["weights"]
+    assert recorded_origin == {
+        "sha256": fingerprint(base.state_dict()),
+        "run": "base",
+        "which": "last" if ema is None else "averaged",
+    }
     assert str(tmp_path) not in (tmp_path / "next" / "recipe.toml").read_text()
     assert genzoo.load(tmp_path / "next").beta == 2.0
 
