@@ -1,4 +1,4 @@
-"""The lock of a run folder: one run at a time writes to it."""
+"""The lock of a run folder, which ensures that only one run at a time writes to it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOCK = ".genzoo.lock"
 """The name of the locked file. It names the process that holds it, and is removed at the end."""
 
 _ATTEMPTS = 100
-"""How often to try again when another run removes the file or the folder during the attempt."""
+"""The maximum number of attempts if another run keeps removing the lock file or the folder."""
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 # POSIX locks do not exclude threads of one process, so they share this set
@@ -48,9 +48,9 @@ class FolderLock:
     """An exclusive, advisory lock on a folder, held from `acquire` to `release`.
 
     It is a POSIX lock (`fcntl.lockf`) on a file in the folder. The system drops it when the process
-    dies, even if data workers that it forked live on. Within the process, a set of the held folders
-    does the same for threads. The inode identifies the folder, so symbolic links and renames do not
-    give it a second lock.
+    dies, even if data workers that the process forked are still alive. Within the process, a set
+    of locked folders excludes other threads. The inode identifies the folder, so a symbolic link
+    or a new name does not allow a second lock.
 
     Arguments:
         folder: the folder. `acquire` creates it if it does not exist, and `release` removes it
@@ -99,7 +99,7 @@ class FolderLock:
             return False
 
     def release(self) -> None:
-        """Release the folder and remove the lock file; remove a folder that was created in vain."""
+        """Release the folder and remove the lock file; remove a new folder if it is still empty."""
         if self._file >= 0:
             with contextlib.suppress(OSError):
                 if self._is_current():
@@ -121,11 +121,11 @@ class FolderLock:
             except FileNotFoundError:
                 pass
             self._close()
-        raise FileNotFoundError(errno.ENOENT, "another run removes it again and again")
+        raise FileNotFoundError(errno.ENOENT, "another run keeps removing it")
 
     def _create(self) -> None:
         missing = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
-        # noted first, so that Ctrl-C after `mkdir` leaves no folder behind
+        # recorded first, so that Ctrl-C after `mkdir` leaves no folder behind
         self._created += [path for path in reversed(missing) if path not in self._created]
         self.folder.mkdir(parents=True, exist_ok=True)
 

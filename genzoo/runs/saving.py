@@ -1,4 +1,4 @@
-"""Save a model as a run folder: one that was trained elsewhere, or changed after training."""
+"""Save a model that was trained elsewhere, or changed after training, as a run folder."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ _HEAD = "# Saved with genzoo.save; genzoo did not train these weights in this fo
 def save(model: Model, folder: str | Path, data: Any = None, *, overwrite: bool = False) -> Path:
     """Save a model as a run folder.
 
-    `genzoo.load`, `genzoo sample`, and `genzoo evaluate` read it like that of a training run. It
-    holds `recipe.toml`, whose `[run]` table says that the model was saved, and `model.safetensors`.
+    `genzoo.load`, `genzoo sample`, and `genzoo evaluate` read it like the folder of a training
+    run. It holds `model.safetensors` and `recipe.toml`, whose `[run]` table records when the model
+    was saved.
 
     Arguments:
         model: an instance of a registered model, trained anywhere. It is not changed.
@@ -44,7 +45,7 @@ def save(model: Model, folder: str | Path, data: Any = None, *, overwrite: bool 
     Raises:
         SettingError: the model or a part of it is not registered, or no settings build the model
             as it is now.
-        RunError: the folder is taken, or cannot be written. Its content is then unchanged.
+        RunError: the folder is in use or cannot be written. Its content then stays unchanged.
 
     Example:
         >>> import tempfile, torch, genzoo
@@ -61,7 +62,7 @@ def save(model: Model, folder: str | Path, data: Any = None, *, overwrite: bool 
     run = RunFolder(folder)
     lock = FolderLock(run.path)
     try:
-        # a new folder needs no lock, because it appears whole, in one step
+        # a new folder needs no lock, because it is moved into place complete, in one step
         if run.path.is_dir():
             lock.acquire()
         run.check_writable(resume=False, overwrite=overwrite)
@@ -86,7 +87,7 @@ def _save(model: Model, run: RunFolder, data: Any) -> Path:
         fingerprint=None if dataset is None else fingerprint(dataset),
     )
     stage = RunFolder(run.path.absolute().parent / f"{TEMPORARY_PREFIX}{uuid4().hex[:12]}")
-    # both files are whole before anything in the folder is changed
+    # both files are complete before anything in the folder changes
     try:
         write_atomic(
             stage.recipe_file, lambda path: path.write_text(_HEAD + text, encoding="utf-8")
@@ -101,7 +102,7 @@ def _save(model: Model, run: RunFolder, data: Any) -> Path:
 
 
 def _move(stage: RunFolder, run: RunFolder) -> None:
-    """Move a staged folder to its path: in one step if the path is free, else over the old run."""
+    """Move a staged folder to its path, in one step if the path is free; replace an old run."""
     if not run.path.exists():
         stage.path.rename(run.path)
         return

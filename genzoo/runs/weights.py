@@ -31,12 +31,12 @@ __all__ = [
 ]
 
 FRESH = "fresh"
-"""The origin of weights that were drawn under the seed of the run."""
+"""The origin of weights that were initialized with the seed of the run."""
 _ORIGIN = "_genzoo_origin"
 
 
 def fingerprint(weights: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of weights: of their names, dtypes, shapes, and bytes, ordered by name.
+    """Return the SHA-256 of the names, dtypes, shapes, and bytes of weights, ordered by name.
 
     Example:
         >>> fingerprint({"a": torch.zeros(2)}) == fingerprint({"a": torch.zeros(1, 2)})
@@ -51,17 +51,17 @@ def fingerprint(weights: Mapping[str, Tensor]) -> str:
 
 
 def model_fingerprint(model: Model) -> str:
-    """Return the SHA-256 of the weights that a run folder would keep of a model."""
+    """Return the SHA-256 of the weights of a model that a run folder would store."""
     return fingerprint(exported(model, model.state_dict()))
 
 
 def note_origin(model: nn.Module, **facts: Any) -> None:
-    """Record on a model what its settings do not hold: its `data`, `run`, and `sha256` there."""
+    """Record the origin of a model on it: its `data`, its `run`, and the `sha256` in that run."""
     object.__setattr__(model, _ORIGIN, facts)
 
 
 def origin(model: nn.Module) -> dict[str, Any]:
-    """Return what `note_origin` recorded on a model; empty if nothing."""
+    """Return the facts that `note_origin` recorded on a model, or an empty dictionary."""
     return dict(vars(model).get(_ORIGIN, {}))
 
 
@@ -70,10 +70,10 @@ def weights_origin(model: Model, is_fresh: bool) -> str | dict[str, Any]:
 
     Arguments:
         model: the model before training.
-        is_fresh: the weights were drawn under the seed of this run.
+        is_fresh: the weights were initialized with the seed of this run.
 
     Returns:
-        `"fresh"`, or the hash of the weights. If they are still those of a run, its name too.
+        `"fresh"`, or the hash of the weights. If a run stores the same weights, also its name.
     """
     if is_fresh:
         return FRESH
@@ -83,13 +83,13 @@ def weights_origin(model: Model, is_fresh: bool) -> str | dict[str, Any]:
 
 
 def begin_from(model: Model, source: str | Path) -> dict[str, Any]:
-    """Load the weights of a run into a model: the averaged ones if the run has them, else the last.
+    """Load the weights of a run into a model, averaged ones if the run has them, else the last.
 
     Returns:
         The origin of the weights: their hash, the name of the run, and which weights they are.
 
     Raises:
-        RunError: the source is not a run folder, or has no weights, or another architecture.
+        RunError: the source is not a run folder, or it has no weights or another architecture.
     """
     from genzoo.runs.folder import RunFolder
 
@@ -106,14 +106,14 @@ def begin_from(model: Model, source: str | Path) -> dict[str, Any]:
 
 
 def kept_beginning(folder: RunFolder, requested: Mapping[str, Any] | str) -> Any:
-    """Return the origin of the weights of a run that is resumed, which a resume does not change.
+    """Return the recorded origin of the weights of a run that is resumed.
 
     Arguments:
         folder: the run.
         requested: the origin of the weights that the user asks the run to begin with.
 
     Raises:
-        RunError: the run began with other weights than those.
+        RunError: the run began with other weights.
     """
     recorded = folder.facts().get("weights", "unknown")
     if isinstance(requested, Mapping) and "which" in requested:
@@ -145,6 +145,6 @@ def check_beginning(folder: RunFolder, requested: Mapping[str, Any] | str) -> No
         source = f"the weights of run {recorded['run']!r}"
     raise RunError(
         f"{folder.path} began with {source} (sha256 {str(recorded.get('sha256'))[:12]}...) and has "
-        "no checkpoint yet, so they are needed again: resume it with --from that run (init_from or "
-        "the model in Python), or start again with --overwrite."
+        "no checkpoint yet, so these weights are needed again: resume it with --from that run "
+        "(init_from or the model in Python), or start again with --overwrite."
     )

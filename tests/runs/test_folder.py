@@ -99,9 +99,8 @@ def test_overwrite_removes_what_a_run_wrote_and_nothing_else(run, tmp_path):
     (project / "checkpoints").mkdir(parents=True)
     with pytest.raises(RunError, match="not a run folder"):
         genzoo.fit("test-mean", DATA, project, steps=1, overwrite=True, **FAST)
-    (project / "recipe.toml").write_text(
-        'model = "vae"\ndata = "digits"\n'
-    )  # a person's, not a run's
+    # a recipe that a person wrote, not the recipe of a run
+    (project / "recipe.toml").write_text('model = "vae"\ndata = "digits"\n')
     with pytest.raises(RunError, match="not a run folder"):
         genzoo.fit("test-mean", DATA, project, steps=1, overwrite=True, **FAST)
     assert (project / "recipe.toml").exists()
@@ -477,13 +476,11 @@ def test_a_resume_on_other_data_is_refused_by_name_or_allowed_on_request(tmp_pat
         ):
             genzoo.fit("test-mean", data, folder, steps=4, resume=True, **FAST)
     assert content(folder) == before
-    genzoo.fit(
-        "test-mean", DATA, folder, steps=4, resume=True, **FAST
-    )  # the model reads x alone, whatever holds it
+    # the model reads only x, so the other settings of the dataset do not matter
+    genzoo.fit("test-mean", DATA, folder, steps=4, resume=True, **FAST)
     genzoo.fit("test-mean", DATA / 2, folder, steps=6, resume=True, allow_other_data=True, **FAST)
-    genzoo.fit(
-        "test-mean", DATA / 2, folder, steps=8, resume=True, **FAST
-    )  # those are the run's data now
+    # the run recorded the new data
+    genzoo.fit("test-mean", DATA / 2, folder, steps=8, resume=True, **FAST)
     with pytest.raises(RunError, match="holds other values"):
         genzoo.fit("test-mean", DATA, folder, steps=10, resume=True, **FAST)
 

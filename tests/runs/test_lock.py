@@ -141,9 +141,8 @@ def test_two_runs_of_one_process_do_not_share_a_folder(tmp_path, monkeypatch):
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False
         )
-        assert (
-            f"in use by process {os.getpid()}" in done.stderr
-        )  # the refusals did not drop the lock
+        # the refusals did not drop the lock
+        assert f"in use by process {os.getpid()}" in done.stderr
     finally:
         go_on.set()
         thread.join()
