@@ -70,7 +70,7 @@ class Game(Model):
         self.critic = nn.Sequential(nn.Linear(*shape, 8), nn.Tanh(), nn.Linear(8, 1))
         self.seen: dict[str, list[Tensor]] = {"critic": [], "generator": []}
         self.gradients: dict[str, list[set[str]]] = {"critic": [], "generator": []}
-        """For each loss, the names of the parameters that take gradients."""
+        """The names of the parameters that take gradients, for each loss."""
         self.steps: int | Callable[[int], int] = critic_steps
 
     def players(self) -> tuple[Player, ...]:
@@ -117,7 +117,7 @@ class Game(Model):
 
 
 class Point(nn.Module):
-    """One vector."""
+    """A vector that moves to the mean of the data."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from genzoo.runs.checkpoint import Checkpoints, read_checkpoint
 
 @genzoo.models.register("test-normed")
 class Normed(Model):
-    """Moves a layer before a batch norm fast, so that its average is far from its last weights."""
+    """A layer before a batch norm that moves fast, so that its average is far from its weights."""
 
     def __init__(self, shape: tuple[int, ...] = (3,)) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ DATA = torch.rand(32, 3, generator=torch.Generator().manual_seed(0))
 
 
 def statistics(state, x):
-    """Mean and variance of what the norm gets, by hand."""
+    """Compute the mean and the variance of the batch norm's inputs by hand."""
     hidden = x @ state["layer.weight"].T + state["layer.bias"]
     return hidden.mean(0), hidden.var(0)
 
@@ -66,18 +66,19 @@ def test_statistics_are_those_of_the_averaged_weights(tmp_path, steps):
         mean, variance = statistics(state, DATA)
         torch.testing.assert_close(state["norm.running_mean"], mean)
         torch.testing.assert_close(state["norm.running_var"], variance)
-    kept = read_checkpoint(Checkpoints(run.folder / "checkpoints").paths()[0])
-    torch.testing.assert_close(kept["ema"]["norm.running_mean"], statistics(kept["ema"], DATA)[0])
-    last = kept["model"]["norm.running_mean"]
-    assert not torch.allclose(
-        last, kept["ema"]["norm.running_mean"], atol=0.1
-    )  # as a momentum of 0.1 leaves them behind
+    checkpoint = read_checkpoint(Checkpoints(run.folder / "checkpoints").paths()[0])
+    torch.testing.assert_close(
+        checkpoint["ema"]["norm.running_mean"], statistics(checkpoint["ema"], DATA)[0]
+    )
+    # with a momentum of 0.1, the statistics of the last weights lag behind
+    last = checkpoint["model"]["norm.running_mean"]
+    assert not torch.allclose(last, checkpoint["ema"]["norm.running_mean"], atol=0.1)
     assert not run.model.training
     assert run.model.norm.momentum == 0.1
 
 
 @pytest.mark.slow
-def test_settling_does_not_touch_the_run(tmp_path):
+def test_updating_batch_norms_does_not_change_the_run(tmp_path):
     averaged = genzoo.fit(
         "test-normed",
         DATA,
@@ -93,8 +94,8 @@ def test_settling_does_not_touch_the_run(tmp_path):
     assert all(torch.equal(last[name], value) for name, value in plain.model.state_dict().items())
 
 
-@genzoo.models.register("test-kept")
-class Kept(Normed):
+@genzoo.models.register("test-fixed-norms")
+class FixedNorms(Normed):
     """A model with norms that an average must not update; its loss takes a gradient and counts."""
 
     def __init__(self, shape: tuple[int, ...] = (3,)) -> None:
@@ -124,7 +125,7 @@ class Kept(Normed):
 
 
 def test_settling_keeps_what_is_not_its_own():
-    model = genzoo.fit("test-kept", DATA, steps=3, batch_size=32, ema=0.9).model
+    model = genzoo.fit("test-fixed-norms", DATA, steps=3, batch_size=32, ema=0.9).model
     assert model.frozen.running_mean.tolist() == [5.0] * 3
     assert model.idle.running_mean.tolist() == [7.0] * 3
     assert model.count.item() == 3
@@ -142,9 +143,8 @@ def test_the_average_of_a_short_run_is_close_to_its_last_weights():
     x = data.prepare(torch.from_numpy(data.test["x"]))
     model = genzoo.build("vae", shape=(1, 8, 8))
     run = genzoo.fit(model, data, steps=100, batch_size=64, ema=0.999)
-    assert held_out_error(run.model, x) < 1.25 * held_out_error(
-        model, x
-    )  # without the warm-up, 4 times as much
+    # without the warm-up, the error is 4 times as large
+    assert held_out_error(run.model, x) < 1.25 * held_out_error(model, x)
 
 
 def test_an_instance_comes_back_in_eval_mode():
@@ -155,12 +155,13 @@ def test_an_instance_comes_back_in_eval_mode():
 
 def old_weight_norm(layer):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch advises the parametrization
+        # torch recommends the parametrization instead
+        warnings.simplefilter("ignore")
         return nn.utils.weight_norm(layer)
 
 
-class Keeps(nn.Linear):
-    """Keeps what it computed, as a module with a cache does."""
+class Caching(nn.Linear):
+    """A module with a cache of its outputs."""
 
     def forward(self, x: Tensor) -> Tensor:
         y = super().forward(x)
@@ -176,7 +177,7 @@ class Keeps(nn.Linear):
         nn.utils.parametrizations.weight_norm,
         nn.utils.parametrizations.spectral_norm,
         nn.utils.parametrizations.orthogonal,
-        lambda layer: Keeps(layer.in_features, layer.out_features),
+        lambda layer: Caching(layer.in_features, layer.out_features),
     ],
 )
 def test_modules_that_compute_their_weights_are_averaged(tmp_path, wrap):
@@ -186,15 +187,16 @@ def test_modules_that_compute_their_weights_are_averaged(tmp_path, wrap):
             self.layer = wrap(self.layer)
 
     model = Wrapped()
-    model.loss(DATA)  # so that what is computed is there
-    run = genzoo.fit(
-        model, DATA, steps=4, batch_size=32, ema=0.2
-    )  # below the warm-up after two updates
+    # compute the attributes that hold tensors of a graph
+    model.loss(DATA)
+    # a decay below the warm-up after two updates
+    run = genzoo.fit(model, DATA, steps=4, batch_size=32, ema=0.2)
     averages = dict(run.model.named_parameters())
     assert averages.keys() == dict(model.named_parameters()).keys()
     assert all(p is not averages[name] for name, p in model.named_parameters())
     assert any(not torch.equal(p, averages[name]) for name, p in model.named_parameters())
-    for net in (model, run.model):  # each computes with the weights of its own
+    # both models compute with their separate weights
+    for net in (model, run.model):
         net.layer(DATA)
         if wrap is old_weight_norm:
             g, v = net.layer.weight_g, net.layer.weight_v

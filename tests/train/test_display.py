@@ -33,7 +33,7 @@ GAME = {
 
 
 def frame(width: int, done: int = 199_999) -> list[str]:
-    """The lines of a frame of a long game on a terminal of some width."""
+    """Return the lines of a frame of a long game on a terminal of some width."""
     pieces = [f"{done:,}/200,000", "ETA 12:34:56", "1,234,567 images/s"]
     console = RichConsole(width=width, force_terminal=True, file=io.StringIO(), color_system=None)
     console.print(Frame(done, 200_000, pieces, words(GAME, "  ")), end="")
@@ -216,8 +216,8 @@ def test_learning_rates_are_in_the_log(tmp_path):
     assert [line["critic/lr"] for line in lines] == pytest.approx([1e-2 * 3 / 4, 1e-2 * 1 / 4])
     assert [line["generator/lr"] for line in lines] == pytest.approx([2e-4 * 3 / 4, 2e-4 * 1 / 4])
     assert all(
-        line["critic/lr"] == kept["critic/lr"]
-        for line, kept in zip(run.history, lines, strict=True)
+        line["critic/lr"] == saved["critic/lr"]
+        for line, saved in zip(run.history, lines, strict=True)
     )
     assert "lr" in genzoo.fit("vae", "digits", steps=1, batch_size=8, progress=False).history[0]
     assert not any(is_rate(name) for name in words(lines[0], "\n"))

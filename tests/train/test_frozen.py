@@ -57,9 +57,8 @@ def test_a_frozen_part_stays_in_eval_mode_and_comes_out_as_it_went_in(tmp_path, 
     model.first.requires_grad_(False)
     before, other = state(model), state(model, "second")
     settings = {**FAST, "ema": ema, "sample_every": 1, "checkpoint_every": 2}
-    run = genzoo.fit(
-        model, DATA, tmp_path / "run", steps=4, **settings
-    )  # pictures between all steps
+    # pictures are drawn between all steps
+    run = genzoo.fit(model, DATA, tmp_path / "run", steps=4, **settings)
     run = genzoo.fit(model, DATA, tmp_path / "run", steps=8, resume=True, **settings)
     assert model.modes == {(False,) * 4 + (True,) * 4}
     for net in (model, run.model, genzoo.load(run.folder)):
@@ -146,7 +145,8 @@ def test_nothing_left_to_train_is_an_error():
 @pytest.mark.parametrize("ema", [None, 0.9])
 def test_patterns_freeze_for_the_run_and_thaw_afterwards(tmp_path, ema):
     model = TwoParts()
-    model.second[0].bias.requires_grad_(False)  # by the caller: it stays so
+    # the caller freezes the bias, and it stays frozen
+    model.second[0].bias.requires_grad_(False)
     before, bias = state(model), model.second[0].bias.clone()
     run = genzoo.fit(model, DATA, tmp_path / "run", steps=3, freeze=["first.*"], ema=ema, **FAST)
     for net in (model, run.model):
@@ -156,7 +156,7 @@ def test_patterns_freeze_for_the_run_and_thaw_afterwards(tmp_path, ema):
             "second.0.bias"
         ]
     assert model.modes == {(False,) * 4 + (True,) * 4}
-    # what the caller froze stands in the recipe too, so that the recipe repeats the run
+    # the recipe has the parameters that the caller froze, so that it repeats the run
     assert 'freeze = ["first.*", "second.0.bias"]' in (run.folder / "recipe.toml").read_text()
 
 
@@ -170,7 +170,7 @@ def test_an_error_thaws_too():
 
 
 @pytest.mark.parametrize(
-    ("patterns", "words"),
+    ("patterns", "message"),
     [
         (
             ["frist.*"],
@@ -182,8 +182,8 @@ def test_an_error_thaws_too():
         ([1], "train.freeze = .*expected a string"),
     ],
 )
-def test_patterns_that_match_nothing_are_refused(patterns, words):
-    with pytest.raises(SettingError, match=words):
+def test_patterns_that_match_nothing_are_refused(patterns, message):
+    with pytest.raises(SettingError, match=message):
         genzoo.fit("test-two-parts", DATA, steps=1, freeze=patterns, **FAST)
 
 

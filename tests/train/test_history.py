@@ -161,7 +161,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_stops_the_log_with_one_line(tmp_path, python):
-    """A file size limit stands in for the full disk; the process is a real one."""
+    """A file size limit replaces the full disk, in a separate process."""
     code = (
         "import resource, signal, sys\n"
         "from pathlib import Path\n"

@@ -27,13 +27,13 @@ def test_one_step_of_gradient_descent_is_the_hand_calculation():
     torch.testing.assert_close(model.w.detach(), 0.25 * DATA.mean(0))
 
 
-@pytest.mark.parametrize("accumulate", [2, 4])
-def test_microbatches_do_not_change_a_mean(accumulate):
+@pytest.mark.parametrize("microbatches", [2, 4])
+def test_microbatches_do_not_change_a_mean(microbatches):
     whole, parts = Mean(momentum=0.9), Mean(momentum=0.9)
     genzoo.fit(whole, DATA, steps=7, batch_size=8)
-    genzoo.fit(parts, DATA, steps=7, batch_size=8, microbatches=accumulate)
+    genzoo.fit(parts, DATA, steps=7, batch_size=8, microbatches=microbatches)
     torch.testing.assert_close(whole.w, parts.w)
-    assert parts.calls == 7 * accumulate
+    assert parts.calls == 7 * microbatches
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6])
@@ -44,8 +44,9 @@ def test_a_round_draws_the_largest_number_of_batches_and_the_generator_gets_the_
     assert (len(critic), len(generator), run.steps) == (3 * n, 3, 3)
     for i in range(3):
         assert torch.equal(generator[i], critic[n * (i + 1) - 1])
-    first_epoch = torch.cat(critic[:5]) if n >= 2 else None  # 5 batches of 8 are the 40 rows
-    if first_epoch is not None:
+    # 5 batches of 8 are the 40 rows
+    if n >= 2:
+        first_epoch = torch.cat(critic[:5])
         assert torch.equal(first_epoch.sort(0).values, DATA.sort(0).values)
 
 
@@ -88,7 +89,7 @@ def test_a_generators_loss_leaves_nothing_in_the_critic():
 
 
 @pytest.mark.parametrize(
-    ("players", "words"),
+    ("players", "message"),
     [
         (
             lambda m: (m.players()[0], replace(m.players()[1], owns=(m.generator, m.critic))),
@@ -109,11 +110,11 @@ def test_a_generators_loss_leaves_nothing_in_the_critic():
         ),
     ],
 )
-def test_broken_games_are_named(players, words):
+def test_broken_games_are_named(players, message):
     model = Game()
     broken = players(model)
     model.players = lambda: broken
-    with pytest.raises(TrainingError, match=words):
+    with pytest.raises(TrainingError, match=message):
         genzoo.fit(model, DATA, steps=1, batch_size=8)
 
 
@@ -154,7 +155,8 @@ def test_the_seed_of_a_round_is_a_function_of_the_seed_and_the_round(tmp_path):
         return model.noise
 
     straight = noise(steps=6, seed=1)
-    assert len(set(straight)) == 6  # every round has a seed of its own
+    # every round has another seed
+    assert len(set(straight)) == 6
     assert noise(steps=6, seed=1, caller_seed=9) == straight
     # earlier rounds and earlier draws do not matter: a resumed run, and one with more steps
     assert noise(tmp_path / "run", steps=3, seed=1) == straight[:3]
@@ -201,7 +203,8 @@ def test_the_average_is_the_exponential_moving_average_with_a_warm_up(decay):
     run = genzoo.fit(model, DATA, steps=6, batch_size=40, ema=decay)
     w, average = 0.0, 0.0
     for n in range(6):
-        w += 0.3 * (1.0 - w)  # as a share of the mean
+        # as a fraction of the mean
+        w += 0.3 * (1.0 - w)
         factor = min(decay, (1 + n) / (10 + n)) if n else 0.0
         average = factor * average + (1 - factor) * w
     torch.testing.assert_close(run.model.w.detach(), DATA.mean(0) * average)
@@ -212,23 +215,22 @@ def test_overrides_of_a_players_optimizer():
     model = Mean(lr=0.3)
     genzoo.fit(model, DATA, steps=1, batch_size=40, players={"mean": {"lr": 0.5}})
     torch.testing.assert_close(model.w.detach(), 0.5 * DATA.mean(0))
-    for players, words in [
+    for players, message in [
         ({"meen": {"lr": 0.5}}, "no player 'meen'. Did you mean 'mean'"),
         ({"mean": {"lrr": 0.5}}, "players.mean 'SGD' has no setting 'lrr'. Did you mean 'lr'"),
         ({"mean": {"name": "Adamm", "lr": 0.5}}, "no optimizer named 'Adamm'. Did you mean"),
         ({"mean": {"lr": -1.0}}, "Invalid learning rate"),
         ({"mean": {"name": "LBFGS"}}, "no optimizer named 'LBFGS'"),
     ]:
-        with pytest.raises(SettingError, match=words):
+        with pytest.raises(SettingError, match=message):
             genzoo.fit(model, DATA, steps=1, batch_size=8, players=players)
 
 
 def test_another_optimizer_keeps_the_rate_and_none_of_the_other_settings():
     model = Mean(lr=0.25, momentum=0.9)
     genzoo.fit(model, DATA, steps=1, batch_size=40, players={"mean": {"name": "Adam"}})
-    torch.testing.assert_close(
-        model.w.detach(), torch.full((2,), 0.25)
-    )  # Adam's first step is the rate, in each direction
+    # Adam's first step has the size of the learning rate in every coordinate
+    torch.testing.assert_close(model.w.detach(), torch.full((2,), 0.25))
 
 
 def test_a_gradient_that_is_not_finite_is_not_kept(tmp_path):
@@ -345,9 +347,8 @@ def test_an_interrupt_saves_and_the_resumed_run_is_the_uninterrupted_one(tmp_pat
         "test-game", DATA, tmp_path / "b", steps=9, batch_size=8, checkpoint_every=100, resume=True
     )
     assert torch.equal(weights(straight.model), weights(resumed.model))
-    assert (
-        straight.history[-1]["critic/loss"] == resumed.history[-1]["critic/loss"]
-    )  # pending reports survive too
+    # the checkpoint has the values that are not logged yet
+    assert straight.history[-1]["critic/loss"] == resumed.history[-1]["critic/loss"]
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
@@ -392,7 +393,7 @@ def test_only_a_method_of_the_class_is_a_closed_form():
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "message"),
     [
         ({"stesp": 3}, "train has no setting 'stesp'. Did you mean 'steps'"),
         ({"steps": 0}, "train.steps = 0: expected greater than 0"),
@@ -414,8 +415,8 @@ def test_only_a_method_of_the_class_is_a_closed_form():
         ({"batch_size": 9, "microbatches": 2}, "expected a multiple of microbatches"),
     ],
 )
-def test_wrong_settings_are_named(settings, words):
-    with pytest.raises(SettingError, match=words):
+def test_wrong_settings_are_named(settings, message):
+    with pytest.raises(SettingError, match=message):
         genzoo.fit("test-mean", DATA, **settings)
 
 
@@ -482,44 +483,42 @@ def test_gradient_norms_are_those_of_the_last_step_before_clipping(settings):
 @pytest.mark.slow
 def test_gradient_norms_are_asked_for_and_change_nothing(tmp_path):
     plain = genzoo.fit("test-game", DATA, steps=4, batch_size=8, log_every=2)
-    told = genzoo.fit(
+    with_norms = genzoo.fit(
         "test-game", DATA, tmp_path / "run", steps=4, batch_size=8, log_every=2, gradient_norms=True
     )
-    assert torch.equal(weights(plain.model), weights(told.model))
+    assert torch.equal(weights(plain.model), weights(with_norms.model))
     names = {f"gradient/{name}" for name, _ in plain.model.named_parameters()}
-    for quiet, line in zip(plain.history, told.history, strict=True):
+    for quiet, line in zip(plain.history, with_norms.history, strict=True):
         assert line.keys() - quiet.keys() == names
         assert all(line[name] > 0 for name in names)
     assert (tmp_path / "run" / "curves.png").exists()
 
 
 @pytest.mark.slow
-def test_advice_is_said_once_for_each_text_and_again_after_a_resume(tmp_path, monkeypatch):
-    def texts(said):
-        return [str(warning.message) for warning in said if str(warning.message).startswith("step")]
+def test_a_diagnosis_is_shown_once_for_each_text_and_again_after_a_resume(tmp_path, monkeypatch):
+    def texts(warned):
+        messages = [str(warning.message) for warning in warned]
+        return [message for message in messages if message.startswith("step")]
 
     def diagnose(self, line, progress):
-        torch.rand(3)  # noise drawn here is not the losses'
-        return (
-            None
-            if line["step"] == 1
-            else "early"
-            if progress < 0.6
-            else "late"
-            if line["generator/loss"] > 0
-            else "never"
-        )
+        # this noise must not change that of the losses
+        torch.rand(3)
+        if line["step"] == 1:
+            return None
+        if progress < 0.6:
+            return "early"
+        return "late" if line["generator/loss"] > 0 else "never"
 
     straight = genzoo.fit("test-game", DATA, steps=10, batch_size=8)
     monkeypatch.setattr(Game, "diagnose", diagnose)
-    with pytest.warns(UserWarning, match="^step") as said:
+    with pytest.warns(UserWarning, match="^step") as warned:
         genzoo.fit("test-game", DATA, tmp_path / "run", steps=8, batch_size=8, log_every=1)
-    assert texts(said) == ["step 2: early", "step 5: late"]
-    with pytest.warns(UserWarning, match="^step") as said:
+    assert texts(warned) == ["step 2: early", "step 5: late"]
+    with pytest.warns(UserWarning, match="^step") as warned:
         run = genzoo.fit(
             "test-game", DATA, tmp_path / "run", steps=10, batch_size=8, log_every=1, resume=True
         )
-    assert texts(said) == ["step 9: late"]
+    assert texts(warned) == ["step 9: late"]
     assert torch.equal(weights(straight.model), weights(run.model))
 
 
@@ -542,9 +541,8 @@ def test_pictures_ask_the_critic_in_eval_mode_and_without_gradients(tmp_path, mo
             sample_every=2,
             precision="64-true",
         )
-    assert (
-        asked == [(False, False, (2,), torch.float64)] * 3
-    )  # at the start, in the middle, at the end
+    # at the start, in the middle, and at the end
+    assert asked == [(False, False, (2,), torch.float64)] * 3
     plain = genzoo.fit(
         "test-game",
         DATA,
@@ -560,7 +558,7 @@ def test_pictures_ask_the_critic_in_eval_mode_and_without_gradients(tmp_path, mo
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words"),
+    ("name", "value", "message"),
     [
         ("LT_STRATEGY", "fsdp", "LT_STRATEGY = 'fsdp': .* a gradient penalty needs whole weights"),
         ("LT_STRATEGY", "deepspeed_stage_3", "LT_STRATEGY = 'deepspeed_stage_3'"),
@@ -571,9 +569,9 @@ def test_pictures_ask_the_critic_in_eval_mode_and_without_gradients(tmp_path, mo
         ),
     ],
 )
-def test_what_fabrics_environment_would_change_is_refused(monkeypatch, name, value, words):
+def test_what_fabrics_environment_would_change_is_refused(monkeypatch, name, value, message):
     monkeypatch.setenv(name, value)
-    with pytest.raises(SettingError, match=words):
+    with pytest.raises(SettingError, match=message):
         genzoo.fit("test-mean", DATA, steps=1, batch_size=8)
 
 

@@ -58,7 +58,7 @@ OTHERS = {
 }
 
 
-def step(table, data, accumulate):
+def step(table, data, microbatches):
     """Return the weights, as vectors, before and after a gradient descent step of each player."""
     shape = {"shape": (1, 8, 8)} if "shape" not in table else {}
     torch.manual_seed(0)
@@ -73,7 +73,7 @@ def step(table, data, accumulate):
         data,
         steps=1,
         batch_size=48,
-        microbatches=accumulate,
+        microbatches=microbatches,
         players=players,
         precision="64-true",
     )
@@ -117,9 +117,11 @@ class Counting(Model):
         super().__init__()
         self.shape = shape
         self.net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 1))
-        self.watch = nn.BatchNorm1d(64)  # its statistics are kept, and not used
+        # a batch norm with statistics that the loss does not use
+        self.watch = nn.BatchNorm1d(64)
         self.register_buffer("seen", torch.zeros(()))
-        self.scale = nn.Parameter(torch.ones(64))  # set from the first batch, not trained
+        # a parameter that the loss sets and that is not trained
+        self.scale = nn.Parameter(torch.ones(64))
         self.calls, self.pools, self.total = 0, {"sums": []}, torch.zeros(())
 
     def loss(self, batch):

@@ -80,8 +80,8 @@ def test_fit_says_where_a_setting_belongs(settings, where):
     message = refusal(genzoo.fit, "vae", "digits", **settings)
     (key,) = settings
     assert message.startswith(f"train has no setting {key!r}. {key!r} is ")
-    got = overridden(message)
-    assert {section: got[section] for section in where} == where
+    recipe = overridden(message)
+    assert {section: recipe[section] for section in where} == where
     # `follow` trains for a single step
     if "epochs" not in str(where):
         model = follow(message)
@@ -97,7 +97,7 @@ def test_every_player_that_takes_it_is_named():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "settings", "says"),
+    ("arguments", "settings", "message"),
     [
         (
             ({"name": "vae", "steps": 3}, "digits"),
@@ -127,8 +127,8 @@ def test_every_player_that_takes_it_is_named():
         ),
     ],
 )
-def test_a_setting_in_any_other_place_is_answered_too(arguments, settings, says):
-    assert re.search(says, refusal(genzoo.fit, *arguments, **settings))
+def test_a_setting_in_any_other_place_is_answered_too(arguments, settings, message):
+    assert re.search(message, refusal(genzoo.fit, *arguments, **settings))
 
 
 def test_an_instance_is_answered_with_its_name():
@@ -137,7 +137,7 @@ def test_an_instance_is_answered_with_its_name():
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "message"),
     [
         ({"lr": 3}, 'genzoo.fit("vae", "digits", players={"autoencoder": {"lr": 3}})'),
         ({"steps": 3}, 'genzoo.fit("vae", "digits", steps=3)'),
@@ -150,8 +150,8 @@ def test_an_instance_is_answered_with_its_name():
         ({"laten_dim": 3}, "Did you mean 'latent_dim'?"),
     ],
 )
-def test_load_says_where_a_setting_belongs(settings, says):
-    assert says in refusal(genzoo.load, "vae", **settings)
+def test_load_says_where_a_setting_belongs(settings, message):
+    assert message in refusal(genzoo.load, "vae", **settings)
 
 
 @pytest.mark.parametrize(

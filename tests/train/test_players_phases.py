@@ -48,8 +48,8 @@ def test_turns_may_alternate():
 def test_playing_at_once_is_an_error_in_that_round(steps, round):
     model = Phases()
     players = [
-        replace(player, steps_per_round=own)
-        for player, own in zip(model.players(), steps, strict=True)
+        replace(player, steps_per_round=steps_per_round)
+        for player, steps_per_round in zip(model.players(), steps, strict=True)
     ]
     model.players = lambda: players
     with pytest.raises(
@@ -72,11 +72,11 @@ def test_constant_steps_never_share(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_log_speaks_of_those_who_played():
+def test_the_log_has_values_of_the_active_players_only():
     lines = genzoo.fit("test-phases", DATA, steps=6, batch_size=8, log_every=2).history
-    told = [{name for name in line if "/" in name} for line in lines]
+    names = [{name for name in line if "/" in name} for line in lines]
     first, second = ({f"{name}/loss", f"{name}/lr"} for name in ("pretraining", "joint"))
-    assert told == [first, first | second, second]
+    assert names == [first, first | second, second]
 
 
 def test_a_round_without_any_step_reads_nothing(tmp_path):
@@ -126,8 +126,10 @@ def test_the_conformance_suite_takes_phases():
 @pytest.mark.parametrize(
     ("epochs", "steps", "rounds"),
     [
-        (3, lambda r: 5 if r < 2 else 1, 7),  # 15 batches: 5, 5, then one a round
-        (3, lambda r: 1 if r < 2 else 5, 5),  # 1, 1, 5, 5, 5: 17 are enough, 12 are not
+        # 15 batches: 5, 5, then 1 per round
+        (3, lambda r: 5 if r < 2 else 1, 7),
+        # 1, 1, 5, 5, 5: 17 batches are enough, and 12 are not
+        (3, lambda r: 1 if r < 2 else 5, 5),
         (2.1, lambda r: 2, 6),
         (0.01, 5, 1),
     ],
@@ -139,7 +141,8 @@ def test_epochs_count_the_batches_of_each_round(epochs, steps, rounds):
 
 
 def test_epochs_are_read_exactly_and_not_once_more():
-    assert Settings(epochs=1.1).total(10, lambda _: 1) == 11  # 1.1 * 10 > 11 in floating point
+    # 1.1 * 10 > 11 in floating point
+    assert Settings(epochs=1.1).total(10, lambda _: 1) == 11
     assert (
         Settings(epochs=100).total(468, lambda r: 100 if r < 25 else 5) == 25 + (46800 - 2500) // 5
     )

@@ -1,4 +1,4 @@
-"""Tests of the processes that train together: launchers, incomplete launchers, and none."""
+"""The processes that train together: with a launcher, an incomplete launcher, and none."""
 
 import os
 import signal
@@ -43,10 +43,12 @@ def env(monkeypatch):
         ({}, Processes()),
         ({"WORLD_SIZE": "1", "RANK": "0"}, Processes()),
         (TORCHRUN, Processes(2, 2, 3, 1, "host", 29500)),
-        ({**TORCHRUN, **STEP}, Processes(2, 2, 3, 1, "host", 29500)),  # torchrun within a step
+        # torchrun within a job step
+        ({**TORCHRUN, **STEP}, Processes(2, 2, 3, 1, "host", 29500)),
         (STEP, Processes(2, 1, 1, 1, "node3", 19567)),
         ({**STEP, "WORLD_SIZE": "2", "MASTER_PORT": "700"}, Processes(2, 1, 1, 1, "node3", 700)),
-        ({**STEP, "SLURM_STEP_NUM_TASKS": "1"}, Processes()),  # srun --pty bash in a larger job
+        # srun --pty bash in a larger job
+        ({**STEP, "SLURM_STEP_NUM_TASKS": "1"}, Processes()),
         ({**JOB, "SLURM_NTASKS": "1"}, Processes()),
         ({"OMPI_COMM_WORLD_SIZE": "1"}, Processes()),
     ],
@@ -62,7 +64,7 @@ def test_launchers(env, table, expected):
 @pytest.mark.parametrize(
     "more", [{}, {"SLURM_NTASKS_PER_NODE": "2"}, {"SLURM_STEP_ID": str(0xFFFFFFFB)}]
 )
-def test_without_srun_a_process_trains_alone_and_says_so(env, more):
+def test_without_srun_a_process_trains_alone_with_a_warning(env, more):
     env({**JOB, **more})
     with pytest.warns(
         UserWarning,
@@ -135,7 +137,7 @@ def test_a_batch_script_without_srun_trains(python):
     assert "srun did not start this process" in result.stderr
 
 
-def test_a_port_in_use_is_said_in_words(python):
+def test_a_port_in_use_is_reported(python):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
         table = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}
@@ -241,12 +243,12 @@ def test_a_process_that_ends_is_one_line_for_the_others(tmp_path, python, rank, 
     other = 1 - rank
     assert children[other].returncode == 2
     assert len(messages[other].splitlines()) == 1, messages[other]
-    for words in (
+    for text in (
         "rank 1: " if other else "error: ",
         "another of the 2 processes ended",
         "The last checkpoint is complete",
     ):
-        assert words in messages[other]
+        assert text in messages[other]
     assert children[rank].returncode == (-signal.SIGKILL if how == "kill" else 2)
     assert messages[rank] == ("" if how == "kill" else "rank 1: error: this process has bad data\n")
 

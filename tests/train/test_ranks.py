@@ -19,7 +19,8 @@ from genzoo import distributed
 from genzoo.models.wae import WAEMMD
 from genzoo.runs.checkpoint import Checkpoints
 
-pytestmark = pytest.mark.xdist_group("ranks")  # the tests share the runs of `folder`
+# the tests share the runs of `folder`
+pytestmark = pytest.mark.xdist_group("ranks")
 SMALL = {"name": "mlp", "hidden": (16, 16)}
 DATA = {
     "vae": {"name": "digits", "dequantize": True},
@@ -44,8 +45,9 @@ MODELS = {
         "decoder": SMALL,
         "critic": SMALL,
         "pretrain": 7,
+        # three strata, which two ranks share unequally
         "prior": {"name": "mog", "components": 3, "learn": True},
-    },  # strata that two ranks share unequally
+    },
 }
 FLAGS = {
     "vae": {"microbatches": 2},
@@ -68,7 +70,7 @@ def fit(model: str, out: Path, **flags) -> None:
 
 
 def first_life(folder: Path) -> None:
-    """All models to their end, the gather, then a run in which one of the ranks is killed."""
+    """Train all models, check `gather`, then start a run in which one of the ranks is killed."""
     for model in MODELS:
         fit(model, folder / f"two-{model}")
     gather()

@@ -17,7 +17,8 @@ WHERE = {"steps": 60, "batch_size": 64, "log_every": 20}
 
 
 def standardized(x):
-    return (x - x.mean(0)) / x.std(0).clamp(min=1e-6)  # as the message advises
+    # the formula in the message
+    return (x - x.mean(0)) / x.std(0).clamp(min=1e-6)
 
 
 @pytest.mark.slow
@@ -87,10 +88,12 @@ def test_what_counts_as_unscaled():
     normal = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
     assert unscaled(normal) is None
     assert unscaled(torch.rand(20, 3, 4, 4)) is None
-    assert unscaled({"x": normal, "y": torch.arange(1000)}) is None  # labels are no scale
-    assert unscaled(torch.cat([normal, torch.ones(200, 1)], 1)) is None  # a constant column
-    for factor, words in ((1e3, r"10^3"), (1e-6, r"10^6")):
+    # labels
+    assert unscaled({"x": normal, "y": torch.arange(1000)}) is None
+    # a constant column
+    assert unscaled(torch.cat([normal, torch.ones(200, 1)], 1)) is None
+    for factor, ratio in ((1e3, r"10^3"), (1e-6, r"10^6")):
         x = normal.clone()
         x[:, 2] *= factor
-        assert words in unscaled(x)
+        assert ratio in unscaled(x)
     assert "of y is" in unscaled({"x": normal, "y": 100 * normal})

@@ -12,7 +12,7 @@ from genzoo.errors import SettingError
 from genzoo.registry.lookup import registries
 
 
-class Told(Model):
+class TextModel(Model):
     """A linear map from the condition to the sample, with the alphabet of its data."""
 
     inputs: ClassVar[tuple[str, ...]] = ("x", "y")
@@ -40,44 +40,46 @@ class Told(Model):
 
 
 @pytest.fixture
-def told(monkeypatch):
+def dataset(monkeypatch):
     monkeypatch.setattr(registries["models"], "_registered", {})
-    registries["models"].register("told", Told)
+    registries["models"].register("test-text", TextModel)
     return Dataset(
         {"x": torch.rand(8, 3), "y": torch.rand(8, 2)},
         metadata={"alphabet": "ab", "unasked": 1},
-        name="told",
+        name="test-text",
     )
 
 
-def test_a_model_is_built_with_what_its_data_tell(told, tmp_path):
-    run = genzoo.fit("told", told, tmp_path / "run", steps=1, batch_size=4)
+def test_a_model_is_built_with_the_metadata_of_its_data(dataset, tmp_path):
+    run = genzoo.fit("test-text", dataset, tmp_path / "run", steps=1, batch_size=4)
     assert (run.model.shape, run.model.given_shape, run.model.alphabet) == ((2,), (3,), "ab")
     again = genzoo.load(tmp_path / "run")
     assert repr(again) == repr(run.model)
 
 
-def test_what_a_recipe_says_wins(told):
+def test_the_recipe_wins_over_the_metadata(dataset):
     assert (
-        genzoo.fit({"name": "told", "alphabet": "z"}, told, steps=1, batch_size=4).model.alphabet
+        genzoo.fit(
+            {"name": "test-text", "alphabet": "z"}, dataset, steps=1, batch_size=4
+        ).model.alphabet
         == "z"
     )
 
 
-def test_an_instance_must_fit_what_it_samples(told):
-    genzoo.fit(Told("ab", (2,), (3,)), told, steps=1, batch_size=4)
-    with pytest.raises(SettingError, match=r"Told has shape \(3,\), the data have \(2,\)"):
-        genzoo.fit(Told("ab", (3,), (3,)), told, steps=1, batch_size=4)
+def test_an_instance_must_fit_what_it_samples(dataset):
+    genzoo.fit(TextModel("ab", (2,), (3,)), dataset, steps=1, batch_size=4)
+    with pytest.raises(SettingError, match=r"TextModel has shape \(3,\), the data have \(2,\)"):
+        genzoo.fit(TextModel("ab", (3,), (3,)), dataset, steps=1, batch_size=4)
 
 
-def test_a_model_of_text_leaves_text_beside_its_checkpoints(told, tmp_path):
-    genzoo.fit("told", told, tmp_path / "run", steps=2, batch_size=4, sample_every=1)
+def test_a_model_of_text_writes_its_samples_as_text(dataset, tmp_path):
+    genzoo.fit("test-text", dataset, tmp_path / "run", steps=2, batch_size=4, sample_every=1)
     texts = sorted((tmp_path / "run" / "samples").iterdir())
     assert [path.name for path in texts] == [f"step-00000{step}.txt" for step in (0, 1, 2)]
     assert texts[0].read_text() == 8 * "abab\n"
 
 
-def test_a_model_that_is_given_nothing_needs_no_word_for_it(tmp_path):
+def test_an_unconditional_model_may_leave_out_given(tmp_path):
     """The smallest model: a constructor, a loss, and sample(n)."""
 
     class Small(Model):

@@ -26,7 +26,7 @@ VAE_TABLE = {
 
 @pytest.fixture(autouse=True)
 def signals():
-    """Whatever a test does to signals is undone."""
+    """Restore the signal handlers after a test."""
     before = {
         number: signal.getsignal(number)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -37,7 +37,7 @@ def signals():
 
 
 class Raising(Mean):
-    """Sends itself signals in the middle of step 3."""
+    """A model that raises signals in the middle of step 3."""
 
     numbers: tuple[int, ...] = (signal.SIGINT,)
 
@@ -104,11 +104,11 @@ def test_with_a_folder_all_is_saved_and_the_message_says_what_to_type(tmp_path, 
         return real(self, batch)
 
     monkeypatch.setattr(VAE, "loss", loss)
-    words = (
+    message = (
         r"stopped at step 3 of 5; .*step-000003\.ckpt holds everything\. "
         r"Resume with `genzoo resume '.*a run'`\."
     )
-    with pytest.raises(Stopped, match=words) as stop:
+    with pytest.raises(Stopped, match=message) as stop:
         genzoo.fit(VAE_TABLE, "digits", folder, steps=5, **FAST)
     assert stop.value.run.folder == folder
     resumed = genzoo.fit(VAE_TABLE, "digits", folder, steps=5, resume=True, **FAST)
@@ -131,8 +131,8 @@ def interrupted(monkeypatch):
 
 @pytest.mark.usefixtures("interrupted")
 def test_arrays_from_python_are_passed_again_in_python(tmp_path):
-    words = r"Resume with genzoo\.fit\(model, data, '.*run', resume=True\)\."
-    with pytest.raises(Stopped, match=words):
+    message = r"Resume with genzoo\.fit\(model, data, '.*run', resume=True\)\."
+    with pytest.raises(Stopped, match=message):
         genzoo.fit("test-mean", DATA, tmp_path / "run", steps=9, **FAST)
 
 
@@ -145,8 +145,8 @@ def test_arrays_from_python_are_passed_again_in_python(tmp_path):
     ],
 )
 def test_a_schedule_from_python_is_passed_again_in_python(tmp_path, settings, arguments):
-    words = rf"Resume with genzoo\.fit\(model, data, '.*run', resume=True, {arguments}\)\."
-    with pytest.raises(Stopped, match=words):
+    message = rf"Resume with genzoo\.fit\(model, data, '.*run', resume=True, {arguments}\)\."
+    with pytest.raises(Stopped, match=message):
         genzoo.fit(VAE_TABLE, "digits", tmp_path / "run", steps=9, **settings, **FAST)
 
 
@@ -163,8 +163,8 @@ def test_the_command_to_resume_repeats_the_plugin_files(tmp_path):
     load_file(file)
     table = {**VAE_TABLE, "prior": "test-plugin-prior"}
     try:
-        words = rf"Resume with `genzoo resume \S*run --plugin '{re.escape(str(file))}'`\."
-        with pytest.raises(Stopped, match=words):
+        message = rf"Resume with `genzoo resume \S*run --plugin '{re.escape(str(file))}'`\."
+        with pytest.raises(Stopped, match=message):
             genzoo.fit(table, "digits", tmp_path / "run", steps=9, **FAST)
     finally:
         registry("priors").unregister("test-plugin-prior")
@@ -203,7 +203,7 @@ def test_a_handler_of_the_callers_that_raises_stops_at_once():
 
 
 def test_a_handler_that_python_did_not_set_is_left_alone(monkeypatch):
-    """Python reports it as None, and could not set it again."""
+    """Python reports such a handler as None, and cannot set it again."""
     real, changed = signal.getsignal, []
     monkeypatch.setattr(
         signal, "getsignal", lambda number: None if number == signal.SIGHUP else real(number)

@@ -20,10 +20,10 @@ def weights(seed):
 
 
 def test_two_fits_end_as_each_does_alone():
-    alone, beside = [weights(seed) for seed in range(2)], {}
-    at_once(*(lambda seed=seed: beside.update({seed: weights(seed)}) for seed in range(2)))
+    alone, threaded = [weights(seed) for seed in range(2)], {}
+    at_once(*(lambda seed=seed: threaded.update({seed: weights(seed)}) for seed in range(2)))
     for seed in range(2):
-        assert all(torch.equal(value, beside[seed][name]) for name, value in alone[seed].items())
+        assert all(torch.equal(value, threaded[seed][name]) for name, value in alone[seed].items())
 
 
 class Interrupted(Model):
@@ -69,11 +69,12 @@ def test_a_thread_seeds_in_the_middle_of_a_loss_and_samples_between_rounds():
         go.wait()
         torch.manual_seed(7)
         seeded.set()
-        samples.append(model.sample(5))  # two draws, the first of them once the round is over
+        # two draws; the first one waits for the end of the round
+        samples.append(model.sample(5))
 
-    alone, beside = fit(lambda: None), []
-    at_once(lambda: beside.append(fit(between)), sample)
-    assert torch.equal(beside[0], alone)
+    alone, threaded = fit(lambda: None), []
+    at_once(lambda: threaded.append(fit(between)), sample)
+    assert torch.equal(threaded[0], alone)
     assert torch.equal(samples[0], expected)
 
 
