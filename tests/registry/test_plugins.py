@@ -789,7 +789,7 @@ def test_a_run_of_what_a_program_registered_says_where(tmp_path, monkeypatch):
 )
 def test_what_a_run_says_it_needs_is_only_words(tmp_path, needs, shown):
     (tmp_path / "recipe.toml").write_text(
-        f'[model]\nname = "x"\n[data]\nname = "digits"\n[run]\nneeds = {needs}\n'
+        f'[model]\nname = "x"\n[data]\nname = "digits"\n[run]\nformat = 3\nneeds = {needs}\n'
     )
     with pytest.raises(SettingError) as caught:
         genzoo.load(tmp_path)
