@@ -523,6 +523,7 @@ def test_a_diagnosis_is_shown_once_for_each_text_and_again_after_a_resume(tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.figures
 def test_pictures_ask_the_critic_in_eval_mode_and_without_gradients(tmp_path, monkeypatch):
     asked = []
 
