@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dis
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from numbers import Number
-from types import CodeType, MethodType
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from genzoo.registry.records import settings_of
+from genzoo.runs.class_code import assigned_later, names_read
 
 __all__ = ["ABSENT", "Difference", "differences", "number", "same", "show"]
 
@@ -27,7 +27,6 @@ ABSENT = type("Absent", (), {"__repr__": lambda _: "absent"})()
 _INTERNAL = frozenset({*vars(nn.Module()), "_compiled_call_impl", "_genzoo_init", "_genzoo_origin"})
 _MACHINE = (torch.device, torch.dtype, torch.Generator)
 """Types of attributes that depend on the device and the precision, not on the model."""
-_CONSTRUCTORS = frozenset({"__init__", "__new__", "__post_init__"})
 _MAX_DEPTH = 6
 """The number of levels of nested attributes that are compared."""
 _NON_PERSISTENT = "a buffer outside the weights"
@@ -81,7 +80,7 @@ def differences(model: nn.Module, twin: nn.Module) -> list[Difference]:
             result.append(Difference(path or type(model).__name__, left, right, "module"))
             continue
         parent = state_names.get(path.rpartition(".")[0], frozenset()) if path else frozenset()
-        state_names[path] = parent | _assigned_later(type(left))  # type: ignore[arg-type]
+        state_names[path] = parent | assigned_later(type(left))  # type: ignore[arg-type]
         result += _attributes(path, left, right, state_names[path])
     return [*result, *_tensors(model, twin, result)]
 
@@ -105,8 +104,8 @@ def _attributes(
             # an attribute added after construction matters only if it hides one of the class, or
             # if a method of the class reads it
             rebuilt = _class_attribute(type(left), name)
-            names_read: Set[str] = _names_read(type(left))  # type: ignore[arg-type]
-            is_unread = rebuilt is ABSENT and name not in names_read
+            names: Set[str] = names_read(type(left))  # type: ignore[arg-type]
+            is_unread = rebuilt is ABSENT and name not in names
             if isinstance(rebuilt, cached_property) or is_unread:
                 continue
         if _is_empty_container(rebuilt) or _is_derived(right, name, rebuilt):
@@ -228,7 +227,7 @@ def same(left: Any, right: Any, depth: int = _MAX_DEPTH) -> bool:
         return True
     equality: Any = type(left).__eq__
     if hasattr(left, "__dict__") and equality is object.__eq__:
-        skipped = _assigned_later(type(left))  # type: ignore[arg-type]
+        skipped = assigned_later(type(left))  # type: ignore[arg-type]
         attributes, twin_attributes = vars(left), vars(right)
         return all(
             same(attributes.get(key, ABSENT), twin_attributes[key], depth - 1)
@@ -305,67 +304,6 @@ def _name(value: Any) -> str:
 
 def _type_name(value: Any) -> str:
     return _name(type(value))
-
-
-@cache
-def _assigned_later(cls: type) -> frozenset[str]:
-    """Return the attributes that methods assign after construction: counters, caches, and so on."""
-    methods = dict(_methods(cls))
-    # the constructors, and every method that they call
-    construction, waiting = set(), list(_CONSTRUCTORS)
-    while waiting:
-        name = waiting.pop()
-        if name not in construction:
-            construction.add(name)
-            nested = [inner for code in methods.get(name, ()) for inner in _nested(code)]
-            waiting += [called for code in nested for called in code.co_names if called in methods]
-    later = [code for name, codes in methods.items() if name not in construction for code in codes]
-    nested = [inner for code in later for inner in _nested(code)]
-    return frozenset().union(*(_attribute_names(code, "STORE_ATTR") for code in nested))
-
-
-@cache
-def _names_read(cls: type) -> frozenset[str]:
-    """Return the names in the methods of a class (attributes and strings) that it may look up."""
-    codes = [inner for _, method in _methods(cls) for code in method for inner in _nested(code)]
-    strings = {value for code in codes for value in code.co_consts if isinstance(value, str)}
-    return frozenset(
-        strings.union(*(_attribute_names(code, "LOAD_ATTR", "LOAD_METHOD") for code in codes))
-    )
-
-
-def _methods(cls: type) -> Iterator[tuple[str, list[CodeType]]]:
-    """Yield the code of each method of a class and its bases, up to `nn.Module`.
-
-    Property setters are left out.
-    """
-    methods: dict[str, list[CodeType]] = {}
-    for base in cls.__mro__:
-        if base in (nn.Module, object):
-            break
-        for name, value in vars(base).items():
-            functions: list[Callable[..., Any] | None] = [value]
-            if isinstance(value, property):
-                functions = [value.fget, value.fdel]
-            elif isinstance(value, cached_property):
-                functions = [value.func]
-            elif isinstance(value, staticmethod | classmethod):
-                functions = [value.__func__]
-            codes = [getattr(inspect.unwrap(f), "__code__", None) for f in functions if callable(f)]
-            methods.setdefault(name, []).extend(code for code in codes if code is not None)
-    yield from methods.items()
-
-
-def _nested(code: CodeType) -> Iterator[CodeType]:
-    """Yield the code of a function and of the functions defined in it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _nested(constant)
-
-
-def _attribute_names(code: CodeType, *operations: str) -> set[str]:
-    return {i.argval for i in dis.get_instructions(code) if i.opname in operations}
 
 
 def show(value: Any) -> str:

@@ -14,7 +14,8 @@ from genzoo.contract import Batch, Model, Player
 from genzoo.errors import RunError
 from genzoo.train.engine import Engine
 from genzoo.train.frozen import frozen_modules
-from genzoo.train.players import Ownership, trainers
+from genzoo.train.ownership import Ownership
+from genzoo.train.players import trainers
 from genzoo.train.settings import Settings
 
 __all__ = ["Game", "Norms"]
