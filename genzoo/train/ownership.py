@@ -77,14 +77,14 @@ class Ownership:
             return
         for parameters in self.owned.values():
             for parameter in parameters:
-                parameter.requires_grad_(requires_grad=False)
+                parameter.requires_grad = False
         for parameter in self.owned[name]:
-            parameter.requires_grad_(requires_grad=True)
+            parameter.requires_grad = True
         self.active = name
 
     def release_all(self) -> None:
         """Let the parameters of all players take gradients again."""
         for parameters in self.owned.values():
             for parameter in parameters:
-                parameter.requires_grad_(requires_grad=True)
+                parameter.requires_grad = True
         self.active = None
