@@ -15,7 +15,9 @@ from tests import fast_python
 settings.register_profile("genzoo", deadline=None, derandomize=True, max_examples=40, database=None)
 settings.load_profile("genzoo")
 torch.set_num_threads(1)
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores Ctrl-C
+# A background job ignores Ctrl-C, and one of nohup also ignores hangups.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_configure(config):

@@ -16,6 +16,7 @@ import torch
 
 from genzoo.contract import Model
 from genzoo.files import write_atomic
+from genzoo.train.session import Session
 
 ROOT = Path(__file__).parents[2]
 COLOURS = {
@@ -103,11 +104,14 @@ def watch(
     without the calls, and the values of `look`, which runs in eval mode and without gradients.
     """
     seen: list[dict[str, float]] = []
-    play, clock = model.round, {"steps": 0, "seconds": 0.0}
+    play_round = Session._play_round
+    clock: dict[str, Any] = {"steps": 0, "seconds": 0.0}
 
-    def round(*game: Any) -> None:
+    def play_and_look(session: Session, *arguments: Any) -> int:
+        if session.model is not model:
+            return play_round(session, *arguments)
         start = time.process_time()
-        play(*game)
+        batches = play_round(session, *arguments)
         clock["seconds"] += time.process_time() - start
         clock["steps"] += 1
         if clock["steps"] % every == 0:
@@ -117,8 +121,9 @@ def watch(
                     {"step": clock["steps"], "cpu_seconds": round_to(clock["seconds"]), **look()}
                 )
             model.train()
+        return batches
 
-    model.round = round  # type: ignore[method-assign]
+    Session._play_round = play_and_look  # type: ignore[method-assign]
     return seen
 
 

@@ -514,8 +514,10 @@ def test_evaluate_on_other_data_is_refused_by_name_or_allowed(genzoo_, tmp_path)
     assert genzoo_("evaluate", tmp_path / "run", "reconstruction", "--allow-other-data")[0] == 0
 
 
-def test_an_evaluation_is_strict_json_whatever_a_metric_returns(genzoo_, run_folder):
+def test_an_evaluation_is_strict_json_whatever_a_metric_returns(genzoo_, run_folder, monkeypatch):
     import genzoo
+
+    monkeypatch.setattr(registries["metrics"], "_registered", {})
 
     @genzoo.metrics.register("test-infinite")
     class Infinite:

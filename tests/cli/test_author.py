@@ -73,7 +73,7 @@ def test_what_fails_is_said_with_its_reason_and_the_exit_code(cli, register):
     assert code == 1
     found = rows(printed)
     assert found["variance-1"][0] == "FAIL"
-    assert "variance is [2.0], where 16384 draws have" in found["variance-1"][1]
+    assert "variance is [2.0], but 16384 samples have" in found["variance-1"][1]
     assert found["ranks-4"] == ["expected", "a toy of tests"]
     assert (
         f"test-loose: FAILED; {len(found)} checks: {len(found) - 4} ok, 2 expected, 2 FAIL"

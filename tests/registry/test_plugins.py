@@ -984,7 +984,7 @@ def test_a_metric_that_nobody_asked_for_harms_no_other(install, tmp_path, monkey
         "SystemExit: 3",
         "note: odd: AttributeError",
         "note: twin: ",
-        "Write genzoo",
+        "Write 'genzoo",
     ):
         assert words in text
     code, text = genzoo_("evaluate", run, "bad")

@@ -61,7 +61,7 @@ def test_a_line_that_no_run_wrote_is_dropped_with_a_warning_and_kept_elsewhere(
     damaged = b"\n".join([*lines[position], b""])
     (tmp_path / "metrics.jsonl").write_bytes(damaged)
     with pytest.warns(
-        UserWarning, match=r"metrics\.jsonl: 1 line could not be read and was dropped; .*damaged"
+        UserWarning, match=r"metrics\.jsonl: 1 line could not be read and was dropped\. .*damaged"
     ):
         history = resumed(tmp_path)
     assert history.lines == [{"step": 2, "loss": 0.5}, {"step": 4, "loss": 0.25}]

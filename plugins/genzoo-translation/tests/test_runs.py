@@ -129,12 +129,12 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     assert (
         call(monkeypatch, "translate", "cycle", "images", "-o", "images") == 2
     )  # two.png would be lost
-    assert "would be written over" in capsys.readouterr().err
+    assert "would be overwritten" in capsys.readouterr().err
     Image.new("L", (8, 8), 0).save("images/one.png")
     assert call(monkeypatch, "translate", "cycle", "images", "-o", "more") == 2
     assert "would both become" in capsys.readouterr().err
     assert call(monkeypatch, "translate", "p2p", "images", "--reverse") == 2
-    assert "Pix2Pix translates one way only" in capsys.readouterr().err
+    assert "Pix2Pix translates in one direction only" in capsys.readouterr().err
     assert call(monkeypatch, "evaluate", "cycle", "translation", "frechet") == 0
     assert "absolute_error (identity)" in capsys.readouterr().out
 
