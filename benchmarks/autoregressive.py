@@ -59,7 +59,7 @@ class Size:
     images: int = 16
     rounds: int = 9
     forwards: int = 3
-    """Passes of which a naive sampler's time is extrapolated."""
+    """The number of passes from which a naive sampler's time is extrapolated."""
     steps: int = 600
     units: int = 64
     """Hidden units of the NADEs that are scored."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from genzoo.cli.common import console, load, say
 from genzoo.errors import printable
+
+if TYPE_CHECKING:
+    from genzoo.metrics.evaluate import Evaluation
 
 __all__ = ["evaluate"]
 
@@ -48,7 +50,7 @@ def evaluate(
         say(f"note: {name}: {reason}")
     rows = _rows(evaluation)
     console.print(_table(rows))
-    _write(folder.report, evaluation, rows, evaluation.rows)
+    _write(folder.report, evaluation, rows)
     console.print(
         f"\n{evaluation.rows:,} held-out examples; written to {folder.report}", markup=False
     )
@@ -58,7 +60,7 @@ Rows = list[tuple[str, str, str]]
 """Metric, quantity, and value, for each line of a table."""
 
 
-def _rows(evaluation: Mapping[str, Mapping[str, float]]) -> Rows:
+def _rows(evaluation: Evaluation) -> Rows:
     """Return the lines of the table, with values to six significant digits."""
     return [
         (metric, quantity, f"{value:.6g}")
@@ -75,15 +77,13 @@ def _table(rows: Rows) -> Table:
     return table
 
 
-def _write(
-    report: Path, evaluation: Mapping[str, Mapping[str, float]], rows: Rows, examples: int
-) -> None:
+def _write(report: Path, evaluation: Evaluation, rows: Rows) -> None:
     """Write the values as evaluation.json and as a Markdown table."""
     from genzoo.files import write_atomic
     from genzoo.train.history import strict
 
     lines = [
-        f"Measured on {examples:,} held-out examples.",
+        f"Measured on {evaluation.rows:,} held-out examples.",
         "",
         "| metric | quantity | value |",
         "| --- | --- | ---: |",

@@ -234,7 +234,7 @@ def train_into(
     allow_other_data: bool = False,
 ) -> None:
     """Train a recipe, write a run folder, and print a summary."""
-    from genzoo.train.display import words
+    from genzoo.train.display import format_line
     from genzoo.train.loop import fit
     from genzoo.train.misplaced import explained
     from genzoo.train.settings import Settings
@@ -260,7 +260,7 @@ def train_into(
     summary = f"step {run.steps:,}"
     # a run may stop, or be resumed, before its first line of the log
     if line:
-        summary += f", {line['seconds']:,.0f} s. {words(line)}"
+        summary += f", {line['seconds']:,.0f} s. {format_line(line)}"
     path = shlex.quote(str(folder))
     steps = recipe["train"].get("steps")
     if not run.was_complete:

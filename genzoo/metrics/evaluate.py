@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from genzoo.errors import SettingError
 from genzoo.registry.build import build
 from genzoo.registry.lookup import registry
 from genzoo.registry.plugins import one_line
+from genzoo.runs.modes import eval_mode
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -93,7 +93,7 @@ def _measure(
     columns = tuple(dict.fromkeys((*model.inputs, *metric.reads)))
     device = model.reference_tensor.device
     batches = iterate_split(dataset, columns, batch_size, model, limit=limit)
-    with _eval_mode(model), torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with eval_mode(model), torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         with torch.no_grad():
             return dict(metric(model, batches))
@@ -103,15 +103,3 @@ def _unsupported(name: str, missing: Sequence[str], model: Model) -> str:
     """Return the message for a model without the capabilities that a metric needs."""
     needs = " and ".join(need.replace("|", " or ") for need in missing)
     return f"metric {name!r} needs {needs}; {type(model).__name__} does not provide it."
-
-
-@contextmanager
-def _eval_mode(model: Model) -> Iterator[None]:
-    """Put a model in eval mode for a block; afterwards, restore the mode of each module."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -229,6 +229,9 @@ class Registry(Generic[Thing]):
         Return `package:name` if the bare name is ambiguous, and None if there is no registration.
         """
         value = f"{target.__module__}:{target.__qualname__}"
+        built_in = next((name for name, path in BUILT_IN[self.kind].items() if path == value), None)
+        if built_in is not None:  # the common case reads no metadata
+            return built_in
         for name, claims in self.registrations().items():
             usable = [claim for claim in claims if not claim.blocked_because]
             for index, claim in enumerate(usable):

@@ -104,7 +104,7 @@ class Registration:
 
     @property
     def requirement(self) -> str:
-        """What a run that uses this needs; empty for a built-in."""
+        """The requirement of a run that uses this; empty for a built-in."""
         label = f"{self.kind} {self.name!r}"
         if self.file is not None:
             path, digest = self.file.label, self.file.digest[:16]

@@ -1,4 +1,4 @@
-"""Torch's global modes during a run, so that a run depends on its settings alone."""
+"""Modes around a block: torch's global ones during a run, and eval mode of a model."""
 
 from __future__ import annotations
 
@@ -7,8 +7,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
+from torch import nn
 
-__all__ = ["standard_modes"]
+__all__ = ["eval_mode", "standard_modes"]
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model in eval mode within a block, and restore the mode of each module after it."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The plugins, files, and data that a run needs, beside genzoo, to be opened again."""
+"""The plugins, files, and data that a run needs, in addition to genzoo, to be opened again."""
 
 from __future__ import annotations
 

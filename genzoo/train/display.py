@@ -21,7 +21,7 @@ from rich.text import Text
 
 from genzoo.terminal import Console, is_terminal
 
-__all__ = ["Display", "Frame", "duration", "is_rate", "words"]
+__all__ = ["Display", "Frame", "duration", "format_line", "is_rate"]
 
 _REFRESH = {"terminal": 0.2, "notebook": 1.0}
 """The number of seconds between frames."""
@@ -112,7 +112,7 @@ class Display:
 
     def log(self, line: Mapping[str, float]) -> None:
         """Show a line of the log."""
-        self.losses = words(line, "  ")
+        self.losses = format_line(line, "  ")
         if self.mode == "lines":
             self._mark()
             self.console.print(str(self.frame()), markup=False, soft_wrap=True)
@@ -157,7 +157,7 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def words(line: Mapping[str, float], between: str = ", ") -> str:
+def format_line(line: Mapping[str, float], between: str = ", ") -> str:
     """Format the losses of a line of the log.
 
     Leave out the clock, the learning rates, and the gradient norms.

@@ -120,10 +120,10 @@ class LogBuffer:
 
 
 class Clock:
-    """The time spent on training, over all sessions of a run, and the images per second.
+    """The time spent on training, over all calls of `fit` for a run, and the images per second.
 
     Arguments:
-        before: seconds spent in earlier sessions.
+        before: seconds spent before this call of `fit`.
     """
 
     def __init__(self, before: float = 0.0) -> None:
@@ -131,7 +131,7 @@ class Clock:
         self.restart()
 
     def restart(self) -> None:
-        """Start this session now."""
+        """Start measuring now."""
         self._start = self._last_rate = time.perf_counter()
 
     def rate(self) -> float:
@@ -142,5 +142,5 @@ class Clock:
         return rate
 
     def seconds(self) -> float:
-        """Return the seconds spent in all sessions."""
+        """Return the seconds spent so far."""
         return self.before + time.perf_counter() - self._start

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from genzoo.contract import Batch, Dataset, Model, generated_columns, is_image
 from genzoo.data.stream import iterate_split
 from genzoo.distributed import exclusive, replicated, reseed
 from genzoo.plots import can_plot, columns_for, draw
+from genzoo.runs.modes import eval_mode
 
 __all__ = ["held_out", "held_out_rows", "picture", "side_by_side", "text"]
 
@@ -42,7 +42,7 @@ def picture(model: Model, dataset: Dataset, seed: int) -> Any:
     the plane, the `score` of a model that has one is drawn as a surface.
     """
     n = _number_of_samples(model, dataset)
-    with _evaluating(model), replicated(), exclusive():
+    with eval_mode(model), replicated(), exclusive():
         reseed(model.reference_tensor.device, seed, "samples")
         given = held_out(dataset, model.given, n, model) if model.given else None
         samples = model.sample(n) if given is None else model.sample(n, given)
@@ -93,15 +93,3 @@ def side_by_side(
     if is_paired or "truth" in dataset.test:
         images.append(held_out(dataset, truth, len(samples), model))
     return plots.side_by_side(*images), columns_for(len(samples), len(images))
-
-
-@contextmanager
-def _evaluating(model: Model) -> Iterator[None]:
-    """Put a model in eval mode within the block, and restore the mode of each module after it."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -355,35 +355,12 @@ def test_interpolation_turns_unless_told_otherwise(genzoo_, run_folder, tmp_path
 def test_arithmetic_takes_places_on_the_sheet_of_samples(genzoo_, run_folder, tmp_path):
     options = ("-n", 12, "--seed", 3)
     genzoo_("sample", run_folder, *options, "-o", tmp_path / "s.npy")
-    code, text = genzoo_(
-        "arithmetic",
-        run_folder,
-        "-a",
-        "5",
-        "-b",
-        "12,1",
-        "-c",
-        "1,12",
-        *options,
-        "-o",
-        tmp_path / "a.npy",
-    )
+    options = ("-a", "5", "-b", "12,1", "-c", "1,12", *options)
+    code, text = genzoo_("arithmetic", run_folder, *options, "-o", tmp_path / "a.npy")
     assert code == 0, text
     sums, samples = np.load(tmp_path / "a.npy"), np.load(tmp_path / "s.npy")
     np.testing.assert_allclose(sums[0], samples[4], atol=1e-5)  # what is taken away comes back
-    genzoo_(
-        "arithmetic",
-        run_folder,
-        "-a",
-        "5",
-        "-b",
-        "12,1",
-        "-c",
-        "1,12",
-        *options,
-        "-o",
-        tmp_path / "a.png",
-    )
+    genzoo_("arithmetic", run_folder, *options, "-o", tmp_path / "a.png")
     picture = np.asarray(Image.open(tmp_path / "a.png")) / 255
     tile = picture.shape[1] // 9  # eight pixels, enlarged, and a margin of 1
     assert picture.shape[0] == 4 * tile  # two examples, the means, and the last row of neighbors

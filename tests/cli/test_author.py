@@ -1,28 +1,14 @@
 """`genzoo check`: a table that a person can read, and an exit code that a script can."""
 
 import re
-import sys
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from genzoo.cli.app import main
 from genzoo.contract import Prior
 from genzoo.errors import MissingDataError
 from genzoo.registry.lookup import registries
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["genzoo", *words])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        printed = capsys.readouterr()
-        return stop.value.code or 0, printed.out + printed.err
-
-    return run
 
 
 @pytest.fixture
@@ -59,17 +45,17 @@ def rows(printed):
     }
 
 
-def test_what_passes(cli):
-    code, printed = cli("check", "sphere")
+def test_what_passes(genzoo_):
+    code, printed = genzoo_("check", "sphere")
     assert code == 0
     assert printed.startswith("prior sphere  from genzoo")
     assert {words[0] for words in rows(printed).values()} == {"ok"}
     assert f"sphere: passed; {len(rows(printed))} checks: {len(rows(printed))} ok" in printed
 
 
-def test_what_fails_is_said_with_its_reason_and_the_exit_code(cli, register):
+def test_what_fails_is_said_with_its_reason_and_the_exit_code(genzoo_, register):
     register("priors", "test-loose", Loose)
-    code, printed = cli("check", "test-loose")
+    code, printed = genzoo_("check", "test-loose")
     assert code == 1
     found = rows(printed)
     assert found["variance-1"][0] == "FAIL"
@@ -81,36 +67,36 @@ def test_what_fails_is_said_with_its_reason_and_the_exit_code(cli, register):
     )
 
 
-def test_settings_and_shapes(cli, register):
+def test_settings_and_shapes(genzoo_, register):
     register("priors", "test-loose", Loose)
-    code, printed = cli("check", "test-loose", "broken=false", "--shape", "2", "--shape", "3")
+    code, printed = genzoo_("check", "test-loose", "broken=false", "--shape", "2", "--shape", "3")
     assert code == 0
     assert {name.rpartition("-")[2] for name in rows(printed)} == {"2", "3"}
 
 
 @pytest.mark.slow
-def test_every_kind_that_has_the_name(cli):
-    code, printed = cli("check", "mlp")
+def test_every_kind_that_has_the_name(genzoo_):
+    code, printed = genzoo_("check", "mlp")
     assert code == 0
     assert re.findall(r"^(\w+) mlp  from", printed, re.MULTILINE) == [
         "encoder",
         "decoder",
         "critic",
     ]
-    code, printed = cli("check", "mlp", "--kind", "critics", "--shape", "2", "hidden=[4]")
+    code, printed = genzoo_("check", "mlp", "--kind", "critics", "--shape", "2", "hidden=[4]")
     assert (code, re.findall(r"^(\w+) mlp  from", printed, re.MULTILINE)) == (0, ["critic"])
-    code, printed = cli("check", "mlp", "hidden=[4]")
+    code, printed = genzoo_("check", "mlp", "hidden=[4]")
     assert code == 2
     assert "'mlp' is the name of encoders and decoders and critics; choose one" in printed
     assert "--kind encoders" in printed
 
 
-def test_what_is_skipped(cli, register):
+def test_what_is_skipped(genzoo_, register):
     def nowhere():
         raise MissingDataError("it is on the other machine; fetch it")
 
     register("datasets", "test-nowhere", nowhere)
-    code, printed = cli("check", "test-nowhere")
+    code, printed = genzoo_("check", "test-nowhere")
     assert code == 0
     assert "builds  skipped   it is on the other machine; fetch it" in printed
     assert "test-nowhere: passed; 1 check: 1 skipped" in printed
@@ -128,27 +114,27 @@ def test_what_is_skipped(cli, register):
         (["vae", "--kind", "modles"], "No kind of thing named 'modles'. Did you mean 'models'"),
     ],
 )
-def test_refusals(cli, words, message):
-    code, printed = cli("check", *words)
+def test_refusals(genzoo_, words, message):
+    code, printed = genzoo_("check", *words)
     assert code == 2
     assert message in printed
 
 
 @pytest.mark.slow
-def test_what_a_plugin_file_registers(cli, tmp_path):
+def test_what_a_plugin_file_registers(genzoo_, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
         "import genzoo\nfrom genzoo.priors.simple import Normal\n\n\n"
         "@genzoo.priors.register('test-mine')\n"
         "class Mine(Normal):\n    '''A normal distribution.'''\n"
     )
-    code, printed = cli("check", "test-mine", "--plugin", str(file))
+    code, printed = genzoo_("check", "test-mine", "--plugin", str(file))
     assert code == 0, printed
     assert "test-mine: passed;" in printed
 
 
-def test_a_broken_plugin_fails_with_the_reason(cli, install):
+def test_a_broken_plugin_fails_with_the_reason(genzoo_, install):
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:Foo"}, genzoo_foo="import bar_not_there")
-    code, printed = cli("check", "foo")
+    code, printed = genzoo_("check", "foo")
     assert code == 1
     assert "which failed to import: No module named 'bar_not_there'" in printed

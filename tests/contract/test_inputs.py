@@ -1,4 +1,4 @@
-"""What methods of models and priors refuse, whoever wrote them, and what they leave alone."""
+"""The inputs that methods of models and priors refuse in every class, and those they accept."""
 
 import copy
 import inspect

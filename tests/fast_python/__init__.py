@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 
 def open_session() -> None:
-    """Create the folder of this session's server and pass it on to pytest-xdist's workers."""
+    """Create the folder of the server, and pass its path on to the workers of pytest-xdist."""
     folder = Path(tempfile.mkdtemp(prefix="python-"))
     program = folder / "python"
     command = [sys.executable, "-IS", HERE / "client.py", folder / "socket"]

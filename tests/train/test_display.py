@@ -19,7 +19,7 @@ from rich.cells import cell_len
 from rich.console import Console as RichConsole
 
 import genzoo
-from genzoo.train.display import Display, Frame, duration, is_rate, words
+from genzoo.train.display import Display, Frame, duration, format_line, is_rate
 from tests import games  # noqa: F401
 from tests.train.test_kill import DATA
 
@@ -36,7 +36,7 @@ def frame(width: int, done: int = 199_999) -> list[str]:
     """Return the lines of a frame of a long game on a terminal of some width."""
     pieces = [f"{done:,}/200,000", "ETA 12:34:56", "1,234,567 images/s"]
     console = RichConsole(width=width, force_terminal=True, file=io.StringIO(), color_system=None)
-    console.print(Frame(done, 200_000, pieces, words(GAME, "  ")), end="")
+    console.print(Frame(done, 200_000, pieces, format_line(GAME, "  ")), end="")
     return console.file.getvalue().splitlines()
 
 
@@ -220,7 +220,7 @@ def test_learning_rates_are_in_the_log(tmp_path):
         for line, saved in zip(run.history, lines, strict=True)
     )
     assert "lr" in genzoo.fit("vae", "digits", steps=1, batch_size=8, progress=False).history[0]
-    assert not any(is_rate(name) for name in words(lines[0], "\n"))
+    assert not any(is_rate(name) for name in format_line(lines[0], "\n"))
 
 
 def test_times_in_words():
