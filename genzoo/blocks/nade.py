@@ -177,6 +177,7 @@ def _backward(
     out_weight: Tensor,
     scale: Optional[Tensor],  # noqa: UP045
     units: str,
+    *,
     by_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x, W, c, V, and the scale, given that of the outputs.
@@ -301,6 +302,7 @@ def _(
     out_weight: Tensor,
     scale: Tensor | None,
     _: str,
+    *,
     by_x: bool,
 ) -> tuple[Tensor, ...]:
     like = (weight, starts[0, 0], out_weight, x.new_empty(0) if scale is None else scale)
@@ -319,7 +321,7 @@ def _differentiate(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
     grad = grad.contiguous()
     by_x = bool(ctx.needs_input_grad[0])
     d_x, d_weight, d_bias, d_out, d_scale = _backward(
-        grad, starts, x, weight, out_weight, scale, ctx.units, by_x
+        grad, starts, x, weight, out_weight, scale, ctx.units, by_x=by_x
     )
     return (
         d_x if by_x else None,

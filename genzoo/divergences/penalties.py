@@ -88,7 +88,7 @@ _WHY = (
 )
 
 
-def batch_norm(critic: nn.Module, training: bool = True) -> str | None:
+def batch_norm(critic: nn.Module, *, training: bool = True) -> str | None:
     """Return the name and class of the first batch norm in a module, or None.
 
     Arguments:

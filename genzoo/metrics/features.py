@@ -171,7 +171,7 @@ def feature_network(name: Name, device: str = "cpu") -> FeatureNetwork:
         network = FeatureNetwork(file.shape, file.dim)
     # Copying converts float16 to float32.
     network.to_empty(device="cpu").load_state_dict(load(content))
-    return network.requires_grad_(False).eval().to(device)
+    return network.requires_grad_(requires_grad=False).eval().to(device)
 
 
 def available_networks() -> str:

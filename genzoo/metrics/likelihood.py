@@ -63,7 +63,7 @@ class Likelihood(OneInput):
             rows += model.batch_size(batch)
             binary = binary and bool(((x == 0) | (x == 1)).all())
             condition = () if given is None else (given,)
-            for name, nats in self._measure(model, x, exact, *condition).items():
+            for name, nats in self._measure(model, x, *condition, exact=exact).items():
                 totals[name] = totals.get(name, 0.0) + nats.double().sum().item()
         means = {name: total / rows for name, total in totals.items()}
         discrete = getattr(model, "is_discrete", False)
@@ -85,7 +85,7 @@ class Likelihood(OneInput):
         conditional = tuple(model.inputs) == ("x", *getattr(model, "given", ()))
         return Metric.lacking(self, model) if conditional else super().lacking(model)
 
-    def _measure(self, model: Any, x: Tensor, exact: bool, *given: Any) -> dict[str, Tensor]:
+    def _measure(self, model: Any, x: Tensor, *given: Any, exact: bool) -> dict[str, Tensor]:
         if exact:
             return {"log_prob": model.log_prob(x, *given)}
         bounds = {"elbo": model.elbo(x, *given)}

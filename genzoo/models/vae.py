@@ -135,7 +135,8 @@ class VAE(Autoencoder):
             self.register_buffer("log_sigma", torch.zeros(()))
             self.register_buffer("batches_seen", torch.tensor(0))
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+    # The signature is that of torch.
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002
         """Keep the running sigma in single precision, or better.
 
         In half precision, the small steps of a mean over many batches round to nothing.

@@ -65,6 +65,7 @@ class MixtureOfGaussians(Prior):
         means: Literal["spread", "ring", "grid", "simplex"] = "spread",
         radius: PositiveFloat | None = None,
         scale: PositiveFloat | None = None,
+        *,
         learn: bool = False,
     ) -> None:
         super().__init__()

@@ -120,12 +120,13 @@ class Check:
         try:
             self()
         except SkipTest as skip:
-            return Result(str(self), True, str(skip), skipped=True)
+            return Result(str(self), ok=True, reason=str(skip), skipped=True)
         except AssertionError as error:
-            return Result(str(self), False, str(error))
+            return Result(str(self), ok=False, reason=str(error))
         except Exception as error:
-            return Result(str(self), False, f"{type(error).__name__}: {error}")
-        return Result(str(self), True, f"expected failure: {self.excuse}" if self.excuse else "")
+            return Result(str(self), ok=False, reason=f"{type(error).__name__}: {error}")
+        reason = f"expected failure: {self.excuse}" if self.excuse else ""
+        return Result(str(self), ok=True, reason=reason)
 
 
 def check(

@@ -145,9 +145,9 @@ def check_gradients(subject: Subject) -> None:
         owned = {name for name, p in named.items() if any(p is q for q in parameters)}
         before = {name: p.detach().clone() for name, p in named.items()}
         for p in (p for _, others in players for p in others):
-            p.requires_grad_(False)
+            p.requires_grad = False
         for p in parameters:
-            p.requires_grad_(True)
+            p.requires_grad = True
         optimizer = make_optimizer(
             {name: named[name] for name in sorted(owned)},
             player.optimizer,

@@ -81,7 +81,8 @@ class Subject:
         return outputs
 
 
-def demand(condition: bool, message: str) -> None:
+# The condition is positional, as in an `assert` statement.
+def demand(condition: bool, message: str) -> None:  # noqa: FBT001
     """Raise an `AssertionError` with a message unless a condition holds."""
     if not condition:
         raise AssertionError(message)
