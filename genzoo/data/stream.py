@@ -19,7 +19,9 @@ from genzoo import memory
 from genzoo.contract import Batch, Model
 from genzoo.contract.dataset import Dataset
 from genzoo.data.arrays import as_tensor
-from genzoo.distributed import draws, emulate_rank, exclusive, seed_for
+from genzoo.distributed import emulate_rank
+from genzoo.distributed.keyed_draws import draws
+from genzoo.distributed.random_state import exclusive, seed_for
 from genzoo.errors import DataError, SettingError
 
 __all__ = ["Rows", "Stream", "iterate_split", "once"]

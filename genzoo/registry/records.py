@@ -60,7 +60,7 @@ def _recording(init: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(init)
     def recording(self: Any, *args: Any, **kwargs: Any) -> None:
-        from genzoo.distributed import alone
+        from genzoo.distributed.random_state import alone
 
         if _ATTRIBUTE not in vars(self):
             args, kwargs = _check_call(self, args, kwargs)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.contract import Model
-from genzoo.distributed import exclusive, reseed, seed_for
+from genzoo.distributed.random_state import exclusive, reseed, seed_for
 from genzoo.errors import GenzooError, SettingError
 from genzoo.registry.build import build
 from genzoo.registry.lookup import registry

@@ -22,7 +22,7 @@ from unittest import SkipTest
 import torch
 
 from genzoo.contract import Critic, Decoder, Encoder, Model, Prior, Shape, Translator
-from genzoo.distributed import exclusive
+from genzoo.distributed.random_state import exclusive
 from genzoo.errors import GenzooError, SettingError, did_you_mean
 from genzoo.registry.build import build
 from genzoo.registry.lookup import kinds_of, registry

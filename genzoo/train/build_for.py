@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from genzoo.contract import Dataset, Model, Shape, generated_columns
-from genzoo.distributed import exclusive, reseed
+from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import DataError, SettingError
 from genzoo.registry.build import build
 from genzoo.registry.lookup import registry

@@ -11,7 +11,8 @@ from torch import nn
 
 from genzoo.contract import Model
 from genzoo.data.arrays import as_dataset
-from genzoo.distributed import emulate_rank, exclusive
+from genzoo.distributed import emulate_rank
+from genzoo.distributed.random_state import exclusive
 from genzoo.errors import SettingError, show
 from genzoo.runs.folder import Run, RunFolder
 from genzoo.runs.modes import standard_modes

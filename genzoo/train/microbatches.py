@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.contract import Batch, Model, Player
-from genzoo.distributed import draws, reseed
+from genzoo.distributed.keyed_draws import draws
+from genzoo.distributed.random_state import reseed
 from genzoo.errors import GenzooError
 from genzoo.train.engine import Engine
 from genzoo.train.settings import Settings

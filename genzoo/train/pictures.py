@@ -10,7 +10,8 @@ import torch
 from genzoo import plots
 from genzoo.contract import Batch, Dataset, Model, generated_columns, is_image
 from genzoo.data.stream import iterate_split
-from genzoo.distributed import exclusive, replicated, reseed
+from genzoo.distributed import replicated
+from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.plots import can_plot, columns_for, draw
 from genzoo.runs.modes import eval_mode
 

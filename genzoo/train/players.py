@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.contract import Batch, Model, Player
-from genzoo.distributed import draws
+from genzoo.distributed.keyed_draws import draws
 from genzoo.errors import (
     GenzooError,
     RunError,

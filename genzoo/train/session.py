@@ -17,7 +17,8 @@ import torch
 
 from genzoo.contract import Batch, Dataset, Model
 from genzoo.data.stream import Stream
-from genzoo.distributed import draws, exclusive, reseed
+from genzoo.distributed.keyed_draws import draws
+from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import RunError, SettingError
 from genzoo.runs.checkpoint import load_weights, read_checkpoint
 from genzoo.runs.folder import Run, RunFolder

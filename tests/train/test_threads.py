@@ -6,7 +6,7 @@ import torch
 
 import genzoo
 from genzoo import Model
-from tests.test_distributed import at_once
+from tests.distributed.test_random_state import at_once
 
 NET = {"name": "mlp", "hidden": (16,)}
 VAE = {"name": "vae", "latent_dim": 2, "encoder": NET, "decoder": NET}
