@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from genzoo.contract import Model
-from genzoo.data.digest import add_tensor
+from genzoo.data.digest import of_tensors
 from genzoo.errors import RunError
 from genzoo.runs.checkpoint import exported, load_weights
 from genzoo.runs.record import untouched_noise
@@ -22,7 +21,6 @@ __all__ = [
     "FRESH",
     "begin_from",
     "check_beginning",
-    "fingerprint",
     "kept_beginning",
     "model_fingerprint",
     "note_origin",
@@ -35,24 +33,9 @@ FRESH = "fresh"
 _ORIGIN = "_genzoo_origin"
 
 
-def fingerprint(weights: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of the names, dtypes, shapes, and bytes of weights, ordered by name.
-
-    Example:
-        >>> fingerprint({"a": torch.zeros(2)}) == fingerprint({"a": torch.zeros(1, 2)})
-        False
-    """
-    digest = hashlib.sha256()
-    for name, tensor in sorted(weights.items()):
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        digest.update(f"{name}\n{dtype}\n{tuple(tensor.shape)}\n".encode())
-        add_tensor(digest, tensor)
-    return digest.hexdigest()
-
-
 def model_fingerprint(model: Model) -> str:
     """Return the SHA-256 of the weights of a model that a run folder would store."""
-    return fingerprint(exported(model, model.state_dict()))
+    return of_tensors(exported(model, model.state_dict()))
 
 
 def note_origin(model: nn.Module, **facts: Any) -> None:
@@ -102,7 +85,7 @@ def begin_from(model: Model, source: str | Path) -> dict[str, Any]:
     load_weights(model, weights, folder.path)
     is_averaged = folder.recipe().get("train", {}).get("ema") is not None
     which = "averaged" if is_averaged else "last"
-    return {"sha256": fingerprint(weights), "run": folder.path.resolve().name, "which": which}
+    return {"sha256": of_tensors(weights), "run": folder.path.resolve().name, "which": which}
 
 
 def kept_beginning(folder: RunFolder, requested: Mapping[str, Any] | str) -> Any:

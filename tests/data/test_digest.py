@@ -32,6 +32,16 @@ def test_a_digest_covers_names_types_shapes_and_facts():
     assert of_tensors({"a": x, "b": x + 1}) == of_tensors({"b": x + 1, "a": x})
 
 
+def test_a_digest_without_facts_covers_names_dtypes_shapes_and_bytes():
+    weights = {"b": torch.tensor([1.0, 2.0]), "a": torch.tensor(True)}
+    text = b"()\n'a' bool ()\n\x01" + b"\n'b' float32 (2,)\n" + b"\x00\x00\x80\x3f\x00\x00\x00\x40"
+    assert of_tensors(weights) == hashlib.sha256(text).hexdigest()
+    assert of_tensors({"a": torch.zeros(3, dtype=torch.bfloat16)}) != of_tensors(
+        {"a": torch.zeros(3, dtype=torch.float16)}
+    )
+    assert of_tensors({"a": torch.zeros(2)}) != of_tensors({"a": torch.zeros(1, 2)})
+
+
 def test_every_type_has_a_digest():
     for dtype in (
         torch.bfloat16,

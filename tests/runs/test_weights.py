@@ -1,6 +1,5 @@
 """Tests of the recorded origin of a run's weights, and of runs that begin from another run."""
 
-import hashlib
 import tomllib
 
 import pytest
@@ -9,8 +8,9 @@ from typer.testing import CliRunner
 
 import genzoo
 from genzoo.cli.app import app
+from genzoo.data.digest import of_tensors
 from genzoo.errors import RunError, SettingError
-from genzoo.runs.weights import fingerprint, origin
+from genzoo.runs.weights import origin
 
 TABLE = {
     "name": "vae",
@@ -25,21 +25,12 @@ def facts(folder):
     return tomllib.loads((folder / "recipe.toml").read_text())["run"]
 
 
-def test_the_fingerprint_is_a_sha256_of_names_dtypes_shapes_and_bytes():
-    weights = {"b": torch.tensor([1.0, 2.0]), "a": torch.tensor(True)}
-    text = b"a\nbool\n()\n\x01" + b"b\nfloat32\n(2,)\n" + b"\x00\x00\x80\x3f\x00\x00\x00\x40"
-    assert fingerprint(weights) == hashlib.sha256(text).hexdigest()
-    assert fingerprint({"a": torch.zeros(3, dtype=torch.bfloat16)}) != fingerprint(
-        {"a": torch.zeros(3, dtype=torch.float16)}
-    )
-
-
 @pytest.mark.slow
 def test_weights_are_fresh_only_where_that_is_known(tmp_path):
     genzoo.fit(TABLE, "digits", tmp_path / "a", **QUICK)
     assert facts(tmp_path / "a")["weights"] == "fresh"
     instance = genzoo.build(TABLE, shape=(1, 8, 8))
-    expected = fingerprint({name: value.clone() for name, value in instance.state_dict().items()})
+    expected = of_tensors({name: value.clone() for name, value in instance.state_dict().items()})
     genzoo.fit(instance, "digits", tmp_path / "b", **QUICK)
     assert facts(tmp_path / "b")["weights"] == {"sha256": expected}
 
@@ -84,7 +75,7 @@ def test_a_run_begins_with_the_weights_that_load_returns(tmp_path, ema):
         assert torch.equal(dict(run.model.named_parameters())[name], value)
     recorded_origin = facts(tmp_path / "next")["weights"]
     assert recorded_origin == {
-        "sha256": fingerprint(base.state_dict()),
+        "sha256": of_tensors(base.state_dict()),
         "run": "base",
         "which": "last" if ema is None else "averaged",
     }
