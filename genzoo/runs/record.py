@@ -18,8 +18,9 @@ from genzoo.registry.build import build
 from genzoo.registry.lookup import registry
 from genzoo.registry.records import check_nones, config, init_record
 from genzoo.registry.signatures import parameters
-from genzoo.runs.compare import ABSENT, Difference, differences, number, same, show
+from genzoo.runs.compare import Difference, differences, show
 from genzoo.runs.modes import standard_modes
+from genzoo.runs.same_value import ABSENT, number, same
 
 __all__ = ["rebuilt", "record", "untouched_noise"]
 
