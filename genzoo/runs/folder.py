@@ -113,7 +113,7 @@ class RunFolder:
         """The folder of the results of `genzoo evaluate`."""
         return self.path / "report"
 
-    def check_writable(self, resume: bool, overwrite: bool) -> None:
+    def check_writable(self, *, resume: bool, overwrite: bool) -> None:
         """Check that a run may write to this folder.
 
         Raises:
@@ -252,7 +252,7 @@ class RunFolder:
         recorded = self.facts().get("data")
         return recorded if isinstance(recorded, dict) else None
 
-    def model(self, averaged: bool = True) -> Model:
+    def model(self, *, averaged: bool = True) -> Model:
         """Return the trained model, in eval mode.
 
         It has the averaged weights if there are any, and otherwise the last ones. For a run that

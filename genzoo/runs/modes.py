@@ -33,7 +33,7 @@ def standard_modes(device: torch.device) -> Iterator[None]:
     """
     default = torch.get_default_device()
     with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.enable_grad())
         for device_type in {"cpu", device.type}:
             stack.enter_context(torch.autocast(device_type, enabled=False))

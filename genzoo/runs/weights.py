@@ -48,7 +48,7 @@ def origin(model: nn.Module) -> dict[str, Any]:
     return dict(vars(model).get(_ORIGIN, {}))
 
 
-def weights_origin(model: Model, is_fresh: bool) -> str | dict[str, Any]:
+def weights_origin(model: Model, *, is_fresh: bool) -> str | dict[str, Any]:
     """Return the origin of a model's weights, for the recipe of a run that begins with them.
 
     Arguments:

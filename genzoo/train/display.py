@@ -81,7 +81,7 @@ class Display:
         shown: show the progress; otherwise, show nothing.
     """
 
-    def __init__(self, total: int, done: int, shown: bool) -> None:
+    def __init__(self, total: int, done: int, *, shown: bool) -> None:
         self.console = Console(force_jupyter=False)
         self.console.outlives_reader = True
         self.mode = _display_mode(self.console) if shown else "nothing"

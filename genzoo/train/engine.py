@@ -131,7 +131,7 @@ class Engine:
         """Return the mean of a tensor over ranks."""
         return self.fabric.all_reduce(tensor, reduce_op="mean") if self.size > 1 else tensor  # type: ignore[return-value]
 
-    def any(self, flag: bool) -> bool:
+    def any(self, flag: bool) -> bool:  # noqa: FBT001 - the flag is all that it takes, as in any()
         """Return whether the flag is set on any rank."""
         if self.size == 1:
             return flag

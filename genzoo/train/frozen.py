@@ -50,16 +50,16 @@ def freezing(model: nn.Module, patterns: Iterable[str]) -> Iterator[Callable[[nn
     chosen = {p for pattern in patterns for p in matching(model, pattern, "train.freeze")}
     names = [name for name, p in model.named_parameters() if p in chosen and p.requires_grad]
 
-    def require(module: nn.Module, flag: bool) -> None:
+    def set_frozen(module: nn.Module, *, frozen: bool) -> None:
         parameters = dict(module.named_parameters())
         for name in names:
-            parameters[name].requires_grad_(flag)
+            parameters[name].requires_grad = not frozen
 
-    require(model, False)
+    set_frozen(model, frozen=True)
     try:
-        yield lambda module: require(module, True)
+        yield lambda module: set_frozen(module, frozen=False)
     finally:
-        require(model, True)
+        set_frozen(model, frozen=False)
 
 
 def frozen_patterns(model: nn.Module, patterns: Iterable[str]) -> tuple[str, ...]:

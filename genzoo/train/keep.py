@@ -54,7 +54,7 @@ class hold:
                 # known to the folder before it is acquired, so that Ctrl-C cannot lose it
                 self.folder.lock = FolderLock(self.folder.path)
                 self.folder.lock.acquire()
-                self.folder.check_writable(self.resume, self.overwrite)
+                self.folder.check_writable(resume=self.resume, overwrite=self.overwrite)
             except RunError as refusal:
                 error = refusal
         # the other ranks must not wait forever

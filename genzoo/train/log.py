@@ -35,7 +35,7 @@ class LogBuffer:
         prefixed: name values `player/value`, as games of several players do.
     """
 
-    def __init__(self, prefixed: bool) -> None:
+    def __init__(self, *, prefixed: bool) -> None:
         self.prefixed = prefixed
         self.values: dict[str, list[Tensor]] = {}
         self.rounds: dict[str, list[int]] = {}

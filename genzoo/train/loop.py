@@ -144,7 +144,7 @@ def fit(
             if init_from is not None:
                 origin = begin_from(model, init_from)
             elif folder is not None:
-                origin = weights_origin(model, is_fresh)
+                origin = weights_origin(model, is_fresh=is_fresh)
         with freezing(model, checked.freeze) as unfreeze:
             with exclusive():
                 session = Session(model, dataset, checked, engine, overrides, folder)

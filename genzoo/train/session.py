@@ -171,7 +171,8 @@ class Session:
             self.game.warn_idle()
         self.log.clock.restart()
         try:
-            with stop_signals() as requested, Display(self.total, self.round, progress) as display:
+            display = Display(self.total, self.round, shown=progress)
+            with stop_signals() as requested, display:
                 stopped = self._train(display, requested)
         except KeyboardInterrupt as error:  # a second Ctrl-C, or one that another handler raised
             raise Stopped(

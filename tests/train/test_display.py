@@ -107,7 +107,7 @@ def test_a_game_on_a_terminal_is_two_lines_that_move(columns, python):
 
 def test_a_message_stands_above_the_lines_that_move(python):
     script = "from genzoo.cli.common import say; from genzoo.train.display import Display\n"
-    script += "with Display(9, 0, True) as display:\n"
+    script += "with Display(9, 0, shown=True) as display:\n"
     script += "    display.move(3, 8); say('note: look'); display.move(4, 8)"
     received = on_a_terminal(python, 80, script, messages_too=True)
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", received).replace("\r", "\n").splitlines()
@@ -135,7 +135,7 @@ def test_lines_are_flushed_as_they_come(monkeypatch):
 
     stream, seen = Stream(), []
     monkeypatch.setattr(sys, "stdout", stream)
-    display = Display(10, 0, True)
+    display = Display(10, 0, shown=True)
     for step in (2, 4):
         display.move(step, 8)
         display.log({"step": step, "loss": 1.0})

@@ -28,6 +28,7 @@ _ICONS = Path("/usr/share/icons")
 def emoji(
     size: Count = 32,
     font: str | None = None,
+    *,
     variants: bool = False,
     test_fraction: Fraction = 0.1,
     seed: Seed = 0,
@@ -80,6 +81,7 @@ def emoji(
 
 def icons(
     size: Count = 32,
+    *,
     paired: bool = False,
     folder: str | None = None,
     test_fraction: Fraction = 0.1,

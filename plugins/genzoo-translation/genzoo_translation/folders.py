@@ -30,6 +30,7 @@ def pairs(
     size: Size = 256,
     channels: Channels = 3,
     layout: Literal["folders", "side-by-side"] = "folders",
+    *,
     reverse: bool = False,
     test_fraction: Fraction = 0.1,
     seed: Seed = 0,
@@ -77,7 +78,7 @@ def pairs(
         _split(side, shape, root, held, seed, portion)
         for side, portion in zip(files, portions, strict=True)
     ]
-    train, test = (_columns(images, reverse) for images in zip(*splits, strict=True))
+    train, test = (_columns(images, reverse=reverse) for images in zip(*splits, strict=True))
     return Dataset(train, with_truth(test) if held else {}, name=str(path))
 
 
@@ -85,6 +86,7 @@ def domains(
     path: str,
     size: Size = 256,
     channels: Channels = 3,
+    *,
     reverse: bool = False,
     test_fraction: Fraction = 0.1,
     seed: Seed = 0,
@@ -127,7 +129,7 @@ def domains(
         for name, side, n in zip("AB", files, held, strict=True):
             split = _split(side, shape, root / name, n if has_test else 0, seed)
             splits.append(list(split[: 1 + has_test]))
-    columns = [_columns(images, reverse) for images in zip(*splits, strict=True)]
+    columns = [_columns(images, reverse=reverse) for images in zip(*splits, strict=True)]
     test = columns[1] if has_test else {}
     return Dataset(columns[0], test, groups=(("x",), ("y",)), name=str(path))
 
@@ -165,7 +167,7 @@ def _split(
     return x[: len(x) - held], x[len(x) - held :]
 
 
-def _columns(images: Sequence[Any], reverse: bool) -> dict[str, Any]:
+def _columns(images: Sequence[Any], *, reverse: bool) -> dict[str, Any]:
     """Return the images of A and B as columns x and y, or y and x."""
     names = ("y", "x") if reverse else ("x", "y")
     return dict(zip(names, images, strict=True))

@@ -69,7 +69,7 @@ class TwoWay(Model):
         """The critic of y."""
         return self.critic_y
 
-    def translate(self, x: Tensor, reverse: bool = False) -> Tensor:
+    def translate(self, x: Tensor, *, reverse: bool = False) -> Tensor:
         """Translate images x, `(batch, *given_shape)`, to images y, `(batch, *shape)`, in [0, 1].
 
         With `reverse`, translate y to x.
@@ -77,9 +77,9 @@ class TwoWay(Model):
         network = self.to_x if reverse else self.to_y
         return self._unscale(self._generate(network, self._scale(x)))
 
-    def cycle(self, x: Tensor, reverse: bool = False) -> Tensor:
+    def cycle(self, x: Tensor, *, reverse: bool = False) -> Tensor:
         """Translate images x to y and back to x; with `reverse`, y to x and back to y."""
-        return self.translate(self.translate(x, reverse), not reverse)
+        return self.translate(self.translate(x, reverse=reverse), reverse=not reverse)
 
     @torch.no_grad()
     def sample(self, n: int, given: Tensor | None = None) -> Tensor:
