@@ -8,8 +8,8 @@ from genzoo.registry.lazy import lazy_names
 
 if TYPE_CHECKING:
     from genzoo.data.arrays import as_dataset
-    from genzoo.data.idx import emnist, fashion_mnist, kmnist, mnist
     from genzoo.data.image_folder import folder
+    from genzoo.data.mnist_family import emnist, fashion_mnist, kmnist, mnist
     from genzoo.data.sklearn_digits import digits
     from genzoo.data.stream import Stream, once
     from genzoo.data.toy_points import toy
@@ -18,8 +18,8 @@ else:
         __name__,
         {
             "genzoo.data.arrays": ("as_dataset",),
-            "genzoo.data.idx": ("emnist", "fashion_mnist", "kmnist", "mnist"),
             "genzoo.data.image_folder": ("folder",),
+            "genzoo.data.mnist_family": ("emnist", "fashion_mnist", "kmnist", "mnist"),
             "genzoo.data.sklearn_digits": ("digits",),
             "genzoo.data.stream": ("Stream", "once"),
             "genzoo.data.toy_points": ("toy",),

@@ -50,10 +50,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "translators": {},  # none of ours: a kind that plugins fill
     "datasets": {
         "digits": "genzoo.data.sklearn_digits:digits",
-        "fashion-mnist": "genzoo.data.idx:fashion_mnist",
-        "mnist": "genzoo.data.idx:mnist",
-        "kmnist": "genzoo.data.idx:kmnist",
-        "emnist": "genzoo.data.idx:emnist",
+        "fashion-mnist": "genzoo.data.mnist_family:fashion_mnist",
+        "mnist": "genzoo.data.mnist_family:mnist",
+        "kmnist": "genzoo.data.mnist_family:kmnist",
+        "emnist": "genzoo.data.mnist_family:emnist",
         "folder": "genzoo.data.image_folder:folder",
         "toy": "genzoo.data.toy_points:toy",
     },

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import genzoo
 from genzoo import Model, Player
 from genzoo.contract import Configurable, Prior
-from genzoo.data import idx
+from genzoo.data import mnist_family
 from genzoo.errors import DataError, SettingError
 from genzoo.registry.kinds import KINDS
 from genzoo.registry.lookup import registry
@@ -106,7 +106,7 @@ def test_data_that_would_have_to_be_downloaded_are_skipped_with_the_reason(monke
         raise DataError(f"{url} cannot be downloaded: no network")
 
     monkeypatch.setenv("GENZOO_DATA", str(tmp_path))
-    monkeypatch.setattr(idx, "fetch", offline)
+    monkeypatch.setattr(mnist_family, "fetch", offline)
     (result,) = (check.result() for check in checks("kmnist", "datasets"))
     assert (result.check, result.skipped) == ("builds", True)
     assert "no network. Put its files into $GENZOO_DATA/kmnist" in result.reason

@@ -1,14 +1,7 @@
 import gzip
-import hashlib
-import io
 import re
 import struct
-import zipfile
 import zlib
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from threading import Thread
 
 import numpy as np
 import pytest
@@ -20,7 +13,6 @@ from genzoo.errors import DataError
 
 CODES = {0x08: "B", 0x09: "b", 0x0B: "h", 0x0C: "i", 0x0D: "f", 0x0E: "d"}
 KINDS = {"B": "uint8", "b": "int8", "h": "int16", "i": "int32", "f": "float32", "d": "float64"}
-FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 
 def pack(code, axes, values):
@@ -131,12 +123,6 @@ def test_too_many_axes_are_named(scratch):
         )
 
 
-def test_downloads_are_encrypted_and_checked_by_sha256():
-    for base, hashes in idx._DOWNLOADS.values():
-        assert base.startswith("https://")
-        assert all(re.fullmatch("[0-9a-f]{64}", value) for value in hashes.values())
-
-
 def test_a_damaged_gzip_file_is_refused(scratch):
     whole = gzip.compress(pack(0x08, [200], list(range(200))))
     for content in (
@@ -152,200 +138,6 @@ def test_a_damaged_gzip_file_is_refused(scratch):
 def test_a_missing_file_is_named(scratch):
     with pytest.raises(DataError, match=r"nothing-here.*No such file"):
         idx.read_idx(scratch / "nothing-here")
-
-
-# The data sets: four small files in the family's format.
-
-
-def family(folder, stems, train=5, test=3, zipped=True):
-    """Image n of a split holds the values n + row * 10 + column * 50 (mod 256); its label is n."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for stem in stems:
-        rows = train if "train" in stem else test
-        values = [
-            (n + r * 10 + c * 50) % 256 for n in range(rows) for r in range(2) for c in range(4)
-        ]
-        content = (
-            pack(0x08, [rows, 2, 4], values)
-            if "images" in stem
-            else pack(0x08, [rows], list(range(rows)))
-        )
-        (folder / (f"{stem}.gz" if zipped else stem)).write_bytes(
-            gzip.compress(content) if zipped else content
-        )
-
-
-MNIST_FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
-
-
-def is_whole(data, transposed=False):
-    n, r, c = np.meshgrid(np.arange(5), np.arange(2), np.arange(4), indexing="ij")
-    expected = ((n + 10 * r + 50 * c) % 256).astype(np.uint8)
-    expected = expected.transpose(0, 2, 1) if transposed else expected
-    assert (data.rows("train"), data.rows("test")) == (5, 3)
-    assert np.array_equal(data.train["x"], expected[:, None])
-    assert np.array_equal(data.test["x"], expected[:3, None])
-    assert data.train["x"].dtype == np.uint8
-    assert data.train["y"].dtype == np.int64
-    assert data.train["y"].tolist() == [0, 1, 2, 3, 4]
-
-
-@pytest.fixture
-def elsewhere(tmp_path, monkeypatch):
-    """No data at home or in Debian's place, and no way to a network but this machine."""
-    monkeypatch.setenv("GENZOO_DATA", str(tmp_path / "home"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(idx, "_DEBIAN", tmp_path / "debian")
-    return tmp_path
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("factory", [idx.mnist, idx.kmnist, idx.fashion_mnist])
-def test_a_folder_is_read(elsewhere, factory, zipped):
-    family(elsewhere / "mine", MNIST_FILES, zipped=zipped)
-    is_whole(factory(str(elsewhere / "mine")))
-
-
-@pytest.mark.parametrize("place", ["home/mnist", "debian/mnist"])
-def test_home_and_debian_are_searched(elsewhere, place):
-    family(elsewhere / place, MNIST_FILES)
-    is_whole(idx.mnist())
-
-
-def test_home_comes_before_debian(elsewhere):
-    family(elsewhere / "home/mnist", MNIST_FILES)
-    family(elsewhere / "debian/mnist", MNIST_FILES, train=4)
-    is_whole(idx.mnist())
-
-
-def test_emnist_is_turned(elsewhere):
-    stems = [f"emnist-letters-{stem.replace('t10k', 'test')}" for stem in MNIST_FILES]
-    family(elsewhere / "home/emnist", stems)
-    data = idx.emnist()
-    assert data.shape == (1, 4, 2)
-    is_whole(data, transposed=True)
-
-
-def test_a_missing_or_unfit_file_in_a_folder_is_named(elsewhere):
-    mine = elsewhere / "mine"
-    family(mine, MNIST_FILES)
-    (mine / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(DataError, match=r"mine has no t10k-labels-idx1-ubyte\.gz"):
-        idx.mnist(str(mine))
-    (mine / "t10k-labels-idx1-ubyte").write_bytes(pack(0x0D, [3], [0, 1, 2]))
-    with pytest.raises(
-        DataError, match=r"t10k-labels-idx1-ubyte holds float32 .* needs uint8 with 1 axes"
-    ):
-        idx.mnist(str(mine))
-    (mine / "t10k-labels-idx1-ubyte").write_bytes(pack(0x08, [2], [0, 1]))
-    with pytest.raises(DataError, match="different lengths"):
-        idx.mnist(str(mine))
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def server(elsewhere):
-    """A web server of the folder `served`."""
-    folder = elsewhere / "served"
-    folder.mkdir()
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as http:
-        thread = Thread(target=http.serve_forever, args=(0.01,))
-        thread.start()
-        yield folder, f"http://127.0.0.1:{http.server_address[1]}/"
-        http.shutdown()
-        thread.join()
-
-
-def sha256s(folder):
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
-
-
-def test_a_download_is_checked_and_kept(server, elsewhere, monkeypatch):
-    folder, base = server
-    family(folder, MNIST_FILES)
-    monkeypatch.setitem(idx._DOWNLOADS, "mnist", (base, sha256s(folder)))
-    is_whole(idx.mnist())
-    assert sha256s(elsewhere / "home/mnist") == sha256s(folder)
-    for file in folder.iterdir():
-        file.unlink()
-    is_whole(idx.mnist())  # not asked for again
-
-
-def test_a_download_completes_what_is_there_and_replaces_nothing(server, elsewhere, monkeypatch):
-    folder, base = server
-    family(folder, MNIST_FILES)
-    monkeypatch.setitem(idx._DOWNLOADS, "mnist", (base, sha256s(folder)))
-    home = elsewhere / "home/mnist"
-    family(home, MNIST_FILES[:2], train=4)
-    before = sha256s(home)
-    assert idx.mnist().rows() == 4
-    assert before.items() <= sha256s(home).items()
-
-
-def test_another_hash_leaves_nothing_behind(server, elsewhere, monkeypatch):
-    folder, base = server
-    family(folder, MNIST_FILES)
-    monkeypatch.setitem(idx._DOWNLOADS, "mnist", (base, dict.fromkeys(sha256s(folder), "0" * 64)))
-    with pytest.raises(
-        DataError, match=r"train-images-idx3-ubyte\.gz cannot be downloaded .* hash"
-    ):
-        idx.mnist()
-    assert list((elsewhere / "home/mnist").iterdir()) == []
-
-
-@pytest.mark.parametrize("reachable", [True, False])
-def test_a_failed_download_names_the_ways_out(server, elsewhere, monkeypatch, reachable):
-    _, base = server
-    hashes = {f"{stem}.gz": "0" * 64 for stem in MNIST_FILES}
-    monkeypatch.setitem(
-        idx._DOWNLOADS, "fashion-mnist", (base if reachable else "http://127.0.0.1:9/", hashes)
-    )
-    with pytest.raises(DataError) as caught:
-        idx.fashion_mnist()
-    message = str(caught.value)
-    assert "\n" not in message
-    for way in ("folder = ", "$GENZOO_DATA/fashion-mnist", "dataset-fashion-mnist"):
-        assert way in message
-
-
-def test_emnist_comes_out_of_its_archive(server, elsewhere, monkeypatch):
-    folder, base = server
-    stems = [f"emnist-digits-{stem.replace('t10k', 'test')}" for stem in MNIST_FILES]
-    family(elsewhere / "packed", stems)
-    bundle = io.BytesIO()
-    with zipfile.ZipFile(bundle, "w") as archive:
-        for file in (elsewhere / "packed").iterdir():
-            archive.write(file, f"gzip/{file.name}")
-    (folder / "gzip.zip").write_bytes(bundle.getvalue())
-    monkeypatch.setitem(idx._DOWNLOADS, "emnist", (base, sha256s(folder)))
-    is_whole(idx.emnist("digits"), transposed=True)
-    assert {file.name for file in (elsewhere / "home/emnist").iterdir()} == {
-        "gzip.zip",
-        *(f"{stem}.gz" for stem in stems),
-    }
-
-
-@pytest.mark.skipif(
-    not FASHION.is_dir(), reason="the Debian package dataset-fashion-mnist is not installed"
-)
-def test_fashion_mnist_has_6000_of_each_class(monkeypatch, tmp_path):
-    monkeypatch.setenv("GENZOO_DATA", str(tmp_path))
-    data = idx.fashion_mnist()
-    assert (data.shape, data.rows("train"), data.rows("test")) == ((1, 28, 28), 60_000, 10_000)
-    assert np.bincount(data.train["y"]).tolist() == [6000] * 10
-    assert np.bincount(data.test["y"]).tolist() == [1000] * 10
-    assert data.train["x"].mean() / 255 == pytest.approx(
-        0.2860, abs=5e-5
-    )  # the published mean of the training pixels
 
 
 @pytest.mark.parametrize("axes", [65, 255])

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from genzoo.data import idx
+from genzoo.data import mnist_family
 from genzoo.errors import DataError, GenzooError
 from genzoo.registry.build import build
 from genzoo.registry.kinds import KINDS
@@ -47,7 +47,7 @@ def _offline(url, sha256, path):
 @pytest.mark.parametrize(("kind", "name"), NAMED, ids=[f"{kind}/{name}" for kind, name in NAMED])
 def test_a_value_is_taken_or_refused_in_one_line(kind, name, monkeypatch, tmp_path):
     monkeypatch.setenv("GENZOO_DATA", str(tmp_path))
-    monkeypatch.setattr(idx, "fetch", _offline)
+    monkeypatch.setattr(mnist_family, "fetch", _offline)
     for key in parameters(registry(kind).get(name)):
         for value in VALUES:
             said = ""

@@ -1,0 +1,308 @@
+"""The datasets of the MNIST family, which are stored in IDX files."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from genzoo.contract.dataset import Dataset
+from genzoo.data.cache import atomic_data, fetch, home
+from genzoo.data.idx import read_idx
+from genzoo.errors import DataError, MissingDataError
+from genzoo.files import local_path
+
+__all__ = ["Binarize", "emnist", "fashion_mnist", "kmnist", "mnist"]
+
+Binarize = Literal["threshold", "stochastic"] | None
+"""The `binarize` argument of a `Dataset`."""
+
+_DEBIAN = Path("/usr/share/datasets")
+_STEMS = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+# dataset -> base address; file -> SHA-256
+_DOWNLOADS = {
+    "fashion-mnist": (
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        {
+            "train-images-idx3-ubyte.gz":
+                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "train-labels-idx1-ubyte.gz":
+                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "t10k-images-idx3-ubyte.gz":
+                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "t10k-labels-idx1-ubyte.gz":
+                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        },
+    ),
+    "mnist": (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        {
+            "train-images-idx3-ubyte.gz":
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "train-labels-idx1-ubyte.gz":
+                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "t10k-images-idx3-ubyte.gz":
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "t10k-labels-idx1-ubyte.gz":
+                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        },
+    ),
+    "kmnist": (
+        "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+        {
+            "train-images-idx3-ubyte.gz":
+                "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
+            "train-labels-idx1-ubyte.gz":
+                "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
+            "t10k-images-idx3-ubyte.gz":
+                "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
+            "t10k-labels-idx1-ubyte.gz":
+                "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
+        },
+    ),
+    "emnist": (
+        "https://biometrics.nist.gov/cs_links/EMNIST/",
+        {"gzip.zip": "fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e"},
+    ),
+}  # fmt: skip
+
+
+def fashion_mnist(
+    folder: str | None = None, *, binarize: Binarize = None, dequantize: bool = False
+) -> Dataset:
+    """Return Fashion-MNIST: 28x28 gray images of clothes in ten classes.
+
+    60,000 are for training and 10,000 are held out.
+    Columns: `x`, uint8 `(N, 1, 28, 28)`, and the label `y`, int64 `(N,)`.
+
+    Arguments:
+        folder: the folder of the four IDX files, gzipped or plain. If None, the files come from
+            `$GENZOO_DATA/fashion-mnist`, the Debian package dataset-fashion-mnist, or a download
+            whose hashes are checked.
+        binarize: `"threshold"`, `"stochastic"`, or None, as in `Dataset`.
+        dequantize: add uniform noise within a level, as in `Dataset`.
+
+    Raises:
+        MissingDataError: a file is missing and cannot be downloaded.
+        DataError: a file is damaged.
+
+    References:
+        Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms, H. Xiao,
+            K. Rasul and R. Vollgraf, 2017, https://arxiv.org/abs/1708.07747
+
+    Example:
+        >>> fashion_mnist("nowhere")
+        Traceback (most recent call last):
+        genzoo.errors.MissingDataError: fashion-mnist: nowhere has no train-images-idx3-ubyte.gz ...
+    """
+    return _read(
+        name="fashion-mnist", stems=_STEMS, folder=folder, binarize=binarize, dequantize=dequantize
+    )
+
+
+def mnist(
+    folder: str | None = None, *, binarize: Binarize = None, dequantize: bool = False
+) -> Dataset:
+    """Return MNIST: 28x28 gray images of handwritten digits.
+
+    Splits and columns are those of `fashion_mnist`.
+
+    Arguments:
+        folder: the folder of the four IDX files. If None, they come from `$GENZOO_DATA/mnist` or a
+            download.
+        binarize: as in `Dataset`.
+        dequantize: as in `Dataset`.
+
+    Raises:
+        MissingDataError: a file is missing and cannot be downloaded.
+        DataError: a file is damaged.
+
+    References:
+        Gradient-Based Learning Applied to Document Recognition, Y. LeCun, L. Bottou, Y. Bengio and
+            P. Haffner, 1998, https://doi.org/10.1109/5.726791
+
+    Example:
+        >>> mnist("nowhere")
+        Traceback (most recent call last):
+        genzoo.errors.MissingDataError: mnist: nowhere has no train-images-idx3-ubyte.gz ...
+    """
+    return _read(
+        name="mnist", stems=_STEMS, folder=folder, binarize=binarize, dequantize=dequantize
+    )
+
+
+def kmnist(
+    folder: str | None = None, *, binarize: Binarize = None, dequantize: bool = False
+) -> Dataset:
+    """Return Kuzushiji-MNIST: 28x28 gray images of cursive Japanese characters in ten classes.
+
+    Splits and columns are those of `fashion_mnist`.
+
+    Arguments:
+        folder: the folder of the four IDX files. If None, they come from `$GENZOO_DATA/kmnist` or a
+            download.
+        binarize: as in `Dataset`.
+        dequantize: as in `Dataset`.
+
+    Raises:
+        MissingDataError: a file is missing and cannot be downloaded.
+        DataError: a file is damaged.
+
+    References:
+        Deep Learning for Classical Japanese Literature, T. Clanuwat et al., 2018,
+            https://arxiv.org/abs/1812.01718
+
+    Example:
+        >>> kmnist("nowhere")
+        Traceback (most recent call last):
+        genzoo.errors.MissingDataError: kmnist: nowhere has no train-images-idx3-ubyte.gz ...
+    """
+    return _read(
+        name="kmnist", stems=_STEMS, folder=folder, binarize=binarize, dequantize=dequantize
+    )
+
+
+def emnist(
+    split: Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"] = "letters",
+    *,
+    folder: str | None = None,
+    binarize: Binarize = None,
+    dequantize: bool = False,
+) -> Dataset:
+    """Return EMNIST: 28x28 gray images of handwritten letters and digits.
+
+    Columns are those of `fashion_mnist`. Labels are as stored; those of letters start at 1.
+
+    Arguments:
+        split: the name of one of EMNIST's six splits, which differ in their classes.
+        folder: the folder of the split's four IDX files. If None, they come from
+            `$GENZOO_DATA/emnist` or a download of all splits (0.5 GB).
+        binarize: as in `Dataset`.
+        dequantize: as in `Dataset`.
+
+    Raises:
+        MissingDataError: a file is missing and cannot be downloaded.
+        DataError: a file is damaged.
+
+    References:
+        EMNIST: an Extension of MNIST to Handwritten Letters, G. Cohen, S. Afshar, J. Tapson and
+            A. van Schaik, 2017, https://arxiv.org/abs/1702.05373
+
+    Example:
+        >>> emnist("digits", folder="nowhere")
+        Traceback (most recent call last):
+        genzoo.errors.MissingDataError: emnist: nowhere has no emnist-digits-train-images-...
+    """
+    stems = [f"emnist-{split}-{stem.replace('t10k', 'test')}" for stem in _STEMS]
+    # The files are transposed, because they were written in Matlab.
+    return _read(
+        name="emnist",
+        stems=stems,
+        folder=folder,
+        binarize=binarize,
+        dequantize=dequantize,
+        transposed=True,
+    )
+
+
+def _read(
+    *,
+    name: str,
+    stems: Sequence[str],
+    folder: str | None,
+    binarize: Binarize,
+    dequantize: bool,
+    transposed: bool = False,
+) -> Dataset:
+    x, y, test_x, test_y = (
+        _read_array(path, axes, name)
+        for path, axes in zip(_locate(name, stems, folder), (3, 1, 3, 1), strict=True)
+    )
+    if transposed:
+        x, test_x = x.swapaxes(1, 2), test_x.swapaxes(1, 2)
+    return Dataset(
+        {"x": x[:, None], "y": y.astype(np.int64)},
+        {"x": test_x[:, None], "y": test_y.astype(np.int64)},
+        binarize=binarize,
+        dequantize=dequantize,
+        name=name,
+    )
+
+
+def _read_array(path: Path, axes: int, name: str) -> Any:
+    array = read_idx(path)
+    if array.ndim != axes or array.dtype != np.uint8:
+        raise DataError(
+            f"{path} holds {array.dtype} values of shape {array.shape}; {name} needs uint8 with "
+            f"{axes} axes."
+        )
+    return array
+
+
+def _locate(name: str, stems: Sequence[str], folder: str | None) -> list[Path]:
+    """Return the paths of the four files.
+
+    If no folder is named, they come from the data folder, the Debian package, or a download.
+    """
+    if folder is not None:
+        return _locate_in(local_path(folder, f"{name}: folder", DataError), name, stems)
+    home_folder = home() / name
+    for candidate in (home_folder, _DEBIAN / name):
+        paths = [path for stem in stems if (path := _file(candidate, stem))]
+        if len(paths) == len(stems):
+            return paths
+    try:
+        return [
+            _file(home_folder, stem) or _download(name, home_folder / f"{stem}.gz")
+            for stem in stems
+        ]
+    except DataError as error:
+        debian = ""
+        if name == "fashion-mnist":
+            debian = ", install the Debian package dataset-fashion-mnist"
+        ways = f"Put its files into $GENZOO_DATA/{name}{debian}, or name their folder = ..."
+        raise MissingDataError(f"{name}: {error}. {ways}") from error
+
+
+def _locate_in(folder: Path, name: str, stems: Sequence[str]) -> list[Path]:
+    paths = []
+    for stem in stems:
+        path = _file(folder, stem)
+        if path is None:
+            raise MissingDataError(
+                f"{name}: {folder} has no {stem}.gz (nor {stem}); the four files are "
+                f"{', '.join(stems)}."
+            )
+        paths.append(path)
+    return paths
+
+
+def _file(folder: Path, stem: str) -> Path | None:
+    return next((path for path in (folder / f"{stem}.gz", folder / stem) if path.is_file()), None)
+
+
+def _download(name: str, path: Path) -> Path:
+    base, hashes = _DOWNLOADS[name]
+    if path.name in hashes:
+        fetch(f"{base}{path.name}", hashes[path.name], path)
+        return path
+    # A single archive holds all files.
+    ((archive, sha256),) = hashes.items()
+    fetch(f"{base}{archive}", sha256, path.with_name(archive))
+    with (
+        zipfile.ZipFile(path.with_name(archive)) as bundle,
+        bundle.open(f"gzip/{path.name}") as source,
+        atomic_data(path) as temporary,
+        temporary.open("wb") as target,
+    ):
+        shutil.copyfileobj(source, target)
+    return path
