@@ -108,6 +108,17 @@ def on_one_line(text: str) -> str:
     return " ".join(visible(text).split())
 
 
+def describe(error: BaseException) -> str:
+    """Return an error on one line: its type and message; of an `ImportError`, only the message."""
+    try:
+        message = printable(" ".join(str(error).split()))
+    except Exception:  # a plugin's error class can fail, too
+        message = ""
+    if isinstance(error, ImportError) and message:
+        return message
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
 def _is_active(letter: str) -> bool:
     """Return whether a character acts on a terminal."""
     if letter in "\n\t":

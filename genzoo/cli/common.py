@@ -73,7 +73,7 @@ def with_plugins(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def wrapped(*arguments: Any, plugin: list[Path] | None = None, **options: Any) -> Any:
-        from genzoo.registry.plugins import load_file
+        from genzoo.registry.plugin_files import load_file
 
         try:
             for file in plugin or ():

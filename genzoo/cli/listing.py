@@ -18,7 +18,8 @@ from genzoo.cli.common import console, kinds_named
 from genzoo.errors import SettingError, did_you_mean, printable
 from genzoo.registry.kinds import KINDS
 from genzoo.registry.lookup import kinds_of, registry
-from genzoo.registry.plugins import Registration, metadata_field
+from genzoo.registry.plugins import metadata_field
+from genzoo.registry.registration import Registration
 from genzoo.runs.recipe import Recipe, read, shipped
 from genzoo.terminal import Console
 

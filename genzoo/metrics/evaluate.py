@@ -10,10 +10,9 @@ import torch
 from genzoo.contract import Dataset, Metric, Model
 from genzoo.data.arrays import as_dataset
 from genzoo.data.stream import iterate_split
-from genzoo.errors import SettingError
+from genzoo.errors import SettingError, describe
 from genzoo.registry.build import build
 from genzoo.registry.lookup import registry
-from genzoo.registry.plugins import one_line
 from genzoo.runs.modes import eval_mode
 
 __all__ = ["Evaluation", "evaluate"]
@@ -82,7 +81,7 @@ def evaluate(
         except Exception as error:
             if metrics is not None:
                 raise
-            evaluation.skipped[name] = one_line(error)
+            evaluation.skipped[name] = describe(error)
     return evaluation
 
 

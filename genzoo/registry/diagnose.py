@@ -22,16 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genzoo.__about__ import __version__
-from genzoo.errors import GenzooError, printable
+from genzoo.errors import GenzooError, describe, printable
 from genzoo.registry.lookup import registry
 from genzoo.registry.plugins import (
-    Registration,
-    extras,
     import_path,
     metadata_field,
     normalized_name,
-    one_line,
 )
+from genzoo.registry.registration import Registration, extras
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -175,7 +173,7 @@ def _import_failure(kind: str, name: str) -> str:
     try:
         registry(kind).get(name)
     except GenzooError as error:
-        return one_line(error.__cause__) if error.__cause__ else str(error)
+        return describe(error.__cause__) if error.__cause__ else str(error)
     return ""
 
 

@@ -14,10 +14,11 @@ from types import ModuleType
 from typing import Any, Generic, Literal, TypeVar, overload
 
 from genzoo.__about__ import __version__
-from genzoo.errors import PluginError, SettingError, did_you_mean, shorten
-from genzoo.registry import plugins
+from genzoo.errors import PluginError, SettingError, describe, did_you_mean, shorten
+from genzoo.registry import plugin_files, plugins
 from genzoo.registry.kinds import BUILT_IN, KINDS
-from genzoo.registry.plugins import Registration, normalized_name
+from genzoo.registry.plugins import normalized_name
+from genzoo.registry.registration import Registration, invalid_name_reason, load_value
 
 __all__ = ["Registry", "available", "kinds_of", "registries", "registry"]
 
@@ -73,7 +74,7 @@ class Registry(Generic[Thing]):
         if name in BUILT_IN[self.kind]:
             return True
         # a path cannot be a name, so no metadata needs to be read
-        if plugins.invalid_name_reason(name.rpartition(":")[2]):
+        if invalid_name_reason(name.rpartition(":")[2]):
             return False
         return any(not claim.blocked_because for claim in self.registrations_of(name))
 
@@ -122,10 +123,10 @@ class Registry(Generic[Thing]):
         return self._register(name, target)
 
     def _register(self, name: str, target: Any) -> Any:
-        if reason := plugins.invalid_name_reason(name):
+        if reason := invalid_name_reason(name):
             raise SettingError(f"{self.kind} {name!r} has {reason}; register it under another.")
         value = f"{target.__module__}:{getattr(target, '__qualname__', name)}"
-        file = plugins.loading()
+        file = plugin_files.loading()
         origin: Literal["here", "file"] = "here" if file is None else "file"
         owner = "here" if file is None else file.label
         for claim in self.registrations().get(name, ()):
@@ -166,7 +167,7 @@ class Registry(Generic[Thing]):
         in_process = [
             claim
             for claim in self._registered.values()
-            if claim.file is None or plugins.is_loaded(claim.file)
+            if claim.file is None or plugin_files.is_loaded(claim.file)
         ]
         for claim in (*in_process, *plugins.registrations(self.kind)):
             claims.setdefault(claim.name, []).append(claim)
@@ -219,7 +220,7 @@ class Registry(Generic[Thing]):
             value=value,
             distribution="genzoo",
             version=__version__,
-            load=functools.partial(plugins.load_value, value),
+            load=functools.partial(load_value, value),
             origin="genzoo",
         )
 
@@ -258,7 +259,7 @@ def _load(claim: Registration) -> Any:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin can do anything at import, including `sys.exit`
-        reason = plugins.one_line(error)
+        reason = describe(error)
         raise PluginError(
             f"{claim.kind} {claim.name!r} comes from {claim}, which failed to import: {reason}"
         ) from error

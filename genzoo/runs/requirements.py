@@ -10,8 +10,8 @@ from typing import Any
 from genzoo.contract import Dataset, Model
 from genzoo.errors import GenzooError, SettingError
 from genzoo.registry.lookup import registry
-from genzoo.registry.plugins import Registration
 from genzoo.registry.records import config, init_record, recorded
+from genzoo.registry.registration import Registration
 
 __all__ = [
     "IN_MEMORY",

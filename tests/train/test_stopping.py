@@ -10,7 +10,7 @@ import torch
 import genzoo
 from genzoo.models.vae import VAE
 from genzoo.registry.lookup import registry
-from genzoo.registry.plugins import load_file
+from genzoo.registry.plugin_files import load_file
 from genzoo.train.stopping import Stopped, stop_signals
 from tests.games import Mean
 from tests.train.test_kill import DATA
