@@ -262,14 +262,12 @@ def train_into(
     if line:
         summary += f", {line['seconds']:,.0f} s. {format_line(line)}"
     path = shlex.quote(str(folder))
-    steps = recipe["train"].get("steps")
     if not run.was_complete:
         first = f"{folder} is complete: {summary}"
         second = f"Next: genzoo sample {path} -n 64"
-    elif steps is not None and steps < run.steps:
-        first = (
-            f"{folder} has {run.steps:,} steps already, and train.steps = {steps:,} asks for fewer."
-        )
+    elif run.requested_steps < run.steps:
+        request = _request(recipe, run.requested_steps)
+        first = f"{folder} has {run.steps:,} steps already, and {request}."
         second = (
             f"Nothing was done; to train on: genzoo resume {path} train.steps={2 * run.steps}; "
             "for fewer steps, train again with another --out."
@@ -279,3 +277,11 @@ def train_into(
         second = f"Nothing was done; to train on: genzoo resume {path} train.steps={2 * run.steps}"
     console.print(first, markup=False, soft_wrap=True)
     console.print(second, markup=False, soft_wrap=True)
+
+
+def _request(recipe: Recipe, steps: int) -> str:
+    """Return the setting that asks for fewer steps than a run has, for a message."""
+    epochs = recipe["train"].get("epochs")
+    if epochs is not None:
+        return f"train.epochs = {epochs:g} asks for only {steps:,}"
+    return f"train.steps = {steps:,} asks for fewer"

@@ -15,7 +15,6 @@ import importlib.metadata as metadata
 import os
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,13 +112,32 @@ def import_path() -> list[str]:
     return [entry for entry in sys.path if Path(entry).is_absolute()]
 
 
-def _packages() -> Iterator[_Package]:
-    """Yield the installed packages with entry points for genzoo.
+def _packages() -> tuple[_Package, ...]:
+    """Return the installed packages with entry points for genzoo.
+
+    They are read again when the import path or the time of a folder on it has changed, as in
+    `importlib.metadata`.
+    """
+    return _read_packages(tuple((folder, _changed_at(folder)) for folder in import_path()))
+
+
+def _changed_at(folder: str) -> int | None:
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except (OSError, ValueError):  # no such folder, or a name with a null character
+        return None
+
+
+@functools.lru_cache(maxsize=1)
+def _read_packages(folders: tuple[tuple[str, int | None], ...]) -> tuple[_Package, ...]:
+    """Read the packages in folders, each with the time of its last change.
 
     If two packages have the same name, the first one on the import path counts, as for imports.
     """
+    path = [folder for folder, _ in folders]
+    packages = []
     seen = {"genzoo"}  # its own names are built in
-    for distribution in metadata.distributions(path=import_path()):
+    for distribution in metadata.distributions(path=path):
         if "genzoo_" not in _read_text(distribution, "entry_points.txt"):
             continue
         name = metadata_field(distribution, "Name")
@@ -127,16 +145,18 @@ def _packages() -> Iterator[_Package]:
             if normalized_name(name) in seen:
                 continue
             seen.add(normalized_name(name))
-            same_name = metadata.distributions(name=name, path=import_path())
+            same_name = metadata.distributions(name=name, path=path)
             distribution = next(iter(same_name), distribution)
         else:
             name = _UNNAMED
-        yield _Package(
+        package = _Package(
             name=name,
             version=metadata_field(distribution, "Version"),
             entry_points=_entry_points(_read_text(distribution, "entry_points.txt")),
             distribution=distribution,
         )
+        packages.append(package)
+    return tuple(packages)
 
 
 def _entry_points(text: str) -> list[tuple[str, str, str]]:

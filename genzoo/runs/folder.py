@@ -62,6 +62,8 @@ class Run(Generic[M]):
         steps: the number of rounds trained, in all.
         folder: the run folder, if there is one.
         was_complete: the folder held a complete run, so nothing was trained.
+        requested_steps: the number of rounds that the settings ask for, in all. A complete run may
+            have more.
     """
 
     model: M
@@ -69,6 +71,7 @@ class Run(Generic[M]):
     steps: int
     folder: Path | None = None
     was_complete: bool = False
+    requested_steps: int = 0
 
 
 class RunFolder:

@@ -204,7 +204,13 @@ class Artifacts:
             return False
 
     def result(
-        self, model: Model, average: Average | None, round: int, *, was_complete: bool = False
+        self,
+        model: Model,
+        average: Average | None,
+        round: int,
+        total: int,
+        *,
+        was_complete: bool = False,
     ) -> Run[Any]:
         """Return the run. Its model is in eval mode and has the averaged weights, if any."""
         final = average.module if average else model
@@ -219,7 +225,7 @@ class Artifacts:
         else:
             run_name = folder.resolve().name
             note_origin(final, data=data, run=run_name, sha256=model_fingerprint(final))
-        return Run(final, self.history.lines, round, folder, was_complete)
+        return Run(final, self.history.lines, round, folder, was_complete, total)
 
     def _write_recipe(self) -> None:
         assert self.folder is not None

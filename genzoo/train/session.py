@@ -345,5 +345,5 @@ class Session:
 
     def _result(self, *, was_complete: bool = False) -> Run[Any]:
         return self.artifacts.result(
-            self.model, self.average, self.round, was_complete=was_complete
+            self.model, self.average, self.round, self.total, was_complete=was_complete
         )

@@ -180,10 +180,21 @@ def test_a_resume_that_found_nothing_says_so_and_starts(genzoo_):
     )
 
 
-def test_a_resume_to_fewer_steps_says_how_many_there_are(genzoo_, run_folder):
-    code, text = genzoo_("resume", run_folder, "train.steps=1")
+@pytest.mark.parametrize("command", [("resume",), ("train", "--resume")])
+@pytest.mark.parametrize(
+    ("override", "request_"),
+    [
+        ("train.steps=1", "train.steps = 1 asks for fewer"),
+        # an epoch has 187 batches of 8 rows
+        ("train.epochs=0.005", "train.epochs = 0.005 asks for only 1"),
+    ],
+)
+def test_a_resume_to_fewer_steps_says_how_many_there_are(
+    genzoo_, run_folder, command, override, request_
+):
+    code, text = genzoo_(*command, run_folder, override)
     assert code == 0
-    assert "has 2 steps already, and train.steps = 1 asks for fewer" in text
+    assert f"{run_folder} has 2 steps already, and {request_}" in text
     assert "genzoo resume runs/vae-digits train.steps=4" in text
     assert "another --out" in text
     assert "complete" not in text
