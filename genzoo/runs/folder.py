@@ -13,7 +13,6 @@ report/              the results of `genzoo evaluate`
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,31 +21,16 @@ from typing import Any, Generic, TypeVar
 
 from genzoo.contract import Dataset, Model
 from genzoo.errors import PluginError, RunError, SettingError
-from genzoo.files import TEMPORARY_PREFIX, local_path
+from genzoo.files import local_path
 from genzoo.registry.build import build
 from genzoo.runs.checkpoint import Checkpoints, load_weights, newest_whole, read_weights, step_of
 from genzoo.runs.format import check_format
-from genzoo.runs.lock import LOCK, FolderLock
+from genzoo.runs.lock import FolderLock
 from genzoo.runs.recipe import Recipe, checked, parse
 from genzoo.runs.requirements import IN_MEMORY, install_advice
 from genzoo.runs.weights import model_fingerprint, note_origin
 
 __all__ = ["Run", "RunFolder"]
-
-_WRITTEN = (
-    "checkpoints/step-*.ckpt",
-    "samples/step-*.png",
-    "samples/step-*.txt",
-    "report/evaluation.*",
-    "model.safetensors",
-    "model-ema.safetensors",
-    "events.out.tfevents.*",
-    "metrics.jsonl",
-    "curves.png",
-    "recipe.toml",
-)
-"""The files that a run writes. The recipe comes last, so a killed removal can be repeated."""
-
 
 M = TypeVar("M", bound=Model)
 
@@ -116,69 +100,6 @@ class RunFolder:
         """The folder of the results of `genzoo evaluate`."""
         return self.path / "report"
 
-    def check_writable(self, *, resume: bool, overwrite: bool) -> None:
-        """Check that a run may write to this folder.
-
-        Raises:
-            RunError: the folder holds a run and neither `resume` nor `overwrite` is set, or it
-                holds something that is not a run.
-        """
-        if resume and overwrite:
-            raise RunError(
-                f"{self.path}: resume continues the run in the folder and overwrite removes it; "
-                "set one of them."
-            )
-        if self.path.is_file():
-            raise RunError(f"{self.path} is a file; a run needs a folder.")
-        if self._is_empty():
-            return
-        if not self.is_run():
-            raise RunError(
-                f"{self.path} exists and is not a run folder (it has no recipe.toml that a run "
-                "wrote); choose another --out."
-            )
-        if not resume and not overwrite:
-            raise RunError(
-                f"{self.path} already holds a run; resume it with --resume (genzoo resume), or "
-                "start again with --overwrite."
-            )
-        if overwrite:
-            self._check_no_links()
-        self._check_file_types()
-
-    def _is_empty(self) -> bool:
-        """Return whether the folder holds nothing but temporary files of killed runs."""
-        return not self.path.exists() or all(_is_temporary(path) for path in self.path.iterdir())
-
-    def _check_no_links(self) -> None:
-        """Check that no subfolder is a symbolic link, whose target the run must not empty."""
-        for folder in (self.checkpoints, self.samples, self.report):
-            if folder.is_symlink():
-                raise RunError(
-                    f"{folder} is a symbolic link to {os.readlink(folder)}, and --overwrite "  # noqa: PTH115
-                    "removes nothing outside the run folder; remove the link, or choose another "
-                    "--out."
-                )
-
-    def _check_file_types(self) -> None:
-        """Check that no folder is in the place of a file that a run writes, nor the reverse."""
-        for file in (self.recipe_file, self.weights, self.averaged, self.path / "metrics.jsonl"):
-            if file.is_dir():
-                raise RunError(f"{file} is a folder, and a run writes a file there; move it away.")
-        for folder in (self.checkpoints, self.samples):
-            if folder.exists() and not folder.is_dir():
-                raise RunError(f"{folder} is a file, and a run needs a folder there; move it away.")
-
-    def is_remainder(self, recipe: str) -> bool:
-        """Return whether the folder holds only what is left of the run with this recipe text."""
-        try:
-            if self.recipe_file.exists():
-                return self.recipe_file.read_text(encoding="utf-8") == recipe
-            names = {path.name for path in self.path.iterdir() if not _is_temporary(path)}
-        except (OSError, ValueError):
-            return False
-        return names <= {"checkpoints", "samples", "metrics.jsonl", "curves.png"}
-
     def is_run(self) -> bool:
         """Return whether a run wrote the recipe; one that a person put there does not count."""
         try:
@@ -189,29 +110,6 @@ class RunFolder:
     def intact(self) -> bool:
         """Return whether the locked folder still exists, with its recipe."""
         return self.lock is None or (self.lock.intact() and self.recipe_file.exists())
-
-    def remove_artifacts(self) -> None:
-        """Remove the files that a run wrote, and nothing else.
-
-        A symbolic link to a file is removed, and its target stays.
-
-        Raises:
-            RunError: a file cannot be removed.
-        """
-        self._check_no_links()
-        for pattern in _WRITTEN:
-            for path in self.path.glob(pattern):
-                if path.is_symlink() or not path.is_dir():
-                    _remove(path)
-
-    def remove_temporary(self) -> None:
-        """Remove the temporary files of killed writes, except behind links to other folders."""
-        for folder in (self.path, self.checkpoints, self.samples, self.report):
-            if folder != self.path and folder.is_symlink():
-                continue
-            for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
-                if _is_temporary(path):
-                    _remove(path)
 
     def _table(self) -> dict[str, Any]:
         """Return the content of the recipe file.
@@ -327,16 +225,3 @@ class RunFolder:
                 message = f"{message}{end} {advice}"
             family = PluginError if isinstance(error, PluginError) else SettingError
             raise family(message) from error.__cause__
-
-
-def _is_temporary(path: Path) -> bool:
-    """Return whether a path is a lock file, or the temporary file of a killed write."""
-    named = path.name.startswith(TEMPORARY_PREFIX) or path.name == LOCK
-    return named and (path.is_symlink() or not path.is_dir())
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise RunError(f"{path} cannot be removed: {error.strerror}.") from error

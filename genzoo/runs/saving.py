@@ -15,6 +15,7 @@ from genzoo.files import TEMPORARY_PREFIX, write_atomic
 from genzoo.runs.checkpoint import write_weights
 from genzoo.runs.folder import RunFolder
 from genzoo.runs.lock import FolderLock
+from genzoo.runs.overwrite import check_writable, remove_artifacts, remove_temporary
 from genzoo.runs.provenance import recipe_text
 from genzoo.runs.record import record
 from genzoo.runs.requirements import data_table, requirements
@@ -65,7 +66,7 @@ def save(model: Model, folder: str | Path, data: Any = None, *, overwrite: bool 
         # a new folder needs no lock, because it is moved into place complete, in one step
         if run.path.is_dir():
             lock.acquire()
-        run.check_writable(resume=False, overwrite=overwrite)
+        check_writable(run, resume=False, overwrite=overwrite)
         return _save(model, run, data)
     finally:
         lock.release()
@@ -106,7 +107,7 @@ def _move(stage: RunFolder, run: RunFolder) -> None:
     if not run.path.exists():
         stage.path.rename(run.path)
         return
-    run.remove_artifacts()
-    run.remove_temporary()
+    remove_artifacts(run)
+    remove_temporary(run)
     stage.recipe_file.replace(run.recipe_file)
     stage.weights.replace(run.weights)

@@ -14,6 +14,7 @@ from genzoo.files import write_atomic
 from genzoo.plots import can_plot, curves, save
 from genzoo.runs.checkpoint import Checkpoints, read_weights, write_weights
 from genzoo.runs.folder import Run, RunFolder
+from genzoo.runs.overwrite import remove_artifacts, remove_temporary
 from genzoo.runs.provenance import recipe_text
 from genzoo.runs.recipe import Recipe
 from genzoo.runs.record import record
@@ -122,8 +123,8 @@ class Artifacts:
         self.engine.barrier()
         if self.engine.main:
             if overwrite:
-                self.folder.remove_artifacts()
-            self.folder.remove_temporary()
+                remove_artifacts(self.folder)
+            remove_temporary(self.folder)
             self.history.resume(round)
             if round < total:
                 self._write_recipe()

@@ -8,6 +8,7 @@ from pathlib import Path
 from genzoo.errors import RunError
 from genzoo.runs.folder import RunFolder
 from genzoo.runs.lock import FolderLock
+from genzoo.runs.overwrite import check_writable, is_remainder
 from genzoo.train.engine import Engine
 
 __all__ = ["hold", "reclaim"]
@@ -54,7 +55,7 @@ class hold:
                 # known to the folder before it is acquired, so that Ctrl-C cannot lose it
                 self.folder.lock = FolderLock(self.folder.path)
                 self.folder.lock.acquire()
-                self.folder.check_writable(resume=self.resume, overwrite=self.overwrite)
+                check_writable(self.folder, resume=self.resume, overwrite=self.overwrite)
             except RunError as refusal:
                 error = refusal
         # the other ranks must not wait forever
@@ -99,7 +100,7 @@ def reclaim(folder: RunFolder, recipe: str) -> str:
             obstacle, failure = obstacle or "another run holds that path now", error
             continue
         folder.path, folder.lock = candidate, lock
-        if (is_same_folder and candidate == path) or folder.is_remainder(recipe):
+        if (is_same_folder and candidate == path) or is_remainder(folder, recipe):
             return obstacle
         lock.release()
         obstacle = obstacle or "something else is at that path now"
