@@ -1,4 +1,4 @@
-"""Doctests: what they need not import, a fixed seed, and a single thread."""
+"""The fixture of the doctests: `torch` is imported, the seed is fixed, and one thread is used."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -44,7 +44,7 @@ class UnknownSettingError(SettingError):
         key: the name of the setting.
         value: the value of the setting.
         hint: the advice that follows the message.
-        recipe: the whole recipe, if the setting stands outside its sections.
+        recipe: the whole recipe, if the setting is outside its sections.
     """
 
     def __init__(

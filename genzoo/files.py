@@ -1,4 +1,4 @@
-"""Read paths as people type them, and write files so that a reader never sees half of one."""
+"""Read paths as people type them, and write files so that nobody reads an incomplete file."""
 
 from __future__ import annotations
 

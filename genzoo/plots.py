@@ -86,7 +86,7 @@ def columns_for(n: int, side: int) -> int:
 
 
 def equation(columns: Sequence[Tensor], images: Tensor) -> Tensor:
-    """Return the tiles of a sheet with nine columns: a - b + c = the result amid its neighbors.
+    """Return the tiles of a sheet with nine columns: a - b + c = the result among its neighbors.
 
     Arguments:
         columns: for each term its examples, then their mean. The means are in one row, below the

@@ -1,4 +1,4 @@
-"""Single precision for computations that half precision spoils."""
+"""Single precision for computations that are too inaccurate in half precision."""
 
 import torch
 from torch import Tensor
@@ -9,8 +9,9 @@ __all__ = ["at_least_single"]
 def at_least_single(x: Tensor) -> Tensor:
     """Return x in single precision or better.
 
-    Half precision spoils probabilities of rare events, counts, and long sums. It distinguishes 256
-    numbers between 0.5 and 1, and has no odd numbers above 256 (bfloat16) or 2,048 (float16).
+    Half precision is too inaccurate for probabilities of rare events, counts, and long sums. It
+    distinguishes 256 numbers between 0.5 and 1, and has no odd numbers above 256 (bfloat16) or
+    2,048 (float16).
 
     Example:
         >>> at_least_single(torch.ones(2, dtype=torch.bfloat16)).dtype

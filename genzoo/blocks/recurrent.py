@@ -120,7 +120,7 @@ def cell(z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """Compute one step of the LSTM.
 
     Arguments:
-        z: pre-activations, `(..., 4h)`, with those of g doubled. They are overwritten.
+        z: pre-activations, `(..., 4h)`, which are doubled for g. They are overwritten.
         c: the cells that are continued, `(..., h)`.
 
     Returns:
@@ -193,15 +193,15 @@ def _forward(
     gates = x.new_empty(directions, pixels, batch, weight.shape[-1])
     first = 0
     for size in sizes:
-        here = slice(first, first + size)
-        z = (_front_inputs(x[:, here], h, before[:, here]) @ weight).unflatten(1, (size, batch))
-        front = z.add_(bias[:, None]).sigmoid_()
-        gates[:, here] = front
-        i, f, g, o = front.chunk(4, -1)
-        new_c, new_tanh = c[:, here], tanh[:, here]
-        torch.mul(f, c.index_select(1, before[carry, here]), out=new_c)
+        front = slice(first, first + size)
+        z = (_front_inputs(x[:, front], h, before[:, front]) @ weight).unflatten(1, (size, batch))
+        sigmoids = z.add_(bias[:, None]).sigmoid_()
+        gates[:, front] = sigmoids
+        i, f, g, o = sigmoids.chunk(4, -1)
+        new_c, new_tanh = c[:, front], tanh[:, front]
+        torch.mul(f, c.index_select(1, before[carry, front]), out=new_c)
         new_c.addcmul_(i, g, value=2).sub_(i)
-        torch.mul(o, _tanh_(new_tanh.copy_(new_c)), out=h[:, here])
+        torch.mul(o, _tanh_(new_tanh.copy_(new_c)), out=h[:, front])
         first += size
     return h, c, tanh, gates
 
@@ -234,26 +234,26 @@ def _backward(
     d_states[:, :, -1], d_cells[:, -1] = 0, 0
     end = pixels
     for size in reversed(sizes):
-        here = slice(end - size, end)
-        d_h = grad[:, here].clone()
-        for sent, row in zip(d_states, after[:, here].unbind(), strict=True):
+        front = slice(end - size, end)
+        d_h = grad[:, front].clone()
+        for sent, row in zip(d_states, after[:, front].unbind(), strict=True):
             d_h += sent.index_select(1, row)
-        t, front = tanh[:, here], gates[:, here]
-        i, f, g, o = front.chunk(4, -1)
-        d_c = d_cells.index_select(1, after[carry, here]).addcmul_(d_h, o * (1 - t * t))
-        torch.mul(d_c, f, out=d_cells[:, here])
-        by_i, by_f = d_c * g.mul(2).sub_(1), d_c * c.index_select(1, before[carry, here])
+        t, sigmoids = tanh[:, front], gates[:, front]
+        i, f, g, o = sigmoids.chunk(4, -1)
+        d_c = d_cells.index_select(1, after[carry, front]).addcmul_(d_h, o * (1 - t * t))
+        torch.mul(d_c, f, out=d_cells[:, front])
+        by_i, by_f = d_c * g.mul(2).sub_(1), d_c * c.index_select(1, before[carry, front])
         d_gates = torch.cat([by_i, by_f, (d_c * i).mul_(2), d_h.mul_(t)], -1)
-        d_z = torch.ops.aten.sigmoid_backward(d_gates, front).flatten(1, 2)
-        d_weight.baddbmm_(_front_inputs(x[:, here], h, before[:, here]).mT, d_z)
+        d_z = torch.ops.aten.sigmoid_backward(d_gates, sigmoids).flatten(1, 2)
+        d_weight.baddbmm_(_front_inputs(x[:, front], h, before[:, front]).mT, d_z)
         d_bias += (
             d_z.sum(1, keepdim=True)
             if bias.shape[1] == 1
             else d_z.unflatten(1, (size, batch)).sum(1)
         )
         d_inputs = torch.bmm(d_z, weight.mT).unflatten(1, (size, batch))
-        d_x[:, here] = d_inputs[..., :inputs]
-        d_states[:, :, here] = (
+        d_x[:, front] = d_inputs[..., :inputs]
+        d_states[:, :, front] = (
             d_inputs[..., inputs:].unflatten(-1, (taps, hidden)).permute(3, 0, 1, 2, 4)
         )
         end -= size

@@ -46,7 +46,7 @@ def list_(
         typer.Option(
             min=0,
             metavar="SECONDS",
-            help="With --check: the time limit of a plugin, without waits for a busy processor.",
+            help="With --check: the time limit per plugin, not counting waits for a processor.",
         ),
     ] = 60,
 ) -> None:

@@ -269,12 +269,12 @@ def train_into(
         request = _request(recipe, run.requested_steps)
         first = f"{folder} has {run.steps:,} steps already, and {request}."
         second = (
-            f"Nothing was done; to train on: genzoo resume {path} train.steps={2 * run.steps}; "
+            f"Nothing was done; to continue: genzoo resume {path} train.steps={2 * run.steps}; "
             "for fewer steps, train again with another --out."
         )
     else:
         first = f"{folder} is complete already: {summary}"
-        second = f"Nothing was done; to train on: genzoo resume {path} train.steps={2 * run.steps}"
+        second = f"Nothing was done; to continue: genzoo resume {path} train.steps={2 * run.steps}"
     console.print(first, markup=False, soft_wrap=True)
     console.print(second, markup=False, soft_wrap=True)
 

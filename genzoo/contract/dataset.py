@@ -47,8 +47,8 @@ class Dataset:
             densities need it.
         symbols: uint8 columns hold indices of this many symbols, such as characters. Each index
             becomes a one-hot vector, so rows of shape `(L,)` are read as `(L, symbols)`.
-        metadata: facts for the model other than shapes (`{"vocabulary": "abc"}`). They are passed
-            to a constructor that has a parameter of this name.
+        metadata: information for the model other than shapes (`{"vocabulary": "abc"}`). Each value
+            is passed to a constructor that has a parameter of its name.
         name: the name in messages.
 
     Raises:
@@ -163,7 +163,7 @@ class Dataset:
         """Return the shape of one row of a column, as a model receives it.
 
         Raises:
-            DataError: there is no such column.
+            DataError: the dataset does not have this column.
         """
         if column not in self.train:
             raise DataError(

@@ -122,7 +122,7 @@ def fits(elements: int, like: Tensor, what: str) -> None:
         what: the allocation, for the message.
 
     Raises:
-        SettingError: less memory is free.
+        SettingError: the free memory is too small.
     """
     left, needed = memory.free_memory(like.device), elements * like.element_size()
     if left is not None and needed > left:

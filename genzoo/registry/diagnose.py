@@ -132,7 +132,7 @@ def _within(version: str, specifier: Any) -> bool:
 def try_imports(
     registrations: Iterable[Registration], limit: float = 60
 ) -> dict[Registration, str]:
-    """Import what registrations stand for, with one subprocess for each package.
+    """Import the objects of registrations, with one subprocess for each package.
 
     Arguments:
         registrations: registrations that are not blocked.

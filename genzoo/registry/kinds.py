@@ -47,7 +47,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "mlp": "genzoo.blocks.mlp:MLPCritic",
         "conv": "genzoo.blocks.conv:ConvCritic",
     },
-    "translators": {},  # none of ours: a kind that plugins fill
+    "translators": {},  # no built-in ones; plugins register them
     "datasets": {
         "digits": "genzoo.data.sklearn_digits:digits",
         "fashion-mnist": "genzoo.data.mnist_family:fashion_mnist",

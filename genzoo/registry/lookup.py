@@ -1,4 +1,4 @@
-"""Look registered names up: list them, find their owners, and load what they stand for.
+"""Look up registered names: list them, find their owners, and load their objects.
 
 Listing reads metadata only, a broken plugin breaks only its own name, and a name clash names both
 owners. The built-in names go through the same loader as the entry points of other packages, which
@@ -244,7 +244,7 @@ class Registry(Generic[Thing]):
 
 
 def _load(claim: Registration) -> Any:
-    """Load what a registration stands for; built-in names and plugins go the same way.
+    """Load the object of a registration. Built-in names and plugins share this function.
 
     Raises:
         PluginError: the import fails, or its result is not a class or function.

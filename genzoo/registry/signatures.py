@@ -1,4 +1,4 @@
-"""Read the arguments of a class or factory, whatever form its constructor has.
+"""Read the arguments of a class or factory, for every form of constructor.
 
 The first parameter of a constructor is the instance, whatever its name is. A constructor that
 passes `**kwargs` on also has the arguments of the class above it. Results are cached for classes
@@ -115,7 +115,7 @@ def _types(target: Callable[..., Any]) -> dict[str, Any]:
     if isinstance(target, functools.partial):
         return _types(target.func)
     types_by_name: dict[str, Any] = {}
-    # from the top of the class hierarchy down, so that the class itself has the last word
+    # from the top of the class hierarchy down, so that the annotations of the class itself win
     for maker in reversed(makers(target)):
         for name in inspect.signature(maker).parameters:
             types_by_name.pop(name, None)

@@ -1,4 +1,4 @@
-"""Check settings against the signature of a class or factory: names, types, and nothing missing.
+"""Check settings against the signature of a class or factory: names, types, and completeness.
 
 Types come from annotations and are checked by pydantic, without coercion. Only two differences are
 allowed, because TOML has neither: a list becomes a tuple, and a whole number becomes a float.
@@ -163,7 +163,7 @@ def check_plain(value: Any, error_path: str) -> None:
             continue
         if depth == _MAX_DEPTH:
             raise SettingError(
-                f"{error_path} is nested deeper than {_MAX_DEPTH} levels; no setting is."
+                f"{error_path} is nested deeper than {_MAX_DEPTH} levels; flatten it."
             )
         if isinstance(item, Mapping):
             for key, below in item.items():

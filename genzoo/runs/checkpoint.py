@@ -1,4 +1,4 @@
-"""Checkpoints and weights on disk, each whole or absent. No file that is read back is a pickle."""
+"""Checkpoints and weights on disk. Each file is complete or missing, and loading runs no code."""
 
 from __future__ import annotations
 

@@ -47,11 +47,11 @@ def check_version(name: str, version: Any, writer: str = "") -> None:
     is_number = type(version) is int
     if is_number and version == FORMAT:
         return
-    described = f"has format {version}" if is_number else "has no format number"
-    here = f"genzoo {__version__} reads format {FORMAT}"
+    problem = f"has format {version}" if is_number else "has no format number"
+    problem += f", but genzoo {__version__} reads format {FORMAT}"
     if is_number and version > FORMAT:
-        raise RunError(f"{name} {described}, but {here}; upgrade genzoo.")
+        raise RunError(f"{name} {problem}; upgrade genzoo.")
     raise RunError(
-        f"{name} {described}, but {here}; train it again with this version, or open it with the "
-        f"version that wrote it{writer}."
+        f"{name} {problem}; train it again with this version, or open it with the version that "
+        f"wrote it{writer}."
     )

@@ -64,7 +64,7 @@ class FolderLock:
         self._directory = self._file = -1
 
     def acquire(self) -> Self:
-        """Take the lock and return it. Ctrl-C at any point leaves nothing held.
+        """Take the lock and return it. If Ctrl-C interrupts this, the lock is released.
 
         Raises:
             RunError: another run holds the folder, or it cannot be created.

@@ -61,7 +61,7 @@ def _registrations(model: Model, dataset: Dataset | None) -> Iterator[Registrati
 
 
 def data_table(dataset: Dataset) -> dict[str, Any]:
-    """Return the table that builds a dataset again; for arrays from Python, one that says so."""
+    """Return the table that builds a dataset again; for arrays, a placeholder."""
     try:
         return config(dataset)
     except SettingError:
@@ -69,7 +69,7 @@ def data_table(dataset: Dataset) -> dict[str, Any]:
 
 
 def install_advice(needs: Any) -> str:
-    """Return a sentence about what a run says it needs; empty if it says nothing.
+    """Return a sentence about the requirements that a run lists; empty if it lists none.
 
     The text comes from the run folder, so only a person may act on it.
 

@@ -43,7 +43,7 @@ def build_for(model: Any, dataset: Dataset, seed: int, device: torch.device) -> 
             model = build(model, defaults=_defaults(target, dataset), shape=_shape(target, dataset))
     if not isinstance(model, Model):
         raise SettingError(
-            f"{type(model).__name__} is no genzoo.Model; subclass it and define a constructor, "
+            f"{type(model).__name__} is not a genzoo.Model; subclass it and define a constructor, "
             "loss(batch), and sample(n)."
         )
     _check_tensors(model)
@@ -58,8 +58,8 @@ def _check_shape(model: Model, name: str, expected: Shape | None) -> None:
     if shape is None or expected is None or tuple(shape) == expected:
         return
     raise SettingError(
-        f"{type(model).__name__} has {name} {tuple(shape)}, the data have {expected}; build it "
-        "with that one."
+        f"{type(model).__name__} has {name} {tuple(shape)}, but the data have {expected}; build it "
+        "with that shape."
     )
 
 

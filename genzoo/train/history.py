@@ -45,8 +45,8 @@ class History:
     def resume(self, step: int) -> None:
         """Read the lines up to a step, and drop later lines, whose steps were lost.
 
-        Invalid lines are dropped with a warning, and so are all lines of a step but the last. The
-        original file is then saved as `metrics-damaged.jsonl`.
+        Invalid lines are dropped with a warning. If a step has several lines, only the last one is
+        kept. The original file is then saved as `metrics-damaged.jsonl`.
 
         Raises:
             RunError: the file cannot be read or written.

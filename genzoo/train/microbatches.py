@@ -22,7 +22,7 @@ from genzoo.train.settings import Settings
 __all__ = ["compare_halves", "split"]
 
 _REPEATS = 8
-"""The number of evaluations of a loss whose noise is not from `genzoo.distributed`, as dropout."""
+"""The number of evaluations of a loss with other noise than `genzoo.distributed`'s, as dropout."""
 _SIGMAS = 6
 """The mean difference of such a loss counts if it is more than this many standard errors."""
 

@@ -1,4 +1,4 @@
-"""Checks of losses and weights during training. Each warning is given once."""
+"""Check losses and weights during training. Each warning is given once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Monitor"]
 
 
 class Monitor:
-    """The watch over one run: it stops training when a loss or a weight is not finite.
+    """The checks of one run, which stop training if a loss or a weight is not finite.
 
     Arguments:
         model: the model that is trained.

@@ -39,8 +39,8 @@ def held_out_rows(dataset: Dataset, columns: Sequence[str]) -> int:
 def picture(model: Model, dataset: Dataset, seed: int) -> Any:
     """Return a picture of samples that depends on the weights and the seed alone.
 
-    It is a sheet of images, a scatter plot, or a list of lines of text; None if nothing fits. In
-    the plane, the `score` of a model that has one is drawn as a surface.
+    It is a sheet of images, a scatter plot, or a list of lines of text; None if nothing fits. A
+    scatter plot also shows the `score` of the model, if it has one, as a surface.
     """
     n = _number_of_samples(model, dataset)
     with eval_mode(model), replicated(), exclusive():

@@ -204,7 +204,7 @@ class PlayerTrainer:
         if different is None:
             problem = "other groups of parameters"
         elif different in saved:
-            problem = f"{different!r}, this run does not"
+            problem = f"{different!r}, which this run does not move"
         else:
             problem = f"other parameters: {different!r} was frozen"
         raise RunError(

@@ -31,7 +31,7 @@ _CALLABLE = "callable "
 """The first word of a recipe's entry for a schedule that is a Python function."""
 
 _MOST_STEPS = 10_000_000
-"""The largest number of steps for `epochs`, which are counted: players may skip rounds."""
+"""The maximum number of steps for `epochs`. Players may skip rounds, so steps are counted."""
 _PATIENCE = 100_000
 """The number of rounds in a row without a step after which players count as stopped forever."""
 

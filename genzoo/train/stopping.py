@@ -98,8 +98,8 @@ def stop_message(
 def stop_signals() -> Iterator[threading.Event]:
     """Turn Ctrl-C, SIGTERM, and SIGHUP into a request to stop after the round, within the block.
 
-    A second Ctrl-C stops at once. A signal that was ignored before stays ignored, as `nohup` and
-    the background jobs of a shell want it. The caller's handlers are called too. Only the main
+    A second Ctrl-C stops at once. A signal that was ignored before stays ignored, as under `nohup`
+    and in background jobs of a shell. The caller's handlers are called too. Only the main
     thread receives signals, so in another thread nothing changes.
 
     Yields:

@@ -145,7 +145,7 @@ def test_a_resume_may_change_how_long_and_nothing_else(genzoo_, run_folder):
     code, text = genzoo_("resume", run_folder)
     assert (
         code,
-        "Nothing was done; to train on: genzoo resume runs/vae-digits train.steps=8" in text,
+        "Nothing was done; to continue: genzoo resume runs/vae-digits train.steps=8" in text,
     ) == (0, True), text
 
 

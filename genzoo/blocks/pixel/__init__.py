@@ -1,6 +1,6 @@
 """The layers of a PixelRNN, each of which can process whole images or step from pixel to pixel.
 
-A layer maps 2h features to 2h features. No output sees a later pixel, or a later color of its own
+A layer maps 2h features to 2h features. No output sees a later pixel, or a later color of the same
 pixel.
 
 References:

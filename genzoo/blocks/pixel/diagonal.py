@@ -40,12 +40,12 @@ class DiagonalBiLSTM(LSTMLayer):
     """Two LSTMs along diagonals, which start at the two upper corners.
 
     Each state sees the state above it and the state next to it, and therefore everything above its
-    diagonal. The direction from the right reads the mirrored image. In their own row, its states
-    have seen pixels that come later, so they are moved down by one row; above the image is the
+    diagonal. The direction from the right reads the mirrored image. Its states see later pixels of
+    the same row, so a pixel gets the state of the pixel above it. In the top row, it gets the
     initial state.
 
     As in the paper, a pixel sees the last pixel of the row above only if the first convolution
-    reaches it. The reason is that a state never sees the last color of its own pixel.
+    reaches it, because a state never sees the last color of the pixel that it belongs to.
 
     Arguments:
         hidden: h, the number of hidden features.

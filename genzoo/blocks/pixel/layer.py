@@ -18,11 +18,11 @@ KERNEL = 3
 class PixelLayer(nn.Module):
     """The base class of PixelRNN layers.
 
-    Each layer has a layout of its own, with the features last. LSTMs store pixels front after
-    front, `(P, batch, 2h)` with P = H * W; convolutions store images, `(batch, H, W, 2h)`.
+    Each class chooses the layout of its features, with the features last. LSTMs store pixels front
+    after front, `(P, batch, 2h)` with P = H * W. Convolutions store images, `(batch, H, W, 2h)`.
 
     To sample, `step` computes a few pixels from a cache of the previous ones, with the same result
-    as `forward`. Tensors in a cache have one more entry than there are pixels; it stands for
+    as `forward`. Tensors in a cache have one entry per pixel and one more, which stands for
     positions outside the image.
 
     Arguments:

@@ -66,8 +66,8 @@ def pairs(
         for name in sorted(counts[0] | counts[1]):
             if counts[0][name] != 1 or counts[1][name] != 1:
                 raise DataError(
-                    f"pairs: {name} must be once in {root / 'A'} and once in {root / 'B'}, and is "
-                    f"there {counts[0][name]} and {counts[1][name]} times."
+                    f"pairs: {name} must occur once in {root / 'A'} and once in {root / 'B'}, but "
+                    f"occurs {counts[0][name]} and {counts[1][name]} times."
                 )
         files = [[file for _, file in sorted(side)] for side in named]
         portions: tuple[Portion, Portion] = ("whole", "whole")
