@@ -75,7 +75,7 @@ class TrainingError(GenzooError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return the end of an error message: the nearest spellings, or else all known names."""
+    """Return the end of an error message: the nearest spellings, or all known names."""
     known = sorted(known)
     near = difflib.get_close_matches(word, known, n=2)
     if near:

@@ -75,7 +75,7 @@ def atomic(
     Arguments:
         path: the file to write; missing folders are created.
         error: the type of error to raise if writing fails.
-        hint: what to do then, appended to the message.
+        hint: advice that is appended to the message.
 
     Raises:
         GenzooError: the disk is full, or the folder is not writable.

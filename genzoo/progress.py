@@ -1,7 +1,7 @@
 """Show a progress bar for long work, such as sampling an image pixel by pixel, on request only.
 
-The command line requests it. In a library, unexpected output would be a nuisance. The trainer has
-another bar.
+The command line requests it. A library should not print unexpected output. The trainer has another
+bar.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def _head(file: Path) -> str:
 
 
 def _state(recipe: Recipe, file: Path) -> str:
-    """Return what a recipe needs that is not installed; empty if nothing is missing."""
+    """Return the missing requirements of a recipe; empty if nothing is missing."""
     slots = ((recipe["model"]["name"], "models"), (recipe["data"]["name"], "datasets"))
     missing = [name for name, kind in slots if name not in registry(kind)]
     if not missing:

@@ -1,7 +1,7 @@
 """The optional methods of models, as protocols for type checkers and for `isinstance`.
 
-`isinstance(model, Encodes)` only looks for a method of this name. Use `has_capability` to ask what
-one particular model supports: the arguments of a constructor can switch a capability off.
+`isinstance(model, Encodes)` only looks for a method of this name. Use `has_capability` to check one
+particular model, because the arguments of its constructor can switch a capability off.
 """
 
 from __future__ import annotations

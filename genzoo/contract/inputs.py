@@ -33,9 +33,9 @@ def check_methods(cls: type, arguments: Mapping[str, str]) -> None:
 
     Arguments:
         cls: a class of models or priors.
-        arguments: method -> what its first argument is. `"n"` is a number of samples. `"tensor"`
-            is a tensor of any shape. Any other value names the attribute with the shape of a row,
-            such as `"shape"`, or with its length, such as `"dim"`.
+        arguments: method -> the type of its first argument. `"n"` is a number of samples.
+            `"tensor"` is a tensor of any shape. Any other value names the attribute with the shape
+            of a row, such as `"shape"`, or with its length, such as `"dim"`.
     """
     for name, argument in arguments.items():
         method = vars(cls).get(name)
@@ -169,7 +169,7 @@ def unfit(self: Any, x: Any, argument: str, first: str) -> str:
     Arguments:
         self: the model or prior.
         x: its argument.
-        argument: what the argument is, as in `check_methods`.
+        argument: the type of the argument, as in `check_methods`.
         first: the name of the argument, for the message.
     """
     if not isinstance(x, Tensor):

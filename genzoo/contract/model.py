@@ -41,7 +41,7 @@ _ARGUMENTS: Mapping[str, str] = MappingProxyType(
         "translate": "tensor",
     }
 )
-"""Method -> what its first argument is (see `genzoo.contract.inputs.check_methods`)."""
+"""Method -> the type of its first argument (see `genzoo.contract.inputs.check_methods`)."""
 
 
 class Model(Configurable):

@@ -194,7 +194,7 @@ class Prior(Configurable):
 class Divergence(Configurable):
     """A measure of how much two distributions differ.
 
-    Subclass `SampleDivergence` or `DistributionDivergence`: the class declares what it compares.
+    Subclass `SampleDivergence` or `DistributionDivergence`, which state what is compared.
     """
 
     kind_of_part: ClassVar[str] = "divergences"

@@ -22,7 +22,7 @@ def toy(
     rows: Annotated[int, Gt(0), Le(10_000_000)] = 50_000,
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
 ) -> Dataset:
-    """Return points in the plane, float32 `(rows, 2)`: `rows` for training, and as many held out.
+    """Return points in the plane, float32 `(rows, 2)`: `rows` for training and `rows` held out.
 
     The first three distributions have the scales of the WGAN-GP authors' code, about one standard
     deviation per coordinate:

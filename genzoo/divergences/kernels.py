@@ -62,7 +62,7 @@ def energy(
 
     \( \bar k_{st} \) is the mean of the kernel over all pairs of a point from stratum s and a point
     from stratum t. Within a stratum, it is the mean over pairs of different points (a U-statistic).
-    Weights may be negative: for two strata with weights 1 and -1, the energy is the squared maximum
+    Weights may be negative. For two strata with weights 1 and -1, the energy is the squared maximum
     mean discrepancy.
 
     Arguments:

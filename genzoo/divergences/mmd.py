@@ -39,12 +39,11 @@ class MMD(SampleDivergence):
             covariances.
         scales: the factors \( s \) of \( C \). Their kernels are summed, not averaged, as in the
             authors' code. Their paper has one scale.
-        estimator: how a prior is represented. `"sampled"` draws as many samples as there are codes.
-            For a mixture, it draws equally many from each component, at least two, and weights
-            them. `"analytic"` uses expectations in closed form, which about halves the noise. It
-            works for radial kernels, and for Gaussians and mixtures of Gaussians. Its time and
-            memory are O(K^2 dim) for K components. `"auto"` is analytic if that is possible and
-            cheap.
+        estimator: how a prior is represented. `"sampled"` draws one sample per latent code. For a
+            mixture, it draws the same number from each component, at least two, and weights them.
+            `"analytic"` uses expectations in closed form, which about halves the noise. It works
+            for radial kernels, and for Gaussians and mixtures of Gaussians. Its time and memory are
+            O(K^2 dim) for K components. `"auto"` is analytic if that is possible and cheap.
         bandwidth: \( C \), a squared distance. By default
             \( 2 \operatorname{tr} \operatorname{Cov}(y) \), the mean squared distance of two
             samples of the prior, or of two rows of the sample `y`. Gradients treat it as a

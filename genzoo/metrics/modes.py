@@ -40,8 +40,8 @@ class Modes(OneInput):
         `modes`: the number of reached modes, out of `modes_of`, the number \( K \) of all modes;
         `high_quality`: the fraction of high-quality samples;
         `reverse_kl`: \( \sum_k h_k \log (K h_k) \) in nats, the divergence of the fractions \( h \)
-            of the modes from the uniform distribution. Every sample counts for its nearest mode,
-            whatever its quality. The value is log K if all samples have collapsed to one mode, and
+            of the modes from the uniform distribution. Every sample counts for its nearest mode, at
+            any quality. The value is log K if all samples have collapsed to one mode, and
             about (K - 1) / 2n for true samples;
         `w1`: the exact Wasserstein distance of order 1 between samples and held-out points;
         `high_quality_floor`, `reverse_kl_floor`, `w1_floor`: the floors.

@@ -177,7 +177,7 @@ class EoNADE(Autoregressive):
         return uniform(n, self.orders.shape[1] + 1, like=self.reference_tensor)
 
     def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:  # noqa: ARG002
-        """Sample each example in one of the model's orders, chosen anew for each.
+        """Sample each example in an order that is chosen at random from the model's orders.
 
         Kept values come first, followed by the others.
         """

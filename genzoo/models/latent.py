@@ -1,4 +1,4 @@
-"""The base class of latent-variable models: samples are decoded draws from a prior."""
+"""The base class of latent-variable models, which decode samples from a prior."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LatentModel(Model):
 
     @torch.no_grad()
     def sample(self, n: int, given: Any = None, truncation: float | None = None) -> Tensor:  # noqa: ARG002
-        """Decode `n` draws from the prior.
+        """Decode `n` samples from the prior.
 
         Arguments:
             n: the number of samples.
@@ -124,7 +124,7 @@ def learned(prior: Prior) -> bool:
 
 @torch.no_grad()
 def positive_everywhere(prior: Prior) -> bool:
-    """Return True if a prior has a density that is positive at a point far out."""
+    """Return True if a prior has a density that is positive at a point far from the origin."""
     if getattr(type(prior), "log_prob", Prior.log_prob) is Prior.log_prob:
         return False
     tensors = (*prior.parameters(), *prior.buffers())

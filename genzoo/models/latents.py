@@ -137,16 +137,16 @@ def latent_arithmetic(
     \[ y = \bar a - \bar b + \bar c, \qquad
        y_i = y + \epsilon_i, \quad \epsilon_i \sim U[-s, s]^{d_z} \]
 
-    Each term is the mean of the latent codes of examples that share a property. The code of a
-    single example is seldom stable.
+    Each term is the mean of the latent codes of examples that share a property. The result for
+    single examples is rarely stable.
 
     Arguments:
         model: a model with `decode`.
         a: latent codes of examples, `(k, dim)`. The number k may differ between a, b, and c.
         b: the latent codes to subtract.
         c: the latent codes to add.
-        neighbors: the number of points near \( y \) to decode, too. They show whether the result
-            holds around \( y \).
+        neighbors: the number of additional points near \( y \) to decode. They show how the result
+            varies around \( y \).
         radius: \( s \), the largest distance of the neighbors in each coordinate. The paper's
             prior is uniform on [-1, 1].
 

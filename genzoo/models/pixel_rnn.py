@@ -38,10 +38,10 @@ class PixelRNN(Autoregressive):
        + \log p(B_{rc} \mid R_{rc}, G_{rc}, x_{<rc}) \]
 
     The network consists of a masked convolution, layers with residual connections, and a head. The
-    head has two masked 1x1 convolutions and a third that returns the logits: of two levels, or of a
-    softmax over more. The layers differ in the part of the past that they see. The Diagonal BiLSTM
-    sees almost all of it, the Row LSTM a triangle above the pixel, and convolutions (the paper's
-    PixelCNN) only what their kernels reach.
+    head has two masked 1x1 convolutions and a third that returns the logits of two levels, or of a
+    softmax over more levels. The layers differ in the earlier pixels that they see. The Diagonal
+    BiLSTM sees almost all of them, the Row LSTM sees a triangle above the pixel, and convolutions
+    (the paper's PixelCNN) see only the pixels that their kernels reach.
 
     Arguments:
         layer: `"diagonal-bilstm"`, `"row-lstm"`, or `"conv"`.
@@ -147,7 +147,7 @@ class PixelRNN(Autoregressive):
         layer: Callable[[int, Tensor], Tensor],
         skips: Sequence[Callable[[Tensor], Tensor]],
     ) -> Tensor:
-        """Pass features through all layers; `layer(i, f)` returns what the i-th layer adds."""
+        """Pass features through all layers; `layer(i, f)` returns the i-th layer's increment."""
         skipped: Tensor | None = None
         for i in range(len(self.layers)):
             added = layer(i, f)

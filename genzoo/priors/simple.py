@@ -1,4 +1,4 @@
-"""Priors without structure: the normal, and the uniform on a cube or on a sphere."""
+"""Simple priors: the normal distribution, and uniform distributions on a cube or a sphere."""
 
 from __future__ import annotations
 

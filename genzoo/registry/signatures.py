@@ -1,7 +1,7 @@
 """Read the arguments of a class or factory, for every form of constructor.
 
-The first parameter of a constructor is the instance, whatever its name is. A constructor that
-passes `**kwargs` on also has the arguments of the class above it. Results are cached for classes
+The first parameter of a constructor is the instance, under any name. A constructor that passes
+`**kwargs` on also has the arguments of the class above it. Results are cached for classes
 and functions. No heavy package is imported.
 """
 

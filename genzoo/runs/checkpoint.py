@@ -57,7 +57,7 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*.ckpt"), key=step_of)
 
     def save(self, state: Mapping[str, Any]) -> Path:
-        """Write a checkpoint whole, then remove the oldest ones."""
+        """Write a complete checkpoint, then remove the oldest ones."""
         path = self.folder / f"step-{state['round']:06d}.ckpt"
         write_atomic(path, lambda file: write_sealed({"format": FORMAT, **state}, file))
         for old in self.paths()[: -self.keep]:
@@ -98,7 +98,7 @@ def _check_seal(path: Path) -> bool:
     if not seal.startswith(_SEAL):
         return False
     if seal[len(_SEAL) :] != digest.hexdigest().encode():
-        raise ValueError("its content is not what was written: the digest differs")
+        raise ValueError("its content has changed since it was written: the digest differs")
     return True
 
 
@@ -177,7 +177,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], int]:
             return weights, 0
         version, round, digest = header
         if version == FORMAT and digest != of_tensors(weights, version, round):
-            raise ValueError("they are not what was written: the digest differs")
+            raise ValueError("they have changed since they were written: the digest differs")
     except (
         SafetensorError,
         OSError,

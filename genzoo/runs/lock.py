@@ -130,7 +130,7 @@ class FolderLock:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def _enter(self) -> bool:
-        """Open and lock the file; return False if it, or the folder, was replaced meanwhile."""
+        """Open and lock the file; return False if the file or the folder has been replaced."""
         if fcntl is None:
             self._claim(_identity(self.folder.stat()))
             _warn(self.folder, "this platform has no POSIX locks")

@@ -1,4 +1,4 @@
-"""Modes around a block: torch's global ones during a run, and eval mode of a model."""
+"""Set modes within a block: torch's global modes during a run, and eval mode of a model."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def recipe_text(
         recipe: the recipe with every default filled in.
         device: the device of the run.
         size: the number of processes.
-        needs: what must be installed to build the model again (see `genzoo.runs.requirements`).
+        needs: the requirements for building the model again (see `genzoo.runs.requirements`).
         weights: the origin of the weights (see `genzoo.runs.weights`).
         time: the name of the entry for the time, `"started"` or `"saved"`.
         fingerprint: the fingerprint of the data.

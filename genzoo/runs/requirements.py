@@ -33,7 +33,7 @@ _MOST_REQUIREMENTS = 20
 
 
 def requirements(model: Model, dataset: Dataset | None) -> list[str]:
-    """Return what must be installed or registered to build a model, all its parts, and its data."""
+    """Return the requirements for building a model, all its parts, and its data."""
     texts = [registration.requirement for registration in _registrations(model, dataset)]
     return [text for text in dict.fromkeys(texts) if text]
 

@@ -69,7 +69,7 @@ def begin_from(model: Model, source: str | Path) -> dict[str, Any]:
     """Load the weights of a run into a model, averaged ones if the run has them, else the last.
 
     Returns:
-        The origin of the weights: their hash, the name of the run, and which weights they are.
+        The origin of the weights: their hash, the name of the run, and `"averaged"` or `"last"`.
 
     Raises:
         RunError: the source is not a run folder, or it has no weights or another architecture.

@@ -39,7 +39,7 @@ _ROWS = 64
 
 
 def check_builds(subject: Subject) -> None:
-    """Check that it declares what it compares by its base class."""
+    """Check that its base class is one of the three."""
     thing = subject()
     right = isinstance(thing, SampleDivergence | DistributionDivergence | Penalty)
     demand(

@@ -1,7 +1,7 @@
 """The suites of checks: which checks apply to which kind.
 
-A check is a function that takes a `Subject` and raises an error that says what is broken.
-`genzoo.testing` runs them.
+A check is a function that takes a `Subject` and raises an error that names the broken promise.
+`genzoo.testing` runs the checks.
 """
 
 from __future__ import annotations

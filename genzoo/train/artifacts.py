@@ -117,7 +117,7 @@ class Artifacts:
         return checkpoint
 
     def begin(self, round: int, total: int, *, overwrite: bool) -> None:
-        """Remove what the run replaces, restore the log up to a round, and write the recipe."""
+        """Remove replaced files, restore the log up to a round, and write the recipe."""
         assert self.folder is not None
         # every process has read the folder before one of them writes
         self.engine.barrier()

@@ -159,7 +159,7 @@ def update_batch_norm(
     model.eval()
     updated = [norm for norm in norms if norm.num_batches_tracked]
     updated_buffers = {id(buffer) for norm in updated for buffer in norm.buffers()}
-    # undo what the losses wrote elsewhere, and restore the norms that they do not use
+    # undo other changes by the losses, and restore the norms that the losses do not use
     with torch.no_grad():
         for name, buffer in model.named_buffers():
             if id(buffer) not in updated_buffers:

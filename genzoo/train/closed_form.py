@@ -41,7 +41,7 @@ def solve(
         cast: a function that converts a batch to the dtype of the run.
 
     Returns:
-        The means over all rows of what the loss reports, and the number of rows.
+        The mean of each value of the loss over all rows, and the number of rows.
     """
     player = model.players()[0]
 

@@ -70,7 +70,7 @@ class Game:
     def step(
         self, player: Player, batch: Batch, progress: float, norms: Norms | None
     ) -> dict[str, Tensor]:
-        """Make one step of a player and return what its loss reports (see `PlayerTrainer.step`)."""
+        """Make one step of a player and return the values of its loss; see `PlayerTrainer.step`."""
         self.ownership.activate(player.name)
         return self.trainers[player.name].step(batch, progress, norms)
 
@@ -116,7 +116,7 @@ class Game:
         return dict(zip(named, values, strict=True))
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
+        """Return the state of the players for a checkpoint."""
         return {name: trainer.state() for name, trainer in self.trainers.items()}
 
     def restore(self, state: Mapping[str, Any], path: Path) -> None:

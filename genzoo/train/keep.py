@@ -81,7 +81,7 @@ def reclaim(folder: RunFolder, recipe: str) -> str:
         recipe: the text of the recipe that this run wrote.
 
     Returns:
-        What is at the path now, for a message; empty if the path was taken again.
+        A description of the thing at the path, for a message; empty if the path was taken again.
 
     Raises:
         RunError: no folder next to the path can be used.

@@ -47,7 +47,7 @@ class LogBuffer:
         return f"{player}/{name}" if self.prefixed else name
 
     def add(self, player: str, round: int, report: Mapping[str, Tensor]) -> None:
-        """Keep what a player's loss reported in a step."""
+        """Add the values of a player's loss in a step."""
         for name, value in report.items():
             self.values.setdefault(self._key(player, name), []).append(value)
         self.rounds.setdefault(player, []).append(round)
@@ -108,7 +108,7 @@ class LogBuffer:
         return dict(zip(names, pooled.tolist(), strict=True))
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
+        """Return the state of the buffer for a checkpoint."""
         values = {name: torch.stack(tensors) for name, tensors in self.values.items()}
         return {"values": values, "rounds": self.rounds}
 

@@ -62,7 +62,7 @@ class Monitor:
         )
 
     def diagnose(self, line: Mapping[str, float], round: int, total: int) -> None:
-        """Warn about what the model recognizes in a line of the log, once for each text."""
+        """Warn with the model's advice about a line of the log, once for each text."""
         if not self.engine.main:
             return
         text = self.model.diagnose(line, round / total)
@@ -71,5 +71,5 @@ class Monitor:
             warnings.warn(f"step {round:,}: {text}", stacklevel=2)
 
     def _cause(self) -> str | None:
-        """Return what is wrong with the data, if they are the likely cause of the failure."""
+        """Return a message about the data if they are the likely cause of the failure, or None."""
         return unscaled(self.first_batch())

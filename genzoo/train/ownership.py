@@ -16,7 +16,7 @@ __all__ = ["Ownership"]
 class Ownership:
     """The parameters that take gradients: those of the active player, and no others.
 
-    Two players may own the same parameter if they never play in one round, like a phase of
+    Two players may own the same parameter if they never play in the same round, as in a phase of
     pretraining and the training after it.
 
     Arguments:

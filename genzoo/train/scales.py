@@ -20,7 +20,7 @@ _RATIO = 100.0
 
 @torch.no_grad()
 def unscaled(batch: Batch) -> str | None:
-    """Return a message that a batch has unscaled data, and what to do; None if it does not.
+    """Return a message about unscaled data in a batch, with advice; None if the data are scaled.
 
     Arguments:
         batch: a batch as a loss gets it: `(batch, *shape)`, or a mapping of such tensors.

@@ -41,7 +41,7 @@ def resume_command(
     settings: Settings,
     overrides: Mapping[str, Mapping[str, Any]],
 ) -> str:
-    """Return what to type to resume a run: a shell command, or a call of `fit` if it needs Python.
+    """Return the command that resumes a run, for a shell, or a call of `fit` if it needs Python.
 
     A run needs Python if its data, a schedule, or a registered class exist in Python only. A part
     from a plugin file needs `--plugin`. Without a folder there is nothing to resume.
@@ -78,7 +78,7 @@ def stop_message(
     Arguments:
         round: the number of steps made.
         total: the number of steps in all.
-        command: what to type to resume the run, or "" for a run without a folder.
+        command: the command that resumes the run, or "" for a run without a folder.
         last_checkpoint: the newest checkpoint.
         at_once: training stopped in the middle of a step, so the checkpoint may be older.
     """
