@@ -1,4 +1,4 @@
-"""Read paths as people type them, and write files so that nobody reads an incomplete file."""
+"""Read paths as people type them, and write files so that readers only see complete files."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Modes(OneInput):
             \( n \) other held-out points give the floors. With fewer than \( 2n \) held-out points,
             \( n \) is half of their number.
         distribution: `"8-gaussians"` or `"25-gaussians"`, as in the dataset `toy`. None selects the
-            distribution for which 95 % of the held-out points have high quality; if there is none,
+            distribution for which 95 % of the held-out points have high quality; if none fits,
             only the distance is measured.
         least: the number of high-quality samples from which a mode counts as reached.
 

@@ -32,7 +32,7 @@ class EoNADE(Autoregressive):
     \[ E_{d \sim U\{0, \dots, D - 1\}} E_{m : |m| = d} \frac{D}{D - d}
        \sum_{i \notin m} - \log p(x_i \mid x_m) = E_o \big[ - \log p(x \mid o) \big] \]
 
-    The distribution is the mixture of M fixed orders, each of which has an exact likelihood:
+    The distribution is the mixture of M fixed orders, and each order has an exact likelihood:
 
     \[ p(x) = \frac1M \sum_{j=1}^M p(x \mid o_j) \]
 

@@ -108,7 +108,7 @@ def _batches(metric: Metric, model: Model) -> Iterator[Any]:
 
 
 def _model_for(metric: Metric) -> Model:
-    """Return the first suitable model in evaluation mode; skip the test if there is none."""
+    """Return the first suitable model in evaluation mode; skip the test if no model is suitable."""
     for name, shape in _candidates():
         try:
             torch.manual_seed(0)

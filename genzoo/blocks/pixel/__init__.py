@@ -1,4 +1,4 @@
-"""The layers of a PixelRNN, each of which can process whole images or step from pixel to pixel.
+"""The layers of a PixelRNN, which process whole images at once or step from pixel to pixel.
 
 A layer maps 2h features to 2h features. No output sees a later pixel, or a later color of the same
 pixel.
