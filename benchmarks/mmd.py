@@ -143,7 +143,7 @@ def page(result: dict) -> str:
         f"a sum of {len(SCALES)} inverse multiquadratic kernels, in float32. Times are the median",
         "CPU time of interleaved calls in one process on one thread. Memory is the growth of the",
         "peak memory of a fresh process. *Analytic* uses the closed form of the prior instead of",
-        "samples. pythae stores 21 tensors of n x n x dim for the gradient. It was not run where",
+        "samples. pythae stores 21 tensors of n x n x dim for the gradient. It was not run if",
         "these exceed 2 GiB.",
         "",
         words(result),
