@@ -69,10 +69,10 @@ def noise(n: int, *shape: int, like: Tensor) -> Tensor:
 def uniform(n: int, *shape: int, like: Tensor) -> Tensor:
     """Draw numbers that are uniform on [0, 1), `(n, *shape)`, on the device of `like`.
 
-    The rows are chosen as in `noise`. The dtype is at least single precision, whatever the dtype of
-    `like`: half precision has only about 256 numbers below 1, which cannot decide an event as rare
-    as 1 in 1,000. Compute a probability in the dtype of the result before you compare them. Then
-    convert what you compute from the comparison to the model's dtype.
+    The rows are chosen as in `noise`. The dtype is at least single precision, even if `like` is in
+    half precision, which has only about 256 numbers below 1. These are too few to sample an event
+    with a probability of 1 in 1,000. Compute probabilities in the dtype of the result before you
+    compare. Then convert the outcome to the model's dtype.
 
     Example:
         >>> uniform(3, like=torch.zeros((), dtype=torch.bfloat16)).dtype
@@ -164,7 +164,7 @@ def _compiled_rows(
 ) -> Tensor:
     """Return `_keyed_rows` as one operation of a graph.
 
-    The arguments do not contain what changes from step to step, so the graph stays valid.
+    No argument changes from step to step, so the graph stays valid.
     """
     return _keyed_rows(distribution, k, n, shape, layout, dtype, device)
 

@@ -48,10 +48,10 @@ class _Saved:
         self.state = generator.get_state()
         self.seed = generator.initial_seed()
         self.foreign_seed: int | None = None
-        """The seed that another thread has set meanwhile."""
+        """The seed that another thread has set since then."""
 
     def check_foreign_seed(self) -> None:
-        """Notice a seed that another thread has set meanwhile."""
+        """Record a seed that another thread has set since then."""
         if self.generator.initial_seed() != self.seed and threading.active_count() > 1:
             self.foreign_seed = self.generator.initial_seed()
 
@@ -111,8 +111,8 @@ def alone() -> Iterator[None]:
 def exclusive(*devices: torch.device) -> Iterator[None]:
     """Keep other threads from drawing, and restore torch's default generators at the end.
 
-    Code that seeds the generators does so within this context. So a thread that samples meanwhile
-    gets the numbers that it would get alone, even if it sets a seed. Contexts may be nested.
+    Code that seeds the generators does so within this context. So a thread that samples at the same
+    time gets the numbers that it would get alone, even if it sets a seed. Contexts may be nested.
 
     Arguments:
         devices: the devices whose generators are restored, in addition to the CPU's and to those

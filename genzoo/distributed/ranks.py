@@ -112,8 +112,8 @@ def replicated() -> Iterator[None]:
 def whole_batch() -> Iterator[None]:
     """Draw for the batch as a whole: the same numbers in all microbatches and on all ranks.
 
-    Use it for what a loss draws once per batch and not once per example. `share` returns which
-    share of the batch the loss is computed on.
+    Use it for numbers that a loss draws once per batch and not once per example. `share` returns
+    the share of the batch that the loss sees.
 
     Example:
         >>> from genzoo.distributed import noise
