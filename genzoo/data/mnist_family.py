@@ -279,7 +279,7 @@ def _locate_in(folder: Path, name: str, stems: Sequence[str]) -> list[Path]:
         path = _file(folder, stem)
         if path is None:
             raise MissingDataError(
-                f"{name}: {folder} has no {stem}.gz (nor {stem}); the four files are "
+                f"{name}: {folder} has no {stem}.gz or {stem}; the four files are "
                 f"{', '.join(stems)}."
             )
         paths.append(path)

@@ -107,7 +107,7 @@ def import_path() -> list[str]:
     """Return the folders of the import path in which plugins may be installed.
 
     Relative folders are left out, because they depend on the working folder. So a run folder cannot
-    add a plugin when somebody works inside it.
+    add a plugin when a user works inside it.
     """
     return [entry for entry in sys.path if Path(entry).is_absolute()]
 

@@ -1,4 +1,4 @@
-"""Compare a model with one rebuilt from its settings, to find what a run folder would lose."""
+"""Compare a model with one rebuilt from its settings, to find changes that the settings lack."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = local_path(path, "run folder", RunError)
         self.lock: FolderLock | None = None
-        """Held during training; its path changes if the folder is moved meanwhile."""
+        """Held during training. Its path changes if the folder is moved during that time."""
 
     @property
     def recipe_file(self) -> Path:
@@ -101,7 +101,7 @@ class RunFolder:
         return self.path / "report"
 
     def is_run(self) -> bool:
-        """Return whether a run wrote the recipe; one that a person put there does not count."""
+        """Return whether a run wrote the recipe. A recipe from a person does not count."""
         try:
             return "run" in self._table()
         except (OSError, ValueError):
@@ -156,8 +156,8 @@ class RunFolder:
     def model(self, *, averaged: bool = True) -> Model:
         """Return the trained model, in eval mode.
 
-        It has the averaged weights if there are any, and otherwise the last ones. For a run that
-        was killed, use its newest readable checkpoint, with a warning.
+        It has the averaged weights if the run has them, and the last weights otherwise. For a run
+        that was killed, use its newest readable checkpoint, with a warning.
 
         Raises:
             RunError: the folder is not a run, or has no weights that can be read.
@@ -215,7 +215,7 @@ class RunFolder:
         return self._built(table, "datasets")
 
     def _built(self, table: Mapping[str, Any], kind: str) -> Any:
-        """Build a part of the run, or raise an error that says what the run needs."""
+        """Build a part of the run, or raise an error that lists the requirements of the run."""
         try:
             return build(table, kind)
         except (SettingError, PluginError) as error:

@@ -75,7 +75,7 @@ def _check_no_links(run: RunFolder) -> None:
 
 
 def _check_file_types(run: RunFolder) -> None:
-    """Check that no folder is in the place of a file that a run writes, nor the reverse."""
+    """Check that no folder has the path of a file that a run writes, and the reverse."""
     for file in (run.recipe_file, run.weights, run.averaged, run.path / "metrics.jsonl"):
         if file.is_dir():
             raise RunError(f"{file} is a folder, and a run writes a file there; move it away.")
@@ -85,7 +85,7 @@ def _check_file_types(run: RunFolder) -> None:
 
 
 def is_remainder(run: RunFolder, recipe: str) -> bool:
-    """Return whether the folder holds only what is left of the run with this recipe text."""
+    """Return whether the folder holds only remains of the run with this recipe text."""
     try:
         if run.recipe_file.exists():
             return run.recipe_file.read_text(encoding="utf-8") == recipe
