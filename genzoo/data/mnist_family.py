@@ -114,7 +114,7 @@ def mnist(
 ) -> Dataset:
     """Return MNIST: 28x28 gray images of handwritten digits.
 
-    Splits and columns are those of `fashion_mnist`.
+    It has the same splits and columns as `fashion_mnist`.
 
     Arguments:
         folder: the folder of the four IDX files. If None, they come from `$GENZOO_DATA/mnist` or a
@@ -145,7 +145,7 @@ def kmnist(
 ) -> Dataset:
     """Return Kuzushiji-MNIST: 28x28 gray images of cursive Japanese characters in ten classes.
 
-    Splits and columns are those of `fashion_mnist`.
+    It has the same splits and columns as `fashion_mnist`.
 
     Arguments:
         folder: the folder of the four IDX files. If None, they come from `$GENZOO_DATA/kmnist` or a
@@ -180,7 +180,7 @@ def emnist(
 ) -> Dataset:
     """Return EMNIST: 28x28 gray images of handwritten letters and digits.
 
-    Columns are those of `fashion_mnist`. Labels are as stored; those of letters start at 1.
+    It has the same columns as `fashion_mnist`. Labels are as stored; those of letters start at 1.
 
     Arguments:
         split: the name of one of EMNIST's six splits, which differ in their classes.
@@ -203,7 +203,7 @@ def emnist(
         genzoo.errors.MissingDataError: emnist: nowhere has no emnist-digits-train-images-...
     """
     stems = [f"emnist-{split}-{stem.replace('t10k', 'test')}" for stem in _STEMS]
-    # The files are transposed, because they were written in Matlab.
+    # The images are stored transposed, because they were written in Matlab.
     return _read(
         name="emnist",
         stems=stems,

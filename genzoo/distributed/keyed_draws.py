@@ -1,6 +1,6 @@
 """Noise that is one draw for the whole batch, keyed by the run, the player, and its step.
 
-Each microbatch and rank gets its rows of the draw, so samples do not depend on how a batch is cut.
+Each microbatch and rank gets its rows of the draw, so the split of a batch does not change samples.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def draws(
     """Make random numbers pure functions of a key, and keep other threads from drawing.
 
     Arguments:
-        device: its default generator and the CPU's are seeded from the key and the microbatch.
+        device: a device; its default generator and the CPU's are seeded from the key and the
+            microbatch.
         key: the key of `noise` and `uniform`, which return the rows of this microbatch and rank.
         part: the index of the microbatch, or None for all microbatches of this rank.
         parts: the number of microbatches.
@@ -100,8 +101,8 @@ def _draw(distribution: str, n: int, shape: tuple[int, ...], like: Tensor) -> Te
 def _number(position: Position) -> int:
     """Return the number of a keyed draw.
 
-    Activation checkpointing runs code a second time and restores torch's default generator before.
-    A number drawn from that generator identifies the draw, which gets the same number both times.
+    Activation checkpointing restores torch's default generator and then runs code a second time. A
+    random number from that generator identifies the draw, so it gets the same number both times.
     """
     mark = int(torch.empty((), dtype=torch.int64, device="cpu").random_())
     return position.seen.setdefault(mark, position.count)

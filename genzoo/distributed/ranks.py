@@ -66,15 +66,15 @@ class _Local(threading.local):
 
 
 holders: list[Position] = []
-"""The position of the thread in `exclusive`; empty if no thread is."""
+"""The position of the thread that is in `exclusive`; empty if no thread is in it."""
 _local = _Local()
 
 
 def current() -> Position:
     """Return the position of this thread.
 
-    A thread of autograd works for the thread that waits for it, which may be another one in each
-    backward pass.
+    A thread of autograd works for the thread that waits for its backward pass, and this thread may
+    change between passes.
     """
     position = _local.position
     return holders[-1] if position.is_helper and holders else position
@@ -96,7 +96,7 @@ def at(**changes: Any) -> Iterator[None]:
 
 @contextmanager
 def emulate_rank(rank: int, size: int) -> Iterator[None]:
-    """Treat this process as number `rank` of `size`; outside a run, a process is the only one."""
+    """Treat this process as rank `rank` of `size`. Outside a run, it is rank 0 of 1 by default."""
     with at(rank=rank, size=size):
         yield
 

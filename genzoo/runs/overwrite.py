@@ -1,4 +1,4 @@
-"""Protect what is in a folder that a run will write to, and remove what an earlier run wrote."""
+"""Protect other files in the folder of a run, and remove the files of an earlier run."""
 
 from __future__ import annotations
 

@@ -439,7 +439,7 @@ def test_a_model_looks_at_one_microbatch_before_anything_is_written(tmp_path):
 def test_data_that_do_not_fit_are_named():
     with pytest.raises(DataError, match="batch"):
         genzoo.fit("test-mean", DATA, steps=1, batch_size=41)
-    with pytest.raises(SettingError, match=r"has shape \(3,\), the data have \(2,\)"):
+    with pytest.raises(SettingError, match=r"has shape \(3,\), but the data have \(2,\)"):
         genzoo.fit(Mean(shape=(3,)), DATA, steps=1, batch_size=8)
     bad = DATA.clone()
     bad[7, 1] = float("nan")
