@@ -445,7 +445,7 @@ def test_data_that_do_not_fit_are_named():
     bad[7, 1] = float("nan")
     with pytest.raises(DataError, match="row 7"):
         genzoo.fit("test-mean", bad, steps=1, batch_size=8)
-    with pytest.raises(SettingError, match=r"no genzoo\.Model"):
+    with pytest.raises(SettingError, match=r"not a genzoo\.Model"):
         genzoo.fit(torch.nn.Linear(2, 2), DATA, steps=1)
 
 

@@ -68,7 +68,7 @@ def test_the_recipe_wins_over_the_metadata(dataset):
 
 def test_an_instance_must_fit_what_it_samples(dataset):
     genzoo.fit(TextModel("ab", (2,), (3,)), dataset, steps=1, batch_size=4)
-    with pytest.raises(SettingError, match=r"TextModel has shape \(3,\), the data have \(2,\)"):
+    with pytest.raises(SettingError, match=r"TextModel has shape \(3,\), but the data have \(2,\)"):
         genzoo.fit(TextModel("ab", (3,), (3,)), dataset, steps=1, batch_size=4)
 
 
