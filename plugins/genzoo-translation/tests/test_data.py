@@ -163,11 +163,11 @@ def test_an_image_without_a_partner_is_named(tmp_path):
         picture(tmp_path / "A" / f"{name}.png", 0)
         picture(tmp_path / "B" / f"{name}.png", 0)
     picture(tmp_path / "B" / "lonely.png", 0)
-    with pytest.raises(DataError, match="lonely must be once in"):
+    with pytest.raises(DataError, match="lonely must occur once in"):
         pairs(str(tmp_path))
     picture(tmp_path / "A" / "lonely.png", 0)
     picture(tmp_path / "A" / "lonely.bmp", 0)
-    with pytest.raises(DataError, match="lonely must be once in"):
+    with pytest.raises(DataError, match="lonely must occur once in"):
         pairs(str(tmp_path))
 
 
