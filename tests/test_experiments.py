@@ -73,7 +73,7 @@ def test_an_experiment_writes_its_figure_and_finite_numbers(name, experiment, tm
 
 def test_a_cell_of_other_settings_is_computed_again(experiment, tmp_path):
     figure = experiment("figure")
-    options = figure.parser("").parse_args(["--cache", str(tmp_path)])
+    options = figure.common_parser("").parse_args(["--cache", str(tmp_path)])
     computed = []
 
     def compute():
@@ -88,7 +88,7 @@ def test_a_cell_of_other_settings_is_computed_again(experiment, tmp_path):
 def test_a_table_goes_between_its_marks_on_the_page_and_nowhere_else(experiment, tmp_path):
     figure, page = experiment("figure"), tmp_path / "out.md"
     page.write_text("a\n<!-- one -->\n<!-- end -->\nb\n<!-- two -->\nold\n<!-- end -->\nc\n")
-    options = figure.parser("").parse_args(["--out", str(tmp_path / "out")])
+    options = figure.common_parser("").parse_args(["--out", str(tmp_path / "out")])
     for name in ("one", "two", "two", "three"):
         figure.write(options, name, {}, {}, figure.table(["x", "y"], [[name, 1.5]]))
     one, two = (f"\n| x | y |\n| --- | --: |\n| {name} | 1.5 |\n\n" for name in ("one", "two"))

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from figure import Cells, figure, parser, round_to, table, write
+from figure import Cells, common_parser, figure, round_to, table, write
 from torch import Tensor, nn
 
 import genzoo
@@ -32,7 +32,7 @@ from genzoo.contract import Prior
 from genzoo.train.players import make_optimizer
 
 LABELS = {"c = 0.1": 0.1, "c = 0.01": 0.01, "c = 0.001": 0.001, "penalty": None}
-COLOURS = dict(zip(LABELS, ("#c44e52", "#dd8452", "#8172b3", "#55a868"), strict=True))
+COLORS = dict(zip(LABELS, ("#c44e52", "#dd8452", "#8172b3", "#55a868"), strict=True))
 BINS = 61
 
 
@@ -52,14 +52,14 @@ class Noisy(Prior):
 def train(clip: float | None, data: Tensor, depth: int, width: int, steps: int) -> dict[str, Any]:
     """Train only a critic, and return its gradients by layer and a histogram of its weights."""
     critic = {"name": "mlp", "hidden": [width] * depth, "activation": "relu"}
-    own = (
+    method = (
         {"name": "wgan-gp", "penalty_weight": 0.1}
         if clip is None
         else {"name": "wgan", "clip": clip}
     )
     model = genzoo.build(
         {
-            **own,
+            **method,
             "latent_dim": 2,
             "critic": critic,
             "prior": Noisy(2, data),
@@ -108,11 +108,11 @@ def gradient_by_layer(model: Model, x: Tensor) -> list[float]:
 
 def draw(path: Path, cells: dict[str, dict[str, Any]]) -> None:
     """Draw gradients by layer, and weight histograms of a clipped and a penalized critic."""
-    with figure(path, 6.6, 2.9) as drawn:
-        left, right = drawn.subfigures(1, 2, width_ratios=(1.15, 1))
+    with figure(path, 6.6, 2.9) as fig:
+        left, right = fig.subfigures(1, 2, width_ratios=(1.15, 1))
         axes = left.subplots()
         for label, cell in cells.items():
-            axes.plot(cell["gradient"], ".-", color=COLOURS[label], label=label)
+            axes.plot(cell["gradient"], ".-", color=COLORS[label], label=label)
         axes.axhline(1, color="0.7", linewidth=0.8, zorder=0)
         axes.set(
             yscale="log",
@@ -124,18 +124,18 @@ def draw(path: Path, cells: dict[str, dict[str, Any]]) -> None:
         for axes, label in zip(right.subplots(2, 1), ("c = 0.01", "penalty"), strict=True):
             cell = cells[label]
             edges = torch.linspace(-cell["limit"], cell["limit"], BINS + 1).tolist()
-            axes.stairs(cell["histogram"], edges, fill=True, color=COLOURS[label])
+            axes.stairs(cell["histogram"], edges, fill=True, color=COLORS[label])
             axes.set(title=f"weights, {label}", ylabel="share", yscale="log")
         axes.set_xlabel("weight")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the experiment."""
-    made = parser(__doc__ or "")
-    made.add_argument("--steps", type=int, default=1500, help="critic steps")
-    made.add_argument("--depth", type=int, default=12, help="hidden layers")
-    made.add_argument("--width", type=int, default=128, help="units per layer")
-    options = made.parse_args(arguments)
+    parser = common_parser(__doc__ or "")
+    parser.add_argument("--steps", type=int, default=1500, help="critic steps")
+    parser.add_argument("--depth", type=int, default=12, help="hidden layers")
+    parser.add_argument("--width", type=int, default=128, help="units per layer")
+    options = parser.parse_args(arguments)
     settings = {"steps": options.steps, "depth": options.depth, "width": options.width}
     data = torch.as_tensor(
         genzoo.build({"name": "toy", "distribution": "swiss-roll"}, "datasets").train["x"]

@@ -19,7 +19,7 @@ from genzoo.files import write_atomic
 from genzoo.train.session import Session
 
 ROOT = Path(__file__).parents[2]
-COLOURS = {
+COLORS = {
     "GAN": "#4c72b0",
     "DCGAN": "#4c72b0",
     "LSGAN": "#8172b3",
@@ -40,26 +40,26 @@ STYLE = {
 }
 
 
-def parser(text: str) -> argparse.ArgumentParser:
+def common_parser(text: str) -> argparse.ArgumentParser:
     """Return a parser with the arguments of every experiment."""
-    made = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=text, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument(
+    parser.add_argument(
         "--out",
         type=Path,
         default=ROOT / "docs" / "experiments",
         help="folder for the figure and the numbers",
     )
-    made.add_argument(
+    parser.add_argument(
         "--cache",
         type=Path,
         default=ROOT / "build" / "experiments",
         help="folder for cached results",
     )
-    made.add_argument("--seed", type=int, default=0)
-    made.add_argument("--threads", type=int, default=1)
-    return made
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    return parser
 
 
 class Cells:
@@ -139,10 +139,10 @@ def figure(path: Path, width: float, height: float) -> Iterator[Any]:
     from matplotlib.figure import Figure
 
     with rc_context(STYLE):
-        drawn = Figure(figsize=(width, height), layout="constrained")
-        yield drawn
+        fig = Figure(figsize=(width, height), layout="constrained")
+        yield fig
         path.parent.mkdir(parents=True, exist_ok=True)
-        drawn.savefig(path)
+        fig.savefig(path)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

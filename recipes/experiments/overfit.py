@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from figure import COLOURS, Cells, figure, parser, round_to, table, watch, write
+from figure import COLORS, Cells, common_parser, figure, round_to, table, watch, write
 from torch import Tensor
 
 import genzoo
@@ -52,9 +52,9 @@ def train(name: str, data: Dataset, rate: float, settings: dict[str, Any]) -> di
 
 def draw(path: Path, cells: dict[str, dict[str, Any]]) -> None:
     """Draw one panel per model, each with its own scale, because clipping leaves K unknown."""
-    with figure(path, 6.6, 2.5) as drawn:
+    with figure(path, 6.6, 2.5) as fig:
         for axes, (label, cell) in zip(
-            drawn.subplots(1, len(cells), sharex=True), cells.items(), strict=True
+            fig.subplots(1, len(cells), sharex=True), cells.items(), strict=True
         ):
             steps = [line["step"] for line in cell["seen"]]
             for key, style in (("training", "-"), ("held out", "--")):
@@ -62,34 +62,34 @@ def draw(path: Path, cells: dict[str, dict[str, Any]]) -> None:
                     steps,
                     [line[key] for line in cell["seen"]],
                     style,
-                    color=COLOURS[label],
+                    color=COLORS[label],
                     label=f"{key} images",
                 )
             axes.set(title=label, xlabel="generator steps")
             axes.legend()
-        drawn.axes[0].set_ylabel("negative critic loss")
+        fig.axes[0].set_ylabel("negative critic loss")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the experiment."""
-    made = parser(__doc__ or "")
-    made.add_argument("--data", default="digits", help="a dataset of images")
-    made.add_argument(
+    parser = common_parser(__doc__ or "")
+    parser.add_argument("--data", default="digits", help="a dataset of images")
+    parser.add_argument(
         "--rows",
         type=int,
         default=1000,
         help="number of training images, and maximum number of held-out images",
     )
-    made.add_argument("--steps", type=int, default=2000, help="generator steps")
-    made.add_argument("--width", type=int, default=256, help="units per layer")
-    made.add_argument(
+    parser.add_argument("--steps", type=int, default=2000, help="generator steps")
+    parser.add_argument("--width", type=int, default=256, help="units per layer")
+    parser.add_argument(
         "--rate",
         type=float,
         default=5.0,
         help="factor on the models' learning rates, for short runs",
     )
-    made.add_argument("--looks", type=int, default=25)
-    options = made.parse_args(arguments)
+    parser.add_argument("--looks", type=int, default=25)
+    options = parser.parse_args(arguments)
     settings = {
         key: getattr(options, key) for key in ("data", "rows", "steps", "width", "rate", "looks")
     }

@@ -28,7 +28,7 @@ from textwrap import wrap
 from typing import Any
 
 import torch
-from figure import COLOURS, Cells, figure, parser, table, write
+from figure import COLORS, Cells, common_parser, figure, table, write
 from methods import GAN, METHODS, WGANGP, Real, architecture, train, variants
 
 from genzoo.metrics.features import NETWORKS
@@ -47,7 +47,7 @@ def shown(distance: float | None) -> str:
 
 def run_table(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
     """Count the random architectures that succeed as GAN, as WGAN-GP, as both, or as neither."""
-    found: dict[str, list[float]] = {"GAN": [], "WGAN-GP": []}
+    by_method: dict[str, list[float]] = {"GAN": [], "WGAN-GP": []}
     for number in range(options.n):
         nets = architecture(options.seed, number)
         for label, method in (("GAN", GAN), ("WGAN-GP", WGANGP)):
@@ -55,12 +55,12 @@ def run_table(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
                 f"{number} {label}",
                 lambda: train(method, *nets, real, options.steps, options.rate, decay=1e-3),  # noqa: B023
             )
-            found[label].append(float("inf") if cell["distance"] is None else cell["distance"])
+            by_method[label].append(float("inf") if cell["distance"] is None else cell["distance"])
     rows = []
     for threshold in THRESHOLDS:
         pairs = [
             (gan <= threshold * real.floor, gp <= threshold * real.floor)
-            for gan, gp in zip(*found.values(), strict=True)
+            for gan, gp in zip(*by_method.values(), strict=True)
         ]
         rows.append(
             [
@@ -68,10 +68,10 @@ def run_table(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
                 *(pairs.count(p) for p in ((1, 0), (0, 1), (1, 1), (0, 0))),
             ]
         )
-    with figure(options.out / "random-architectures.png", 4.2, 2.8) as drawn:
-        axes = drawn.subplots()
-        for label, distances in found.items():
-            axes.ecdf([min(d, 1e6) for d in distances], color=COLOURS[label], label=label)
+    with figure(options.out / "random-architectures.png", 4.2, 2.8) as fig:
+        axes = fig.subplots()
+        for label, distances in by_method.items():
+            axes.ecdf([min(d, 1e6) for d in distances], color=COLORS[label], label=label)
         axes.axvline(real.floor, color="0.7", linewidth=0.8)
         axes.annotate(
             "real images",
@@ -94,7 +94,7 @@ def run_table(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
     ]
     finite = {
         label: [None if d == float("inf") else d for d in distances]
-        for label, distances in found.items()
+        for label, distances in by_method.items()
     }
     return {"architectures": nets, "distances": finite}, table(
         ["distance at most", "GAN only", "WGAN-GP only", "both", "neither"], rows
@@ -113,9 +113,9 @@ def run_curves(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
         )
         for label, method in CURVES.items()
     }
-    with figure(options.out / "curves.png", 6.6, 2.6) as drawn:
+    with figure(options.out / "curves.png", 6.6, 2.6) as fig:
         for axes, key, words in zip(
-            drawn.subplots(1, 2, sharey=True),
+            fig.subplots(1, 2, sharey=True),
             ("step", "cpu_seconds"),
             ("generator steps", "CPU seconds"),
             strict=True,
@@ -126,14 +126,14 @@ def run_curves(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
                     xs,
                     ys,
                     "--" if "RMS" in label else "-",
-                    color=COLOURS[label.split(",")[0]],
+                    color=COLORS[label.split(",")[0]],
                     label=label,
                 )
             axes.set(xlabel=words, yscale="log")
             axes.yaxis.set_major_formatter(LogFormatter())
             axes.yaxis.set_minor_formatter(LogFormatter())
-        drawn.axes[0].set_ylabel("Fréchet distance")
-        drawn.axes[1].legend()
+        fig.axes[0].set_ylabel("Fréchet distance")
+        fig.axes[1].legend()
     rows = [
         [label, shown(cell["distance"]), f"{cell['seen'][-1]['cpu_seconds']:.0f}"]
         for label, cell in cells.items()
@@ -146,19 +146,19 @@ def run_curves(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
 
 def run_variants(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
     """Train hard architectures with four methods, and show samples and distances."""
-    found: dict[str, dict[str, Any]] = {}
+    by_architecture: dict[str, dict[str, Any]] = {}
     for name, nets in variants(options.width).items():
         for label, method in METHODS.items():
             cell = keep(
                 f"{name} {label}",
                 lambda: train(method, *nets, real, options.steps, options.rate),  # noqa: B023
             )
-            found.setdefault(name, {})[label] = cell
-    with figure(options.out / "variants.png", 6.6, 4.9) as drawn:
-        grid = drawn.subplots(len(found), len(METHODS))
+            by_architecture.setdefault(name, {})[label] = cell
+    with figure(options.out / "variants.png", 6.6, 4.9) as fig:
+        grid = fig.subplots(len(by_architecture), len(METHODS))
         for axes, label in zip(grid[0], METHODS, strict=True):
             axes.set_title(label)
-        for row, (name, cells) in zip(grid, found.items(), strict=True):
+        for row, (name, cells) in zip(grid, by_architecture.items(), strict=True):
             for axes, cell in zip(row, cells.values(), strict=True):
                 axes.set(xticks=(), yticks=())
                 axes.spines[:].set_visible(False)
@@ -168,11 +168,11 @@ def run_variants(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]
             row[0].set_ylabel("\n".join(wrap(name, 20)), rotation=0, ha="right", va="center")
     rows = [
         [name, *(shown(cell["distance"]) for cell in cells.values())]
-        for name, cells in found.items()
+        for name, cells in by_architecture.items()
     ]
     result = {
         name: {label: cell["distance"] for label, cell in cells.items()}
-        for name, cells in found.items()
+        for name, cells in by_architecture.items()
     }
     return result, table(["architecture", *METHODS], rows)
 
@@ -187,23 +187,23 @@ PARTS: dict[str, tuple[Any, str, dict[str, Any]]] = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one part of the experiment."""
-    made = parser(__doc__ or "")
-    made.add_argument("--part", choices=PARTS, default="table")
-    made.add_argument("--data", help='"digits" or "fashion-mnist" (default: depends on the part)')
-    made.add_argument("--n", type=int, default=8, help="number of architectures in the table")
-    made.add_argument("--steps", type=int, help="generator steps (default: depends on the part)")
-    made.add_argument(
+    parser = common_parser(__doc__ or "")
+    parser.add_argument("--part", choices=PARTS, default="table")
+    parser.add_argument("--data", help='"digits" or "fashion-mnist" (default: depends on the part)')
+    parser.add_argument("--n", type=int, default=8, help="number of architectures in the table")
+    parser.add_argument("--steps", type=int, help="generator steps (default: depends on the part)")
+    parser.add_argument(
         "--width",
         type=int,
         default=16,
         help="channels of the layer closest to the data, in curves and variants",
     )
-    made.add_argument(
+    parser.add_argument(
         "--rate",
         type=float,
         help="factor on the learning rates, for short runs (default: depends on the part)",
     )
-    options = made.parse_args(arguments)
+    options = parser.parse_args(arguments)
     run, name, defaults = PARTS[options.part]
     for key, value in defaults.items():
         setattr(options, key, getattr(options, key) or value)

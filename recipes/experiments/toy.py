@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from figure import ROOT, Cells, figure, parser, round_to, table, write
+from figure import ROOT, Cells, common_parser, figure, round_to, table, write
 
 import genzoo
 from genzoo.runs.recipe import Recipe, read
@@ -35,14 +35,14 @@ def train(recipe: Recipe, distribution: str, samples: int) -> dict[str, Any]:
     model = genzoo.fit(
         recipe["model"], data, players=recipe["players"], progress=False, **recipe["train"]
     ).model
-    found = genzoo.build({"name": "modes", "samples": samples}, "metrics")(
+    measurements = genzoo.build({"name": "modes", "samples": samples}, "metrics")(
         model, [torch.as_tensor(data.test["x"])]
     )
     line = torch.linspace(-REACH, REACH, SIDE)
     with torch.no_grad():
         surface = model.score(torch.cartesian_prod(line, line)).view(SIDE, SIDE).T
     return {
-        "measured": {name: round_to(value) for name, value in found.items()},
+        "measured": {name: round_to(value) for name, value in measurements.items()},
         "samples": [[round(value, 3) for value in point] for point in model.sample(1000).tolist()],
         "data": [[round(float(value), 3) for value in point] for point in data.test["x"][:1000]],
         "surface": [[round_to(value) for value in row] for row in surface.tolist()],
@@ -52,19 +52,19 @@ def train(recipe: Recipe, distribution: str, samples: int) -> dict[str, Any]:
 def draw(path: Path, cells: dict[tuple[str, str], dict[str, Any]]) -> None:
     """Draw a grid of plots with one row per distribution and one column per model."""
     line = torch.linspace(-REACH, REACH, SIDE).tolist()
-    with figure(path, 6.6, 6.9) as drawn:
-        grid = drawn.subplots(len(DISTRIBUTIONS), len(MODELS), sharex=True, sharey=True)
+    with figure(path, 6.6, 6.9) as fig:
+        grid = fig.subplots(len(DISTRIBUTIONS), len(MODELS), sharex=True, sharey=True)
         for (model, distribution), cell in cells.items():
             axes = grid[DISTRIBUTIONS.index(distribution)][list(MODELS).index(model)]
             axes.contourf(line, line, cell["surface"], levels=16, cmap="Blues", alpha=0.55)
             axes.contour(
                 line, line, cell["surface"], levels=16, colors="#4c72b0", alpha=0.45, linewidths=0.4
             )
-            for key, colour, size in (("data", "#dd8452", 2.5), ("samples", "#1b7837", 1.2)):
+            for key, color, size in (("data", "#dd8452", 2.5), ("samples", "#1b7837", 1.2)):
                 axes.plot(
                     *zip(*cell[key], strict=True),
                     ".",
-                    color=colour,
+                    color=color,
                     markersize=size,
                     markeredgewidth=0,
                     label=key,
@@ -81,21 +81,25 @@ def draw(path: Path, cells: dict[tuple[str, str], dict[str, Any]]) -> None:
         for place, distribution in enumerate(DISTRIBUTIONS):
             grid[place][0].set_ylabel(distribution)
         handles, labels = grid[0][0].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside lower center", ncols=2, markerscale=5)
+        fig.legend(handles, labels, loc="outside lower center", ncols=2, markerscale=5)
 
 
 def row(model: str, distribution: str, cell: dict[str, Any]) -> list[str]:
     """Return a row of the table, with floors in parentheses."""
-    found = cell["measured"]
+    measurements = cell["measured"]
 
     def of(name: str, digits: int) -> str:
         return (
-            f"{found[name]:.{digits}f} ({found[f'{name}_floor']:.{digits}f})"
-            if name in found
+            f"{measurements[name]:.{digits}f} ({measurements[f'{name}_floor']:.{digits}f})"
+            if name in measurements
             else ""
         )
 
-    modes = f"{found['modes']:.0f} of {found['modes_of']:.0f}" if "modes" in found else ""
+    modes = (
+        f"{measurements['modes']:.0f} of {measurements['modes_of']:.0f}"
+        if "modes" in measurements
+        else ""
+    )
     return [
         distribution,
         model,
@@ -109,10 +113,12 @@ def row(model: str, distribution: str, cell: dict[str, Any]) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the experiment."""
-    made = parser(__doc__ or "")
-    made.add_argument("--steps", type=int, help="generator steps (default: those of the recipe)")
-    made.add_argument("--samples", type=int, default=2500, help="number of samples for the metrics")
-    options = made.parse_args(arguments)
+    parser = common_parser(__doc__ or "")
+    parser.add_argument("--steps", type=int, help="generator steps (default: those of the recipe)")
+    parser.add_argument(
+        "--samples", type=int, default=2500, help="number of samples for the metrics"
+    )
+    options = parser.parse_args(arguments)
     overrides = [
         f"train.seed={options.seed}",
         *([f"train.steps={options.steps}"] if options.steps else []),
