@@ -198,7 +198,7 @@ def test_a_device_is_a_word(device):
 DEADLY = """
 import os, signal, sys
 import genzoo
-from genzoo.models.wae import WAEMMD
+from genzoo.models.wae_mmd import WAEMMD
 
 calls, real = 0, WAEMMD.loss
 
