@@ -202,7 +202,7 @@ def _stand_in() -> Iterator[None]:
 
     torchgan 0.1.0 calls `make_grid` with an argument that has another name today.
     """
-    there = sys.modules.get("torchvision")
+    original = sys.modules.get("torchvision")
     vision: Any = ModuleType("torchvision")
     vision.utils = SimpleNamespace(make_grid=lambda image, **_: image, save_image=lambda *_: None)
     sys.modules["torchvision"] = vision
@@ -210,8 +210,8 @@ def _stand_in() -> Iterator[None]:
         yield
     finally:
         del sys.modules["torchvision"]
-        if there is not None:
-            sys.modules["torchvision"] = there
+        if original is not None:
+            sys.modules["torchvision"] = original
 
 
 def speed(
@@ -233,9 +233,9 @@ def speed(
             warnings.simplefilter(
                 "ignore", UserWarning
             )  # after so few rounds samples are all alike
-            found = race(segments, rounds)
+            timings = race(segments, rounds)
         read = steps * genzoo.build(table, shape=tuple(data.shape[1:])).critic_steps * BATCH
-        rows += [row(case, other, found, read) for other in segments if other != "genzoo"]
+        rows += [row(case, other, timings, read) for other in segments if other != "genzoo"]
     return rows
 
 
@@ -256,12 +256,12 @@ def quality(
     for seed, name in product(seeds, names):  # all models with one seed, then with the next
         file = folder / f"{name}-{seed}.json"
         plan = {"model": name, "seed": seed, "steps": steps[name], "threads": threads}
-        found = json.loads(file.read_text()) if file.exists() else {}
-        if not plan.items() <= found.items():
+        result = json.loads(file.read_text()) if file.exists() else {}
+        if not plan.items() <= result.items():
             print(f"{name}, seed {seed}: {steps[name]:,} steps", flush=True)
-            found = {**plan, **trained(name, seed, steps[name], dataset)}
-            file.write_text(json.dumps(found, indent=2) + "\n")
-        runs.append(found)
+            result = {**plan, **trained(name, seed, steps[name], dataset)}
+            file.write_text(json.dumps(result, indent=2) + "\n")
+        runs.append(result)
     return runs
 
 
@@ -340,12 +340,14 @@ def measured(model: Any, dataset: genzoo.Dataset, seed: int = 0) -> Numbers:
         codes.double().numpy()
     )
     z = torch.as_tensor(mixture.sample(real.n)[0], dtype=codes.dtype)
-    made = {
+    generated = {
         "reconstruction": map(model.reconstruct, test),
         "prior": (model.sample(len(x)) for x in test),
         "mixture": map(model.decode, z[torch.randperm(len(z))].split(1000)),
     }
-    distances = {name: distance(real, statistics_of(pictures)) for name, pictures in made.items()}
+    distances = {
+        name: distance(real, statistics_of(pictures)) for name, pictures in generated.items()
+    }
     return {**Reconstruction()(model, test), **distances}
 
 
@@ -357,10 +359,10 @@ def some(dataset: genzoo.Dataset, split: str) -> Iterator[Tensor]:
 
 
 def statistics_of(pictures: Iterable[Tensor]) -> FeatureStatistics:
-    found = FeatureStatistics(NETWORKS[NETWORK].dim)
+    statistics = FeatureStatistics(NETWORKS[NETWORK].dim)
     for x in pictures:
-        found.update(extract_features(NETWORK, x))
-    return found
+        statistics.update(extract_features(NETWORK, x))
+    return statistics
 
 
 def distance(one: FeatureStatistics, other: FeatureStatistics) -> float:

@@ -152,11 +152,11 @@ def recomputed(model: NADE, u: Tensor) -> Tensor:
 
     This takes O(D^2 H).
     """
-    drawn = u.new_empty(u.shape[1], len(u))
-    for d in range(len(drawn)):
-        h = torch.addmm(model.bias, drawn[:d].T, model.weight[:d]).sigmoid_()
-        drawn[d] = u[:, d] < torch.addmv(model.out_bias[d], h, model.out_weight[d, 0]).sigmoid_()
-    return drawn.T
+    samples = u.new_empty(u.shape[1], len(u))
+    for d in range(len(samples)):
+        h = torch.addmm(model.bias, samples[:d].T, model.weight[:d]).sigmoid_()
+        samples[d] = u[:, d] < torch.addmv(model.out_bias[d], h, model.out_weight[d, 0]).sigmoid_()
+    return samples.T
 
 
 @torch.no_grad()
@@ -183,8 +183,8 @@ def plain_weights(layer: DiagonalBiLSTM) -> tuple[Tensor, Tensor, Tensor]:
     i, f, g, o = torch.arange(4 * layer.hidden).chunk(4)
     order = torch.cat([i, f, o, g])
     halved = torch.ones(4 * layer.hidden, dtype=layer.bias.dtype).index_fill_(0, g, 0.5)
-    found = (layer.weight * layer.mask, layer.state_weight, layer.bias)
-    weight, state_weight, bias = ((each * halved).index_select(-1, order) for each in found)
+    tensors = (layer.weight * layer.mask, layer.state_weight, layer.bias)
+    weight, state_weight, bias = ((tensor * halved).index_select(-1, order) for tensor in tensors)
     return weight, state_weight, bias
 
 
@@ -224,11 +224,13 @@ def by_diagonals(layer: DiagonalBiLSTM, f: Tensor) -> Tensor:
         first, size = (
             int(t >= width),
             front.shape[1],
-        )  # from where the first row is left behind, the one above it counts
+        )  # from front number `width` on, the first row has no pixel in the front
         around = torch.cat([h0, h, h0], 1)
-        told = torch.cat([around.narrow(1, first, size), around.narrow(1, first + 1, size)], -1)
+        neighbors = torch.cat(
+            [around.narrow(1, first, size), around.narrow(1, first + 1, size)], -1
+        )
         carried = torch.cat([c0, c, c0], 1).narrow(1, first + 1, size)
-        gates = torch.baddbmm(front.flatten(1, 2), told.flatten(1, 2), state_weight).unflatten(
+        gates = torch.baddbmm(front.flatten(1, 2), neighbors.flatten(1, 2), state_weight).unflatten(
             1, front.shape[1:3]
         )
         h, c = lstm(gates, carried)
@@ -244,10 +246,10 @@ def by_skewing(layer: DiagonalBiLSTM, f: Tensor) -> Tensor:
     Each direction skews its map, row r by r columns, and scans complete columns.
     """
     (height, width), span = f.shape[:2], sum(f.shape[:2]) - 1
-    found = []
+    directions = []
     inside = (
         torch.arange(span) - torch.arange(height)[:, None]
-    ).mT  # (columns, rows): which column of the image it is
+    ).mT  # (columns, rows): the column of the image
     inside = ((inside >= 0) & (inside < width))[..., None, None]
     for d, (image, weight, state_weight, bias) in enumerate(
         zip((f, f.flip(1)), *plain_weights(layer), strict=True)
@@ -257,14 +259,14 @@ def by_skewing(layer: DiagonalBiLSTM, f: Tensor) -> Tensor:
         columns = wide.unflatten(0, (height, span)).unbind(1)
         h0, c0 = (start[d].expand(height, f.shape[2], -1) for start in (layer.h0, layer.c0))
         h, c, states = h0, c0, []
-        for column, here in zip(columns, inside, strict=True):
+        for column, is_inside in zip(columns, inside, strict=True):
             above = torch.cat([h0[:1], h[:-1]])
             new_h, new_c = lstm(column + torch.cat([above, h], -1) @ state_weight, c)
-            h, c = torch.where(here, new_h, h0), torch.where(here, new_c, c0)
+            h, c = torch.where(is_inside, new_h, h0), torch.where(is_inside, new_c, c0)
             states.append(h)
         skewed = pad(torch.stack(states, 1).flatten(0, 1), (0, 0, 0, 0, 0, height))
-        found.append(skewed.unflatten(0, (height, span + 1))[:, :width])
-    return moved(layer, *found)
+        directions.append(skewed.unflatten(0, (height, span + 1))[:, :width])
+    return moved(layer, *directions)
 
 
 def pixel_rnn_by(
@@ -484,18 +486,18 @@ def rows(
 
     A factor multiplies the time of an implementation that did only a part of the work.
     """
-    found = race(works, rounds)
+    timings = race(works, rounds)
     for name, factor in factors.items():
-        found[name]["cpu"] = [factor * seconds for seconds in found[name]["cpu"]]
+        timings[name]["cpu"] = [factor * seconds for seconds in timings[name]["cpu"]]
     ours, *others = works
-    ms = {name: 1e3 * statistics.median(times["cpu"]) for name, times in found.items()}
+    ms = {name: 1e3 * statistics.median(times["cpu"]) for name, times in timings.items()}
     return [
         {
             "case": case,
             "other": other,
             "ours_ms": ms[ours],
             "other_ms": ms[other],
-            "ratio": ratio(found, ours, other, "cpu"),
+            "ratio": ratio(timings, ours, other, "cpu"),
             "target": targets.get(other),
             "extrapolated": other in factors,
         }
@@ -527,21 +529,21 @@ def memory(size: Size) -> dict[str, Any]:
     Each measurement runs in a fresh process.
     """
     quick = ["--quick"] if size == QUICK else []
-    found = []
+    results = []
     for case in LOSSES:
         command = [sys.executable, __file__, "--memory", case, *quick]
         runs = [
             float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             for _ in range(size.processes)
         ]
-        found.append(
+        results.append(
             {
                 "case": case,
                 "megabytes": sorted(runs),
                 "target": 90 if case == "NADE, genzoo" else None,
             }
         )
-    return {"rows": found}
+    return {"rows": results}
 
 
 def added_memory(case: str, size: Size) -> float:
@@ -571,10 +573,10 @@ def sampling(size: Size) -> dict[str, Any]:
     }
     factors = {"one pass per dimension": size.dims / size.forwards}
     case = f"NADE, D = {size.dims}, H = {size.hidden}"
-    found = rows(
+    results = rows(
         case, works, size.rounds, {"recomputed": 10.0, "one pass per dimension": 500.0}, **factors
     )
-    return {"differ": check_draws(), "rows": found}
+    return {"differ": check_draws(), "rows": results}
 
 
 def pixel_rnn(size: Size, layer: str) -> PixelRNN:
@@ -595,7 +597,7 @@ def diagonal(size: Size) -> dict[str, Any]:
 
 def pixels(size: Size) -> dict[str, Any]:
     """Compare samples of PixelRNNs with one forward pass per pixel of the same model."""
-    found = []
+    results = []
     u = torch.rand(size.draws, *size.shape)
     for layer in LAYERS:
         model = pixel_rnn(size, layer)
@@ -605,8 +607,8 @@ def pixels(size: Size) -> dict[str, Any]:
         }
         target = {} if layer == "conv" else {"one pass per pixel": 300.0}
         factors = {"one pass per pixel": size.dims / size.forwards}
-        found += rows(f"PixelRNN, {layer}", works, max(1, size.rounds // 2), target, **factors)
-    return {"differ": check_draws(), "rows": found}
+        results += rows(f"PixelRNN, {layer}", works, max(1, size.rounds // 2), target, **factors)
+    return {"differ": check_draws(), "rows": results}
 
 
 def peers(size: Size) -> dict[str, Any]:
@@ -618,9 +620,9 @@ def peers(size: Size) -> dict[str, Any]:
         "genzoo": step(partial(NADES["genzoo"], model, x), model),
         "peer": step(partial(theirs.loss, x), theirs),
     }
-    found = rows(f"{case}, likelihood and gradient", score, rounds, {})
+    results = rows(f"{case}, likelihood and gradient", score, rounds, {})
     draw = {"genzoo": partial(model.sample, size.draws), "peer": partial(theirs.draw, u)}
-    found += rows(f"{case}, samples", draw, rounds, {})
+    results += rows(f"{case}, samples", draw, rounds, {})
     ours, their = pixel_rnn(size, "conv"), PeerPixelCNN(size.features, size.depth)
     x, u = ours.example(size.images), torch.rand(size.draws, *size.shape)
     case = f"PixelCNN, h = {size.features}, {size.depth} layers"
@@ -628,13 +630,15 @@ def peers(size: Size) -> dict[str, Any]:
         "genzoo": step(lambda: ours.loss(x)["loss"], ours),
         "peer": step(partial(their.loss, x), their),
     }
-    found += rows(f"{case}, likelihood and gradient", score, rounds, {})
+    results += rows(f"{case}, likelihood and gradient", score, rounds, {})
     draw = {
         "genzoo": partial(ours.sample, size.draws),
         "peer": partial(their.draw, u, size.forwards),
     }
-    found += rows(f"{case}, samples", draw, max(1, rounds // 2), {}, peer=size.dims / size.forwards)
-    return {"rows": found, "scores": scores(size)}
+    results += rows(
+        f"{case}, samples", draw, max(1, rounds // 2), {}, peer=size.dims / size.forwards
+    )
+    return {"rows": results, "scores": scores(size)}
 
 
 def scores(size: Size) -> list[Row]:
@@ -661,13 +665,13 @@ def scores(size: Size) -> list[Row]:
         "PixelCNN, genzoo": (ours, plain(ours), plain(ours)),
         "PixelCNN, peer": (peer, peer.loss, peer.loss),
     }
-    found = []
+    results = []
     for name, (module, loss, truth) in cases.items():
         seconds = fit(module, loss, train, size.steps)
         with torch.no_grad():
             reported, true = loss(test).item(), truth(test).item()
         count = sum(p.numel() for p in module.parameters())
-        found.append(
+        results.append(
             {
                 "case": name,
                 "parameters": count,
@@ -676,7 +680,7 @@ def scores(size: Size) -> list[Row]:
                 "seconds": seconds,
             }
         )
-    return found
+    return results
 
 
 def fit(
@@ -708,14 +712,14 @@ def target(row: Row, sign: str) -> str:
     return "-" if row["target"] is None else f"{sign} {row['target']:g}"
 
 
-def times(found: Sequence[Row]) -> list[str]:
+def times(results: Sequence[Row]) -> list[str]:
     return columns(
         "| case | genzoo, ms | other, ms | ratio | target |",
         *(
             f"| {row['case']}, compared with {row['other']} | {row['ours_ms']:,.1f} "
             f"| {'about ' if row['extrapolated'] else ''}{row['other_ms']:,.1f} "
             f"| {row['ratio']:,.1f} | {target(row, '>=')} |"
-            for row in found
+            for row in results
         ),
     )
 
@@ -735,7 +739,7 @@ def equal(part: Mapping[str, Any]) -> str:
     )
 
 
-def drawn(part: Mapping[str, Any]) -> str:
+def equal_samples(part: Mapping[str, Any]) -> str:
     return (
         "In double precision, at small sizes and with the same uniform random numbers, all methods "
         f"produce the same samples; number of differing values: {part['differ']}."
@@ -789,7 +793,7 @@ def sampling_section(part: Mapping[str, Any], size: Size) -> list[str]:
         "evaluates genzoo's likelihood for each dimension, without",
         "gradients.",
         about(size),
-        drawn(part),
+        equal_samples(part),
     )
     return ["## NADE: sampling", *text, *times(part["rows"])]
 
@@ -813,7 +817,7 @@ def pixels_section(part: Mapping[str, Any], size: Size) -> list[str]:
         f"The setup is {network(size)}, and {size.draws} samples. *One pass per pixel* evaluates",
         "the same genzoo model once for each pixel, without gradients.",
         about(size),
-        drawn(part),
+        equal_samples(part),
     )
     return ["## PixelRNN: sampling", *text, *times(part["rows"])]
 

@@ -80,10 +80,10 @@ def build(name: str, shape: tuple[int, ...], **settings: Any) -> Model:
 def columns(model: Model) -> dict[str, Tensor]:
     """Return random rows for a model; images are levels, as in datasets."""
     batch, top = model.example(ROWS), levels(model) - 1
-    found = {model.inputs[0]: batch} if isinstance(batch, Tensor) else dict(batch)
+    rows = {model.inputs[0]: batch} if isinstance(batch, Tensor) else dict(batch)
     return {
         name: (x * top).round().byte() if x.is_floating_point() and is_image(x.shape[1:]) else x
-        for name, x in found.items()
+        for name, x in rows.items()
     }
 
 
@@ -238,12 +238,12 @@ def explicit(names: Sequence[str]) -> dict[str, tuple[str, dict[str, Any]]]:
 
     These models generate one number after the other.
     """
-    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    labeled: dict[str, tuple[str, dict[str, Any]]] = {}
     for name in names:
         if hasattr(registry("models").get(name), "complete"):
             cases = {f"{name}, {layer}": (name, {"layer": layer}) for layer in LAYERS.get(name, ())}
-            found |= cases or {name: (name, {})}
-    return found
+            labeled |= cases or {name: (name, {})}
+    return labeled
 
 
 def samples(name: str, shape: tuple[int, ...], device: str, **settings: Any) -> Speed:
@@ -319,12 +319,12 @@ def attempt(variant: Callable[..., Speed | None], *arguments: Any, **settings: A
 
 
 def page(result: Mapping[str, Any]) -> str:
-    def cell(found: Speed | None) -> str:
-        if found is None:
+    def cell(speed: Speed | None) -> str:
+        if speed is None:
             return "-"
-        if "error" in found:
-            return "fails: " + found["error"].replace("|", "\\|")
-        rate, ms = found.values()
+        if "error" in speed:
+            return "fails: " + speed["error"].replace("|", "\\|")
+        rate, ms = speed.values()
         return f"{rate:,.0f} ({ms:.2f} ms)"
 
     lines = [
@@ -344,8 +344,8 @@ def page(result: Mapping[str, Any]) -> str:
         "| model | " + " | ".join(VARIANTS) + " |",
         "|---|" + "--:|" * len(VARIANTS),
         *(
-            f"| {name} | " + " | ".join(map(cell, found.values())) + " |"
-            for name, found in result["models"].items()
+            f"| {name} | " + " | ".join(map(cell, speeds.values())) + " |"
+            for name, speeds in result["models"].items()
         ),
     ]
     if result["samples"]:
@@ -359,8 +359,8 @@ def page(result: Mapping[str, Any]) -> str:
             "| model | " + " | ".join(DRAWINGS) + " |",
             "|---|" + "--:|" * len(DRAWINGS),
             *(
-                f"| {label} | " + " | ".join(map(cell, found.values())) + " |"
-                for label, found in result["samples"].items()
+                f"| {label} | " + " | ".join(map(cell, speeds.values())) + " |"
+                for label, speeds in result["samples"].items()
             ),
         ]
     changed = [
@@ -395,12 +395,12 @@ def main() -> None:
                 variant, name, shape, options.device, options.batch, options.steps
             )
             print(name, label, models[name][label], flush=True)
-    drawn: dict[str, dict[str, Speed | None]] = {}
+    sample_speeds: dict[str, dict[str, Speed | None]] = {}
     for label, (name, settings) in explicit(options.models).items():
-        drawn[label] = {}
+        sample_speeds[label] = {}
         for way, variant in DRAWINGS.items():
-            drawn[label][way] = attempt(variant, name, shape, options.device, **settings)
-            print(label, way, drawn[label][way], flush=True)
+            sample_speeds[label][way] = attempt(variant, name, shape, options.device, **settings)
+            print(label, way, sample_speeds[label][way], flush=True)
     result = {
         **machine(),
         "command": " ".join(["python benchmarks/gpu.py", *sys.argv[1:]]),
@@ -409,7 +409,7 @@ def main() -> None:
         "batch": options.batch,
         "steps": options.steps,
         "models": models,
-        "samples": drawn,
+        "samples": sample_speeds,
     }
     write(options.out, result, page(result))
 

@@ -33,14 +33,14 @@ def machine() -> dict[str, Any]:
     }
 
 
-def words(found: Mapping[str, Any], *peers: str) -> str:
+def words(machine: Mapping[str, Any], *peers: str) -> str:
     """Describe the machine in a sentence, with the packages that genzoo is compared with."""
     versions = (
-        f"Python {found['python']}",
-        f"torch {found['torch']}",
+        f"Python {machine['python']}",
+        f"torch {machine['torch']}",
         *(peers or ("pythae 0.1.2",)),
     )
-    return f"{found['cpu']}, {found['system']}, {', '.join(versions)}."
+    return f"{machine['cpu']}, {machine['system']}, {', '.join(versions)}."
 
 
 def write(out: Path, result: Mapping[str, Any], page: str) -> None:

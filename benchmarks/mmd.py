@@ -89,7 +89,7 @@ def medians(n: int) -> dict[str, float]:
             value_and_gradient(loss, z, prior)
             if turn:  # the first warms up
                 times[name].append(1e3 * (time.process_time() - begin))
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(milliseconds) for name, milliseconds in times.items()}
 
 
 def disagreement(n: int, dtype: torch.dtype) -> tuple[float, float] | None:

@@ -111,7 +111,7 @@ def race(
     names: Mapping[str, Callable[[], object]], rounds: int
 ) -> dict[str, dict[str, list[float]]]:
     """Return CPU and wall seconds of each segment, without the first round, which warms up."""
-    found: dict[str, dict[str, list[float]]] = {name: {"cpu": [], "wall": []} for name in names}
+    timings: dict[str, dict[str, list[float]]] = {name: {"cpu": [], "wall": []} for name in names}
     for turn in range(rounds + 1):
         order = list(names.items())
         for name, segment in order if turn % 2 else order[::-1]:
@@ -120,17 +120,17 @@ def race(
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if turn:
-                found[name]["cpu"].append(time.process_time() - cpu)
-                found[name]["wall"].append(time.perf_counter() - wall)
-    return found
+                timings[name]["cpu"].append(time.process_time() - cpu)
+                timings[name]["wall"].append(time.perf_counter() - wall)
+    return timings
 
 
 def ratio(
-    found: Mapping[str, Mapping[str, list[float]]], ours: str, theirs: str, clock: str
+    timings: Mapping[str, Mapping[str, list[float]]], ours: str, theirs: str, clock: str
 ) -> float:
     """Return the median over rounds of our images per second divided by theirs."""
     return statistics.median(
-        b / a for a, b in zip(found[ours][clock], found[theirs][clock], strict=True)
+        b / a for a, b in zip(timings[ours][clock], timings[theirs][clock], strict=True)
     )
 
 
@@ -149,11 +149,11 @@ def main() -> None:
     data = images().to(options.device)
     rows = []
     for case, (table, steps) in CASES.items():
-        found = race(
+        timings = race(
             {"genzoo": by_fit(table, data, steps), "by hand": by_hand(table, data, steps)},
             options.rounds,
         )
-        rows.append(row(case, "by hand", found, steps * BATCH))
+        rows.append(row(case, "by hand", timings, steps * BATCH))
     steps = 100
     net = {"name": "mlp", "hidden": [512], "activation": "relu"}
     sampled = {
@@ -167,10 +167,10 @@ def main() -> None:
         "decoder": net,
         "divergence": sampled,
     }
-    found = race(
+    timings = race(
         {"genzoo": by_fit(same, data, steps), "pythae": by_pythae(data, steps)}, options.rounds
     )
-    rows.append(row("WAE-MMD, pythae's default nets", "pythae", found, steps * BATCH))
+    rows.append(row("WAE-MMD, pythae's default nets", "pythae", timings, steps * BATCH))
     command = f"python benchmarks/train_overhead.py --device {options.device}"
     result = {
         **machine(),
@@ -184,12 +184,12 @@ def main() -> None:
 
 
 def row(
-    case: str, other: str, found: Mapping[str, Mapping[str, list[float]]], images: int
+    case: str, other: str, timings: Mapping[str, Mapping[str, list[float]]], images: int
 ) -> dict[str, Any]:
     """Return a row of the table for segments with the same number of images."""
-    cpu = {name: statistics.median(times["cpu"]) for name, times in found.items()}
+    cpu = {name: statistics.median(times["cpu"]) for name, times in timings.items()}
     rates = {name: images / seconds for name, seconds in cpu.items()}
-    ratios = {clock: ratio(found, "genzoo", other, clock) for clock in ("cpu", "wall")}
+    ratios = {clock: ratio(timings, "genzoo", other, clock) for clock in ("cpu", "wall")}
     return {"case": case, "other": other, "images_per_cpu_second": rates, "ratio": ratios}
 
 
@@ -204,12 +204,12 @@ def markdown(rows: Iterable[Mapping[str, Any]]) -> list[str]:
         "| ratio of CPU time | ratio of wall time |",
         "|---|---|--:|--:|--:|--:|",
     ]
-    for found in rows:
-        rates = found["images_per_cpu_second"]
+    for entry in rows:
+        rates = entry["images_per_cpu_second"]
         lines.append(
-            f"| {found['case']} | {found['other']} "
-            f"| {rates['genzoo']:,.0f} | {rates[found['other']]:,.0f} "
-            f"| {found['ratio']['cpu']:.3f} | {found['ratio']['wall']:.3f} |"
+            f"| {entry['case']} | {entry['other']} "
+            f"| {rates['genzoo']:,.0f} | {rates[entry['other']]:,.0f} "
+            f"| {entry['ratio']['cpu']:.3f} | {entry['ratio']['wall']:.3f} |"
         )
     return lines
 
