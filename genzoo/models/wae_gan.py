@@ -158,7 +158,7 @@ class WAEGAN(WAE):
         return {"loss": loss, **report}
 
     def pretraining_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
-        """Compute how far the mean and covariance of the codes are from those of the prior.
+        """Compute the difference between the mean and covariance of the codes and of the prior.
 
         Both are mean squared differences over the global batch.
         """
