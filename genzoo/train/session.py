@@ -1,4 +1,4 @@
-"""The training loop: rounds, and what happens between them.
+"""The training loop: rounds, and the work between them.
 
 The loop knows no model by name. It draws batches, gives each player its turn, and takes care of
 everything that is not a loss: seeds, precision, ranks, schedules, averaging, the log, pictures, and
@@ -112,7 +112,7 @@ class Session:
         return {name: self.engine.cast(column) for name, column in batch.items()}
 
     def state(self) -> dict[str, Any]:
-        """Return all that an exact resume needs."""
+        """Return the state that an exact resume needs."""
         return {
             "round": self.round,
             "batches": self.batches,
@@ -125,7 +125,7 @@ class Session:
         }
 
     def restore(self, path: Path | None) -> None:
-        """Restore a checkpoint, if there is one.
+        """Restore a checkpoint, or do nothing without one.
 
         The model comes last, so an error leaves it as it was.
 
@@ -153,7 +153,7 @@ class Session:
         """Train the remaining rounds, then export the weights.
 
         Arguments:
-            resume_command: a function that returns what to type to resume this run.
+            resume_command: a function that returns the command that resumes this run.
             progress: show the progress.
 
         Raises:
@@ -242,7 +242,7 @@ class Session:
         plan = self.game.plan(self.round)
         most = 0 if has_closed_form(self.model) else max(steps for _, steps in plan)
         images = most * settings.batch_size
-        # a step of a player has a key of its own; this one is for draws outside of losses,
+        # each step of a player has a separate key; this key is for draws outside of losses,
         # such as those of `Player.after`
         key = (settings.seed, "round", self.round)
         parts = settings.microbatches
