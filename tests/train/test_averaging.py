@@ -124,7 +124,7 @@ class FixedNorms(Normed):
         }
 
 
-def test_settling_keeps_what_is_not_its_own():
+def test_updating_batch_norms_keeps_other_state():
     model = genzoo.fit("test-fixed-norms", DATA, steps=3, batch_size=32, ema=0.9).model
     assert model.frozen.running_mean.tolist() == [5.0] * 3
     assert model.idle.running_mean.tolist() == [7.0] * 3
@@ -147,7 +147,7 @@ def test_the_average_of_a_short_run_is_close_to_its_last_weights():
     assert held_out_error(run.model, x) < 1.25 * held_out_error(model, x)
 
 
-def test_an_instance_comes_back_in_eval_mode():
+def test_an_instance_is_returned_in_eval_mode():
     model = Normed()
     run = genzoo.fit(model, DATA, steps=1, batch_size=8, ema=0.9)
     assert not any(module.training for net in (model, run.model) for module in net.modules())

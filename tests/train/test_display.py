@@ -1,4 +1,4 @@
-"""Progress fits any width; it is updated on terminals and in notebooks, and is lines elsewhere."""
+"""Progress fits any width: updated in place on terminals and in notebooks, else printed lines."""
 
 import builtins
 import contextlib
@@ -33,7 +33,7 @@ GAME = {
 
 
 def frame(width: int, done: int = 199_999) -> list[str]:
-    """Return the lines of a frame of a long game on a terminal of some width."""
+    """Return the lines that a long game shows on a terminal of the given width."""
     pieces = [f"{done:,}/200,000", "ETA 12:34:56", "1,234,567 images/s"]
     console = RichConsole(width=width, force_terminal=True, file=io.StringIO(), color_system=None)
     console.print(Frame(done, 200_000, pieces, format_line(GAME, "  ")), end="")
@@ -47,7 +47,7 @@ def test_a_frame_has_two_lines_that_fit(width):
     assert all(cell_len(line) <= width for line in lines)
 
 
-def test_what_fits_is_shown_the_step_first():
+def test_a_narrow_frame_shows_the_step_first():
     bar, losses = frame(80)
     assert "━" in bar
     assert bar.endswith(" 199,999/200,000  ETA 12:34:56  1,234,567 images/s")
@@ -90,7 +90,7 @@ def on_a_terminal(python: str, columns: int, script: str, messages_too: bool = F
 
 
 @pytest.mark.parametrize("columns", [80, 40])
-def test_a_game_on_a_terminal_is_two_lines_that_move(columns, python):
+def test_a_game_on_a_terminal_updates_two_lines(columns, python):
     received = on_a_terminal(
         python,
         columns,
@@ -105,7 +105,7 @@ def test_a_game_on_a_terminal_is_two_lines_that_move(columns, python):
     assert last[1].endswith("…") == (columns == 40)
 
 
-def test_a_message_stands_above_the_lines_that_move(python):
+def test_a_message_is_printed_above_the_updated_lines(python):
     script = "from genzoo.cli.common import say; from genzoo.train.display import Display\n"
     script += "with Display(9, 0, shown=True) as display:\n"
     script += "    display.move(3, 8); say('note: look'); display.move(4, 8)"
@@ -115,7 +115,7 @@ def test_a_message_stands_above_the_lines_that_move(python):
     assert "4/9" in [line for line in lines if line][-1]
 
 
-def test_without_a_terminal_each_log_interval_is_a_line(capsys):
+def test_without_a_terminal_each_log_interval_prints_a_line(capsys):
     genzoo.fit("test-game", DATA, steps=7, batch_size=16, log_every=2)
     lines = capsys.readouterr().out.splitlines()
     pattern = r"step (\d)/7  (\S+ \S+  )+[\d,]+ images/s  ETA \d+:\d\d"
@@ -126,7 +126,7 @@ def test_without_a_terminal_each_log_interval_is_a_line(capsys):
     ]
 
 
-def test_lines_are_flushed_as_they_come(monkeypatch):
+def test_lines_are_flushed_immediately(monkeypatch):
     class Stream(io.StringIO):
         flushed = 0
 
@@ -143,7 +143,7 @@ def test_lines_are_flushed_as_they_come(monkeypatch):
     assert seen == [1, 2]
 
 
-def test_silence_where_it_was_asked_for(capsys, python):
+def test_quiet_mode_prints_nothing(capsys, python):
     genzoo.fit("test-game", DATA, steps=2, batch_size=16, log_every=1, progress=False)
     assert capsys.readouterr() == ("", "")
     script = "genzoo.fit('test-mean', test_kill.DATA, steps=2, batch_size=16, progress=False)"
@@ -223,7 +223,7 @@ def test_learning_rates_are_in_the_log(tmp_path):
     assert not any(is_rate(name) for name in format_line(lines[0], "\n"))
 
 
-def test_times_in_words():
+def test_durations_are_formatted():
     assert [duration(seconds) for seconds in (0, 59.6, 3599, 3600, 360_000)] == [
         "0:00",
         "1:00",

@@ -10,7 +10,7 @@ import genzoo
 
 
 @pytest.mark.slow
-def test_a_fit_in_half_precision_says_nothing():
+def test_fit_in_half_precision_prints_nothing():
     """Lightning logs its automatic mixed precision with a handler that it sets up on import."""
     fit = (
         "import genzoo; genzoo.fit('vae', 'digits', steps=1, batch_size=8, progress=False, "
@@ -22,7 +22,7 @@ def test_a_fit_in_half_precision_says_nothing():
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_the_loggers_of_others_stay_as_they_were(caplog):
+def test_other_loggers_are_unchanged(caplog):
     # the import sets the level of its logger
     pytest.importorskip("lightning_fabric")
     logger = logging.getLogger("lightning_fabric")

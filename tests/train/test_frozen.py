@@ -52,12 +52,12 @@ def same(left, right):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ema", [None, 0.9])
-def test_a_frozen_part_stays_in_eval_mode_and_comes_out_as_it_went_in(tmp_path, ema):
+def test_a_frozen_part_stays_in_eval_mode_and_is_unchanged(tmp_path, ema):
     model = TwoParts()
     model.first.requires_grad_(False)
     before, other = state(model), state(model, "second")
     settings = {**FAST, "ema": ema, "sample_every": 1, "checkpoint_every": 2}
-    # pictures are drawn between all steps
+    # pictures are drawn after every step
     run = genzoo.fit(model, DATA, tmp_path / "run", steps=4, **settings)
     run = genzoo.fit(model, DATA, tmp_path / "run", steps=8, resume=True, **settings)
     assert model.modes == {(False,) * 4 + (True,) * 4}
@@ -66,14 +66,14 @@ def test_a_frozen_part_stays_in_eval_mode_and_comes_out_as_it_went_in(tmp_path, 
         assert not same(state(net, "second"), other)
 
 
-def test_of_a_part_that_is_frozen_in_part_only_wholly_frozen_modules_stay_in_eval_mode():
+def test_only_fully_frozen_modules_of_a_part_stay_in_eval_mode():
     model = TwoParts()
     model.first[1].requires_grad_(False)
     genzoo.fit(model, DATA, steps=2, **FAST)
     assert model.modes == {(True, False, True, True) + (True,) * 4}
 
 
-def test_parts_without_parameters_follow_what_holds_them():
+def test_parts_without_parameters_follow_their_parent_module():
     model = TwoParts()
     model.second = nn.Sequential(
         nn.Dropout(0.5), nn.BatchNorm1d(3, affine=False), nn.Identity(), nn.Identity()
@@ -83,7 +83,7 @@ def test_parts_without_parameters_follow_what_holds_them():
 
 
 @pytest.mark.parametrize("frozen", ["critic", "generator"])
-def test_a_frozen_player_is_skipped_and_the_run_says_so_once(frozen):
+def test_a_frozen_player_is_skipped_with_one_warning(frozen):
     other = {"critic": "generator", "generator": "critic"}[frozen]
     model = Game(critic_steps=3)
     getattr(model, frozen).requires_grad_(False)
@@ -100,7 +100,7 @@ def test_a_frozen_player_is_skipped_and_the_run_says_so_once(frozen):
     assert not any(key.startswith(f"{frozen}/") for key in run.history[-1])
 
 
-def test_the_moving_player_moves_as_it_would_with_a_player_that_makes_no_steps():
+def test_a_frozen_player_equals_a_player_without_steps():
     one, two = Game(), Game()
     two.load_state_dict(one.state_dict())
     one.critic.requires_grad_(False)
@@ -143,7 +143,7 @@ def test_nothing_left_to_train_is_an_error():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ema", [None, 0.9])
-def test_patterns_freeze_for_the_run_and_thaw_afterwards(tmp_path, ema):
+def test_patterns_freeze_during_the_run_only(tmp_path, ema):
     model = TwoParts()
     # the caller freezes the bias, and it stays frozen
     model.second[0].bias.requires_grad_(False)
@@ -160,7 +160,7 @@ def test_patterns_freeze_for_the_run_and_thaw_afterwards(tmp_path, ema):
     assert 'freeze = ["first.*", "second.0.bias"]' in (run.folder / "recipe.toml").read_text()
 
 
-def test_an_error_thaws_too():
+def test_parameters_are_unfrozen_after_an_error():
     model = TwoParts()
     with pytest.raises(SettingError, match="no setting 'lrr'"):
         genzoo.fit(
@@ -188,7 +188,7 @@ def test_patterns_that_match_nothing_are_refused(patterns, message):
 
 
 @pytest.mark.slow
-def test_a_resume_freezes_the_same(tmp_path):
+def test_a_resume_freezes_the_same_parameters(tmp_path):
     settings = {**FAST, "checkpoint_every": 2}
     whole = genzoo.fit(
         "test-two-parts", DATA, tmp_path / "whole", steps=4, freeze=["first.*"], **settings
@@ -218,7 +218,7 @@ def test_a_resume_with_other_frozen_parameters_of_an_instance_is_refused(tmp_pat
         genzoo.fit(model, DATA, tmp_path / "run", steps=4, resume=True, **FAST)
 
 
-def test_a_closed_form_leaves_frozen_parameters_as_they_are():
+def test_a_closed_form_does_not_change_frozen_parameters():
     bits = torch.tensor([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     run = genzoo.fit({"name": "markov", "smoothing": 0}, bits, batch_size=2, freeze=["after_one"])
     assert torch.equal(run.model.after_one, torch.zeros(1))

@@ -49,9 +49,7 @@ def resumed(folder, step=4):
 
 @pytest.mark.parametrize("kind", FOREIGN)
 @pytest.mark.parametrize("position", ["first", "middle", "last"])
-def test_a_line_that_no_run_wrote_is_dropped_with_a_warning_and_kept_elsewhere(
-    tmp_path, kind, position
-):
+def test_an_invalid_line_is_moved_to_another_file_with_a_warning(tmp_path, kind, position):
     first, second = GOOD.splitlines()
     lines = {
         "first": [FOREIGN[kind], first, second],
@@ -69,7 +67,7 @@ def test_a_line_that_no_run_wrote_is_dropped_with_a_warning_and_kept_elsewhere(
     assert (tmp_path / "metrics-damaged.jsonl").read_bytes() == damaged
 
 
-def test_a_file_of_junk_is_kept_and_the_next_one_too(tmp_path):
+def test_every_invalid_log_is_kept(tmp_path):
     for name, junk in (
         ("metrics-damaged.jsonl", b"\x00\xff" * 500),
         ("metrics-damaged-2.jsonl", b"PK\x03\x04\n\n\x01"),
@@ -83,20 +81,20 @@ def test_a_file_of_junk_is_kept_and_the_next_one_too(tmp_path):
 @pytest.mark.parametrize(
     "tail", [b"", b"{", b'{"step', b'{"step": 5, "lo', b'{"step": 9, "loss": 1.0}\n']
 )
-def test_what_a_kill_leaves_is_dropped_in_silence(tmp_path, tail, recwarn):
+def test_an_incomplete_last_line_is_dropped_without_a_warning(tmp_path, tail, recwarn):
     (tmp_path / "metrics.jsonl").write_bytes(GOOD + tail)
     assert len(resumed(tmp_path).lines) == 2
     assert not recwarn
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
-def test_unordered_lines_are_sorted_and_none_is_lost(tmp_path, recwarn):
+def test_unordered_lines_are_sorted_and_kept(tmp_path, recwarn):
     (tmp_path / "metrics.jsonl").write_bytes(b"".join(reversed(GOOD.splitlines(keepends=True))))
     assert [line["step"] for line in resumed(tmp_path).lines] == [2, 4]
     assert not recwarn
 
 
-def test_values_that_are_not_finite_come_back_and_are_strict_json(tmp_path):
+def test_non_finite_values_are_strict_json_and_are_read_back(tmp_path):
     history = History(tmp_path)
     history.add({"step": 1, "loss": math.nan, "error": math.inf, "gap": -math.inf})
     history.close()
@@ -107,14 +105,14 @@ def test_values_that_are_not_finite_come_back_and_are_strict_json(tmp_path):
     assert (line["error"], line["gap"]) == (math.inf, -math.inf)
 
 
-def test_an_empty_or_absent_file_is_no_damage(tmp_path, recwarn):
+def test_an_empty_or_missing_file_is_valid(tmp_path, recwarn):
     assert resumed(tmp_path).lines == []
     (tmp_path / "metrics.jsonl").touch()
     assert resumed(tmp_path).lines == []
     assert not recwarn
 
 
-def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path):
+def test_a_link_is_replaced_and_its_target_is_kept(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "elsewhere").write_bytes(GOOD)
     link = tmp_path / "run" / "metrics.jsonl"
@@ -130,7 +128,7 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folder", "pipe", "loop"])
-def test_what_is_no_file_is_named_before_anything_is_written(tmp_path, kind):
+def test_a_path_that_is_not_a_file_is_refused_before_training(tmp_path, kind):
     run = genzoo.fit("test-mean", DATA, tmp_path / "run", steps=2, **FAST).folder
     file = run / "metrics.jsonl"
     file.unlink()
@@ -147,7 +145,7 @@ def test_what_is_no_file_is_named_before_anything_is_written(tmp_path, kind):
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-000002.ckpt"]
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+def test_an_unreadable_file_is_named(tmp_path, monkeypatch):
     (tmp_path / "metrics.jsonl").write_bytes(GOOD)
 
     def refuse(self):
@@ -160,7 +158,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
         resumed(tmp_path)
 
 
-def test_a_full_disk_stops_the_log_with_one_line(tmp_path, python):
+def test_a_full_disk_is_a_one_line_error(tmp_path, python):
     """A file size limit replaces the full disk, in a separate process."""
     code = (
         "import resource, signal, sys\n"
@@ -181,7 +179,7 @@ def test_a_full_disk_stops_the_log_with_one_line(tmp_path, python):
     assert resumed(tmp_path).lines[0] == {"step": 1, "loss": 0.5}
 
 
-def test_training_goes_on_without_tensorboard_where_it_cannot_write(tmp_path, monkeypatch, recwarn):
+def test_training_continues_if_tensorboard_cannot_write(tmp_path, monkeypatch, recwarn):
     pytest.importorskip("tensorboard")
 
     class Writer:

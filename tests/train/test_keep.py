@@ -16,8 +16,8 @@ SETTINGS = {**FAST, "ema": 0.5}
 
 
 @pytest.fixture
-def meanwhile(monkeypatch):
-    """Run a function in the middle of a step."""
+def change_at_step(monkeypatch):
+    """Return a function that schedules a change for the middle of a step."""
 
     def at(step, change):
         real, calls = Mean.loss, []
@@ -44,13 +44,13 @@ def steps(folder):
 
 
 @pytest.fixture
-def straight(tmp_path):
+def uninterrupted(tmp_path):
     return genzoo.fit("test-mean", DATA, tmp_path / "straight", steps=8, **SETTINGS).folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["removed", "moved", "emptied", "recipe", "log", "checkpoints"])
-def test_what_somebody_removes_is_written_again(tmp_path, meanwhile, straight, what):
+@pytest.mark.parametrize("removal", ["removed", "moved", "emptied", "recipe", "log", "checkpoints"])
+def test_removed_files_are_written_again(tmp_path, change_at_step, uninterrupted, removal):
     run = tmp_path / "run"
     changes = {
         "removed": lambda: shutil.rmtree(run),
@@ -60,8 +60,8 @@ def test_what_somebody_removes_is_written_again(tmp_path, meanwhile, straight, w
         "log": lambda: (run / "metrics.jsonl").unlink(),
         "checkpoints": lambda: shutil.rmtree(run / "checkpoints"),
     }
-    meanwhile(5, changes[what])
-    if what in ("log", "checkpoints"):
+    change_at_step(5, changes[removal])
+    if removal in ("log", "checkpoints"):
         genzoo.fit("test-mean", DATA, run, steps=8, **SETTINGS)
     else:
         with pytest.warns(
@@ -69,48 +69,52 @@ def test_what_somebody_removes_is_written_again(tmp_path, meanwhile, straight, w
             match=r"step 6: .*run was removed or moved; the run was written there again",
         ):
             genzoo.fit("test-mean", DATA, run, steps=8, **SETTINGS)
-    assert weights(run) == weights(straight)
-    assert steps(run) == steps(straight)
+    assert weights(run) == weights(uninterrupted)
+    assert steps(run) == steps(uninterrupted)
     genzoo.load(run)
     assert genzoo.fit("test-mean", DATA, run, steps=10, resume=True, **SETTINGS).steps == 10
 
 
 @pytest.mark.slow
-def test_a_run_that_is_stopped_after_it_was_removed_can_be_resumed(tmp_path, meanwhile, straight):
+def test_a_run_that_is_stopped_after_it_was_removed_can_be_resumed(
+    tmp_path, change_at_step, uninterrupted
+):
     run = tmp_path / "run"
-    meanwhile(5, lambda: shutil.rmtree(run))
+    change_at_step(5, lambda: shutil.rmtree(run))
     settings = {**SETTINGS, "checkpoint_every": 100}
     with pytest.warns(UserWarning, match="written there again"):
         genzoo.fit("test-mean", DATA, run, steps=6, **settings)
     genzoo.fit("test-mean", DATA, run, steps=8, resume=True, **settings)
-    assert weights(run) == weights(straight)
+    assert weights(run) == weights(uninterrupted)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("other", ["run", "live", "files"])
-def test_what_stands_there_instead_is_not_touched_and_the_run_is_kept_beside_it(
-    tmp_path, meanwhile, straight, other
+def test_a_replaced_folder_is_not_touched_and_the_run_is_saved_next_to_it(
+    tmp_path, change_at_step, uninterrupted, other
 ):
     run, locks = tmp_path / "run", []
 
     def change():
         run.rename(tmp_path / "away")
         if other == "run":
-            shutil.copytree(straight, run)
+            shutil.copytree(uninterrupted, run)
         elif other == "live":
             locks.append(FolderLock(run).acquire())
         else:
             run.mkdir()
             (run / "thesis.tex").write_text("years of work")
 
-    meanwhile(5, change)
+    change_at_step(5, change)
     with pytest.raises(
         RunError, match=r"Training stopped at step 6\. \S*run-rescued holds the run"
     ):
         genzoo.fit("test-mean", DATA, run, steps=8, **SETTINGS)
     if other == "run":
-        assert weights(run) == weights(straight)
-        assert sorted(p.name for p in run.iterdir()) == sorted(p.name for p in straight.iterdir())
+        assert weights(run) == weights(uninterrupted)
+        assert sorted(p.name for p in run.iterdir()) == sorted(
+            p.name for p in uninterrupted.iterdir()
+        )
     if other == "files":
         assert [path.name for path in run.iterdir()] == ["thesis.tex"]
     for lock in locks:
@@ -122,5 +126,5 @@ def test_what_stands_there_instead_is_not_touched_and_the_run_is_kept_beside_it(
         -1
     ] == "step-000004.ckpt"
     genzoo.fit("test-mean", DATA, rescued, steps=8, resume=True, **SETTINGS)
-    assert weights(rescued) == weights(straight)
-    assert steps(rescued)[:2] == steps(straight)[:2]
+    assert weights(rescued) == weights(uninterrupted)
+    assert steps(rescued)[:2] == steps(uninterrupted)[:2]

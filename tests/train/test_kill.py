@@ -99,7 +99,7 @@ def harness(folder: Path) -> None:
     assert checkpoints == ["step-000010.ckpt", "step-000020.ckpt"], checkpoints
     for _ in range(5):
         assert not life(folder / "killed", kill_at=chance.uniform(0.05, 0.15) * events)
-        # one more than kept between a save and a removal
+        # between a save and a removal, there is one checkpoint too many
         assert len(list((folder / "killed" / "checkpoints").glob("step-*"))) <= 4
     assert life(folder / "killed")
     for name in ("model.safetensors", "model-ema.safetensors"):

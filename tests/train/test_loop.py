@@ -21,7 +21,7 @@ def weights(model):
     return torch.cat([value.flatten().double() for value in model.state_dict().values()])
 
 
-def test_one_step_of_gradient_descent_is_the_hand_calculation():
+def test_one_step_of_gradient_descent_equals_the_hand_calculation():
     model = Mean(lr=0.25)
     genzoo.fit(model, DATA, steps=1, batch_size=40)
     torch.testing.assert_close(model.w.detach(), 0.25 * DATA.mean(0))
@@ -37,7 +37,7 @@ def test_microbatches_do_not_change_a_mean(microbatches):
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6])
-def test_a_round_draws_the_largest_number_of_batches_and_the_generator_gets_the_last(n):
+def test_the_generator_gets_the_last_batch_of_a_round(n):
     model = Game(critic_steps=n)
     run = genzoo.fit(model, DATA, steps=3, batch_size=8)
     critic, generator = model.seen["critic"], model.seen["generator"]
@@ -50,20 +50,20 @@ def test_a_round_draws_the_largest_number_of_batches_and_the_generator_gets_the_
         assert torch.equal(first_epoch.sort(0).values, DATA.sort(0).values)
 
 
-def test_a_callable_may_give_a_player_no_step_in_a_round():
+def test_steps_per_round_may_be_a_function_that_returns_zero():
     model = Game()
     model.steps = lambda round: (0, 3, 1)[round]
     genzoo.fit(model, DATA, steps=3, batch_size=8)
     assert (len(model.seen["critic"]), len(model.seen["generator"])) == (4, 3)
 
 
-def test_gradients_follow_ownership_and_are_given_back():
+def test_gradients_follow_ownership_and_requires_grad_is_restored():
     model = Game(critic_steps=2)
     model.critic[0].bias.requires_grad_(False)
     frozen = model.critic[0].bias.detach().clone()
     names = [name for name, _ in model.named_parameters()]
     genzoo.fit(model, DATA, steps=2, batch_size=8)
-    # the author's frozen bias stays frozen, and each player trains everything else that it owns
+    # the bias that the author froze stays frozen; each player trains everything else that it owns
     critic = {name for name in names if name.startswith("critic.")} - {"critic.0.bias"}
     generator = {name for name in names if name.startswith("generator.")}
     assert model.gradients["critic"] == [critic] * 4
@@ -74,7 +74,7 @@ def test_gradients_follow_ownership_and_are_given_back():
     ]
 
 
-def test_a_generators_loss_leaves_nothing_in_the_critic():
+def test_a_generator_loss_leaves_no_gradient_in_the_critic():
     model = Game()
     start = {name: value.clone() for name, value in model.state_dict().items()}
     still = replace(model.players()[0], steps_per_round=lambda round: 0)
@@ -110,7 +110,7 @@ def test_a_generators_loss_leaves_nothing_in_the_critic():
         ),
     ],
 )
-def test_broken_games_are_named(players, message):
+def test_invalid_games_are_refused(players, message):
     model = Game()
     broken = players(model)
     model.players = lambda: broken
@@ -118,7 +118,7 @@ def test_broken_games_are_named(players, message):
         genzoo.fit(model, DATA, steps=1, batch_size=8)
 
 
-def test_the_seed_covers_weights_data_and_noise_and_nothing_leaks_out():
+def test_the_seed_determines_weights_data_and_noise_and_the_callers_state_is_restored():
     torch.manual_seed(5)
     before = torch.get_rng_state()
     one = genzoo.fit("test-game", DATA, steps=4, batch_size=8, seed=3).model
@@ -154,18 +154,18 @@ def test_the_seed_of_a_round_is_a_function_of_the_seed_and_the_round(tmp_path):
         genzoo.fit(model, DATA, folder, batch_size=8, checkpoint_every=3, **settings)
         return model.noise
 
-    straight = noise(steps=6, seed=1)
-    # every round has another seed
-    assert len(set(straight)) == 6
-    assert noise(steps=6, seed=1, caller_seed=9) == straight
-    # earlier rounds and earlier draws do not matter: a resumed run, and one with more steps
-    assert noise(tmp_path / "run", steps=3, seed=1) == straight[:3]
-    assert noise(tmp_path / "run", steps=6, seed=1, resume=True, caller_seed=9) == straight[3:]
-    assert noise(steps=6, seed=1, critic_steps=3)[::3] == straight
-    assert not set(noise(steps=6, seed=2)) & set(straight)
+    expected = noise(steps=6, seed=1)
+    # every round has a different seed
+    assert len(set(expected)) == 6
+    assert noise(steps=6, seed=1, caller_seed=9) == expected
+    # earlier rounds and draws do not matter, as in a resumed run or one with more critic steps
+    assert noise(tmp_path / "run", steps=3, seed=1) == expected[:3]
+    assert noise(tmp_path / "run", steps=6, seed=1, resume=True, caller_seed=9) == expected[3:]
+    assert noise(steps=6, seed=1, critic_steps=3)[::3] == expected
+    assert not set(noise(steps=6, seed=2)) & set(expected)
 
 
-def test_schedules_warmup_and_their_closed_forms():
+def test_schedules_and_warmup_match_closed_forms():
     # with SGD the step is lr * factor * (w - mean),
     # so w_t = mean * (1 - prod_t (1 - lr * factor_t))
     for schedule, warmup in (("linear", 0.0), ("cosine", 0.0), ("constant", 0.5)):
@@ -183,7 +183,7 @@ def test_schedules_warmup_and_their_closed_forms():
         torch.testing.assert_close(model.w.detach(), DATA.mean(0) * (1 - left))
 
 
-def test_a_players_own_schedule_holds_unless_the_recipe_says_otherwise():
+def test_the_recipe_overrides_the_schedule_of_a_player():
     model = Mean(lr=0.2)
     halved = replace(model.players()[0], schedule=lambda t: 0.5)
     model.players = lambda: (halved,)
@@ -198,7 +198,7 @@ def test_clipping_bounds_the_norm_of_the_step():
 
 
 @pytest.mark.parametrize("decay", [0.3, 0.999])
-def test_the_average_is_the_exponential_moving_average_with_a_warm_up(decay):
+def test_averaged_weights_are_an_exponential_moving_average_with_warmup(decay):
     model = Mean(lr=0.3)
     run = genzoo.fit(model, DATA, steps=6, batch_size=40, ema=decay)
     w, average = 0.0, 0.0
@@ -211,7 +211,7 @@ def test_the_average_is_the_exponential_moving_average_with_a_warm_up(decay):
     torch.testing.assert_close(model.w.detach(), DATA.mean(0) * w)
 
 
-def test_overrides_of_a_players_optimizer():
+def test_a_recipe_overrides_the_optimizer_of_a_player():
     model = Mean(lr=0.3)
     genzoo.fit(model, DATA, steps=1, batch_size=40, players={"mean": {"lr": 0.5}})
     torch.testing.assert_close(model.w.detach(), 0.5 * DATA.mean(0))
@@ -226,14 +226,14 @@ def test_overrides_of_a_players_optimizer():
             genzoo.fit(model, DATA, steps=1, batch_size=8, players=players)
 
 
-def test_another_optimizer_keeps_the_rate_and_none_of_the_other_settings():
+def test_another_optimizer_keeps_only_the_learning_rate():
     model = Mean(lr=0.25, momentum=0.9)
     genzoo.fit(model, DATA, steps=1, batch_size=40, players={"mean": {"name": "Adam"}})
     # Adam's first step has the size of the learning rate in every coordinate
     torch.testing.assert_close(model.w.detach(), torch.full((2,), 0.25))
 
 
-def test_a_gradient_that_is_not_finite_is_not_kept(tmp_path):
+def test_a_non_finite_gradient_is_not_saved(tmp_path):
     class Root(torch.autograd.Function):
         @staticmethod
         def forward(ctx, w):
@@ -275,7 +275,7 @@ def test_a_value_error_in_a_loss_names_the_player_and_the_step():
         genzoo.fit({"name": "vae", "encoder": net, "decoder": net}, "digits", steps=1, batch_size=1)
 
 
-def test_float64_data_stay_exact_in_a_float64_run():
+def test_float64_data_are_exact_in_a_float64_run():
     data = torch.rand(40, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     model = Game()
     genzoo.fit(model, data, steps=1, batch_size=40, precision="64-true")
@@ -310,19 +310,19 @@ def test_a_resume_is_bit_identical(tmp_path, model, ema):
         "log_every": 4,
         "precision": "32-true",
     }
-    straight = genzoo.fit(model, DATA, tmp_path / "a", steps=10, **settings)
+    uninterrupted = genzoo.fit(model, DATA, tmp_path / "a", steps=10, **settings)
     genzoo.fit(model, DATA, tmp_path / "b", steps=5, **settings)
     resumed = genzoo.fit(model, DATA, tmp_path / "b", steps=10, resume=True, **settings)
-    assert torch.equal(weights(straight.model), weights(resumed.model))
+    assert torch.equal(weights(uninterrupted.model), weights(resumed.model))
     names = ("model.safetensors", *(("model-ema.safetensors",) if ema else ()))
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    assert [line["step"] for line in straight.history] == [4, 8, 10]
+    assert [line["step"] for line in uninterrupted.history] == [4, 8, 10]
 
 
 @pytest.mark.slow
-def test_an_interrupt_saves_and_the_resumed_run_is_the_uninterrupted_one(tmp_path):
-    straight = genzoo.fit(
+def test_a_run_resumed_after_an_interrupt_equals_an_uninterrupted_run(tmp_path):
+    uninterrupted = genzoo.fit(
         "test-game", DATA, tmp_path / "a", steps=9, batch_size=8, checkpoint_every=100
     )
     genzoo_loss, before = Game.critic_loss, signal.getsignal(signal.SIGINT)
@@ -346,9 +346,9 @@ def test_an_interrupt_saves_and_the_resumed_run_is_the_uninterrupted_one(tmp_pat
     resumed = genzoo.fit(
         "test-game", DATA, tmp_path / "b", steps=9, batch_size=8, checkpoint_every=100, resume=True
     )
-    assert torch.equal(weights(straight.model), weights(resumed.model))
+    assert torch.equal(weights(uninterrupted.model), weights(resumed.model))
     # the checkpoint has the values that are not logged yet
-    assert straight.history[-1]["critic/loss"] == resumed.history[-1]["critic/loss"]
+    assert uninterrupted.history[-1]["critic/loss"] == resumed.history[-1]["critic/loss"]
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
@@ -360,7 +360,7 @@ def test_every_precision_trains(precision):
 
 
 @pytest.mark.slow
-def test_compiled_losses_train_as_eager_ones_do():
+def test_compiled_losses_train_like_eager_losses():
     data = torch.rand(32, 6, generator=torch.Generator().manual_seed(1))
     net = {"name": "mlp", "hidden": [8]}
     table = {"name": "vae", "latent_dim": 2, "encoder": net, "decoder": net}
@@ -371,12 +371,12 @@ def test_compiled_losses_train_as_eager_ones_do():
     torch.testing.assert_close(weights(eager.model), weights(compiled.model), rtol=1e-6, atol=1e-8)
 
 
-def test_epochs_count_rounds_by_the_batches_that_a_round_reads():
+def test_epochs_are_converted_to_rounds_by_batches_per_round():
     assert genzoo.fit(Mean(), DATA, epochs=3, batch_size=8).steps == 15
     assert genzoo.fit(Game(critic_steps=5), DATA, epochs=3, batch_size=8).steps == 3
 
 
-def test_a_players_own_schedule_must_take_one_argument():
+def test_the_schedule_of_a_player_must_take_one_argument():
     model = Mean()
     wrong = replace(model.players()[0], schedule=lambda: 1.0)
     model.players = lambda: (wrong,)
@@ -384,7 +384,7 @@ def test_a_players_own_schedule_must_take_one_argument():
         genzoo.fit(model, DATA, steps=1, batch_size=8)
 
 
-def test_only_a_method_of_the_class_is_a_closed_form():
+def test_only_a_class_method_counts_as_a_closed_form():
     model = Mean(lr=0.25)
     model.solve = torch.nn.Linear(2, 2)
     run = genzoo.fit(model, DATA, steps=2, batch_size=40)
@@ -415,12 +415,12 @@ def test_only_a_method_of_the_class_is_a_closed_form():
         ({"batch_size": 9, "microbatches": 2}, "expected a multiple of microbatches"),
     ],
 )
-def test_wrong_settings_are_named(settings, message):
+def test_invalid_settings_are_named(settings, message):
     with pytest.raises(SettingError, match=message):
         genzoo.fit("test-mean", DATA, **settings)
 
 
-def test_a_model_looks_at_one_microbatch_before_anything_is_written(tmp_path):
+def test_a_model_checks_one_microbatch_before_anything_is_written(tmp_path):
     seen = []
 
     class Wary(Mean):
@@ -436,7 +436,7 @@ def test_a_model_looks_at_one_microbatch_before_anything_is_written(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_data_that_do_not_fit_are_named():
+def test_data_of_a_wrong_shape_are_refused():
     with pytest.raises(DataError, match="batch"):
         genzoo.fit("test-mean", DATA, steps=1, batch_size=41)
     with pytest.raises(SettingError, match=r"has shape \(3,\), but the data have \(2,\)"):
@@ -449,7 +449,7 @@ def test_data_that_do_not_fit_are_named():
         genzoo.fit(torch.nn.Linear(2, 2), DATA, steps=1)
 
 
-def test_a_game_may_read_the_data_several_times_a_round_but_needs_a_whole_batch():
+def test_a_round_may_read_the_data_several_times_but_needs_a_full_batch():
     model = Game(critic_steps=5)
     genzoo.fit(model, DATA[:10], steps=2, batch_size=8)
     assert len(model.seen["critic"]) == 10
@@ -481,7 +481,7 @@ def test_gradient_norms_are_those_of_the_last_step_before_clipping(settings):
 
 
 @pytest.mark.slow
-def test_gradient_norms_are_asked_for_and_change_nothing(tmp_path):
+def test_logging_gradient_norms_does_not_change_training(tmp_path):
     plain = genzoo.fit("test-game", DATA, steps=4, batch_size=8, log_every=2)
     with_norms = genzoo.fit(
         "test-game", DATA, tmp_path / "run", steps=4, batch_size=8, log_every=2, gradient_norms=True
@@ -495,13 +495,13 @@ def test_gradient_norms_are_asked_for_and_change_nothing(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_diagnosis_is_shown_once_for_each_text_and_again_after_a_resume(tmp_path, monkeypatch):
+def test_each_diagnosis_is_shown_once_and_again_after_a_resume(tmp_path, monkeypatch):
     def texts(warned):
         messages = [str(warning.message) for warning in warned]
         return [message for message in messages if message.startswith("step")]
 
     def diagnose(self, line, progress):
-        # this noise must not change that of the losses
+        # this noise must not change the noise of the losses
         torch.rand(3)
         if line["step"] == 1:
             return None
@@ -509,7 +509,7 @@ def test_a_diagnosis_is_shown_once_for_each_text_and_again_after_a_resume(tmp_pa
             return "early"
         return "late" if line["generator/loss"] > 0 else "never"
 
-    straight = genzoo.fit("test-game", DATA, steps=10, batch_size=8)
+    uninterrupted = genzoo.fit("test-game", DATA, steps=10, batch_size=8)
     monkeypatch.setattr(Game, "diagnose", diagnose)
     with pytest.warns(UserWarning, match="^step") as warned:
         genzoo.fit("test-game", DATA, tmp_path / "run", steps=8, batch_size=8, log_every=1)
@@ -519,12 +519,12 @@ def test_a_diagnosis_is_shown_once_for_each_text_and_again_after_a_resume(tmp_pa
             "test-game", DATA, tmp_path / "run", steps=10, batch_size=8, log_every=1, resume=True
         )
     assert texts(warned) == ["step 9: late"]
-    assert torch.equal(weights(straight.model), weights(run.model))
+    assert torch.equal(weights(uninterrupted.model), weights(run.model))
 
 
 @pytest.mark.slow
 @pytest.mark.figures
-def test_pictures_ask_the_critic_in_eval_mode_and_without_gradients(tmp_path, monkeypatch):
+def test_pictures_call_the_critic_in_eval_mode_and_without_gradients(tmp_path, monkeypatch):
     asked = []
 
     def score(self, x):
@@ -533,7 +533,7 @@ def test_pictures_ask_the_critic_in_eval_mode_and_without_gradients(tmp_path, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(Game, "score", score, raising=False)
-        straight = genzoo.fit(
+        without_pictures = genzoo.fit(
             "test-game",
             DATA,
             tmp_path / "a",
@@ -553,7 +553,7 @@ def test_pictures_ask_the_critic_in_eval_mode_and_without_gradients(tmp_path, mo
         sample_every=2,
         precision="64-true",
     )
-    assert torch.equal(weights(straight.model), weights(plain.model))
+    assert torch.equal(weights(without_pictures.model), weights(plain.model))
     sheet = "samples/step-000002.png"
     assert (tmp_path / "a" / sheet).read_bytes() != (tmp_path / "b" / sheet).read_bytes()
 
@@ -570,13 +570,13 @@ def test_pictures_ask_the_critic_in_eval_mode_and_without_gradients(tmp_path, mo
         ),
     ],
 )
-def test_what_fabrics_environment_would_change_is_refused(monkeypatch, name, value, message):
+def test_conflicting_fabric_environment_variables_are_refused(monkeypatch, name, value, message):
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingError, match=message):
         genzoo.fit("test-mean", DATA, steps=1, batch_size=8)
 
 
-def test_fabrics_environment_may_agree(monkeypatch):
+def test_consistent_fabric_environment_variables_are_allowed(monkeypatch):
     monkeypatch.setenv("LT_STRATEGY", "auto")
     monkeypatch.setenv("LT_PRECISION", "64-true")
     assert (

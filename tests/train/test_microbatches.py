@@ -81,7 +81,7 @@ def step(table, data, microbatches):
 
 
 @pytest.mark.parametrize("name", MEANS)
-def test_a_step_on_microbatches_equals_that_on_the_batch_without_a_warning(name):
+def test_a_step_on_microbatches_equals_a_step_on_the_batch_without_a_warning(name):
     table, data = MEANS[name]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -94,7 +94,7 @@ def test_a_step_on_microbatches_equals_that_on_the_batch_without_a_warning(name)
 @pytest.mark.parametrize(
     ("name", "batch_size"), [("vae", 24), ("wae-mmd", 24), ("gan", 24), ("wae-mmd", 6), ("gan", 4)]
 )
-def test_a_loss_that_is_not_a_mean_over_examples_is_named_once(name, batch_size):
+def test_a_loss_that_is_not_a_mean_over_examples_is_reported_once(name, batch_size):
     player, table = OTHERS[name]
     with pytest.warns(
         UserWarning, match=f"player '{player}': .* microbatches = 2 trains another objective than"
@@ -139,7 +139,7 @@ class Counting(Model):
         return torch.zeros(n, *self.shape)
 
 
-def test_comparing_halves_changes_nothing(monkeypatch):
+def test_comparing_half_batches_does_not_change_training(monkeypatch):
     states = []
     for compares in (True, False):
         if not compares:

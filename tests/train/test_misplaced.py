@@ -76,7 +76,7 @@ def overridden(message: str) -> dict:
         ),
     ],
 )
-def test_fit_says_where_a_setting_belongs(settings, where):
+def test_fit_shows_where_a_setting_belongs(settings, where):
     message = refusal(genzoo.fit, "vae", "digits", **settings)
     (key,) = settings
     assert message.startswith(f"train has no setting {key!r}. {key!r} is ")
@@ -90,7 +90,7 @@ def test_fit_says_where_a_setting_belongs(settings, where):
                 assert settings_of(model)[name] == value
 
 
-def test_every_player_that_takes_it_is_named():
+def test_every_player_that_accepts_the_setting_is_named():
     message = refusal(genzoo.fit, "gan", "digits", lr=0.5)
     assert 'players={"critic": {"lr": 0.5}, "generator": {"lr": 0.5}}' in message
     assert "players.critic.lr=0.5 players.generator.lr=0.5" in message
@@ -127,11 +127,11 @@ def test_every_player_that_takes_it_is_named():
         ),
     ],
 )
-def test_a_setting_in_any_other_place_is_answered_too(arguments, settings, message):
+def test_a_setting_in_any_other_place_is_explained(arguments, settings, message):
     assert re.search(message, refusal(genzoo.fit, *arguments, **settings))
 
 
-def test_an_instance_is_answered_with_its_name():
+def test_the_message_for_an_instance_uses_its_name():
     message = refusal(genzoo.fit, genzoo.load("vae", shape=(1, 8, 8)), "digits", beta=3.0)
     assert 'genzoo.fit({"name": "vae", "beta": 3.0}, "digits")' in message
 
@@ -150,14 +150,14 @@ def test_an_instance_is_answered_with_its_name():
         ({"laten_dim": 3}, "Did you mean 'latent_dim'?"),
     ],
 )
-def test_load_says_where_a_setting_belongs(settings, message):
+def test_load_shows_where_a_setting_belongs(settings, message):
     assert message in refusal(genzoo.load, "vae", **settings)
 
 
 @pytest.mark.parametrize(
     "text", ["latent_dim=4", "lr=1e-3", "steps=100", "learning_rate=1e-3", "z_dim=4"]
 )
-def test_an_override_without_its_section(text):
+def test_an_override_without_its_section_is_explained(text):
     key = text.split("=")[0]
     with (
         pytest.raises(SettingError, match=rf"has no section '{key}'\. '{key}' is ") as caught,
@@ -168,7 +168,7 @@ def test_an_override_without_its_section(text):
     overridden(str(caught.value))
 
 
-def test_what_is_nowhere_keeps_its_nearest_spelling():
+def test_an_unknown_setting_suggests_the_nearest_spelling():
     assert (
         refusal(genzoo.fit, "vae", "digits", step=3)
         == "train has no setting 'step'. Did you mean 'steps'?"
@@ -176,14 +176,14 @@ def test_what_is_nowhere_keeps_its_nearest_spelling():
     assert "Known: " in refusal(genzoo.fit, "vae", "digits", nonsense=3)
 
 
-def test_other_libraries_names_are_none_of_ours_and_stand_for_some_of_ours():
-    ours = {field.name for field in fields(Settings)} | {"name"}
+def test_names_of_other_libraries_are_not_settings_and_map_to_settings():
+    settings = {field.name for field in fields(Settings)} | {"name"}
     for kind in ("models", "encoders", "decoders", "critics", "priors"):
-        ours |= {
+        settings |= {
             key
-            for thing in genzoo.registry.lookup.registries[kind].get_all().values()
-            for key in parameters(thing)
+            for constructor in genzoo.registry.lookup.registries[kind].get_all().values()
+            for key in parameters(constructor)
         }
-    ours |= {key for optimizer in OPTIMIZERS.values() for key in parameters(optimizer)}
-    assert not NAMES.keys() & ours
-    assert {*NAMES.values()} <= ours
+    settings |= {key for optimizer in OPTIMIZERS.values() for key in parameters(optimizer)}
+    assert not NAMES.keys() & settings
+    assert {*NAMES.values()} <= settings

@@ -67,7 +67,7 @@ def close(left, right):
         torch.testing.assert_close(value, right[name], rtol=1e-4, atol=1e-6)
 
 
-def test_groups_have_rates_of_their_own_and_a_schedule_multiplies_each():
+def test_a_schedule_multiplies_the_rate_of_each_group():
     def optimizer(m):
         encoder, rest = [*m.encoder.parameters()], [*m.norm.parameters(), *m.decoder.parameters()]
         return torch.optim.AdamW(
@@ -79,7 +79,7 @@ def test_groups_have_rates_of_their_own_and_a_schedule_multiplies_each():
     close(trained(table, schedule="linear"), by_hand(optimizer, factor=lambda t: 1 - t))
 
 
-def test_no_decay_leaves_out_biases_and_norms():
+def test_no_decay_excludes_biases_and_norms():
     def optimizer(m):
         matrices = [m.encoder.weight, m.decoder.weight]
         flat = [m.encoder.bias, *m.norm.parameters(), m.decoder.bias]
@@ -89,7 +89,7 @@ def test_no_decay_leaves_out_biases_and_norms():
     close(trained({"weight_decay": 0.5, "no_decay": True}), by_hand(optimizer))
 
 
-def test_the_first_group_that_matches_takes_a_parameter_and_frozen_ones_are_left_out():
+def test_the_first_matching_group_takes_a_parameter_and_frozen_ones_are_excluded():
     def optimizer(m):
         groups = [
             {"params": [m.norm.weight, m.norm.bias]},
@@ -178,7 +178,7 @@ def test_a_run_with_groups_resumes_exactly(tmp_path):
         ({"groups": [{"params": "norm.*", "lr": "high"}]}, r'groups\[0\].lr = "high": expected'),
     ],
 )
-def test_wrong_tables_are_refused_by_name(table, message):
+def test_invalid_tables_are_refused_by_name(table, message):
     with pytest.raises(SettingError, match=message):
         genzoo.fit("test-groups", DATA, players={"autoencoder": table}, **WHOLE)
 
@@ -194,7 +194,7 @@ def test_a_schedule_may_be_a_function_for_all_players_or_for_one():
 
 
 @pytest.mark.slow
-def test_a_run_with_a_function_goes_on_with_the_same_one_only(tmp_path):
+def test_a_run_with_a_schedule_function_resumes_only_with_the_same_function(tmp_path):
     settings = {"batch_size": 8, "checkpoint_every": 2}
     whole = genzoo.fit(
         "test-groups", DATA, steps=4, schedule=lambda t: 1.0, **settings
@@ -217,7 +217,7 @@ def test_a_run_with_a_function_goes_on_with_the_same_one_only(tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), -0.1, float("inf"), None, "fast"])
-def test_a_schedule_that_returns_no_factor_is_refused_by_name(tmp_path, value):
+def test_a_schedule_that_returns_an_invalid_factor_is_refused(tmp_path, value):
     with pytest.raises(
         TrainingError,
         match=r"train.schedule returned .* after 0 of training; expected a finite factor",
@@ -228,7 +228,7 @@ def test_a_schedule_that_returns_no_factor_is_refused_by_name(tmp_path, value):
     assert not (tmp_path / "run").exists()
 
 
-def test_an_authors_schedule_is_checked_at_each_step():
+def test_the_schedule_of_a_model_is_checked_at_each_step():
     model = Groups()
     player = Player(
         name="autoencoder", owns=(model,), loss=model.loss, schedule=lambda t: 1 - 2 * t

@@ -15,7 +15,7 @@ from genzoo.train.settings import Settings
 from tests.games import DATA, Game, Phases
 
 
-def test_two_phases_are_the_hand_calculation():
+def test_two_phases_equal_the_hand_calculation():
     # a step of gradient descent leaves 1 - lr of the distance:
     # 0.5 in three rounds, then 0.75 in two
     model = Phases(until=3)
@@ -26,7 +26,7 @@ def test_two_phases_are_the_hand_calculation():
     assert all(p.requires_grad for p in model.parameters())
 
 
-def test_turns_may_alternate():
+def test_players_may_alternate():
     model = Phases()
     early, late = model.players()
     model.players = lambda: (
@@ -45,7 +45,7 @@ def test_turns_may_alternate():
         ((lambda r: r // 5, 1), 5),
     ],
 )
-def test_playing_at_once_is_an_error_in_that_round(steps, round):
+def test_players_that_share_parameters_cannot_play_in_the_same_round(steps, round):
     model = Phases()
     players = [
         replace(player, steps_per_round=steps_per_round)
@@ -60,7 +60,7 @@ def test_playing_at_once_is_an_error_in_that_round(steps, round):
     assert len(model.gradients) == round
 
 
-def test_constant_steps_never_share(tmp_path):
+def test_players_with_constant_steps_cannot_share_parameters(tmp_path):
     model = Phases()
     players = [replace(player, steps_per_round=1) for player in model.players()]
     model.players = lambda: players
@@ -79,7 +79,7 @@ def test_the_log_has_values_of_the_active_players_only():
     assert names == [first, first | second, second]
 
 
-def test_a_round_without_any_step_reads_nothing(tmp_path):
+def test_a_round_without_steps_reads_no_data(tmp_path):
     run = genzoo.fit(
         {"name": "test-phases", "until": 1, "after": 3},
         DATA,
@@ -111,15 +111,15 @@ def test_a_resume_in_any_phase_is_bit_identical(tmp_path, stop, log):
         "ema": 0.9,
         "players": {"joint": {"name": "Adam"}},
     }
-    straight = genzoo.fit("test-phases", DATA, tmp_path / "a", steps=8, **settings)
+    uninterrupted = genzoo.fit("test-phases", DATA, tmp_path / "a", steps=8, **settings)
     genzoo.fit("test-phases", DATA, tmp_path / "b", steps=stop, **settings)
     genzoo.fit("test-phases", DATA, tmp_path / "b", steps=8, resume=True, **settings)
     for name in ("model.safetensors", "model-ema.safetensors"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    assert straight.steps == 8
+    assert uninterrupted.steps == 8
 
 
-def test_the_conformance_suite_takes_phases():
+def test_the_conformance_suite_accepts_phases():
     assert all(result.ok for result in check_model(Phases, shapes=[(2,)]))
 
 
@@ -140,7 +140,7 @@ def test_epochs_count_the_batches_of_each_round(epochs, steps, rounds):
     assert genzoo.fit(model, DATA, epochs=epochs, batch_size=8).steps == rounds
 
 
-def test_epochs_are_read_exactly_and_not_once_more():
+def test_epochs_are_not_rounded_up_by_floating_point_error():
     # 1.1 * 10 > 11 in floating point
     assert Settings(epochs=1.1).total(10, lambda _: 1) == 11
     assert (
@@ -148,7 +148,7 @@ def test_epochs_are_read_exactly_and_not_once_more():
     )
 
 
-def test_epochs_that_are_never_reached_are_refused():
+def test_unreachable_epochs_are_refused():
     model = Phases()
     players = [replace(player, steps_per_round=lambda r: r < 3) for player in model.players()[:1]]
     model.players = lambda: players
@@ -160,7 +160,7 @@ def test_epochs_that_are_never_reached_are_refused():
 
 
 @pytest.mark.slow
-def test_epochs_are_finite_and_not_without_end():
+def test_epochs_must_be_finite():
     for epochs in (float("inf"), float("nan")):
         with pytest.raises(
             SettingError, match=r"train\.epochs = (inf|nan): expected a finite number"

@@ -54,7 +54,7 @@ def env(monkeypatch):
     ],
     ids=str.split("none one torchrun torchrun-in-slurm srun srun-own-port shell job mpi"),
 )
-def test_launchers(env, table, expected):
+def test_launchers_are_recognized(env, table, expected):
     env(table)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -150,7 +150,7 @@ def test_a_port_in_use_is_reported(python):
     assert "in use" in last
 
 
-def test_a_rank_that_never_comes_is_waited_for_and_then_given_up(python):
+def test_waiting_for_a_missing_rank_times_out(python):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     code = (
@@ -177,7 +177,7 @@ def test_a_rank_that_never_comes_is_waited_for_and_then_given_up(python):
     ("name", "value"),
     [("LT_DEVICES", "2"), ("LT_NUM_NODES", "3"), ("LT_DEVICES", "0,1"), ("LT_DEVICES", "x")],
 )
-def test_processes_that_only_fabrics_variables_announce_are_refused(env, name, value):
+def test_fabric_variables_without_a_launcher_are_refused(env, name, value):
     from genzoo.train.engine import Engine
 
     env({name: value})
@@ -188,7 +188,7 @@ def test_processes_that_only_fabrics_variables_announce_are_refused(env, name, v
 @pytest.mark.parametrize(
     "device", ["", "gpu", "cuda:", "cuda:x", "cuda:²", "cuda:" + "9" * 5000, "cpu:0", "mps:1"]
 )
-def test_a_device_is_a_word(device):
+def test_an_invalid_device_is_refused(device):
     from genzoo.train.engine import check_device
 
     with pytest.raises(SettingError, match=r'^device = ".*": expected "auto", "cpu"'):
@@ -221,7 +221,7 @@ main()
 
 
 @pytest.mark.parametrize(("rank", "how"), [(0, "kill"), (1, "error")])
-def test_a_process_that_ends_is_one_line_for_the_others(tmp_path, python, rank, how):
+def test_when_a_process_ends_the_others_print_one_line(tmp_path, python, rank, how):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -262,7 +262,7 @@ def test_a_process_that_ends_is_one_line_for_the_others(tmp_path, python, rank, 
         "failed to recv, got 0 bytes (TCPStore)",
     ],
 )
-def test_a_collective_that_fails_names_the_cause(message):
+def test_a_failed_collective_names_the_cause(message):
     with (
         pytest.raises(
             TrainingError, match="another of the 2 processes ended or cannot be reached"
@@ -274,7 +274,7 @@ def test_a_collective_that_fails_names_the_cause(message):
     assert "third_party" not in str(caught.value)
 
 
-def test_other_errors_are_what_they_are():
+def test_other_errors_are_unchanged():
     with pytest.raises(RuntimeError, match="shapes"), peers(2):
         raise RuntimeError("shapes do not fit")
     with pytest.raises(RuntimeError, match="gloo"), peers(1):

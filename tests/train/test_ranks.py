@@ -1,6 +1,6 @@
-"""Two processes train as one does: the same parameters after 20 steps in float64.
+"""Training with two processes equals training with one: the same parameters after 20 float64 steps.
 
-This also holds after a kill, and on another number of processes.
+This also holds if a run is killed and resumed, also with another number of processes.
 """
 
 import os
@@ -97,9 +97,9 @@ def gather() -> None:
         assert torch.equal(gathered.detach(), every)
         gathered.var(unbiased=False).backward()
         torch.manual_seed(0)
-        mine = distributed.noise(3, 1, like=x)
+        shard = distributed.noise(3, 1, like=x)
     torch.manual_seed(0)
-    assert torch.equal(mine, torch.randn(6, 1)[3 * rank : 3 * rank + 3])
+    assert torch.equal(shard, torch.randn(6, 1)[3 * rank : 3 * rank + 3])
     # the trainer's mean over ranks divides by 2
     torch.testing.assert_close(x.grad / 2, 2 / 6 * (x.detach() - 2.5))
 
@@ -131,13 +131,13 @@ def difference(left: Path, right: Path) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-def test_two_ranks_are_one(folder, model):
+def test_two_ranks_equal_one(folder, model):
     fit(model, folder / f"one-{model}")
     assert difference(folder / f"one-{model}", folder / f"two-{model}") < 1e-10
 
 
 @pytest.mark.slow
-def test_a_killed_game_of_two_ranks_resumes_on_one_and_on_two(folder, python):
+def test_a_killed_run_of_two_ranks_resumes_on_one_and_on_two(folder, python):
     assert [p.name for p in Checkpoints(folder / "killed" / "checkpoints").paths()] == [
         "step-000005.ckpt",
         "step-000010.ckpt",

@@ -49,7 +49,7 @@ SETTINGS = {
 @pytest.mark.parametrize("name", GAMES)
 def test_a_resumed_game_is_bit_identical(name, tmp_path):
     data = torch.rand(50, 1, 8, 8, generator=torch.Generator().manual_seed(1))
-    straight = genzoo.fit(GAMES[name], data, tmp_path / "straight", steps=14, **SETTINGS)
+    uninterrupted = genzoo.fit(GAMES[name], data, tmp_path / "straight", steps=14, **SETTINGS)
     genzoo.fit(GAMES[name], data, tmp_path / "resumed", steps=7, **SETTINGS)
     # the result does not depend on the caller's seed
     torch.manual_seed(99)
@@ -66,7 +66,7 @@ def test_a_resumed_game_is_bit_identical(name, tmp_path):
         not torch.equal(last[0]["model"][key], last[0]["ema"][key]) for key in last[0]["ema"]
     )
     for left, right in zip(
-        straight.model.state_dict().values(), resumed.model.state_dict().values(), strict=True
+        uninterrupted.model.state_dict().values(), resumed.model.state_dict().values(), strict=True
     ):
         assert torch.equal(left, right)
     assert {name: state["count"] for name, state in last[0]["players"].items()} == {
@@ -75,6 +75,6 @@ def test_a_resumed_game_is_bit_identical(name, tmp_path):
     timing = ("seconds", "images_per_second")
     lines = [
         [{k: v for k, v in line.items() if k not in timing} for line in run.history]
-        for run in (straight, resumed)
+        for run in (uninterrupted, resumed)
     ]
     assert lines[0][-1] == lines[1][-1]

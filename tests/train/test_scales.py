@@ -26,7 +26,7 @@ def standardized(x):
     "model", [VAE, {**VAE, "name": "wae-mmd"}, {"name": "rnade", "hidden": 8, "components": 2}]
 )
 @pytest.mark.parametrize("scale", [300.0, 1e25])
-def test_unscaled_tables_train_or_are_named_and_the_advice_helps(model, scale):
+def test_unscaled_tables_train_or_raise_helpful_advice(model, scale):
     x = UNIFORM * scale
     try:
         assert genzoo.fit(model, x, **WHERE).steps == 60
@@ -37,7 +37,7 @@ def test_unscaled_tables_train_or_are_named_and_the_advice_helps(model, scale):
     assert history[-1]["loss"] < history[0]["loss"] < 1e3
 
 
-def test_a_loss_that_is_not_finite_names_scales_that_differ():
+def test_a_non_finite_loss_names_columns_of_different_scales():
     x = UNIFORM * torch.logspace(-3, 25, 20)
     with pytest.raises(
         TrainingError,
@@ -47,7 +47,7 @@ def test_a_loss_that_is_not_finite_names_scales_that_differ():
         genzoo.fit(VAE, x, **WHERE)
 
 
-def test_a_loss_that_explodes_is_explained_once():
+def test_an_exploding_loss_is_explained_once():
     with pytest.warns(
         UserWarning,
         match=r"loss of player 'mean' explodes. The likely cause is unscaled data: .*Standardize",
@@ -63,7 +63,7 @@ def test_a_loss_that_explodes_is_explained_once():
     assert len([w for w in caught if "explodes" in str(w.message)]) == 1
 
 
-def test_scaled_data_are_not_blamed():
+def test_scaled_data_are_not_reported():
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         genzoo.fit(
@@ -84,7 +84,7 @@ def test_scaled_data_are_not_blamed():
         genzoo.fit({"name": "test-mean", "nan_at": 2}, UNIFORM, steps=2, batch_size=64)
 
 
-def test_what_counts_as_unscaled():
+def test_unscaled_columns_are_detected():
     normal = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
     assert unscaled(normal) is None
     assert unscaled(torch.rand(20, 3, 4, 4)) is None

@@ -1,4 +1,4 @@
-"""Models get arguments from their data: shapes of samples and conditions, and metadata."""
+"""Models receive arguments from their data: shapes of samples and conditions, and metadata."""
 
 from typing import Any, ClassVar
 
@@ -57,7 +57,7 @@ def test_a_model_is_built_with_the_metadata_of_its_data(dataset, tmp_path):
     assert repr(again) == repr(run.model)
 
 
-def test_the_recipe_wins_over_the_metadata(dataset):
+def test_the_recipe_overrides_the_metadata(dataset):
     assert (
         genzoo.fit(
             {"name": "test-text", "alphabet": "z"}, dataset, steps=1, batch_size=4
@@ -66,20 +66,20 @@ def test_the_recipe_wins_over_the_metadata(dataset):
     )
 
 
-def test_an_instance_must_fit_what_it_samples(dataset):
+def test_an_instance_must_match_the_shape_of_the_samples(dataset):
     genzoo.fit(TextModel("ab", (2,), (3,)), dataset, steps=1, batch_size=4)
     with pytest.raises(SettingError, match=r"TextModel has shape \(3,\), but the data have \(2,\)"):
         genzoo.fit(TextModel("ab", (3,), (3,)), dataset, steps=1, batch_size=4)
 
 
-def test_a_model_of_text_writes_its_samples_as_text(dataset, tmp_path):
+def test_samples_of_a_text_model_are_written_as_text(dataset, tmp_path):
     genzoo.fit("test-text", dataset, tmp_path / "run", steps=2, batch_size=4, sample_every=1)
     texts = sorted((tmp_path / "run" / "samples").iterdir())
     assert [path.name for path in texts] == [f"step-00000{step}.txt" for step in (0, 1, 2)]
     assert texts[0].read_text() == 8 * "abab\n"
 
 
-def test_an_unconditional_model_may_leave_out_given(tmp_path):
+def test_sample_of_an_unconditional_model_may_omit_given(tmp_path):
     """The smallest model: a constructor, a loss, and sample(n)."""
 
     class Small(Model):

@@ -61,27 +61,27 @@ def raising(*numbers: int) -> Raising:
 
 @pytest.mark.parametrize("ema", [None, 0.5])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_model_so_far_is_on_the_exception(number, ema):
+def test_the_exception_holds_the_model_trained_so_far(number, ema):
     with pytest.raises(
         KeyboardInterrupt,
         match=r"stopped at step 3 of 9.*stop\.run\.model.*sys\.last_value\.run\.model",
     ) as stop:
         genzoo.fit(raising(number), DATA, steps=9, ema=ema, log_every=1, **FAST)
     run = stop.value.run
-    straight = genzoo.fit(raising(), DATA, steps=3, ema=ema, log_every=1, **FAST)
-    assert torch.equal(run.model.w, straight.model.w)
+    uninterrupted = genzoo.fit(raising(), DATA, steps=3, ema=ema, log_every=1, **FAST)
+    assert torch.equal(run.model.w, uninterrupted.model.w)
     assert (run.steps, len(run.history), run.folder, run.was_complete) == (3, 3, None, False)
     assert not run.model.training
 
 
-def test_a_second_ctrl_c_stops_within_the_step_and_still_hands_the_model_back():
+def test_a_second_ctrl_c_stops_within_the_step_and_the_exception_holds_the_model():
     with pytest.raises(Stopped, match="stopped at once, after step 2 of 9") as stop:
         genzoo.fit(raising(signal.SIGINT, signal.SIGINT), DATA, steps=9, **FAST)
     assert torch.equal(stop.value.run.model.w, genzoo.fit(raising(), DATA, steps=2, **FAST).model.w)
     assert all(parameter.requires_grad for parameter in stop.value.run.model.parameters())
 
 
-def test_hangups_that_follow_one_another_cut_nothing_short():
+def test_repeated_hangups_do_not_interrupt_the_step():
     """A terminal and its shell may both send a hangup; service managers add SIGTERM."""
     with pytest.raises(Stopped, match="stopped at step 3"):
         genzoo.fit(
@@ -93,7 +93,9 @@ def test_hangups_that_follow_one_another_cut_nothing_short():
 
 
 @pytest.mark.slow
-def test_with_a_folder_all_is_saved_and_the_message_says_what_to_type(tmp_path, monkeypatch):
+def test_an_interrupted_run_is_saved_and_the_message_shows_the_command_to_resume(
+    tmp_path, monkeypatch
+):
     folder = tmp_path / "a run"
     steps, real = [], VAE.loss
 
@@ -112,8 +114,8 @@ def test_with_a_folder_all_is_saved_and_the_message_says_what_to_type(tmp_path, 
         genzoo.fit(VAE_TABLE, "digits", folder, steps=5, **FAST)
     assert stop.value.run.folder == folder
     resumed = genzoo.fit(VAE_TABLE, "digits", folder, steps=5, resume=True, **FAST)
-    straight = genzoo.fit(VAE_TABLE, "digits", steps=5, **FAST)
-    assert all(map(torch.equal, resumed.model.parameters(), straight.model.parameters()))
+    uninterrupted = genzoo.fit(VAE_TABLE, "digits", steps=5, **FAST)
+    assert all(map(torch.equal, resumed.model.parameters(), uninterrupted.model.parameters()))
 
 
 @pytest.fixture
@@ -130,7 +132,7 @@ def interrupted(monkeypatch):
 
 
 @pytest.mark.usefixtures("interrupted")
-def test_arrays_from_python_are_passed_again_in_python(tmp_path):
+def test_a_run_on_arrays_shows_how_to_resume_in_python(tmp_path):
     message = r"Resume with genzoo\.fit\(model, data, '.*run', resume=True\)\."
     with pytest.raises(Stopped, match=message):
         genzoo.fit("test-mean", DATA, tmp_path / "run", steps=9, **FAST)
@@ -144,7 +146,9 @@ def test_arrays_from_python_are_passed_again_in_python(tmp_path):
         ({"players": {"autoencoder": {"schedule": lambda t: 1 - t}}}, "players=players"),
     ],
 )
-def test_a_schedule_from_python_is_passed_again_in_python(tmp_path, settings, arguments):
+def test_a_run_with_a_schedule_function_shows_how_to_resume_in_python(
+    tmp_path, settings, arguments
+):
     message = rf"Resume with genzoo\.fit\(model, data, '.*run', resume=True, {arguments}\)\."
     with pytest.raises(Stopped, match=message):
         genzoo.fit(VAE_TABLE, "digits", tmp_path / "run", steps=9, **settings, **FAST)
@@ -171,38 +175,38 @@ def test_the_command_to_resume_repeats_the_plugin_files(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
-def test_what_was_ignored_stays_ignored(number):
+def test_ignored_signals_stay_ignored(number):
     signal.signal(number, signal.SIG_IGN)
     run = genzoo.fit(raising(number), DATA, steps=4, **FAST)
     assert run.steps == 4
     assert signal.getsignal(number) == signal.SIG_IGN
 
 
-def test_the_callers_handler_is_called_and_comes_back():
+def test_the_callers_handler_is_called_and_restored():
     heard = []
 
-    def mine(number, _):
+    def handler(number, _):
         heard.append(number)
 
-    signal.signal(signal.SIGTERM, mine)
+    signal.signal(signal.SIGTERM, handler)
     with pytest.raises(Stopped, match="stopped at step 3"):
         genzoo.fit(raising(signal.SIGTERM), DATA, steps=9, **FAST)
     assert heard == [signal.SIGTERM]
-    assert signal.getsignal(signal.SIGTERM) is mine
+    assert signal.getsignal(signal.SIGTERM) is handler
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_handler_of_the_callers_that_raises_stops_at_once():
-    def mine(*_):
+def test_a_callers_handler_that_raises_stops_immediately():
+    def handler(*_):
         raise KeyboardInterrupt("mine")
 
-    signal.signal(signal.SIGINT, mine)
+    signal.signal(signal.SIGINT, handler)
     with pytest.raises(Stopped, match="stopped at once, after step 2") as stop:
         genzoo.fit(raising(signal.SIGINT), DATA, steps=9, **FAST)
     assert str(stop.value.__cause__) == "mine"
 
 
-def test_a_handler_that_python_did_not_set_is_left_alone(monkeypatch):
+def test_a_handler_that_python_did_not_set_is_unchanged(monkeypatch):
     """Python reports such a handler as None, and cannot set it again."""
     real, changed = signal.getsignal, []
     monkeypatch.setattr(
@@ -214,7 +218,7 @@ def test_a_handler_that_python_did_not_set_is_left_alone(monkeypatch):
     assert sorted(set(changed)) == sorted([signal.SIGINT, signal.SIGTERM])
 
 
-def test_another_thread_changes_no_handler():
+def test_fit_in_another_thread_changes_no_handler():
     handlers, runs = [], []
 
     def train():

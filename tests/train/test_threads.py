@@ -19,7 +19,7 @@ def weights(seed):
     ).model.state_dict()
 
 
-def test_two_fits_end_as_each_does_alone():
+def test_concurrent_fits_equal_separate_fits():
     alone, threaded = [weights(seed) for seed in range(2)], {}
     at_once(*(lambda seed=seed: threaded.update({seed: weights(seed)}) for seed in range(2)))
     for seed in range(2):
@@ -47,7 +47,7 @@ class Interrupted(Model):
         return torch.zeros(n, *self.shape)
 
 
-def test_a_thread_seeds_in_the_middle_of_a_loss_and_samples_between_rounds():
+def test_seeding_and_sampling_in_another_thread_do_not_change_a_fit():
     model = genzoo.build({**VAE, "prior": "mog"}, shape=(1, 8, 8)).eval()
     torch.manual_seed(7)
     expected = model.sample(5)
@@ -78,7 +78,7 @@ def test_a_thread_seeds_in_the_middle_of_a_loss_and_samples_between_rounds():
     assert torch.equal(samples[0], expected)
 
 
-def test_weights_are_drawn_between_rounds_from_the_seed_of_their_thread():
+def test_weights_built_in_another_thread_use_its_seed():
     go, seeded, built = threading.Event(), threading.Event(), []
 
     def make():
