@@ -48,7 +48,7 @@ def header_size(content):
 
 
 @pytest.mark.slow
-def test_one_flipped_bit_anywhere_in_a_checkpoint_is_found(run):
+def test_one_flipped_bit_anywhere_in_a_checkpoint_is_detected(run):
     path = Checkpoints(run / "checkpoints").paths()[-1]
     content = path.read_bytes()
     for damaged in (*flips(content, 101), *flips(content[-200:], 1)):
@@ -62,7 +62,7 @@ def test_one_flipped_bit_anywhere_in_a_checkpoint_is_found(run):
 
 
 @pytest.mark.slow
-def test_one_flipped_bit_anywhere_in_exported_weights_is_found(run):
+def test_one_flipped_bit_anywhere_in_exported_weights_is_detected(run):
     path = run / "model.safetensors"
     content = path.read_bytes()
     start = header_size(content)
@@ -77,11 +77,11 @@ def test_one_flipped_bit_anywhere_in_exported_weights_is_found(run):
 
 
 @pytest.mark.slow
-def test_a_flipped_bit_is_refused_on_resume_and_passed_over_by_load(run):
+def test_a_flipped_bit_is_refused_on_resume_and_skipped_by_load(run):
     path = Checkpoints(run / "checkpoints").paths()[-1]
     content = bytearray(path.read_bytes())
     weight = bytes(read_checkpoint(path)["model"]["critic.0.weight"].numpy().tobytes())
-    content[content.index(weight) + 3] ^= 0x40  # an exponent: 1e38 or so
+    content[content.index(weight) + 3] ^= 0x40  # flip an exponent bit: the value becomes about 1e38
     path.write_bytes(content)
     with pytest.raises(
         RunError, match=r"step-000004\.ckpt is damaged .*the digest differs.*Move it away"
@@ -132,7 +132,7 @@ def test_headers_of_weights_with_other_values_are_damaged(run, written):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_weights_that_are_not_finite_are_refused_and_the_model_is_untouched(tmp_path, value):
+def test_non_finite_weights_are_refused_and_the_model_is_unchanged(tmp_path, value):
     model = Game()
     state = copy.deepcopy(model.state_dict())
     state["critic.0.weight"][0, 1] = value
@@ -191,7 +191,7 @@ OPTIMIZER = ("players", "critic", "optimizer")
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("path", "value", "words"),
+    ("path", "value", "message"),
     [
         (("round",), "4", "round is '4'"),
         (("round",), -1, "round is -1"),
@@ -251,7 +251,7 @@ OPTIMIZER = ("players", "critic", "optimizer")
         ),
     ],
 )
-def test_content_of_another_type_is_named_and_nothing_is_restored(run, path, value, words):
+def test_content_of_a_wrong_type_is_named_and_nothing_is_restored(run, path, value, message):
     checkpoint = Checkpoints(run / "checkpoints").paths()[-1]
     state = read_checkpoint(checkpoint)
     edit(state, path, value)
@@ -259,7 +259,7 @@ def test_content_of_another_type_is_named_and_nothing_is_restored(run, path, val
     model = Game()
     before = copy.deepcopy(model.state_dict())
     settings = {**FAST, "log_every": 3, "ema": 0.5, "resume": True}
-    with pytest.raises(RunError, match=rf"step-000004\.ckpt .*{words}"):
+    with pytest.raises(RunError, match=rf"step-000004\.ckpt .*{message}"):
         genzoo.fit(model, DATA, run, steps=6, **settings)
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in before)
     assert RunFolder(run).weights.exists()
@@ -283,9 +283,9 @@ def test_content_of_another_type_is_named_and_nothing_is_restored(run, path, val
 )
 def test_every_optimizer_passes_its_checks_and_resumes_bit_identically(tmp_path, name):
     players = {"mean": {"name": name, "lr": 0.01}}
-    straight = genzoo.fit("test-mean", DATA, tmp_path / "a", steps=4, players=players, **FAST)
+    uninterrupted = genzoo.fit("test-mean", DATA, tmp_path / "a", steps=4, players=players, **FAST)
     genzoo.fit("test-mean", DATA, tmp_path / "b", steps=2, players=players, **FAST)
     resumed = genzoo.fit(
         "test-mean", DATA, tmp_path / "b", steps=4, players=players, resume=True, **FAST
     )
-    assert torch.equal(straight.model.w, resumed.model.w)
+    assert torch.equal(uninterrupted.model.w, resumed.model.w)

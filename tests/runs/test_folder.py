@@ -18,7 +18,7 @@ from tests.games import DATA, FAST, Mean
 from tests.runs.files import content
 
 
-def test_what_is_in_the_folder(run):
+def test_a_run_folder_has_the_documented_files(run):
     names = {
         p.relative_to(run).as_posix()
         for p in run.rglob("*")
@@ -70,7 +70,7 @@ def test_load_keeps_the_runs_dtype(tmp_path):
     assert torch.equal(model.w, run.model.w)
 
 
-def test_presets_and_subclasses_that_pass_settings_on_come_back(tmp_path):
+def test_presets_and_subclasses_that_forward_settings_are_restored(tmp_path):
     @genzoo.models.register("test-preset")
     def preset(size: str = "small", shape: tuple[int, ...] = (2,)) -> Mean:
         return Mean(lr={"small": 0.1, "big": 0.5}[size], shape=shape)
@@ -100,7 +100,7 @@ def test_presets_and_subclasses_that_pass_settings_on_come_back(tmp_path):
         assert genzoo.build(model.config).momentum == 0.9
 
 
-def test_a_conditional_model_of_integer_labels_draws_its_sheets(tmp_path):
+def test_sample_sheets_work_with_integer_labels(tmp_path):
     @genzoo.models.register("test-labels")
     class Labels(Mean):
         inputs, given = ("x", "y"), ("y",)
@@ -124,7 +124,7 @@ def test_a_conditional_model_of_integer_labels_draws_its_sheets(tmp_path):
     assert (run.folder / "samples" / "step-000002.png").exists()
 
 
-def test_a_complete_run_is_left_alone(run):
+def test_resuming_a_complete_run_changes_nothing(run):
     before = content(run)
     again = genzoo.fit("test-mean", DATA, run, steps=6, resume=True, **FAST)
     assert again.was_complete
@@ -132,13 +132,13 @@ def test_a_complete_run_is_left_alone(run):
     assert content(run) == before
 
 
-def test_a_resume_with_no_checkpoint_starts_over(run):
-    straight = (run / "model.safetensors").read_bytes()
+def test_a_resume_without_a_checkpoint_starts_over(run):
+    expected = (run / "model.safetensors").read_bytes()
     for path in (run / "checkpoints").iterdir():
         path.unlink()
     (run / "model.safetensors").unlink()
     genzoo.fit("test-mean", DATA, run, steps=6, resume=True, **FAST)
-    assert (run / "model.safetensors").read_bytes() == straight
+    assert (run / "model.safetensors").read_bytes() == expected
     assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
 
 
@@ -190,14 +190,14 @@ def test_a_pickle_is_never_loaded(run, tmp_path):
 def test_load_returns_the_trained_weights_in_eval_mode(run):
     model = genzoo.load(run)
     assert not model.training
-    # six steps of gradient descent on batches of known rows; the last checkpoint says the same
+    # the exported weights equal those of the last checkpoint
     state = read_checkpoint(run / "checkpoints" / "step-000006.ckpt")
     assert torch.equal(model.w, state["model"]["w"])
     assert torch.equal(model.pool, torch.zeros(3))  # training state is not exported
     assert torch.equal(state["model"]["pool"], torch.full((3,), 6.0))
 
 
-def test_load_of_a_killed_run_says_so(run):
+def test_load_of_a_killed_run_warns(run):
     (run / "model.safetensors").unlink()
     with pytest.warns(UserWarning, match="did not finish; these are the weights of step 6"):
         model = genzoo.load(run)
@@ -206,13 +206,13 @@ def test_load_of_a_killed_run_says_so(run):
     )
 
 
-def test_load_returns_the_average_where_there_is_one(tmp_path):
+def test_load_returns_averaged_weights_if_the_run_has_them(tmp_path):
     run = genzoo.fit("test-mean", DATA, tmp_path / "run", steps=6, ema=0.5, **FAST)
     assert torch.equal(genzoo.load(run.folder).w, run.model.w)
     assert not torch.equal(RunFolder(run.folder).model(averaged=False).w, run.model.w)
 
 
-def test_load_refuses_by_name(run, tmp_path):
+def test_load_errors_name_the_problem(run, tmp_path):
     with pytest.raises(RunError, match="is not a run folder or the name of a model"):
         genzoo.load(tmp_path / "nowhere")
     with pytest.raises(SettingError, match="Did you mean 'test-mean'"):
@@ -247,7 +247,7 @@ def test_an_unregistered_part_works_in_memory_and_is_refused_when_saved(tmp_path
     assert not (tmp_path / "run").exists()
 
 
-def test_a_write_that_fails_leaves_what_was_there(tmp_path):
+def test_a_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "file"
     write_atomic(path, lambda p: p.write_text("old"))
 
@@ -261,8 +261,8 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_stops_with_one_line_and_keeps_the_run(run, python):
-    """A file size limit stands in for the full disk; the process is a real one."""
+def test_a_full_disk_is_a_one_line_error_and_keeps_the_run(run, python):
+    """A file size limit replaces the full disk, in a separate process."""
     code = (
         "import resource, signal, torch, genzoo; torch.set_num_threads(1); import tests.games\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -289,7 +289,7 @@ def test_weights_whose_header_is_damaged_are_refused_by_name(run, written):
         genzoo.load(run)
 
 
-def test_a_recipe_without_end_is_damaged(run):
+def test_an_unterminated_recipe_is_damaged(run):
     (run / "recipe.toml").write_text("x = " + "[" * 5000)
     with pytest.raises(RunError, match="is damaged"):
         genzoo.load(run)
@@ -297,7 +297,7 @@ def test_a_recipe_without_end_is_damaged(run):
 
 @pytest.mark.parametrize("section", ["[model]\n", "[run]\n"])
 @pytest.mark.parametrize("depth", [300, 5000])
-def test_a_deep_recipe_is_damaged_wherever_it_is_read(run, section, depth):
+def test_a_deeply_nested_recipe_is_damaged(run, section, depth):
     file = run / "recipe.toml"
     file.write_text(
         file.read_text().replace(section, f"{section}deep = {'[' * depth}{']' * depth}\n")
@@ -312,14 +312,16 @@ def test_a_deep_recipe_is_damaged_wherever_it_is_read(run, section, depth):
 @pytest.mark.slow
 def test_a_run_trains_and_resumes_into_linked_checkpoints(tmp_path):
     (tmp_path / "big").mkdir()
-    straight = genzoo.fit("test-mean", DATA, tmp_path / "straight", steps=4, **FAST).folder
+    uninterrupted = genzoo.fit("test-mean", DATA, tmp_path / "straight", steps=4, **FAST).folder
     run = genzoo.fit("test-mean", DATA, tmp_path / "run", steps=2, **FAST).folder
     (run / "checkpoints" / "step-000002.ckpt").rename(tmp_path / "big" / "step-000002.ckpt")
     (run / "checkpoints").rmdir()
     (run / "checkpoints").symlink_to(tmp_path / "big")
     (tmp_path / "big" / ".genzoo-half").write_text("somebody's")
     genzoo.fit("test-mean", DATA, run, steps=4, resume=True, **FAST)
-    assert (run / "model.safetensors").read_bytes() == (straight / "model.safetensors").read_bytes()
+    assert (run / "model.safetensors").read_bytes() == (
+        uninterrupted / "model.safetensors"
+    ).read_bytes()
     assert (tmp_path / "big" / "step-000004.ckpt").exists()
     assert (tmp_path / "big" / ".genzoo-half").exists()
 
@@ -334,7 +336,7 @@ def other(**settings):
 def test_a_resume_on_other_data_is_refused_by_name_or_allowed_on_request(tmp_path):
     folder = genzoo.fit("test-mean", other(), tmp_path / "run", steps=2, **FAST).folder
     before = content(folder)
-    for data, words in (
+    for data, message in (
         (other(binarize="threshold"), "binarize was None, now 'threshold'"),
         (genzoo.Dataset({"x": DATA.flip(0)}), "the train column 'x' holds other values"),
         (
@@ -343,7 +345,7 @@ def test_a_resume_on_other_data_is_refused_by_name_or_allowed_on_request(tmp_pat
         ),
     ):
         with pytest.raises(
-            RunError, match=rf"run was trained on other data: {words}.*allow_other_data"
+            RunError, match=rf"run was trained on other data: {message}.*allow_other_data"
         ):
             genzoo.fit("test-mean", data, folder, steps=4, resume=True, **FAST)
     assert content(folder) == before
@@ -356,7 +358,7 @@ def test_a_resume_on_other_data_is_refused_by_name_or_allowed_on_request(tmp_pat
         genzoo.fit("test-mean", DATA, folder, steps=10, resume=True, **FAST)
 
 
-def test_a_run_without_a_fingerprint_goes_on_and_says_so(run):
+def test_a_run_without_a_fingerprint_resumes_with_a_warning(run):
     text = (run / "recipe.toml").read_text()
     (run / "recipe.toml").write_text(text[: text.index("[run.data")])
     with pytest.warns(
@@ -365,7 +367,7 @@ def test_a_run_without_a_fingerprint_goes_on_and_says_so(run):
         genzoo.fit("test-mean", DATA / 2, run, steps=8, resume=True, **FAST)
 
 
-def test_a_dataset_that_is_never_the_same_is_said_to_be_so(tmp_path):
+def test_a_dataset_that_changes_at_every_call_is_reported(tmp_path):
     @genzoo.datasets.register("test-random")
     def unsteady(rows: int = 40):
         return genzoo.Dataset(
@@ -392,7 +394,7 @@ def test_a_dataset_that_is_never_the_same_is_said_to_be_so(tmp_path):
     )
 
 
-def test_a_run_with_a_setting_that_its_model_lacks_is_refused_by_name(run):
+def test_a_run_with_an_unknown_setting_is_refused_by_name(run):
     file = run / "recipe.toml"
     file.write_text(file.read_text().replace("[model]\n", "[model]\nrate = 3\n"))
     with pytest.raises(SettingError, match="'rate'"):

@@ -50,7 +50,7 @@ def set_format(folder, version):
     file.write_text(tomlkit.dumps(table))
 
 
-def test_a_run_states_its_format(run, tmp_path):
+def test_a_run_records_its_format(run, tmp_path):
     assert tomllib.loads((run / "recipe.toml").read_text())["run"]["format"] == FORMAT
     saved = genzoo.save(genzoo.load("test-mean"), tmp_path / "saved")
     assert tomllib.loads((saved / "recipe.toml").read_text())["run"]["format"] == FORMAT
@@ -69,10 +69,10 @@ OPEN = {
 
 
 @pytest.mark.parametrize("entrance", OPEN)
-@pytest.mark.parametrize(("version", "words"), VERSIONS)
-def test_another_format_is_refused_in_one_line(run, entrance, version, words):
+@pytest.mark.parametrize(("version", "message"), VERSIONS)
+def test_a_different_format_is_refused_in_one_line(run, entrance, version, message):
     set_format(run, version)
-    with pytest.raises(RunError, match=re.escape(f"run {run} ") + words) as error:
+    with pytest.raises(RunError, match=re.escape(f"run {run} ") + message) as error:
         OPEN[entrance](run)
     assert "\n" not in str(error.value)
 
@@ -90,14 +90,14 @@ def test_an_older_run_can_be_overwritten(run):
     assert genzoo.load(fresh.folder) is not None
 
 
-@pytest.mark.parametrize(("version", "words"), VERSIONS[1:3])
-def test_checkpoints_and_weights_of_another_format_are_refused(run, version, words):
+@pytest.mark.parametrize(("version", "message"), VERSIONS[1:3])
+def test_checkpoints_and_weights_of_a_different_format_are_refused(run, version, message):
     checkpoint = Checkpoints(run / "checkpoints").paths()[-1]
     write_sealed({**read_checkpoint(checkpoint), "format": version}, checkpoint)
-    with pytest.raises(RunError, match=rf"step-000002\.ckpt {words}"):
+    with pytest.raises(RunError, match=rf"step-000002\.ckpt {message}"):
         read_checkpoint(checkpoint)
     weights = run / "model.safetensors"
     header = json.dumps({"format": version, "round": 2, "sha256": "of another format"})
     save_file(load_file(weights), weights, {"genzoo": header})
-    with pytest.raises(RunError, match=rf"model\.safetensors {words}"):
+    with pytest.raises(RunError, match=rf"model\.safetensors {message}"):
         read_weights(weights)

@@ -1,4 +1,4 @@
-"""Tests of the lock of a run folder, among processes and among threads, and of its failures."""
+"""Tests of the lock of a run folder: between processes, between threads, and its failures."""
 
 import errno
 import os
@@ -46,7 +46,7 @@ os.kill(os.getpid(), 9)
 
 @pytest.fixture
 def hold():
-    """Hold folders in processes of their own, which end with the test."""
+    """Return a function that locks a folder in a separate process, which ends with the test."""
     processes = []
 
     def start(folder, code=HOLDER):
@@ -72,7 +72,7 @@ def content(folder):
 
 
 @pytest.mark.parametrize("flags", [{}, {"resume": True}, {"overwrite": True}])
-def test_a_folder_that_another_process_holds_is_refused_untouched(tmp_path, hold, flags):
+def test_a_folder_locked_by_another_process_is_refused_and_unchanged(tmp_path, hold, flags):
     folder = tmp_path / "run"
     genzoo.fit("test-mean", DATA, folder, steps=2, **FAST)
     before = content(folder)
@@ -86,28 +86,28 @@ def test_a_folder_that_another_process_holds_is_refused_untouched(tmp_path, hold
     genzoo.fit("test-mean", DATA, folder, steps=4, resume=True, **FAST)
 
 
-def test_a_folder_that_does_not_exist_yet_is_held_too(tmp_path, hold):
+def test_a_folder_that_does_not_exist_yet_can_be_locked(tmp_path, hold):
     hold(tmp_path / "run")
     with pytest.raises(RunError, match="is in use by process"):
         genzoo.fit("test-mean", DATA, tmp_path / "run", steps=2, **FAST)
     assert list((tmp_path / "run").iterdir()) == [tmp_path / "run" / LOCK]
 
 
-def test_a_symbolic_link_is_no_second_way_in(tmp_path, hold):
+def test_a_symbolic_link_does_not_bypass_the_lock(tmp_path, hold):
     hold(tmp_path / "run")
     (tmp_path / "link").symlink_to("run")
     with pytest.raises(RunError, match="link is in use"):
         genzoo.fit("test-mean", DATA, tmp_path / "link", steps=2, **FAST)
 
 
-def test_a_killed_process_leaves_no_lock_though_its_workers_live(tmp_path):
+def test_a_killed_process_releases_the_lock_even_if_its_workers_live(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", FORKER, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
     )
     worker = int(process.stdout.readline())
     process.wait()
     try:
-        os.kill(worker, 0)  # it lives
+        os.kill(worker, 0)  # raises an error if the worker is dead
         assert genzoo.fit("test-mean", DATA, tmp_path / "run", steps=2, **FAST).steps == 2
     finally:
         os.kill(worker, 9)
@@ -151,7 +151,7 @@ def test_two_runs_of_one_process_do_not_share_a_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, genzoo.errors.TrainingError])
-def test_every_way_out_gives_the_folder_up(tmp_path, monkeypatch, error):
+def test_every_exit_releases_the_lock(tmp_path, monkeypatch, error):
     def fail(self, batch):
         raise error("out")
 
@@ -164,32 +164,32 @@ def test_every_way_out_gives_the_folder_up(tmp_path, monkeypatch, error):
     assert genzoo.fit("test-mean", DATA, tmp_path / "run", steps=2, resume=True, **FAST).steps == 2
 
 
-def test_a_refusal_leaves_no_folder_behind(tmp_path):
+def test_a_refused_run_leaves_no_folder(tmp_path):
     with pytest.raises(genzoo.errors.SettingError):
         genzoo.fit("nothing-of-that-name", DATA, tmp_path / "a" / "run", steps=2)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_lock_file_of_a_killed_run_is_no_obstacle(tmp_path):
+def test_the_lock_file_of_a_killed_run_does_not_block(tmp_path):
     (tmp_path / LOCK).write_text("12 elsewhere\n")
     assert genzoo.fit("test-mean", DATA, tmp_path, steps=2, **FAST).steps == 2
     assert not (tmp_path / LOCK).exists()
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
-def test_a_file_system_without_locks_is_said_and_used(tmp_path, monkeypatch, number):
+def test_a_file_system_without_locks_works_with_a_warning(tmp_path, monkeypatch, number):
     def lockf(*_):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(locks.fcntl, "lockf", lockf)
     with pytest.warns(
         UserWarning, match="run cannot be locked: its file system cannot lock files"
-    ) as said:
+    ) as warned:
         genzoo.fit("test-mean", DATA, tmp_path / "run", steps=2, **FAST)
-    assert sum("cannot be locked" in str(warning.message) for warning in said) == 1
+    assert sum("cannot be locked" in str(warning.message) for warning in warned) == 1
 
 
-def test_a_platform_without_locks_is_said_and_threads_are_kept_apart(tmp_path, monkeypatch):
+def test_a_platform_without_locks_warns_and_still_separates_threads(tmp_path, monkeypatch):
     monkeypatch.setattr(locks, "fcntl", None)
     with pytest.warns(UserWarning, match="this platform has no POSIX locks"):
         lock = FolderLock(tmp_path / "run").acquire()
@@ -200,7 +200,7 @@ def test_a_platform_without_locks_is_said_and_threads_are_kept_apart(tmp_path, m
     assert not (tmp_path / "run").exists()
 
 
-def test_a_lock_file_that_leads_elsewhere_is_refused(tmp_path):
+def test_a_lock_file_that_is_a_link_is_refused(tmp_path):
     (tmp_path / "secret").write_text("mine")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / LOCK).symlink_to(tmp_path / "secret")
@@ -209,14 +209,14 @@ def test_a_lock_file_that_leads_elsewhere_is_refused(tmp_path):
     assert (tmp_path / "secret").read_text() == "mine"
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_folder_that_cannot_be_created_is_named(tmp_path):
     (tmp_path / "file").write_text("mine")
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
         with pytest.raises(RunError, match="is a file; a run needs a folder"):
             FolderLock(path).acquire()
 
 
-def test_a_lock_notices_that_its_folder_went(tmp_path):
+def test_a_lock_detects_that_its_folder_was_removed(tmp_path):
     for change in ("moved", "replaced", "emptied"):
         lock = FolderLock(tmp_path / change).acquire()
         assert lock.intact()
@@ -294,7 +294,7 @@ def interrupted_lines(code, function, interrupts):
         yield
 
 
-def test_ctrl_c_while_the_lock_is_taken_leaves_nothing_held(tmp_path):
+def test_ctrl_c_while_locking_releases_the_lock(tmp_path):
     folder, interrupts = RunFolder(tmp_path / "run"), []
     engine = Engine("cpu", "32-true")
 
@@ -310,7 +310,7 @@ def test_ctrl_c_while_the_lock_is_taken_leaves_nothing_held(tmp_path):
     assert len(interrupts) > 20
 
 
-def test_ctrl_c_right_after_the_file_is_locked_leaves_nothing_held(tmp_path, monkeypatch):
+def test_ctrl_c_right_after_locking_releases_the_lock(tmp_path, monkeypatch):
     real = locks.fcntl.lockf
 
     def lockf(*arguments):

@@ -1,4 +1,4 @@
-"""Tests of torch's modes: a notebook's modes do not affect a run, and are restored after it."""
+"""Tests of torch's modes: the caller's modes do not affect a run and are restored after it."""
 
 from contextlib import contextmanager
 
@@ -60,7 +60,7 @@ def deterministic():
         deterministic,
     ],
 )
-def test_a_run_does_not_depend_on_the_modes_around_it(mode):
+def test_a_run_does_not_depend_on_the_callers_modes(mode):
     settings = {"steps": 3, "batch_size": 8, "ema": 0.5}
     plain = genzoo.fit(VAE, DATA, **settings).model.state_dict()
     with mode():
@@ -80,7 +80,7 @@ def test_a_run_does_not_depend_on_the_modes_around_it(mode):
     assert not any(value.is_inference() for value in state.values())
 
 
-def test_samples_need_no_gradients_around_them():
+def test_sampling_works_with_gradients_disabled():
     model = genzoo.fit(VAE, DATA, steps=1, batch_size=8).model
     with torch.no_grad():
         assert model.sample(2).shape == (2, 3)
@@ -88,7 +88,7 @@ def test_samples_need_no_gradients_around_them():
         assert model.sample(2).shape == (2, 3)
 
 
-def test_weights_from_inference_mode_are_refused_in_words():
+def test_weights_from_inference_mode_are_refused_with_an_explanation():
     with torch.inference_mode():
         model = Mean(shape=(3,))
         data = DATA.clone()
@@ -99,7 +99,7 @@ def test_weights_from_inference_mode_are_refused_in_words():
     genzoo.fit(VAE, data, steps=1, batch_size=8)
 
 
-def test_the_default_dtype_comes_back_when_the_last_run_of_several_ends():
+def test_the_default_dtype_is_restored_when_the_last_of_several_runs_ends():
     cpu = torch.device("cpu")
     with default_dtype():
         first, second = standard_modes(cpu), standard_modes(cpu)
@@ -112,7 +112,7 @@ def test_the_default_dtype_comes_back_when_the_last_run_of_several_ends():
 
 
 class Slope(genzoo.Model):
-    """A weight that moves by one at each step, and what a loss makes of it."""
+    """A weight vector that decreases by one at each step; the loss is its mean."""
 
     def __init__(self, shape: tuple[int, ...] = (3,)) -> None:
         super().__init__()

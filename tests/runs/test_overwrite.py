@@ -9,7 +9,7 @@ from tests.games import DATA, FAST, Mean
 from tests.runs.files import content
 
 
-def test_a_run_is_not_overwritten_unasked(run):
+def test_a_run_is_overwritten_only_on_request(run):
     before = content(run)
     with pytest.raises(
         RunError, match=r"--resume \(genzoo resume\), or start again with --overwrite"
@@ -22,7 +22,7 @@ def test_a_run_is_not_overwritten_unasked(run):
     assert [p.name for p in (run / "checkpoints").iterdir()] == ["step-000002.ckpt"]
 
 
-def test_a_folder_that_is_no_run_is_never_removed(tmp_path):
+def test_a_folder_that_is_not_a_run_is_never_removed(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     for flags in ({}, {"resume": True}, {"overwrite": True}):
         with pytest.raises(RunError, match="not a run folder"):
@@ -31,7 +31,7 @@ def test_a_folder_that_is_no_run_is_never_removed(tmp_path):
 
 
 @pytest.mark.slow
-def test_overwrite_removes_what_a_run_wrote_and_nothing_else(run, tmp_path):
+def test_overwrite_removes_only_the_files_of_the_run(run, tmp_path):
     (run / "notes.txt").write_text("mine")
     (run / "checkpoints" / "mine.bin").write_text("mine")
     genzoo.fit("test-mean", DATA, run, steps=2, overwrite=True, **FAST)
@@ -50,14 +50,14 @@ def test_overwrite_removes_what_a_run_wrote_and_nothing_else(run, tmp_path):
     assert (project / "recipe.toml").exists()
 
 
-def test_what_a_kill_left_of_the_first_write_is_no_obstacle(tmp_path):
+def test_a_folder_of_a_run_killed_at_its_first_write_can_be_used(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".genzoo-abc.recipe.toml").write_text("half")
     genzoo.fit("test-mean", DATA, tmp_path / "run", steps=1, **FAST)
     assert not list((tmp_path / "run").glob(".*"))
 
 
-def test_an_unwritable_setting_is_refused_before_anything_is_removed(run):
+def test_a_setting_that_toml_cannot_store_is_refused_before_anything_is_removed(run):
     @genzoo.models.register("test-none")
     class Nones(Mean):
         def __init__(self, rate: float | None = 0.5, shape: tuple[int, ...] = (2,)) -> None:
@@ -94,7 +94,7 @@ def test_overwrite_does_not_remove_through_links(run, tmp_path, name):
     assert (run / "recipe.toml").read_bytes() == recipe
 
 
-def test_of_a_linked_file_overwrite_removes_the_link(run, tmp_path):
+def test_overwrite_removes_the_link_to_a_file(run, tmp_path):
     for name in (
         "model.safetensors",
         "metrics.jsonl",
@@ -111,14 +111,14 @@ def test_of_a_linked_file_overwrite_removes_the_link(run, tmp_path):
     assert not [p for p in run.rglob("*") if p.is_symlink()]
 
 
-def test_a_run_folder_that_is_itself_a_link_is_a_run_folder(run, tmp_path):
+def test_a_link_to_a_run_folder_is_a_run_folder(run, tmp_path):
     (tmp_path / "link").symlink_to(run)
     genzoo.fit("test-mean", DATA, tmp_path / "link", steps=2, overwrite=True, **FAST)
     assert [p.name for p in (run / "checkpoints").iterdir()] == ["step-000002.ckpt"]
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "metrics.jsonl"])
-def test_a_folder_where_a_file_belongs_is_named_before_training(run, name):
+def test_a_folder_in_place_of_a_file_is_named_before_training(run, name):
     (run / name).unlink()
     (run / name).mkdir()
     for flags in ({"resume": True}, {"overwrite": True}):

@@ -26,12 +26,12 @@ TABLES = st.recursive(
 
 
 @given(TABLES)
-def test_what_is_written_is_what_is_read(table):
+def test_a_written_recipe_is_read_back(table):
     assert tomllib.loads(dumps(table)) == table
 
 
 @given(TABLES)
-def test_none_is_left_out_and_tuples_are_lists(table):
+def test_none_is_omitted_and_tuples_become_lists(table):
     assert tomllib.loads(dumps({**table, "absent": None, "pair": (1, 2)})) == {
         **table,
         "pair": [1, 2],
@@ -47,16 +47,16 @@ def test_an_override_sets_one_value_and_changes_nothing_else(table, path, value)
     clean = {k: v for k, v in table.items() if k != path[0]}
     text = f"{'.'.join(path)}={str(value).lower()}"
     result = override(clean, [text])
-    found = result
+    actual = result
     for key in path:
-        found = found[key]
-    assert found == value
-    assert type(found) is type(value)
+        actual = actual[key]
+    assert actual == value
+    assert type(actual) is type(value)
     assert {k: v for k, v in result.items() if k != path[0]} == clean
     assert path[0] not in clean
 
 
-def test_overrides_do_not_touch_the_original():
+def test_overrides_do_not_change_the_original():
     recipe = {"model": {"prior": {"name": "mog", "components": 10}}}
     override(recipe, ["model.prior.components=20"])
     assert recipe == {"model": {"prior": {"name": "mog", "components": 10}}}
@@ -76,7 +76,7 @@ def test_overrides_do_not_touch_the_original():
         ("model.beta = 4", {"prior": {"name": "mog"}, "beta": 4}),
     ],
 )
-def test_values_are_toml_or_plain_text(text, expected):
+def test_override_values_are_toml_or_plain_text(text, expected):
     assert override({"model": {"prior": {"name": "mog"}}}, [text]) == {"model": expected}
 
 
@@ -88,7 +88,7 @@ def test_malformed_overrides_are_refused(text):
         override({"train": {"steps": 3}}, [text])
 
 
-def test_differences_name_the_place():
+def test_differences_name_the_path():
     old = {
         "model": {"name": "vae", "prior": {"name": "mog", "components": 10}},
         "train": {"seed": 0},
@@ -104,7 +104,7 @@ def test_differences_name_the_place():
     assert differences({"shape": [1, 8, 8]}, {"shape": (1, 8, 8)}) == []
 
 
-def test_a_bare_name_stands_for_a_table(tmp_path):
+def test_a_bare_name_becomes_a_table(tmp_path):
     path = tmp_path / "r.toml"
     path.write_text('model = "vae"\ndata = "digits"\n')
     assert read(path) == {
@@ -116,7 +116,7 @@ def test_a_bare_name_stands_for_a_table(tmp_path):
     assert read(path, ["model.beta=2"])["model"] == {"name": "vae", "beta": 2}
 
 
-def test_what_a_run_found_on_its_machine_is_not_read_back(tmp_path):
+def test_facts_about_the_machine_are_not_read_back(tmp_path):
     path = tmp_path / "r.toml"
     path.write_text('[model]\nname = "vae"\n[data]\nname = "digits"\n[run]\ntorch = "0.1"\n')
     assert "run" not in read(path)
@@ -137,7 +137,7 @@ GOOD = b'model = "vae"\ndata = "digits"\n'
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (GOOD + b"[train]\nsteps = " + b"1" * 5000, "holds a number with thousands of digits"),
         (
@@ -165,23 +165,23 @@ GOOD = b'model = "vae"\ndata = "digits"\n'
     ],
     ids=str.split("digits hex bits lists levels dots long nul latin utf16 twice"),
 )
-def test_a_damaged_recipe_is_refused_in_one_line(tmp_path, content, said):
-    with pytest.raises(SettingError, match=said) as caught:
+def test_a_damaged_recipe_is_refused_in_one_line(tmp_path, content, message):
+    with pytest.raises(SettingError, match=message) as caught:
         read(_toml(tmp_path, content))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600
 
 
-def test_a_mark_at_the_start_and_lines_of_windows_are_read(tmp_path):
+def test_a_byte_order_mark_and_windows_line_endings_are_accepted(tmp_path):
     assert read(_toml(tmp_path, b"\xef\xbb\xbf" + GOOD.replace(b"\n", b"\r\n")))["model"] == {
         "name": "vae"
     }
 
 
-def test_what_is_no_file_is_no_recipe(tmp_path):
+def test_a_path_that_is_not_a_file_is_refused_as_a_recipe(tmp_path):
     os.mkfifo(tmp_path / "pipe.toml")
     for path in (tmp_path / "pipe.toml", tmp_path):
-        # and does not wait for a writer of the pipe
+        # reading a pipe must not wait for a writer
         with pytest.raises(SettingError, match="is not a file"):
             read(path)
     with pytest.raises(
@@ -191,7 +191,7 @@ def test_what_is_no_file_is_no_recipe(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a.b=" + "1" * 5000, "a number with thousands of digits"),
         ("a.b=" + "[" * 100_000 + "]" * 100_000, "nested too deeply"),
@@ -202,7 +202,7 @@ def test_what_is_no_file_is_no_recipe(tmp_path):
     ],
     ids=str.split("digits lists levels bits dots long"),
 )
-def test_an_override_is_refused_as_a_recipe_is(text, said):
-    with pytest.raises(SettingError, match=f'^override ".*{said}') as caught:
+def test_invalid_overrides_are_refused_like_invalid_recipes(text, message):
+    with pytest.raises(SettingError, match=f'^override ".*{message}') as caught:
         override({}, [text])
     assert len(str(caught.value)) < 400

@@ -51,7 +51,7 @@ def test_a_changed_argument_is_recorded(tmp_path):
         ({"divergence__estimator": "monte-carlo"}, ("divergence", "estimator"), "monte-carlo"),
     ],
 )
-def test_arguments_of_parts_too_and_numbers_of_any_kind(changes, where, value):
+def test_changed_arguments_of_parts_are_recorded(changes, where, value):
     table = record(change(small(), **changes))
     for key in where:
         table = table[key]
@@ -64,7 +64,7 @@ def test_arguments_of_parts_too_and_numbers_of_any_kind(changes, where, value):
     "prior",
     ["sphere", {"name": "mog", "components": 3, "learn": True}, {"name": "normal", "scale": 3.0}],
 )
-def test_a_swapped_part_comes_back_with_its_settings_and_weights(tmp_path, prior):
+def test_a_replaced_part_is_restored_with_its_settings_and_weights(tmp_path, prior):
     model = small("wae-mmd", latent_dim=2)
     model.prior = part(prior, dim=2)
     loaded = trained(model, tmp_path)
@@ -74,14 +74,14 @@ def test_a_swapped_part_comes_back_with_its_settings_and_weights(tmp_path, prior
         assert torch.equal(loaded.prior.state_dict()[name], value)
 
 
-def test_a_part_that_was_swapped_and_then_changed():
+def test_a_part_that_was_replaced_and_then_changed_is_restored():
     model = small("wae-mmd", latent_dim=2, prior="mog")
     model.prior = part("normal", dim=2)
     model.prior.scale = 2.0
     assert record(model)["prior"] == {"name": "normal", "scale": 2.0}
 
 
-def test_parts_of_a_game_can_be_added():
+def test_parts_added_to_a_game_are_restored():
     net = {"generator": SMALL, "critic": SMALL}
     table = record(
         change(small("gan", **net), penalty=part("r1", "divergences"), labels=[0.0, 1.0, 0.5])
@@ -89,7 +89,7 @@ def test_parts_of_a_game_can_be_added():
     assert (table["penalty"], table["labels"]) == ({"name": "r1"}, (0.0, 1.0, 0.5))
 
 
-def test_fewer_orders_are_kept(tmp_path):
+def test_a_reduced_number_of_orders_is_restored(tmp_path):
     model = genzoo.load("eonade", hidden=(4,), shape=(1, 8, 8))
     model.orders = model.orders[:2]
     loaded = trained(model, tmp_path, {"name": "digits", "binarize": "threshold"})
@@ -99,7 +99,7 @@ def test_fewer_orders_are_kept(tmp_path):
         record(model)
 
 
-def test_an_order_that_was_replaced_is_recorded_as_its_argument():
+def test_a_replaced_order_is_recorded_as_its_argument():
     nade = genzoo.load("nade", hidden=4, shape=(4,))
     nade.order = torch.tensor([3, 1, 0, 2])
     nade.rank = nade.order.argsort()
@@ -133,7 +133,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("where", REFUSED)
-def test_what_no_setting_says_is_refused_by_name(where):
+def test_a_change_that_no_setting_can_express_is_refused_by_name(where):
     model = small()
     REFUSED[where](model)
     with pytest.raises(SettingError) as refused:
@@ -144,13 +144,13 @@ def test_what_no_setting_says_is_refused_by_name(where):
     assert "state_dict" in text
 
 
-def test_a_refusal_comes_before_anything_is_written(tmp_path):
+def test_a_change_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(SettingError, match="latent_dim is 3"):
         trained(change(small(), latent_dim=3), tmp_path)
     assert not (tmp_path / "run").exists()
 
 
-def test_an_attribute_under_another_name_is_refused_with_its_values():
+def test_the_message_for_a_changed_attribute_shows_its_values():
     gan = change(small("gan", generator=SMALL, critic=SMALL), loss_name="minimax")
     with pytest.raises(
         SettingError,
@@ -159,7 +159,7 @@ def test_an_attribute_under_another_name_is_refused_with_its_values():
         record(gan)
 
 
-def test_the_changed_argument_is_named_where_the_rest_does_not_follow():
+def test_a_changed_argument_that_other_attributes_do_not_match_is_named():
     wae = change(small("wae-mmd"), divergence__kernel="rbf")
     with pytest.raises(
         SettingError,
@@ -169,7 +169,7 @@ def test_the_changed_argument_is_named_where_the_rest_does_not_follow():
 
 
 class Stateful(Model):
-    """A model with what use changes: a counter, caches, a log, an attribute that is made late."""
+    """A model whose attributes change with use: a counter, a log, a cache, and a late attribute."""
 
     def __init__(
         self, width: int = 2, annealed: float = 1.0, shape: tuple[int, ...] = (2,)
@@ -226,9 +226,9 @@ def registered(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("registered")
-def test_what_use_changes_is_no_difference_and_what_a_person_changes_is(tmp_path):
+def test_only_changes_by_the_user_count_as_a_difference(tmp_path):
     model, x = Stateful(), torch.rand(32, 2)
-    for step in range(2):  # the second time after use
+    for step in range(2):  # the second run starts from a used model
         genzoo.fit(model, x, tmp_path / str(step), steps=2, batch_size=8, progress=False)
     model.linear.register_forward_hook(lambda *_: None)
     model.eval()
@@ -241,14 +241,14 @@ def test_what_use_changes_is_no_difference_and_what_a_person_changes_is(tmp_path
 
 
 @pytest.mark.usefixtures("registered")
-def test_numbers_drawn_by_the_constructor_are_refused_unless_weights_hold_them():
+def test_random_numbers_of_the_constructor_are_refused_unless_weights_hold_them():
     with pytest.raises(
         SettingError, match=r"a new directions each time: register it as a persistent buffer"
     ):
         record(Drawn())
 
 
-def test_the_record_draws_no_noise_and_changes_nothing():
+def test_recording_does_not_change_the_random_state_or_the_model():
     model = small()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     torch.manual_seed(0), np.random.seed(0), random.seed(0)
@@ -259,7 +259,7 @@ def test_the_record_draws_no_noise_and_changes_nothing():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_without_a_folder_nothing_is_checked():
+def test_without_a_folder_changes_are_not_checked():
     genzoo.fit(
         change(small(), prior__note=1, kind=lambda: 0, loss=small().loss),
         "digits",
@@ -269,7 +269,7 @@ def test_without_a_folder_nothing_is_checked():
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
-def test_precision_is_no_difference(dtype):
+def test_precision_does_not_count_as_a_difference(dtype):
     for model in (
         small(),
         small("wae-mmd", prior="mog"),
@@ -280,7 +280,7 @@ def test_precision_is_no_difference(dtype):
 
 
 @pytest.mark.slow
-def test_a_resume_of_a_model_that_was_changed_meanwhile_is_refused(tmp_path):
+def test_a_resume_with_a_changed_model_is_refused(tmp_path):
     trained(small(), tmp_path)
     with pytest.raises(genzoo.GenzooError, match=r"model\.beta was 1\.0, now 4\.0"):
         genzoo.fit(
@@ -313,7 +313,7 @@ def test_parameters_that_were_frozen_by_hand_are_recorded_as_frozen(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*")
 @pytest.mark.parametrize("norm", [nn.utils.weight_norm, nn.utils.spectral_norm])
-def test_weights_that_hooks_of_a_registered_part_compute_are_no_difference(monkeypatch, norm):
+def test_weights_computed_by_hooks_do_not_count_as_a_difference(monkeypatch, norm):
     class Normed(Critic):
         def __init__(self, shape: tuple[int, ...]) -> None:
             super().__init__()

@@ -1,6 +1,6 @@
 """Tests of the git revision.
 
-In a sound repository it equals git's answer; in a hostile one nothing runs, hangs, or leaks.
+In a valid repository, it equals git's answer. In a hostile one, nothing runs, hangs, or leaks.
 """
 
 import os
@@ -12,12 +12,12 @@ import pytest
 
 from genzoo.runs.revision import revision
 
-needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git makes the repositories")
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git creates the repositories")
 HASH = "0123456789abcdef0123456789abcdef01234567"
 
 
-def git(folder: Path, *words: str) -> str:
-    """Run git in a folder, with settings of its own."""
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in a folder, without the settings of the user and the system."""
     command = [
         "git",
         "-c",
@@ -26,7 +26,7 @@ def git(folder: Path, *words: str) -> str:
         "user.email=a@b",
         "-c",
         "protocol.file.allow=always",
-        *words,
+        *arguments,
     ]
     environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     return subprocess.run(
@@ -45,7 +45,7 @@ def repository(tmp_path):
 
 
 @needs_git
-def test_it_is_what_git_says(repository, tmp_path):
+def test_the_revision_equals_the_answer_of_git(repository, tmp_path):
     def agrees(folder: Path) -> bool:
         return revision(folder) == git(folder, "rev-parse", "HEAD")
 
@@ -74,7 +74,7 @@ def test_it_is_what_git_says(repository, tmp_path):
 
 
 @needs_git
-def test_sha256_repositories_and_those_without_a_commit(tmp_path):
+def test_sha256_repositories_and_repositories_without_a_commit(tmp_path):
     git(tmp_path, "init", "-q", "--object-format=sha256")
     assert revision(tmp_path) is None
     git(tmp_path, "commit", "-q", "--allow-empty", "-m", "first")
@@ -83,7 +83,7 @@ def test_sha256_repositories_and_those_without_a_commit(tmp_path):
 
 
 @needs_git
-def test_no_program_of_a_partial_clone_runs(repository, tmp_path, python):
+def test_reading_the_revision_of_a_partial_clone_runs_no_program(repository, tmp_path, python):
     """`git describe` looks for the object of the missing tag, so it runs `uploadpack`."""
     marker, program = tmp_path / "marker", tmp_path / "program"
     program.write_text(f"#!/bin/sh\ntouch {marker}\n")
@@ -117,7 +117,7 @@ def test_no_program_of_a_partial_clone_runs(repository, tmp_path, python):
         HASH + "\n" * 10_000,
     ],
 )  # fmt: skip
-def test_what_is_no_reference_is_not_followed(tmp_path, head):
+def test_an_invalid_reference_is_not_followed(tmp_path, head):
     heads = tmp_path / ".git" / "refs" / "heads"
     heads.mkdir(parents=True)
     secret = tmp_path / "secret"
@@ -129,7 +129,7 @@ def test_what_is_no_reference_is_not_followed(tmp_path, head):
     assert revision(tmp_path) is None
 
 
-def test_links_pipes_and_unreadable_text(tmp_path):
+def test_links_pipes_and_unreadable_text_give_no_revision(tmp_path):
     git = tmp_path / ".git"
     git.mkdir()
     assert revision(tmp_path) is None  # no HEAD
@@ -138,7 +138,7 @@ def test_links_pipes_and_unreadable_text(tmp_path):
     assert revision(tmp_path) is None
     (git / "HEAD").unlink()
     os.mkfifo(git / "HEAD")
-    assert revision(tmp_path) is None  # and it does not wait for somebody to write
+    assert revision(tmp_path) is None  # reading a pipe must not wait for a writer
     (git / "HEAD").unlink()
     (git / "HEAD").write_bytes(b"\xff" * 40)
     assert revision(tmp_path) is None

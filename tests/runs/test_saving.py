@@ -18,7 +18,7 @@ def model():
     return genzoo.build(TABLE, shape=(1, 8, 8))
 
 
-def test_a_saved_model_comes_back_and_says_that_it_was_saved(tmp_path):
+def test_a_saved_model_is_loaded_and_its_recipe_records_the_save(tmp_path):
     saved = model()
     assert genzoo.save(saved, tmp_path / "kept", "digits") == tmp_path / "kept"
     loaded = genzoo.load(tmp_path / "kept")
@@ -46,7 +46,7 @@ def test_a_mixture_fitted_after_training_is_kept_with_the_data_of_the_run(tmp_pa
 
 
 @pytest.mark.slow
-def test_without_data_only_commands_that_need_them_are_refused(tmp_path):
+def test_a_save_without_data_refuses_only_commands_that_need_data(tmp_path):
     genzoo.save(model(), tmp_path / "kept")
     genzoo.load(tmp_path / "kept").sample(2)
     with pytest.raises(RunError, match=r"kept does not name the data.*data="):
@@ -54,7 +54,7 @@ def test_without_data_only_commands_that_need_them_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_is_written_over_only_where_asked_and_then_whole(tmp_path):
+def test_save_overwrites_a_run_only_on_request_and_completely(tmp_path):
     genzoo.fit(TABLE, "digits", tmp_path / "run", steps=2, batch_size=8, ema=0.5, progress=False)
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     with pytest.raises(RunError, match="already holds a run"):
@@ -75,7 +75,7 @@ def test_a_run_is_written_over_only_where_asked_and_then_whole(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_write_that_fails_loses_nothing(tmp_path, monkeypatch):
+def test_a_failed_save_loses_nothing(tmp_path, monkeypatch):
     genzoo.save(model(), tmp_path / "kept")
     before = {path: path.read_bytes() for path in (tmp_path / "kept").iterdir() if path.is_file()}
 
@@ -89,7 +89,7 @@ def test_a_write_that_fails_loses_nothing(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
 
-def test_what_cannot_be_given_back_is_refused(tmp_path):
+def test_a_model_that_cannot_be_restored_is_refused(tmp_path):
     class Mine(type(model())):
         pass
 
@@ -105,7 +105,7 @@ def test_what_cannot_be_given_back_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_saved_model_is_no_training_to_resume_but_a_beginning(tmp_path):
+def test_a_saved_model_cannot_be_resumed_but_can_start_a_run(tmp_path):
     genzoo.save(model(), tmp_path / "kept", "digits")
     quick = {"steps": 1, "batch_size": 8, "progress": False}
     with pytest.raises(RunError, match=r"saved with genzoo\.save.*--from"):
@@ -117,7 +117,7 @@ def test_a_saved_model_is_no_training_to_resume_but_a_beginning(tmp_path):
     )
 
 
-def test_a_folder_that_a_run_holds_is_refused(tmp_path):
+def test_a_folder_locked_by_a_run_is_refused(tmp_path):
     from genzoo.runs.lock import FolderLock
 
     genzoo.save(genzoo.load("independent", shape=(4,)).fit(torch.eye(4)), tmp_path / "floor")

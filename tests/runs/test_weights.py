@@ -26,7 +26,7 @@ def facts(folder):
 
 
 @pytest.mark.slow
-def test_weights_are_fresh_only_where_that_is_known(tmp_path):
+def test_weights_are_recorded_as_fresh_only_if_that_is_certain(tmp_path):
     genzoo.fit(TABLE, "digits", tmp_path / "a", **QUICK)
     assert facts(tmp_path / "a")["weights"] == "fresh"
     instance = genzoo.build(TABLE, shape=(1, 8, 8))
@@ -36,7 +36,7 @@ def test_weights_are_fresh_only_where_that_is_known(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_loaded_run_is_named_as_long_as_the_weights_are_its(tmp_path):
+def test_the_origin_is_recorded_while_the_weights_are_unchanged(tmp_path):
     genzoo.fit(TABLE, "digits", tmp_path / "base", **QUICK)
     for name, factor in (("same", 1.0), ("other", 2.0)):
         model = genzoo.load(tmp_path / "base")
@@ -48,7 +48,7 @@ def test_a_loaded_run_is_named_as_long_as_the_weights_are_its(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_resume_keeps_where_the_run_began(tmp_path):
+def test_a_resume_keeps_the_origin_of_the_run(tmp_path):
     model = genzoo.build(TABLE, shape=(1, 8, 8))
     genzoo.fit(model, "digits", tmp_path / "run", **QUICK)
     began = facts(tmp_path / "run")["weights"]
@@ -64,7 +64,7 @@ def test_a_resume_keeps_where_the_run_began(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ema", [None, 0.5])
-def test_a_run_begins_with_the_weights_that_load_returns(tmp_path, ema):
+def test_a_run_starts_with_the_weights_that_load_returns(tmp_path, ema):
     genzoo.fit(TABLE, "digits", tmp_path / "base", ema=ema, **QUICK)
     base = genzoo.load(tmp_path / "base")
     run = genzoo.fit(
@@ -117,7 +117,7 @@ def test_a_resume_from_other_weights_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_without_a_checkpoint_starts_over_with_its_weights_only(tmp_path):
+def test_a_run_without_a_checkpoint_restarts_only_from_its_initial_weights(tmp_path):
     genzoo.fit(TABLE, "digits", tmp_path / "base", **QUICK)
     genzoo.fit(TABLE, "digits", tmp_path / "run", init_from=tmp_path / "base", **QUICK)
     begun = facts(tmp_path / "run")["weights"]
@@ -133,7 +133,7 @@ def test_a_run_without_a_checkpoint_starts_over_with_its_weights_only(tmp_path):
 
 
 @pytest.mark.slow
-def test_on_the_command_line_the_recipe_of_the_run_is_the_base(tmp_path, monkeypatch):
+def test_the_command_uses_the_recipe_of_the_run_as_its_base(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     genzoo.fit(TABLE, "digits", tmp_path / "base", **QUICK)
     result = CliRunner().invoke(
@@ -147,7 +147,7 @@ def test_on_the_command_line_the_recipe_of_the_run_is_the_base(tmp_path, monkeyp
     assert isinstance(failed.exception, SettingError)
 
 
-def test_the_last_weights_beside_an_average_know_the_data_that_they_saw(tmp_path):
+def test_the_last_weights_of_an_averaged_run_record_their_training_data(tmp_path):
     genzoo.fit(TABLE, "digits", tmp_path / "a", steps=1, batch_size=8)
     model = genzoo.load(tmp_path / "a")
     run = genzoo.fit(model, torch.rand(16, 1, 8, 8), steps=1, batch_size=8, ema=0.9)
