@@ -1,4 +1,4 @@
-"""Commands as a user types them: output, exit codes, and errors in one line that lose nothing."""
+"""Commands as a user types them: their output, exit codes, and one-line errors."""
 
 import contextlib
 import io
@@ -57,13 +57,13 @@ def test_list_shows_names_and_owners(genzoo_, monkeypatch):
 def test_info_shows_documentation_and_settings(genzoo_):
     code, text = genzoo_("info", "wae-mmd")
     assert code == 0
-    for words in (
+    for expected in (
         "latent_dim",
         "200.0",
         "https://arxiv.org/abs/1711.01558",
         "genzoo.models.wae_mmd:WAEMMD",
     ):
-        assert words in text
+        assert expected in text
     assert genzoo_("info", "mlp")[1].count("activation") >= 3  # encoder, decoder and critic
     code, text = genzoo_("info", "wae-mdm")
     assert (code, "Did you mean 'wae-mmd'" in text) == (2, True)
@@ -88,7 +88,7 @@ def test_help_and_list_import_no_torch():
 
 
 @pytest.mark.parametrize(
-    ("command", "words"),
+    ("command", "message"),
     [
         ("train {r}/vae-digits.toml model.latnt_dim=3", "Did you mean 'latent_dim'"),
         (
@@ -145,14 +145,14 @@ def test_help_and_list_import_no_torch():
         ("sample", "Missing argument"),
     ],
 )
-def test_refusals_are_one_line_with_exit_code_2(genzoo_, tmp_path, monkeypatch, command, words):
+def test_refusals_are_one_line_with_exit_code_2(genzoo_, tmp_path, monkeypatch, command, message):
     monkeypatch.chdir(tmp_path)
     code, text = genzoo_(*command.format(r=RECIPES, t=tmp_path).split())
     assert code == 2
-    assert words in text
+    assert message in text
     assert text.startswith("error: ")
     assert len(text.strip().splitlines()) == 1
-    assert not list(tmp_path.rglob("*")), "nothing is left behind"
+    assert not list(tmp_path.rglob("*")), "no files are left"
 
 
 @pytest.mark.slow
@@ -188,7 +188,7 @@ def test_settings_of_a_slot_need_no_name(genzoo_, tmp_path):
 
 def test_malformed_recipes_are_named_with_the_line(genzoo_, tmp_path):
     bad = tmp_path / "bad.toml"
-    for text, words in [
+    for text, message in [
         ("[model\nname = 1", "line 1"),
         ('[model]\nname = "vae"', "needs a section [data]"),
         ('model = "vae"\ndata = "digits"\n[trian]\nsteps = 3', "Did you mean 'train'"),
@@ -197,7 +197,7 @@ def test_malformed_recipes_are_named_with_the_line(genzoo_, tmp_path):
     ]:
         bad.write_text(text)
         code, printed = genzoo_("train", bad, "--out", tmp_path / "run")
-        assert (code, words in printed) == (2, True), printed
+        assert (code, message in printed) == (2, True), printed
     assert not (tmp_path / "run").exists()
 
 
@@ -223,11 +223,11 @@ def test_train_a_model_on_a_dataset_writes_its_recipe(genzoo_, tmp_path, monkeyp
     weights = [
         (tmp_path / name / "model.safetensors").read_bytes() for name in ("runs/vae-toy", "again")
     ]
-    assert weights[0] == weights[1]  # a run's own recipe is the run again
+    assert weights[0] == weights[1]  # training the recipe of a run repeats the run
 
 
 @pytest.mark.slow
-def test_resume_by_hand(genzoo_, run_folder):
+def test_a_run_can_be_resumed_by_its_folder(genzoo_, run_folder):
     code, text = genzoo_(
         "train", RECIPES / "vae-digits.toml", "--steps", "20", "--out", run_folder, "--resume"
     )
@@ -236,7 +236,7 @@ def test_resume_by_hand(genzoo_, run_folder):
     assert (code, "--resume" in text, "--overwrite" in text) == (2, True, True)
 
 
-def test_pictures_and_arrays(genzoo_, run_folder, tmp_path):
+def test_samples_are_written_as_pictures_and_arrays(genzoo_, run_folder, tmp_path):
     for command, n, out in [
         (("sample", run_folder, "-n", 12), 12, "s.png"),
         (("sample", run_folder, "-n", 12), 12, "s.npy"),
@@ -264,7 +264,7 @@ def test_samples_repeat_by_seed(genzoo_, run_folder, tmp_path):
 
 @pytest.fixture(scope="module")
 def explicit_run(tmp_path_factory):
-    """A small explicit model of labelled digits."""
+    """A small explicit model of labeled digits."""
     import genzoo
 
     path = tmp_path_factory.mktemp("explicit") / "run"
@@ -281,19 +281,19 @@ def explicit_run(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_completions_keep_the_rows_that_are_seen(genzoo_, explicit_run, tmp_path):
+def test_completions_keep_the_given_rows(genzoo_, explicit_run, tmp_path):
     code, text = genzoo_(
         "complete", explicit_run, "-n", 3, "--rows", 5, "--times", 2, "-o", tmp_path / "c.npy"
     )
     assert code == 0, text
-    drawn = np.load(tmp_path / "c.npy").reshape(3, 2, 8, 8)
+    completions = np.load(tmp_path / "c.npy").reshape(3, 2, 8, 8)
     held_out = RunFolder(explicit_run).dataset()
     x = (held_out.test["x"][:3, 0] > 8).astype(float)
-    assert np.array_equal(drawn[:, :, :5], np.broadcast_to(x[:, None, :5], (3, 2, 5, 8)))
-    assert not np.array_equal(drawn[:, 0, 5:], drawn[:, 1, 5:])
+    assert np.array_equal(completions[:, :, :5], np.broadcast_to(x[:, None, :5], (3, 2, 5, 8)))
+    assert not np.array_equal(completions[:, 0, 5:], completions[:, 1, 5:])
     genzoo_("complete", explicit_run, "-n", 3, "--rows", 5, "--times", 2, "-o", tmp_path / "c.png")
     picture = np.asarray(Image.open(tmp_path / "c.png")) / 255
-    tile = picture.shape[1] // 4  # what is seen, two completions, the original
+    tile = picture.shape[1] // 4  # the given rows, two completions, the original
     assert picture.shape[0] == 3 * tile
     pixels = picture.reshape(3, tile, 4, tile)[
         :, 1 : tile - 1 : (tile - 2) // 8, :, 1 : tile - 1 : (tile - 2) // 8
@@ -301,11 +301,11 @@ def test_completions_keep_the_rows_that_are_seen(genzoo_, explicit_run, tmp_path
     assert np.array_equal(pixels[:, :, 3], x)
     assert np.array_equal(pixels[:, :5, 0], x[:, :5])
     np.testing.assert_allclose(pixels[:, 5:, 0], 0.5, atol=0.01)
-    assert np.array_equal(pixels[:, :, 1:3].transpose(0, 2, 1, 3), drawn)
+    assert np.array_equal(pixels[:, :, 1:3].transpose(0, 2, 1, 3), completions)
 
 
 @pytest.mark.parametrize(
-    ("command", "words"),
+    ("command", "message"),
     [
         (
             "complete {e} --rows 8",
@@ -318,16 +318,16 @@ def test_completions_keep_the_rows_that_are_seen(genzoo_, explicit_run, tmp_path
         ("sample {e} --truncation 1", "cannot truncate"),
     ],
 )
-def test_what_cannot_be_completed_is_named(
-    genzoo_, explicit_run, run_folder, tmp_path, monkeypatch, command, words
+def test_impossible_completions_are_refused(
+    genzoo_, explicit_run, run_folder, tmp_path, monkeypatch, command, message
 ):
     monkeypatch.chdir(tmp_path)
     code, text = genzoo_(*command.format(e=explicit_run, v=run_folder).split())
-    assert (code, words in text, len(text.strip().splitlines())) == (2, True, 1), text
+    assert (code, message in text, len(text.strip().splitlines())) == (2, True, 1), text
     assert not list(tmp_path.rglob("*"))
 
 
-def test_interpolation_turns_unless_told_otherwise(genzoo_, run_folder, tmp_path):
+def test_interpolation_is_spherical_by_default(genzoo_, run_folder, tmp_path):
     for name, options in (
         ("auto", ()),
         ("slerp", ("--path", "slerp")),
@@ -344,22 +344,24 @@ def test_interpolation_turns_unless_told_otherwise(genzoo_, run_folder, tmp_path
             "-o",
             tmp_path / f"{name}.npy",
         )
-    auto, turned, straight = (
+    auto, spherical, linear = (
         np.load(tmp_path / f"{name}.npy").reshape(2, 3, 64) for name in ("auto", "slerp", "linear")
     )
-    assert np.array_equal(auto, turned)  # its prior is the normal one
-    assert not np.allclose(turned[:, 1], straight[:, 1], rtol=0, atol=1e-5)
-    np.testing.assert_allclose(turned[:, ::2], straight[:, ::2], atol=1e-6)  # the same ends
+    assert np.array_equal(auto, spherical)  # the prior is normal
+    assert not np.allclose(spherical[:, 1], linear[:, 1], rtol=0, atol=1e-5)
+    # the end points are equal
+    np.testing.assert_allclose(spherical[:, ::2], linear[:, ::2], atol=1e-6)
 
 
-def test_arithmetic_takes_places_on_the_sheet_of_samples(genzoo_, run_folder, tmp_path):
+def test_arithmetic_takes_positions_on_the_sheet_of_samples(genzoo_, run_folder, tmp_path):
     options = ("-n", 12, "--seed", 3)
     genzoo_("sample", run_folder, *options, "-o", tmp_path / "s.npy")
     options = ("-a", "5", "-b", "12,1", "-c", "1,12", *options)
     code, text = genzoo_("arithmetic", run_folder, *options, "-o", tmp_path / "a.npy")
     assert code == 0, text
     sums, samples = np.load(tmp_path / "a.npy"), np.load(tmp_path / "s.npy")
-    np.testing.assert_allclose(sums[0], samples[4], atol=1e-5)  # what is taken away comes back
+    # subtracting and adding the same mean changes nothing
+    np.testing.assert_allclose(sums[0], samples[4], atol=1e-5)
     genzoo_("arithmetic", run_folder, *options, "-o", tmp_path / "a.png")
     picture = np.asarray(Image.open(tmp_path / "a.png")) / 255
     tile = picture.shape[1] // 9  # eight pixels, enlarged, and a margin of 1
@@ -367,32 +369,31 @@ def test_arithmetic_takes_places_on_the_sheet_of_samples(genzoo_, run_folder, tm
     pixels = picture.reshape(4, tile, 9, tile)[
         :, 1 : tile - 1 : (tile - 2) // 8, :, 1 : tile - 1 : (tile - 2) // 8
     ]
+    # bars of four: minus, plus, equals
     assert [(pixels[2, :, sign] == 0).sum() for sign in (1, 3, 5)] == [
         4,
         7,
         8,
-    ]  # bars of four: minus, plus, equals
-    assert (
-        pixels[0, :, [0, 1, 3, 5, 6, 7, 8]] == 1
-    ).all()  # white but for the first examples of b and c
-    np.testing.assert_allclose(
-        pixels[2, :, 7], sums[0, 0], atol=0.01
-    )  # the result, amid its neighbors
+    ]
+    # white except for the first examples of b and c
+    assert (pixels[0, :, [0, 1, 3, 5, 6, 7, 8]] == 1).all()
+    # the result, between its neighbors
+    np.testing.assert_allclose(pixels[2, :, 7], sums[0, 0], atol=0.01)
 
 
 @pytest.mark.parametrize(
-    ("positions", "words"),
+    ("positions", "message"),
     [
         ("1,65", "-b 1,65: position 65 is not on a sheet of 64 samples; choose from 1 to 64"),
         ("0", "-b 0: position 0 is not on a sheet"),
         ("1,x", "-b 1,x: expected positions on the sheet of samples, as in 1,2,3"),
     ],
 )
-def test_positions_off_the_sheet_are_refused(genzoo_, run_folder, tmp_path, positions, words):
+def test_positions_off_the_sheet_are_refused(genzoo_, run_folder, tmp_path, positions, message):
     code, text = genzoo_(
         "arithmetic", run_folder, "-a", 1, "-b", positions, "-c", 2, "-o", tmp_path / "a.png"
     )
-    assert (code, words in text, len(text.strip().splitlines())) == (2, True, 1), text
+    assert (code, message in text, len(text.strip().splitlines())) == (2, True, 1), text
 
 
 def test_truncated_samples_vary_less(genzoo_, run_folder, tmp_path):
@@ -406,7 +407,7 @@ def test_truncated_samples_vary_less(genzoo_, run_folder, tmp_path):
     assert (code, "truncation at 0 standard deviations" in text) == (2, True)
 
 
-def test_what_a_model_lacks_is_said_by_name(genzoo_, monkeypatch):
+def test_a_missing_capability_is_named(genzoo_, monkeypatch):
     monkeypatch.setattr(registries["models"], "_registered", {})
     registries["models"].register("bigrams", Bigrams)
     code, text = genzoo_("sample", "bigrams", "--truncation", 1)
@@ -418,7 +419,7 @@ def test_what_a_model_lacks_is_said_by_name(genzoo_, monkeypatch):
     assert (code, "Bigrams has no decode" in text) == (2, True)
 
 
-def test_text_is_printed_or_written_as_it_is(genzoo_, tmp_path, monkeypatch):
+def test_text_samples_are_printed_or_written_unchanged(genzoo_, tmp_path, monkeypatch):
     monkeypatch.setattr(registries["models"], "_registered", {})
 
     def text(self, x):
@@ -433,11 +434,12 @@ def test_text_is_printed_or_written_as_it_is(genzoo_, tmp_path, monkeypatch):
     registries["models"].register("bigrams", Long)
     code, text = genzoo_("sample", "bigrams", "-n", 3)
     lines = text.splitlines()
+    # markup is not interpreted, and lines are not broken
     assert (code, len(lines), {len(line) for line in lines}) == (
         0,
         3,
         {95},
-    )  # no markup is read, no line broken
+    )
     assert genzoo_("sample", "bigrams", "-n", 3, "-o", tmp_path / "three.txt")[0] == 0
     lines = (tmp_path / "three.txt").read_text().splitlines()
     assert (len(lines), {line[:5] for line in lines}) == (3, {"[red]"})
@@ -445,12 +447,12 @@ def test_text_is_printed_or_written_as_it_is(genzoo_, tmp_path, monkeypatch):
     assert (code, "as text, as in -o samples.txt" in text) == (2, True)
 
 
-def test_a_model_of_no_text_writes_none(genzoo_, run_folder, tmp_path):
+def test_text_output_needs_a_text_model(genzoo_, run_folder, tmp_path):
     code, text = genzoo_("sample", run_folder, "-o", tmp_path / "x.txt")
     assert (code, "expected a name that ends in .png or .npy" in text) == (2, True)
 
 
-def test_a_translation_needs_a_model_that_translates(genzoo_, run_folder, tmp_path):
+def test_translation_needs_a_translation_model(genzoo_, run_folder, tmp_path):
     code, text = genzoo_("translate", run_folder, tmp_path)
     assert (code, "VAE has no translate" in text) == (2, True)
 
@@ -458,8 +460,8 @@ def test_a_translation_needs_a_model_that_translates(genzoo_, run_folder, tmp_pa
 def test_evaluate_writes_a_table(genzoo_, run_folder):
     code, text = genzoo_("evaluate", run_folder, "reconstruction", "likelihood", "--limit", "50")
     assert code == 0, text
-    found = json.loads((run_folder / "report" / "evaluation.json").read_text())
-    assert set(found) == {"reconstruction", "likelihood"}
+    evaluation = json.loads((run_folder / "report" / "evaluation.json").read_text())
+    assert set(evaluation) == {"reconstruction", "likelihood"}
     assert "50 held-out examples" in (run_folder / "report" / "evaluation.md").read_text()
     assert genzoo_("evaluate", run_folder, "likelihod")[0] == 2
 
@@ -480,7 +482,7 @@ def test_evaluate_on_other_data_is_refused_by_name_or_allowed(genzoo_, tmp_path)
         {"name": "vae", "latent_dim": 2}, "test-replaced", tmp_path / "run", steps=2, batch_size=8
     )
     assert genzoo_("evaluate", tmp_path / "run", "reconstruction")[0] == 0
-    rows[0] = 0.5  # only a training row: what is measured is the same
+    rows[0] = 0.5  # a training row, which the metric does not use
     assert genzoo_("evaluate", tmp_path / "run", "reconstruction")[0] == 0
     rows[39] = 0.5
     code, text = genzoo_("evaluate", tmp_path / "run", "reconstruction")
@@ -508,11 +510,11 @@ def test_an_evaluation_is_strict_json_whatever_a_metric_returns(genzoo_, run_fol
 
     assert genzoo_("evaluate", run_folder, "test-infinite")[0] == 0
     text = (run_folder / "report" / "evaluation.json").read_text()
-    found = json.loads(text, parse_constant=pytest.fail)
-    assert found == {"test-infinite": {"nothing": "nan", "much": "inf", "half": 0.5}}
+    evaluation = json.loads(text, parse_constant=pytest.fail)
+    assert evaluation == {"test-infinite": {"nothing": "nan", "much": "inf", "half": 0.5}}
 
 
-def test_weights_of_nan_are_refused_in_one_line(genzoo_, run_folder, tmp_path):
+def test_nan_weights_are_refused_in_one_line(genzoo_, run_folder, tmp_path):
     import shutil
 
     import torch
@@ -555,7 +557,7 @@ def test_evaluate_and_arrays_in_other_precisions(genzoo_, tmp_path, precision):
     assert code == 0, text
     code, text = genzoo_("evaluate", out, "--limit", "3")
     assert code == 0, text
-    assert "note: frechet: " in text  # three images are too few for it, and nothing else is lost
+    assert "note: frechet: " in text  # it needs more than three images; the other metrics still run
     assert {"codes", "reconstruction"} <= set(
         json.loads((out / "report" / "evaluation.json").read_text())
     )
@@ -564,7 +566,7 @@ def test_evaluate_and_arrays_in_other_precisions(genzoo_, tmp_path, precision):
     assert np.isfinite(np.load(tmp_path / "x.npy")).all()
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, python):
+def test_ctrl_c_saves_and_shows_how_to_resume(tmp_path, python):
     command = [python, "-m", "genzoo", "train", RECIPES / "vae-digits.toml"]
     command += ["--steps", "100000000", "--out", "run"]
     child = subprocess.Popen(
@@ -576,10 +578,10 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, python):
             assert child.poll() is None, child.communicate()
             time.sleep(0.1)
         child.send_signal(signal.SIGINT)
-        _, said = child.communicate()
+        _, stderr = child.communicate()
     finally:
         child.kill()
     assert child.returncode == 130
-    assert "stopped at step" in said
-    assert "Resume with `genzoo resume run`." in said
+    assert "stopped at step" in stderr
+    assert "Resume with `genzoo resume run`." in stderr
     assert len(list((tmp_path / "run" / "checkpoints").glob("step-*.ckpt"))) == 1

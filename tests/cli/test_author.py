@@ -1,4 +1,4 @@
-"""`genzoo check`: a table that a person can read, and an exit code that a script can."""
+"""`genzoo check` prints a table for people and returns an exit code for scripts."""
 
 import re
 
@@ -13,15 +13,15 @@ from genzoo.registry.lookup import registries
 
 @pytest.fixture
 def register(monkeypatch):
-    def register(kind, name, thing):
+    def register(kind, name, entry):
         monkeypatch.setattr(registries[kind], "_registered", dict(registries[kind]._registered))
-        registries[kind].register(name, thing)
+        registries[kind].register(name, entry)
 
     return register
 
 
 class Loose(Prior):
-    """Its draws depend on how many processes there are, and its width is not what it says."""
+    """A prior whose samples depend on the number of processes, and whose variance is wrong."""
 
     expected_failures = {"ranks": "a toy of tests"}
 
@@ -45,29 +45,29 @@ def rows(printed):
     }
 
 
-def test_what_passes(genzoo_):
+def test_a_passing_model_is_listed(genzoo_):
     code, printed = genzoo_("check", "sphere")
     assert code == 0
     assert printed.startswith("prior sphere  from genzoo")
-    assert {words[0] for words in rows(printed).values()} == {"ok"}
+    assert {columns[0] for columns in rows(printed).values()} == {"ok"}
     assert f"sphere: passed; {len(rows(printed))} checks: {len(rows(printed))} ok" in printed
 
 
-def test_what_fails_is_said_with_its_reason_and_the_exit_code(genzoo_, register):
+def test_a_failure_is_printed_with_its_reason_and_an_exit_code(genzoo_, register):
     register("priors", "test-loose", Loose)
     code, printed = genzoo_("check", "test-loose")
     assert code == 1
-    found = rows(printed)
-    assert found["variance-1"][0] == "FAIL"
-    assert "variance is [2.0], but 16384 samples have" in found["variance-1"][1]
-    assert found["ranks-4"] == ["expected", "a toy of tests"]
+    results = rows(printed)
+    assert results["variance-1"][0] == "FAIL"
+    assert "variance is [2.0], but 16384 samples have" in results["variance-1"][1]
+    assert results["ranks-4"] == ["expected", "a toy of tests"]
     assert (
-        f"test-loose: FAILED; {len(found)} checks: {len(found) - 4} ok, 2 expected, 2 FAIL"
+        f"test-loose: FAILED; {len(results)} checks: {len(results) - 4} ok, 2 expected, 2 FAIL"
         in printed
     )
 
 
-def test_settings_and_shapes(genzoo_, register):
+def test_settings_and_shapes_reach_the_checks(genzoo_, register):
     register("priors", "test-loose", Loose)
     code, printed = genzoo_("check", "test-loose", "broken=false", "--shape", "2", "--shape", "3")
     assert code == 0
@@ -75,7 +75,7 @@ def test_settings_and_shapes(genzoo_, register):
 
 
 @pytest.mark.slow
-def test_every_kind_that_has_the_name(genzoo_):
+def test_every_kind_with_the_name_is_checked(genzoo_):
     code, printed = genzoo_("check", "mlp")
     assert code == 0
     assert re.findall(r"^(\w+) mlp  from", printed, re.MULTILINE) == [
@@ -91,11 +91,11 @@ def test_every_kind_that_has_the_name(genzoo_):
     assert "--kind encoders" in printed
 
 
-def test_what_is_skipped(genzoo_, register):
-    def nowhere():
+def test_skipped_checks_are_listed_with_a_reason(genzoo_, register):
+    def missing():
         raise MissingDataError("it is on the other machine; fetch it")
 
-    register("datasets", "test-nowhere", nowhere)
+    register("datasets", "test-nowhere", missing)
     code, printed = genzoo_("check", "test-nowhere")
     assert code == 0
     assert "builds  skipped   it is on the other machine; fetch it" in printed
@@ -103,7 +103,7 @@ def test_what_is_skipped(genzoo_, register):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["wae-mdm"], "Nothing is named 'wae-mdm'. Did you mean 'wae-mmd'"),
         (
@@ -114,14 +114,14 @@ def test_what_is_skipped(genzoo_, register):
         (["vae", "--kind", "modles"], "No kind of thing named 'modles'. Did you mean 'models'"),
     ],
 )
-def test_refusals(genzoo_, words, message):
-    code, printed = genzoo_("check", *words)
+def test_invalid_arguments_are_refused(genzoo_, arguments, message):
+    code, printed = genzoo_("check", *arguments)
     assert code == 2
     assert message in printed
 
 
 @pytest.mark.slow
-def test_what_a_plugin_file_registers(genzoo_, tmp_path):
+def test_names_of_a_plugin_file_can_be_checked(genzoo_, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
         "import genzoo\nfrom genzoo.priors.simple import Normal\n\n\n"

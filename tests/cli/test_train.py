@@ -1,4 +1,4 @@
-"""Recipes by name, and resuming as people type it."""
+"""Recipes by name, and all ways to resume a run."""
 
 import re
 import tomllib
@@ -34,7 +34,7 @@ def run_folder(genzoo_):
     return Path("runs/vae-digits")
 
 
-def test_recipes_are_listed_with_model_data_time_and_what_they_need(genzoo_, monkeypatch):
+def test_recipes_are_listed_with_model_data_time_and_requirements(genzoo_, monkeypatch):
     code, text = genzoo_("list", "recipes")
     assert code == 0
     assert {line.split()[0] for line in text.splitlines()[1:]} == {
@@ -58,7 +58,7 @@ def test_recipes_are_listed_with_model_data_time_and_what_they_need(genzoo_, mon
     assert (code, "no recipe matches 'nothing'" in text) == (2, True)
 
 
-def test_a_recipe_is_shown(genzoo_):
+def test_show_prints_a_recipe(genzoo_):
     code, text = genzoo_("info", "vae-digits")
     assert code == 0
     assert shipped()["vae-digits"].read_text() in text
@@ -66,7 +66,7 @@ def test_a_recipe_is_shown(genzoo_):
     assert (code, "Did you mean 'vae-digits'" in text) == (2, True)
 
 
-def test_the_wheel_has_the_recipes_where_they_are_looked_for():
+def test_the_wheel_contains_the_recipes():
     built = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"][
         "targets"
     ]["wheel"]
@@ -80,7 +80,7 @@ def test_the_wheel_has_the_recipes_where_they_are_looked_for():
 
 
 @pytest.mark.parametrize("where", ["wheel", "checkout", "neither"])
-def test_recipes_come_from_the_package_or_its_checkout(tmp_path, monkeypatch, where):
+def test_recipes_are_read_from_the_package_or_its_checkout(tmp_path, monkeypatch, where):
     package = tmp_path / "genzoo"
     folder = package / "recipes" if where == "wheel" else tmp_path / "recipes"
     folder.mkdir(parents=True)
@@ -92,7 +92,7 @@ def test_recipes_come_from_the_package_or_its_checkout(tmp_path, monkeypatch, wh
 
 
 @pytest.mark.slow
-def test_a_name_is_the_recipes_and_a_path_the_files(genzoo_):
+def test_a_name_selects_a_shipped_recipe_and_a_path_a_file(genzoo_):
     Path("vae-digits").write_text('model = "vaee"\ndata = "digits"\n')
     assert genzoo_("train", "vae-digits", "train.steps=1", *SMALL)[0] == 0
     code, text = genzoo_("train", "./vae-digits", "--out", "other")
@@ -100,18 +100,18 @@ def test_a_name_is_the_recipes_and_a_path_the_files(genzoo_):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["vae-digitz"], "is not the name or file of a recipe.*Did you mean 'vae-digits'"),
         (["digits"], "'digits' is a dataset; to train on it, add --model NAME"),
         (["vae-digits", "--model", "vae"], "names its model; override it with model=vae"),
     ],
 )
-def test_what_is_no_recipe_is_named(genzoo_, arguments, words):
+def test_an_unknown_recipe_is_named(genzoo_, arguments, message):
     code, text = genzoo_("train", *arguments)
     assert code == 2
     assert len(text.splitlines()) == 1
-    assert re.search(words, text)
+    assert re.search(message, text)
 
 
 @pytest.mark.slow
@@ -125,7 +125,7 @@ def test_what_is_no_recipe_is_named(genzoo_, arguments, words):
         "train {run}/recipe.toml --resume --steps 3",
     ],
 )
-def test_all_ways_to_resume_mean_the_same_run(genzoo_, run_folder, command):
+def test_all_ways_to_resume_continue_the_same_run(genzoo_, run_folder, command):
     code, text = genzoo_(*command.format(run=run_folder).split())
     assert (code, "is complete: step 3" in text) == (0, True), text
     assert "note" not in text
@@ -133,12 +133,12 @@ def test_all_ways_to_resume_mean_the_same_run(genzoo_, run_folder, command):
 
 
 @pytest.mark.slow
-def test_a_resume_may_change_how_long_and_nothing_else(genzoo_, run_folder):
+def test_a_resume_may_change_only_the_length(genzoo_, run_folder):
     before = (run_folder / "recipe.toml").read_text()
     code, text = genzoo_("resume", run_folder, "model.latent_dim=3")
     assert (code, len(text.splitlines())) == (2, 1)
-    for words in ("model.latent_dim was 2, now 3", "a resume may change", "train.steps"):
-        assert words in text
+    for expected in ("model.latent_dim was 2, now 3", "a resume may change", "train.steps"):
+        assert expected in text
     assert (run_folder / "recipe.toml").read_text() == before
     code, text = genzoo_("resume", run_folder, "train.epochs=0.02")  # 1,500 rows in batches of 8
     assert (code, "is complete: step 4" in text) == (0, True), text
@@ -151,8 +151,8 @@ def test_a_resume_may_change_how_long_and_nothing_else(genzoo_, run_folder):
 
 @pytest.mark.slow
 def test_a_run_is_not_trained_again_by_accident(genzoo_, run_folder):
-    for what in (run_folder, run_folder / "recipe.toml"):
-        code, text = genzoo_("train", what)
+    for path in (run_folder, run_folder / "recipe.toml"):
+        code, text = genzoo_("train", path)
         assert (code, len(text.splitlines())) == (2, 1)
         assert "genzoo resume runs/vae-digits continues it" in text
         assert "genzoo train runs/vae-digits/recipe.toml --out OTHER" in text
@@ -165,7 +165,7 @@ def test_a_run_is_not_trained_again_by_accident(genzoo_, run_folder):
 
 
 @pytest.mark.slow
-def test_a_resume_that_found_nothing_says_so_and_starts(genzoo_):
+def test_a_resume_without_a_run_starts_with_a_note(genzoo_):
     code, text = genzoo_("train", "vae-digits", "train.steps=2", *SMALL, "--resume")
     assert code == 0, text
     assert "runs/vae-digits has no checkpoint to resume from; training starts at step 0." in text
@@ -189,7 +189,7 @@ def test_a_resume_that_found_nothing_says_so_and_starts(genzoo_):
         ("train.epochs=0.005", "train.epochs = 0.005 asks for only 1"),
     ],
 )
-def test_a_resume_to_fewer_steps_says_how_many_there_are(
+def test_a_resume_to_fewer_steps_reports_the_completed_steps(
     genzoo_, run_folder, command, override, request_
 ):
     code, text = genzoo_(*command, run_folder, override)
@@ -200,7 +200,7 @@ def test_a_resume_to_fewer_steps_says_how_many_there_are(
     assert "complete" not in text
 
 
-def test_a_folder_in_use_is_refused_before_anything_else_is_said(genzoo_, run_folder):
+def test_a_folder_in_use_is_refused_before_any_other_output(genzoo_, run_folder):
     for checkpoint in (run_folder / "checkpoints").iterdir():
         checkpoint.unlink()
     lock = FolderLock(run_folder).acquire()
@@ -210,15 +210,15 @@ def test_a_folder_in_use_is_refused_before_anything_else_is_said(genzoo_, run_fo
     assert "is in use by another run of this process" in text
 
 
-def test_what_is_no_run_cannot_go_on(genzoo_):
+def test_a_folder_that_is_not_a_run_cannot_be_resumed(genzoo_):
     Path("empty").mkdir()
-    for what in ("empty", "nowhere", "vae-digits"):
-        code, text = genzoo_("resume", what)
+    for path in ("empty", "nowhere", "vae-digits"):
+        code, text = genzoo_("resume", path)
         assert (code, "is not a run folder" in text, len(text.splitlines())) == (2, True, 1)
 
 
 @pytest.mark.slow
-def test_arrays_from_python_go_on_in_python(genzoo_):
+def test_a_run_on_arrays_must_be_resumed_in_python(genzoo_):
     genzoo.fit(
         {"name": "vae", "latent_dim": 2},
         torch.rand(16, 1, 8, 8),
@@ -249,7 +249,7 @@ def test_steps_and_epochs_together_are_refused_when_a_run_is_resumed(genzoo_, ru
 
 
 @pytest.mark.slow
-def test_a_run_that_ends_before_its_first_line_of_the_log_has_no_clock_to_show(genzoo_, run_folder):
+def test_a_run_shorter_than_a_log_interval_shows_no_time(genzoo_, run_folder):
     (run_folder / "metrics.jsonl").unlink()
     assert (
         genzoo_("resume", run_folder)[1].splitlines()[0]

@@ -1,4 +1,4 @@
-"""Build parts from a name, a table, or an instance; pass sizes down; name the path in errors."""
+"""Building parts from a name, a table, or an instance, with sizes and paths in errors."""
 
 import math
 from collections.abc import Mapping
@@ -67,7 +67,7 @@ def message(spec, kind="critics", **context) -> str:
     return str(caught.value)
 
 
-def test_name_table_and_instance_give_the_same():
+def test_a_name_a_table_and_an_instance_build_the_same_part():
     table = {"name": "mlp", "hidden": (512, 256)}
     parts = [
         build(spec, "encoders", shape=(4,), dim=2) for spec in ("mlp", table, MLPEncoder((4,), 2))
@@ -76,12 +76,12 @@ def test_name_table_and_instance_give_the_same():
     assert [config(part) for part in parts] == [config(parts[0])] * 3
 
 
-def test_an_instance_is_taken_as_it_is():
+def test_an_instance_is_used_unchanged():
     part = MLPEncoder((4,), 2)
     assert build(part, "encoders", shape=(4,), dim=2) is part
 
 
-def test_a_table_is_left_as_it_is():
+def test_a_table_is_not_modified():
     table = {"name": "mlp", "hidden": [8]}
     build(table, "encoders", shape=(4,), dim=2)
     assert table == {"name": "mlp", "hidden": [8]}
@@ -147,11 +147,11 @@ def test_sizes_flow_down_and_stay_out_of_the_config():
         ),
     ],
 )
-def test_an_error_names_the_place_the_value_and_the_way_out(spec, text):
+def test_an_error_names_the_path_the_value_and_the_fix(spec, text):
     assert message(spec).startswith(text)
 
 
-def test_a_deep_error_names_the_whole_path():
+def test_a_nested_error_names_the_full_path():
     spec = {"name": "vae", "shape": (1, 8, 8), "prior": {"name": "mog", "components": "many"}}
     assert message(spec, "models") == 'model.prior.components = "many": expected an integer.'
 
@@ -168,17 +168,17 @@ def test_an_owner_may_name_its_slot():
         build({"name": "mlp", "hidden": -1}, "encoders", slot="first", shape=(4,), dim=1)
 
 
-def test_toml_has_lists_and_whole_numbers():
+def test_toml_lists_and_integers_are_converted():
     owner = build({"name": "owner", "dim": 1, "scale": 2, "widths": [3, 4]}, "critics")
     assert settings_of(owner)["widths"] == (3, 4)
     assert settings_of(owner)["scale"] == 2.0
 
 
-def test_a_size_that_agrees_with_the_owners_may_be_repeated():
+def test_a_size_may_be_repeated_if_it_matches_the_owner():
     assert build({"name": "mlp", "shape": [4], "dim": 2}, "encoders", shape=(4,), dim=2).dim == 2
 
 
-def test_what_is_not_registered_works_and_is_refused_by_name_when_it_must_be_saved():
+def test_an_unregistered_part_works_but_cannot_be_saved():
     class Mine(nn.Module):
         dim, shape = 1, (4,)
 
@@ -189,7 +189,7 @@ def test_what_is_not_registered_works_and_is_refused_by_name_when_it_must_be_sav
         _ = owner.config
 
 
-def test_an_instance_in_a_slot_is_written_out_in_the_config_without_what_its_owner_knows():
+def test_the_config_of_an_instance_omits_the_arguments_of_its_owner():
     owner = Owner(2, encoder=MLPEncoder((4,), 2, hidden=(8,)))
     assert owner.config["encoder"] == {
         "name": "mlp",
@@ -206,7 +206,7 @@ def test_an_instance_in_a_slot_is_written_out_in_the_config_without_what_its_own
     assert repr(build(owner.config, "critics")) == repr(owner)
 
 
-def test_who_made_it_is_known():
+def test_a_part_records_its_kind_and_name():
     part = build("mlp", "encoders", shape=(4,), dim=2)
     assert (init_record(part).kind, init_record(part).name, init_record(part).context) == (
         "encoders",
@@ -217,7 +217,7 @@ def test_who_made_it_is_known():
     assert settings_of(nn.Linear(1, 1)) == {}
 
 
-def test_the_place_is_forgotten_after_an_error():
+def test_the_error_path_is_reset_after_an_error():
     for _ in range(2):
         assert message(
             {"name": "owner", "dim": 1, "encoder": {"name": "mlp", "hidden": -1}}
@@ -252,7 +252,7 @@ ENCODERS = st.one_of(
         },
     )
 )
-def test_config_and_build_are_inverse(settings):
+def test_build_restores_the_object_from_its_config(settings):
     if isinstance(settings["encoder"], tuple):
         settings["encoder"] = MLPEncoder((4,), settings["dim"], hidden=settings["encoder"][1])
     first = build({"name": "owner", **settings}, "critics")
@@ -293,13 +293,13 @@ NOT = {
 
 @pytest.mark.parametrize("key", NOT)
 @given(data=st.data())
-def test_a_value_of_another_type_is_refused_where_it_stands(key, data):
+def test_a_value_of_a_wrong_type_is_refused_with_its_path(key, data):
     value = data.draw(NOT[key])
     assert message({"name": "owner", "dim": 1, key: value}).startswith(f"critic.{key} = ")
 
 
 @given(st.text(max_size=12))
-def test_a_setting_that_there_is_not_is_refused(key):
+def test_an_unknown_setting_is_refused(key):
     if key in settings_of(Owner(1)) or key == "name":
         return
     assert message({"name": "owner", "dim": 1, key: 1}).startswith(
@@ -312,7 +312,7 @@ def test_a_model_is_built_with_its_shape():
     assert model.sample(2).shape == torch.Size([2, 1, 8, 8])
 
 
-def test_only_a_table_that_names_a_part_is_merged_with_its_default():
+def test_only_tables_of_slots_are_merged_with_the_default():
     @genzoo.encoders.register("test-tables")
     class Tables(Configurable):
         def __init__(
@@ -355,18 +355,18 @@ PARTIAL = {
 
 def _slots():
     """Return each slot of the built-in models with its default, as a table."""
-    found = []
+    slots = []
     for name in ("vae", "wae-mmd", "wae-gan", "gan", "dcgan", "lsgan", "wgan", "wgan-gp"):
         for key, parameter in parameters(registries["models"].get(name)).items():
             if key in SLOTS and parameter.default is not None:
                 default = parameter.default
                 table = {"name": default} if isinstance(default, str) else dict(default)
-                found.append(pytest.param(name, key, table, id=f"{name}-{key}"))
-    return found
+                slots.append(pytest.param(name, key, table, id=f"{name}-{key}"))
+    return slots
 
 
 @pytest.mark.parametrize(("name", "key", "default"), _slots())
-def test_a_direct_call_takes_a_table_without_a_name_as_build_does(name, key, default):
+def test_a_direct_call_accepts_a_table_without_a_name_like_build(name, key, default):
     partial = SLOTS[key][1] or PARTIAL[default["name"]]
     model = registries["models"].get(name)(shape=[1, 8, 8], **{key: partial})
     expected = build({"name": name, key: {**default, **partial}}, shape=(1, 8, 8))
@@ -377,7 +377,7 @@ def test_a_direct_call_takes_a_table_without_a_name_as_build_does(name, key, def
     assert repr(build(model.config)) == repr(model)
 
 
-def test_a_metric_called_directly_takes_a_table_without_a_name():
+def test_a_metric_called_directly_accepts_a_table_without_a_name():
     codes = registries["metrics"].get("codes")(divergence={"scales": [2]})
     assert (type(codes.divergence).__name__, codes.divergence.scales) == ("MMD", (2.0,))
     assert config(codes)["divergence"]["name"] == "mmd"
@@ -401,7 +401,7 @@ def test_only_the_constructor_that_was_called_records_and_checks():
     assert settings_of(Above()) == {"encoder": "mlp", "widths": (1,)}
 
 
-def test_a_registered_class_that_keeps_no_settings_is_refused_when_it_must_be_saved():
+def test_a_registered_class_that_records_no_settings_cannot_be_saved():
     class Mine(nn.Module):
         def __init__(self, dim: int = 1, width: int = 2) -> None:
             super().__init__()
@@ -431,7 +431,7 @@ def test_a_registered_class_that_keeps_no_settings_is_refused_when_it_must_be_sa
         (Model, "models"),
     ],
 )
-def test_what_is_not_registered_is_told_its_kind(base, kind):
+def test_the_error_for_an_unregistered_object_names_its_kind(base, kind):
     class Mine(base):
         pass
 
@@ -448,7 +448,7 @@ class Free(Configurable):
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
-def test_floats_are_finite_unless_a_type_says_otherwise(value):
+def test_floats_must_be_finite_unless_the_annotation_allows_infinity(value):
     assert (
         message({"name": "owner", "dim": 1, "scale": value})
         == f"critic.scale = {value}: expected a finite number."
@@ -457,7 +457,7 @@ def test_floats_are_finite_unless_a_type_says_otherwise(value):
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "expected"),
     [
         (
             {"name": "owner", "dim": 2**63},
@@ -494,13 +494,13 @@ def test_floats_are_finite_unless_a_type_says_otherwise(value):
         "size digits list text name number setting none bool root-digits root-list bytes"
     ),
 )
-def test_values_that_nothing_can_be_made_of_are_refused_in_short(spec, said):
+def test_unusable_values_are_refused_with_a_short_message(spec, expected):
     text = message(spec)
-    assert text.startswith(said)
+    assert text.startswith(expected)
     assert len(text) < 400
 
 
-def test_tables_nested_without_end_are_refused():
+def test_self_referencing_tables_are_refused():
     deep: dict = {}
     circle: list = []
     circle.append(circle)
@@ -513,7 +513,7 @@ def test_tables_nested_without_end_are_refused():
             Free(anything=value)
 
 
-def test_a_part_that_does_not_fit_into_memory_is_refused_by_the_setting_that_is_large():
+def test_the_error_for_a_part_larger_than_memory_names_the_large_setting():
     vae = {"name": "vae", "shape": (1, 8, 8)}
     expected = (
         r"^model 'vae' does not fit into memory: it needs more than [\d.,]+ TiB, "

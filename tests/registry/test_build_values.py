@@ -45,15 +45,15 @@ def _offline(url, sha256, path):
 
 
 @pytest.mark.parametrize(("kind", "name"), NAMED, ids=[f"{kind}/{name}" for kind, name in NAMED])
-def test_a_value_is_taken_or_refused_in_one_line(kind, name, monkeypatch, tmp_path):
+def test_an_extreme_value_is_accepted_or_refused_in_one_line(kind, name, monkeypatch, tmp_path):
     monkeypatch.setenv("GENZOO_DATA", str(tmp_path))
     monkeypatch.setattr(mnist_family, "fetch", _offline)
     for key in parameters(registry(kind).get(name)):
         for value in VALUES:
-            said = ""
+            message = ""
             try:
                 build({"name": name, **SIZES.get(kind, {}), key: value}, kind)
             except GenzooError as error:
-                said = str(error)
-            assert "\n" not in said, (key, said)
-            assert len(said) < 800, (key, said)
+                message = str(error)
+            assert "\n" not in message, (key, message)
+            assert len(message) < 800, (key, message)

@@ -41,7 +41,7 @@ def test_a_plugin_is_found_and_built_by_name(install):
     assert (part.shape, part.size) == ((2,), 4)
 
 
-def test_its_settings_are_checked_like_any_others(install):
+def test_settings_of_a_plugin_are_checked(install):
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD)
     with pytest.raises(
         SettingError, match=r"^model 'foo' has no setting 'sise'\. Did you mean 'size'\?$"
@@ -64,7 +64,7 @@ def test_listing_imports_nothing(install):
     assert "genzoo_foo" not in sys.modules
 
 
-def test_a_broken_plugin_breaks_only_itself(install, models):
+def test_a_broken_plugin_does_not_affect_others(install, models):
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:Foo"}, genzoo_foo="import bar_not_there")
     expected = (
         "models 'foo' comes from genzoo-foo 0.3 (genzoo_foo:Foo), which failed to import: "
@@ -85,7 +85,7 @@ def test_a_broken_plugin_breaks_only_itself(install, models):
     [
         ("import sys; sys.exit(3)", "3"),
         ("import sys; sys.exit()", "SystemExit"),
-        ("raise RuntimeError('no licence')", "no licence"),
+        ("raise RuntimeError('no license')", "no license"),
         ("1 +", "invalid syntax"),
         ("", "has no attribute 'Foo'"),
         ("Foo = 5", "it names a int, not a class or function"),
@@ -93,19 +93,19 @@ def test_a_broken_plugin_breaks_only_itself(install, models):
         ("raise RuntimeError('\\x1b[2Jcleared')", r"RuntimeError: \\x1b\[2Jcleared"),
     ],
 )
-def test_whatever_a_plugin_does_at_import_is_reported(install, models, source, reason):
+def test_a_failed_import_of_a_plugin_is_reported(install, models, source, reason):
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:Foo"}, genzoo_foo=source)
     with pytest.raises(PluginError, match=rf"genzoo-foo 0\.3 .* failed to import: .*{reason}"):
         models.get("foo")
 
 
-def test_an_interrupt_is_no_fault_of_the_plugin(install, models):
+def test_an_interrupt_is_not_reported_as_a_plugin_error(install, models):
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:Foo"}, genzoo_foo="raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         models.get("foo")
 
 
-def test_two_plugins_with_one_name_must_be_told_apart(install, models):
+def test_a_name_of_two_plugins_is_ambiguous(install, models):
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:A"}, genzoo_foo="A = lambda: 'from foo'")
     install("genzoo-bar", "1.0", {"foo": "genzoo_bar:B"}, genzoo_bar="B = lambda: 'from bar'")
     with pytest.raises(SettingError) as caught:
@@ -124,7 +124,7 @@ def test_two_plugins_with_one_name_must_be_told_apart(install, models):
     assert models.available("foo") == ["foo"]
 
 
-def test_a_built_in_is_not_displaced(install, models):
+def test_a_plugin_cannot_replace_a_built_in(install, models):
     install("genzoo-foo", "0.3", {"vae": "genzoo_foo:A"}, genzoo_foo="A = lambda: 'mine'")
     assert models.get("vae").__module__ == "genzoo.models.vae"
     assert models.get("genzoo-foo:vae")() == "mine"
@@ -142,13 +142,13 @@ def test_a_built_in_is_not_displaced(install, models):
         ("critics", "transformer", "No critic named 'transformer'. Known: conv, mlp."),
     ],
 )
-def test_a_slip_is_met_with_the_nearest_name(kind, name, message):
+def test_a_misspelled_name_suggests_the_nearest_name(kind, name, message):
     with pytest.raises(SettingError) as caught:
         Registry(kind).get(name)
     assert str(caught.value) == message
 
 
-def test_there_are_only_so_many_kinds():
+def test_an_unknown_kind_is_refused():
     with pytest.raises(
         SettingError, match=r"No kind of thing named 'model'\. Did you mean 'models'"
     ):
@@ -162,7 +162,7 @@ def test_names_are_sorted_and_filtered():
 
 
 def cell(models, distribution=None):
-    """Do what a cell of a notebook does each time it runs."""
+    """Register a class, as a notebook cell does each time it runs."""
 
     @models.register("thing")
     class Thing:
@@ -171,7 +171,7 @@ def cell(models, distribution=None):
     return Thing
 
 
-def test_a_cell_run_twice_replaces_its_thing(models):
+def test_rerunning_a_notebook_cell_replaces_its_registration(models):
     first, second = cell(models), cell(models)
     assert first is not second
     assert models.get("thing") is second
@@ -197,23 +197,23 @@ def test_a_name_has_one_owner(models, install):
         models.register("foo", other)
 
 
-def test_a_registered_name_beats_a_plugin_that_comes_later(models, install):
-    thing = cell(models)
+def test_a_registered_name_takes_precedence_over_a_later_plugin(models, install):
+    registered = cell(models)
     install("genzoo-foo", "0.3", {"thing": "genzoo_foo:A"}, genzoo_foo="A = lambda: 'theirs'")
-    assert models.get("thing") is thing
+    assert models.get("thing") is registered
     assert models.get("genzoo-foo:thing")() == "theirs"
 
 
 @pytest.mark.parametrize(
     ("kind", "name"), [(kind, name) for kind, names in BUILT_IN.items() for name in names]
 )
-def test_every_name_leads_somewhere(kind, name):
-    thing = registries[kind].get(name)
-    assert callable(thing)
-    assert registries[kind].name_of(thing) == name
+def test_every_name_can_be_imported(kind, name):
+    constructor = registries[kind].get(name)
+    assert callable(constructor)
+    assert registries[kind].name_of(constructor) == name
 
 
-def test_what_registers_itself_may_also_be_named_by_its_package(install):
+def test_a_module_may_register_a_name_that_its_package_declares(install):
     """A file for --plugin may become a module of a package without a change."""
     source = "import genzoo\n@genzoo.models.register('twice')\ndef made(shape): ..."
     install("genzoo-foo", "0.3", {"twice": "genzoo_foo:made"}, genzoo_foo=source)
@@ -222,13 +222,13 @@ def test_what_registers_itself_may_also_be_named_by_its_package(install):
 
 
 @pytest.mark.parametrize("name", ["run", "my.model", "x_1", "a+b", "ß"])
-def test_a_name_is_a_word(models, name):
+def test_valid_names_are_accepted(models, name):
     models.register(name, SimpleNamespace(__module__="here", __qualname__="Thing"))
     assert name in models
 
 
 @pytest.mark.parametrize("name", ["./run", "runs/x", "..", "--help", "a b", "", "a\\b", "_x"])
-def test_a_name_that_is_no_word_is_refused(models, install, name):
+def test_invalid_names_are_refused(models, install, name):
     with pytest.raises(SettingError, match="other than letters"):
         models.register(name, SimpleNamespace(__module__="here", __qualname__="Thing"))
     install(

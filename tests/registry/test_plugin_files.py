@@ -14,7 +14,7 @@ from tests.registry.sources import REGISTERED
 pytestmark = pytest.mark.usefixtures("no_plugins")
 
 
-def test_a_file_registers_names(tmp_path, genzoo_, monkeypatch):
+def test_a_plugin_file_registers_names(tmp_path, genzoo_, monkeypatch):
     file = tmp_path / "my-model.py"
     file.write_text(REGISTERED)
     module = plugin_files.load_file(file)
@@ -31,7 +31,7 @@ def test_a_file_registers_names(tmp_path, genzoo_, monkeypatch):
     assert f"{file}, line 7" in genzoo_("info", "mine")[1].replace("\n", " ")
 
 
-def test_a_file_is_loaded_anew(tmp_path):
+def test_a_changed_plugin_file_is_loaded_again(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(REGISTERED)
     first = plugin_files.load_file(file).Mine
@@ -40,7 +40,7 @@ def test_a_file_is_loaded_anew(tmp_path):
     assert registry("models").get("mine") is second
     file.write_text(REGISTERED.replace('"mine"', '"yours"'))
     plugin_files.load_file(file)
-    assert "mine" not in registry("models"), "what it no longer registers is gone"
+    assert "mine" not in registry("models"), "names that the file no longer registers are removed"
     assert "yours" in registry("models")
     file.write_text("1 / 0")
     with pytest.raises(PluginError):
@@ -48,7 +48,7 @@ def test_a_file_is_loaded_anew(tmp_path):
     assert "yours" not in registry("models")
 
 
-def test_two_files_do_not_share_a_name(tmp_path):
+def test_two_plugin_files_cannot_share_a_name(tmp_path):
     for name in ("a", "b"):
         (tmp_path / f"{name}.py").write_text(REGISTERED)
     plugin_files.load_file(tmp_path / "a.py")
@@ -60,7 +60,7 @@ def test_two_files_do_not_share_a_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("source", "message"),
     [
         ("import genzoo\n\n1 / 0", ", line 3: ZeroDivisionError: division by zero"),
         ("import sys\nsys.exit(3)", ", line 2: SystemExit: 3"),
@@ -74,7 +74,9 @@ def test_two_files_do_not_share_a_name(tmp_path):
         (None, ": No such file or directory"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_one_line(tmp_path, monkeypatch, genzoo_, source, words):
+def test_an_unusable_plugin_file_is_a_one_line_error(
+    tmp_path, monkeypatch, genzoo_, source, message
+):
     monkeypatch.chdir(tmp_path)
     if source is not None:
         (tmp_path / "mine.py").write_text(source)
@@ -82,16 +84,16 @@ def test_a_file_that_cannot_be_used_is_one_line(tmp_path, monkeypatch, genzoo_, 
     code, text = genzoo_("list", "--plugin", "mine.py")
     assert (code, len(text.strip().splitlines())) == (2, 1), text
     assert text.startswith("error: mine.py")
-    assert words in text
+    assert message in text
     assert not [name for name in set(sys.modules) - before if name.startswith("mine_")]
 
 
-def test_a_plugin_is_a_python_file(tmp_path, genzoo_):
+def test_a_plugin_file_must_be_a_python_file(tmp_path, genzoo_):
     code, text = genzoo_("list", "--plugin", tmp_path / "mine.txt")
     assert (code, "expected a Python file, with a name that ends in .py" in text) == (2, True)
 
 
-def test_an_interrupt_is_no_fault_of_the_file(tmp_path):
+def test_an_interrupt_is_not_reported_as_a_file_error(tmp_path):
     (tmp_path / "mine.py").write_text("raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         plugin_files.load_file(tmp_path / "mine.py")
@@ -113,24 +115,24 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_that_takes_names_takes_files(genzoo_, command):
+def test_every_command_that_accepts_names_accepts_plugin_files(genzoo_, command):
     code, text = genzoo_(command, "--help")
     assert code == 0
     assert "--plugin FILE" in " ".join(text.split())
 
 
 @pytest.mark.slow
-def test_a_file_at_work_and_what_its_run_says_it_needs(tmp_path, monkeypatch, genzoo_):
+def test_a_run_records_its_plugin_file(tmp_path, monkeypatch, genzoo_):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_model.py").write_text(REGISTERED)
     (tmp_path / "my_data.py").write_text(
-        "import genzoo, torch\n\n@genzoo.datasets.register('grey')\ndef grey(rows: int = 64):\n"
+        "import genzoo, torch\n\n@genzoo.datasets.register('gray')\ndef gray(rows: int = 64):\n"
         "    x = torch.full((rows, 1, 8, 8), 0.5)\n    return genzoo.Dataset({'x': x}, {'x': x})\n"
     )
     both = ("--plugin", "my_model.py", "--plugin", "my_data.py")
     code, text = genzoo_(
         "train",
-        "grey",
+        "gray",
         "--model",
         "mine",
         "--steps",
@@ -145,7 +147,7 @@ def test_a_file_at_work_and_what_its_run_says_it_needs(tmp_path, monkeypatch, ge
     need = f"models 'mine' from the file my_model.py (sha256 {digest}; --plugin my_model.py)"
     recipe = (tmp_path / "run" / "recipe.toml").read_text()
     assert need in recipe
-    assert "datasets 'grey' from the file my_data.py (sha256 " in recipe
+    assert "datasets 'gray' from the file my_data.py (sha256 " in recipe
     assert genzoo_("sample", "run", "-n", 2, "-o", "s.npy", *both)[0] == 0
     assert genzoo_("evaluate", "run", *both)[0] == 0
     for kind in ("models", "datasets"):
@@ -154,10 +156,10 @@ def test_a_file_at_work_and_what_its_run_says_it_needs(tmp_path, monkeypatch, ge
         code, text = genzoo_(*command)
         assert (code, len(text.strip().splitlines())) == (2, 1)
         assert text.startswith("error: No model named 'mine'. ")
-        assert f" The run says that it needs {need}; datasets 'grey' from" in text
+        assert f" The run says that it needs {need}; datasets 'gray' from" in text
     code, text = genzoo_("evaluate", "run", "--plugin", "my_model.py")
     assert (
         code,
-        text.startswith("error: No dataset named 'grey'."),
+        text.startswith("error: No dataset named 'gray'."),
         "--plugin my_data.py" in text,
     ) == (2, True, True)

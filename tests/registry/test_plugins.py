@@ -64,7 +64,7 @@ def refusal(models, name):
 
 
 @pytest.mark.parametrize(
-    ("stated", "words"),
+    ("stated", "message"),
     [
         ([], None),
         (["{0}.{1}"], None),
@@ -86,16 +86,16 @@ def refusal(models, name):
         (["9" * 5000 + ".0"], "states a malformed version of genzoo's contract"),
     ],
 )
-def test_a_plugin_says_for_which_contract_it_was_written(install, models, stated, words):
-    assert CONTRACT_VERSION == (1, 0), "the messages below are about this version"
+def test_plugins_for_another_contract_version_are_refused(install, models, stated, message):
+    assert CONTRACT_VERSION == (1, 0), "the messages below are for this version"
     contract = [text.format(*CONTRACT_VERSION) for text in stated]
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, contract=contract, genzoo_foo=GOOD)
-    if words is None:
+    if message is None:
         assert models.get("foo").__name__ == "foo"
         assert "foo" in models.available()
     else:
         assert refusal(models, "foo").startswith(
-            f"models 'foo' comes from genzoo-foo 0.3 (genzoo_foo:foo), which {words}"
+            f"models 'foo' comes from genzoo-foo 0.3 (genzoo_foo:foo), which {message}"
         )
         assert refusal(models, "genzoo-foo:foo").endswith(
             refusal(models, "foo").partition("which")[2]
@@ -108,7 +108,7 @@ def test_a_plugin_says_for_which_contract_it_was_written(install, models, stated
 # -- GENZOO_PLUGINS
 
 
-def test_plugins_may_be_forbidden_or_allowed_by_name(install, models, monkeypatch):
+def test_the_environment_variable_allows_or_forbids_plugins_by_name(install, models, monkeypatch):
     install(
         "genzoo-foo", "0.3", {"foo": "genzoo_foo:foo", "same": "genzoo_foo:foo"}, genzoo_foo=GOOD
     )
@@ -128,7 +128,7 @@ def test_plugins_may_be_forbidden_or_allowed_by_name(install, models, monkeypatc
         monkeypatch.setenv("GENZOO_PLUGINS", setting)
         assert set(models.available()) == {*BUILT_IN["models"], "bar", "same"}
         assert models.get("same").__module__ == "genzoo_bar", (
-            "what is not allowed clashes with nothing"
+            "a forbidden plugin cannot clash with another"
         )
         assert (
             refusal(models, "foo")
@@ -147,7 +147,7 @@ def test_plugins_may_be_forbidden_or_allowed_by_name(install, models, monkeypatc
             models.get("same")
 
 
-def test_a_forbidden_name_may_be_given_here(install, models, monkeypatch):
+def test_a_forbidden_name_can_be_registered_by_the_program(install, models, monkeypatch):
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD)
     monkeypatch.setenv("GENZOO_PLUGINS", "off")
     models.register("foo", Registry)
@@ -158,14 +158,14 @@ def test_a_forbidden_name_may_be_given_here(install, models, monkeypatch):
 
 
 @pytest.mark.parametrize("spelling", ["genzoo-foo", "genzoo_foo", "Genzoo.Foo", "genzoo--foo"])
-def test_packages_are_compared_as_indexes_compare_them(install, models, spelling):
+def test_package_names_are_normalized(install, models, spelling):
     install("Genzoo_Foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD)
     assert models.get(f"{spelling}:foo").__name__ == "foo"
     assert f"{spelling}:foo" in models
     assert plugins.normalized_name(spelling) == canonicalize_name(spelling)
 
 
-def test_nobody_takes_anothers_full_name(install, models):
+def test_a_package_cannot_claim_the_full_name_of_another(install, models):
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD)
     names = dict.fromkeys(("genzoo-foo:foo", "genzoo:vae", "x:y"), "genzoo_bar:foo")
     install("genzoo-bar", "0.3", names, genzoo_bar=GOOD)
@@ -182,39 +182,40 @@ def test_a_package_found_twice_does_not_clash_with_itself(install, models):
     install(
         "genzoo-foo", "0.2", {"foo": "genzoo_foo:foo", "old": "genzoo_foo:foo"}, genzoo_foo=GOOD
     )
-    install(
-        "genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD
-    )  # this one comes first on the path
+    # this copy comes first on the path
+    install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD)
     assert models.registration("foo").version == "0.3"
-    assert "old" not in models, "nor does the hidden copy claim anything"
+    assert "old" not in models, "the hidden copy registers nothing"
     assert len(models.registrations()["foo"]) == 1
 
 
-def test_a_plugin_never_displaces_a_built_in_and_is_found_by_its_full_name(install, tmp_path):
+def test_a_plugin_with_the_name_of_a_built_in_needs_its_full_name(install, tmp_path):
     install("genzoo-foo", "0.3", {"vae": "genzoo_foo:Mine"}, genzoo_foo=MODEL)
     assert registry("models").get("vae").__module__ == "genzoo.models.vae"
     assert [source.distribution for source in registry("models").registrations()["vae"]] == [
         "genzoo",
         "genzoo-foo",
     ]
-    theirs = registry("models").get("genzoo-foo:vae")
-    for made in (
-        theirs(),
-        theirs(size=2),
+    plugin_class = registry("models").get("genzoo-foo:vae")
+    for model in (
+        plugin_class(),
+        plugin_class(size=2),
         genzoo.load("genzoo-foo:vae"),
         genzoo.build({"name": "genzoo-foo:vae"}),
     ):
-        assert made.config["name"] == "genzoo-foo:vae"
-    run = genzoo.fit(theirs(), "digits", tmp_path / "run", steps=2, batch_size=8, progress=False)
+        assert model.config["name"] == "genzoo-foo:vae"
+    run = genzoo.fit(
+        plugin_class(), "digits", tmp_path / "run", steps=2, batch_size=8, progress=False
+    )
     assert 'name = "genzoo-foo:vae"' in (tmp_path / "run" / "recipe.toml").read_text()
     again = genzoo.load(tmp_path / "run")
-    assert type(again) is theirs
+    assert type(again) is plugin_class
     assert torch.equal(again.mean, run.model.mean)
     recipe = RunFolder(tmp_path / "run").recipe()
     assert genzoo.fit(recipe["model"], recipe["data"], steps=1, batch_size=8).steps == 1
 
 
-def test_an_instance_of_a_clashing_class_is_found_again(install):
+def test_an_instance_of_an_ambiguous_class_is_saved_by_its_full_name(install):
     for name in ("foo", "bar"):
         install(
             f"genzoo-{name}", "0.3", {"same": f"genzoo_{name}:Mine"}, **{f"genzoo_{name}": MODEL}
@@ -225,7 +226,7 @@ def test_an_instance_of_a_clashing_class_is_found_again(install):
         assert type(genzoo.build(model.config)) is type(model)
 
 
-def test_a_name_that_a_package_claims_twice_is_its_authors_to_mend(install, models):
+def test_a_name_registered_twice_by_one_package_is_refused(install, models):
     entries = "[genzoo_models]\nfoo = genzoo_foo:bar\nbar = genzoo_foo:foo"
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, entries=entries, genzoo_foo=GOOD)
     assert "registers the name twice (genzoo_foo:foo, genzoo_foo:bar)" in refusal(models, "foo")
@@ -236,7 +237,7 @@ def test_a_name_that_a_package_claims_twice_is_its_authors_to_mend(install, mode
 
 
 @pytest.mark.parametrize(
-    ("value", "words"),
+    ("value", "message"),
     [
         ("genzoo foo", "has a malformed entry point: expected module:attribute"),
         ("genzoo_foo", "has a malformed entry point: expected module:attribute"),
@@ -246,9 +247,9 @@ def test_a_name_that_a_package_claims_twice_is_its_authors_to_mend(install, mode
         ("os.path:join()", "has a malformed entry point"),
     ],
 )
-def test_a_malformed_entry_point_is_refused_by_name(install, models, value, words):
+def test_a_malformed_entry_point_is_refused_by_name(install, models, value, message):
     install("genzoo-foo", "0.3", {"foo": value, "good": "genzoo_foo:foo [extra]"}, genzoo_foo=GOOD)
-    assert f"models 'foo' comes from genzoo-foo 0.3 ({value}), which {words}" in refusal(
+    assert f"models 'foo' comes from genzoo-foo 0.3 ({value}), which {message}" in refusal(
         models, "foo"
     )
     assert models.get("good").__name__ == "foo"
@@ -282,7 +283,7 @@ def test_a_package_without_a_version_works(install, models):
     assert str(models.registration("foo")) == "genzoo-foo (genzoo_foo:foo)"
 
 
-def test_lines_that_are_no_entry_points_stop_nobody(tmp_path):
+def test_malformed_entry_points_do_not_affect_other_packages(tmp_path):
     """A malformed file of one package affects neither the import of genzoo nor the other names."""
     info = tmp_path / "junk-1.dist-info"
     info.mkdir()
@@ -297,7 +298,7 @@ def test_lines_that_are_no_entry_points_stop_nobody(tmp_path):
     rows = {line.split()[1]: line for line in done.stdout.splitlines()}
     assert "there is no module 'junk'" in rows["fine"]
     assert {"vae", "gan"} <= set(rows)
-    assert "\x1b" not in done.stdout, "names are printed so that they colour no terminal"
+    assert "\x1b" not in done.stdout, "names are printed without control characters"
 
 
 junk = st.text(max_size=12) | st.sampled_from(
@@ -343,9 +344,7 @@ packages = st.lists(
     packages=packages, policy=st.sampled_from([None, "", "off", "genzoo-a", "foo,genzoo"]) | junk
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_the_metadata_say_the_built_ins_stand(
-    packages, policy, tmp_path_factory, monkeypatch
-):
+def test_no_metadata_can_break_the_built_ins(packages, policy, tmp_path_factory, monkeypatch):
     sites = []
     for name, version, points, noise, as_bytes in packages:
         site = tmp_path_factory.mktemp("site")
@@ -400,7 +399,7 @@ def test_whatever_the_metadata_say_the_built_ins_stand(
 
 
 @pytest.mark.parametrize(
-    ("requires", "value", "words"),
+    ("requires", "value", "message"),
     [
         (["torch"], "genzoo_foo:foo", ""),
         (["nosuchlib>=2"], "genzoo_foo:foo", "it requires nosuchlib>=2, which is not installed"),
@@ -446,7 +445,7 @@ def test_whatever_the_metadata_say_the_built_ins_stand(
         ([], "genzoo_nowhere.deep:foo", "there is no module 'genzoo_nowhere'"),
     ],
 )
-def test_metadata_give_away_what_is_missing(install, models, requires, value, words):
+def test_metadata_show_missing_requirements(install, models, requires, value, message):
     install(
         "genzoo-bar",
         "1",
@@ -461,7 +460,7 @@ def test_metadata_give_away_what_is_missing(install, models, requires, value, wo
         requires=requires,
         genzoo_foo="raise RuntimeError('imported')",
     )
-    assert metadata_problem(models.registration("foo")) == words
+    assert metadata_problem(models.registration("foo")) == message
     assert "genzoo_foo" not in sys.modules
 
 
@@ -469,7 +468,7 @@ def test_metadata_give_away_what_is_missing(install, models, requires, value, wo
 
 
 @pytest.mark.slow
-def test_imports_are_tried_where_they_hurt_nobody(install):
+def test_imports_are_tried_in_a_subprocess(install):
     install(
         "genzoo-foo",
         "0.3",
@@ -495,11 +494,11 @@ def test_imports_are_tried_where_they_hurt_nobody(install):
     install("genzoo-thread", "1", {"thread": "genzoo_thread:X"}, genzoo_thread=thread)
     claims = registry("models").registrations()
     names = ["foo", "lost", "dies", "too", "killed", "exits", "thread", "vae"]
-    found = {
+    problems = {
         source.name: reason
         for source, reason in try_imports((claims[name][0] for name in names), limit=10_000).items()
     }
-    assert found == {
+    assert problems == {
         "foo": "",
         "lost": "AttributeError: module 'genzoo_foo' has no attribute 'lost'",
         "dies": "its import ends the process, with exit code 4",
@@ -514,7 +513,7 @@ def test_imports_are_tried_where_they_hurt_nobody(install):
     }
 
 
-def test_an_import_that_does_not_end_is_ended(install):
+def test_an_endless_import_is_stopped(install):
     install(
         "genzoo-slow", "1", {"slow": "genzoo_slow:X"}, genzoo_slow="import time; time.sleep(1e6)"
     )
@@ -522,7 +521,7 @@ def test_an_import_that_does_not_end_is_ended(install):
     assert try_imports([source], limit=0.5) == {source: "its import takes longer than 0.5 s"}
 
 
-def test_waits_for_a_busy_processor_do_not_count(install, monkeypatch):
+def test_waiting_for_a_busy_processor_does_not_count_as_import_time(install, monkeypatch):
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:foo"}, genzoo_foo=GOOD)
     (source,) = registry("models").registrations()["foo"]
     assert try_imports([source], limit=0) == {source: "its import takes longer than 0 s"}
@@ -530,8 +529,10 @@ def test_waits_for_a_busy_processor_do_not_count(install, monkeypatch):
     assert try_imports([source], limit=0) == {source: ""}
 
 
-@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the system keeps no account")
-def test_what_a_process_waited_is_read_from_the_systems_account(monkeypatch):
+@pytest.mark.skipif(
+    not Path("/proc/self/schedstat").exists(), reason="the system does not report it"
+)
+def test_the_waiting_time_of_a_process_is_read_from_the_system(monkeypatch):
     monkeypatch.setattr(
         Path, "read_text", lambda path: {"/proc/7/schedstat": "5000000 2500000000 12\n"}[str(path)]
     )
@@ -542,7 +543,7 @@ def test_what_a_process_waited_is_read_from_the_systems_account(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_run_of_a_plugin_says_what_it_needs_of_every_part(install, tmp_path, monkeypatch):
+def test_a_run_records_the_packages_of_all_its_parts(install, tmp_path, monkeypatch):
     install("genzoo-foo", "0.3", {"foo": "genzoo_foo:Mine"}, genzoo_foo=MODEL)
     install(
         "genzoo-still", "1.2", {"still": "genzoo_still:Still"}, kind="priors", genzoo_still=PRIOR
@@ -588,7 +589,7 @@ def test_a_run_of_a_plugin_says_what_it_needs_of_every_part(install, tmp_path, m
         genzoo.load(tmp_path / "a")
 
 
-def test_a_run_of_what_a_program_registered_says_where(tmp_path, monkeypatch):
+def test_a_run_records_the_program_that_registered_its_model(tmp_path, monkeypatch):
     module = type(sys)("somewhere")
     exec(compile(REGISTERED, "somewhere.py", "exec"), vars(module))
     monkeypatch.setitem(sys.modules, "somewhere", module)
@@ -612,7 +613,7 @@ def test_a_run_of_what_a_program_registered_says_where(tmp_path, monkeypatch):
         ("{}", None),
     ],
 )
-def test_what_a_run_says_it_needs_is_only_words(tmp_path, needs, shown):
+def test_requirements_in_a_recipe_are_only_displayed(tmp_path, needs, shown):
     (tmp_path / "recipe.toml").write_text(
         f'[model]\nname = "x"\n[data]\nname = "digits"\n[run]\nformat = 3\nneeds = {needs}\n'
     )
@@ -700,12 +701,12 @@ def test_a_recipe_causes_no_import(trap, monkeypatch, name, genzoo_):
         (
             ["-m", "genzoo"],
             ["genzoo.py"],
-        ),  # a module of that name in the folder is what Python itself runs
+        ),  # Python itself runs a module of that name in the folder
         (["-c", "from genzoo.cli.app import main; main()"], ["genzoo.py", "torch.py"]),
         (["-P", "-m", "genzoo"], []),
     ],
 )
-def test_a_run_folder_is_only_read_where_one_stands_in_it(trap, way, gone):
+def test_no_file_of_a_run_folder_runs_inside_it(trap, way, gone):
     environment = {name: value for name, value in os.environ.items() if name != "GENZOO_PLUGINS"}
     for name in gone:
         (trap / name).unlink()
@@ -724,7 +725,7 @@ def test_a_run_folder_is_only_read_where_one_stands_in_it(trap, way, gone):
 
 
 @pytest.mark.slow
-def test_a_pickle_is_no_checkpoint(trap):
+def test_a_pickle_is_refused_as_a_checkpoint(trap):
     class Payload:
         def __reduce__(self):
             return (os.mkdir, (str(trap / "pickle.ran"),))
@@ -739,13 +740,13 @@ def test_a_pickle_is_no_checkpoint(trap):
     assert ran(trap) == []
 
 
-def test_a_package_called_off_is_off_as_well(install, models, monkeypatch):
+def test_off_also_forbids_a_package_named_off(install, models, monkeypatch):
     install("off", "1.0", {"dark": "off_module:A"}, off_module="raise RuntimeError('imported')")
     monkeypatch.setenv("GENZOO_PLUGINS", "off")
     assert "forbidden by GENZOO_PLUGINS=off" in refusal(models, "dark")
 
 
-def test_a_contract_before_the_first_is_no_contract_of_ours(install, models):
+def test_a_contract_version_below_one_is_refused(install, models):
     install(
         "genzoo-foo",
         "1.0",
@@ -759,12 +760,12 @@ def test_a_contract_before_the_first_is_no_contract_of_ours(install, models):
 
 
 @pytest.mark.parametrize("name", ["genzoo", "GenZoo"])
-def test_nobody_else_is_genzoo(install, models, name):
+def test_no_other_package_can_be_genzoo(install, models, name):
     install(name, "9.9", {"foo": "genzoo_foo:A"}, genzoo_foo="A = dict")
     assert "foo" not in models.registrations()
 
 
-def test_a_package_whose_first_copy_claims_nothing_claims_nothing(install, models):
+def test_only_the_first_copy_of_a_package_counts(install, models):
     """Python imports the first copy on the path, so only the names of that copy count."""
     install("genzoo-foo", "1.0", {"foo": "genzoo_foo:A"}, genzoo_foo="A = dict")
     site = install("genzoo-foo", "2.0", {}, genzoo_foo="A = list")
@@ -772,17 +773,19 @@ def test_a_package_whose_first_copy_claims_nothing_claims_nothing(install, model
     assert "foo" not in models.registrations()
 
 
-def test_a_class_is_found_by_what_it_is_where_its_entry_point_names_another_module(install):
+def test_a_class_reexported_by_its_entry_point_is_recognized(install):
     source = "from genzoo_inner import Inner as Outer"
     inner = "def Inner(shape): ..."
     install("genzoo-foo", "1.0", {"foo": "genzoo_foo:Outer"}, genzoo_foo=source, genzoo_inner=inner)
-    thing = registry("models").get("foo")
-    assert thing.__module__ == "genzoo_inner"
-    assert registry("models").name_of(thing) == "foo"
+    constructor = registry("models").get("foo")
+    assert constructor.__module__ == "genzoo_inner"
+    assert registry("models").name_of(constructor) == "foo"
 
 
 @pytest.mark.slow
-def test_a_metric_that_nobody_asked_for_harms_no_other(install, tmp_path, monkeypatch, genzoo_):
+def test_a_failing_plugin_metric_does_not_affect_other_metrics(
+    install, tmp_path, monkeypatch, genzoo_
+):
     run = tmp_path / "run"
     genzoo.fit("vae", "digits", run, steps=1, batch_size=8, progress=False)
     install(
@@ -803,7 +806,7 @@ def test_a_metric_that_nobody_asked_for_harms_no_other(install, tmp_path, monkey
         )
     code, text = genzoo_("evaluate", run, "--limit", 20)
     assert code == 0, text
-    for words in (
+    for expected in (
         "squared_error",
         "note: bad: ",
         "SystemExit: 3",
@@ -811,23 +814,23 @@ def test_a_metric_that_nobody_asked_for_harms_no_other(install, tmp_path, monkey
         "note: twin: ",
         "Write 'genzoo",
     ):
-        assert words in text
+        assert expected in text
     code, text = genzoo_("evaluate", run, "bad")
     assert (code, "SystemExit: 3" in text) == (2, True)
 
 
 @pytest.mark.slow
-def test_no_program_of_the_folder_is_run_for_its_revision(tmp_path, monkeypatch):
+def test_reading_the_revision_runs_no_program_of_the_folder(tmp_path, monkeypatch):
     folder = tmp_path / "there"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    for words in (
+    for arguments in (
         "init -q",
         "config user.email a@b.c",
         "config user.name n",
         "commit -q --allow-empty -m x",
     ):
-        subprocess.run(["git", *words.split()], check=True)
+        subprocess.run(["git", *arguments.split()], check=True)
     (folder / "file").write_text("1")
     subprocess.run(["git", "add", "file"], check=True)
     hook = tmp_path / "ran"
@@ -840,7 +843,7 @@ def test_no_program_of_the_folder_is_run_for_its_revision(tmp_path, monkeypatch)
     assert not hook.exists()
 
 
-def test_a_marker_that_cannot_be_evaluated_is_said(install, models):
+def test_an_invalid_marker_is_reported(install, models):
     install(
         "genzoo-foo",
         "1.0",
@@ -851,7 +854,7 @@ def test_a_marker_that_cannot_be_evaluated_is_said(install, models):
     assert "and its marker cannot be evaluated" in metadata_problem(models.registration("foo"))
 
 
-def test_a_plugin_that_forks_or_forges_its_report_hides_nothing(install, models):
+def test_a_plugin_that_forks_or_forges_its_report_cannot_hide_failures(install, models):
     forks = "import os\nif os.fork() == 0: pass\ndef A(): ..."
     written = "no line of ours\\n[1]\\n"
     forges = (
@@ -866,8 +869,8 @@ def test_a_plugin_that_forks_or_forges_its_report_hides_nothing(install, models)
         genzoo_b="raise ValueError('b')",
     )
     install("genzoo-forge", "1.0", {"c": "genzoo_forge:A"}, genzoo_forge=forges)
-    found = {
+    problems = {
         source.name: why
         for source, why in try_imports([models.registration(name) for name in "abc"]).items()
     }
-    assert found == {"a": "", "b": "ValueError: b", "c": ""}
+    assert problems == {"a": "", "b": "ValueError: b", "c": ""}

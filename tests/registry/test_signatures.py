@@ -35,9 +35,9 @@ class Passing(Plain):
 
 class FromNew:
     def __new__(me, shape=(1, 28, 28), scale: float = 1.0):
-        made = super().__new__(me)
-        made.shape, made.scale = shape, scale
-        return made
+        instance = super().__new__(me)
+        instance.shape, instance.scale = shape, scale
+        return instance
 
 
 @dataclass
@@ -104,8 +104,8 @@ FORMS = {
 
 
 @contextmanager
-def registered(thing: Any, kind: str = "metrics"):
-    registries[kind].register("form", thing)
+def registered(constructor: Any, kind: str = "metrics"):
+    registries[kind].register("form", constructor)
     try:
         yield
     finally:
@@ -113,7 +113,7 @@ def registered(thing: Any, kind: str = "metrics"):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_it_is_built_from_a_table_and_again_from_its_record(form):
+def test_every_form_is_built_from_a_table_and_from_its_record(form):
     with registered(FORMS[form]):
         first = build({"name": "form", "shape": [1, 8, 8], "scale": 2}, "metrics")
         assert (first.shape, first.scale, type(first.scale)) == ((1, 8, 8), 2.0, float)
@@ -124,7 +124,7 @@ def test_it_is_built_from_a_table_and_again_from_its_record(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_setting_that_it_has_not_is_refused_with_those_that_it_has(form):
+def test_an_unknown_setting_is_refused_with_a_list_of_settings(form):
     with (
         registered(FORMS[form]),
         pytest.raises(SettingError, match=r"no setting 'scal'\. Did you mean 'scale'"),
@@ -133,7 +133,7 @@ def test_a_setting_that_it_has_not_is_refused_with_those_that_it_has(form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_value_of_another_type_is_refused_where_it_stands(form):
+def test_a_value_of_a_wrong_type_is_refused_with_its_path(form):
     with (
         registered(FORMS[form]),
         pytest.raises(SettingError, match=r'metric\.scale = "big": expected a number'),
@@ -141,7 +141,7 @@ def test_a_value_of_another_type_is_refused_where_it_stands(form):
         build({"name": "form", "shape": (1,), "scale": "big"}, "metrics")
 
 
-def test_a_partials_presets_are_defaults():
+def test_arguments_of_a_partial_are_defaults():
     preset = functools.partial(Positional, (4,), bias=5.0)
     assert {k: p.default for k, p in parameters(preset).items()} == {"scale": 1.0, "bias": 5.0}
     with registered(preset):
@@ -149,7 +149,7 @@ def test_a_partials_presets_are_defaults():
         assert (built.shape, built.scale, built.bias) == ((4,), 2.0, 5.0)
 
 
-def test_a_dataclass_has_the_values_of_its_factories_and_the_types_of_its_init_only_fields():
+def test_dataclass_factories_and_init_only_fields_are_supported():
     with registered(Data):
         assert config(build("form", "metrics"))["extra"] == [1, 2]
         assert build({"name": "form", "factor": 3}, "metrics").product == 3.0
@@ -161,7 +161,7 @@ def test_a_factory_may_call_an_argument_self():
         assert build({"name": "form", "self": 4}, "metrics").scale == 4.0
 
 
-def test_an_argument_called_name_cannot_be_told_from_the_registered_name():
+def test_an_argument_called_name_is_refused():
     with (
         registered(lambda name="x": Plain()),
         pytest.raises(SettingError, match=r"metric 'form'.*'name'.*something else"),
@@ -184,7 +184,7 @@ class Below(Mine):
 
 
 @pytest.mark.parametrize("cls", [Mine, Below])
-def test_lists_become_what_the_default_is_in_a_table_and_in_a_direct_call(cls):
+def test_lists_are_converted_to_the_type_of_the_default(cls):
     with registered(cls, "encoders"):
         table = {
             "name": "form",
@@ -212,13 +212,13 @@ def test_without_a_default_or_a_type_a_list_becomes_a_tuple():
         assert (built.shape, built.scale) == ((1, (2, 3)), (4,))
 
 
-def test_tables_in_defaults_keep_their_forms():
+def test_tables_in_defaults_are_unchanged():
     with registered(lambda shape=(1,), scale={"a": (1, 2), "b": [3]}: Plain(shape, scale)):
         built = build({"name": "form", "scale": {"a": [5, 6], "b": (7,), "c": [8]}}, "metrics")
         assert built.scale == {"a": (5, 6), "b": [7], "c": [8]}
 
 
-def test_a_dataclass_may_be_a_part():
+def test_a_dataclass_can_be_a_part():
     @dataclass(eq=False, repr=False)
     class Point(Prior):
         dim: int
