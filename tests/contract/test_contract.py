@@ -1,4 +1,4 @@
-"""The contract, for everything that genzoo registers and for two independent toy models."""
+"""The contract, checked for everything that genzoo registers and for two toy models."""
 
 import copy
 import struct
@@ -31,7 +31,7 @@ CHECKS = {
     for name, suite in {
         "translator": model_checks(Translator),
         "bigrams": model_checks(Bigrams, shapes=[(5, 4)]),
-        "labelled": model_checks(
+        "labeled": model_checks(
             "pixel-rnn",
             shapes=[(3, 4, 5)],
             classes=3,
@@ -51,7 +51,7 @@ CHECKS = {
 
 
 def _mark(name):
-    """Mark the checks of images in color as slow."""
+    """Mark the checks with color images as slow."""
     return pytest.param(name, marks=pytest.mark.slow) if name.endswith("-3x9x12") else name
 
 
@@ -62,7 +62,7 @@ def test_conforms(name):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Image files of each format that a dataset reads, so that nothing is downloaded."""
+    """Write image files in every format that datasets read, so that nothing is downloaded."""
     folder = tmp_path_factory.mktemp("files")
     images = np.random.default_rng(0).integers(0, 256, (24, 28, 28), dtype=np.uint8)
     for number, image in enumerate(images):
@@ -72,21 +72,21 @@ def files(tmp_path_factory):
         "emnist-letters-": ("train", "test"),
     }.items():
         for split in (train, test):
-            for what, axes, values in (
+            for stem, axes, values in (
                 ("images-idx3", (24, 28, 28), images),
                 ("labels-idx1", (24,), np.arange(24) % 10),
             ):
                 header = bytes([0, 0, 8, len(axes)]) + b"".join(
                     struct.pack(">I", axis) for axis in axes
                 )
-                (folder / f"{prefix}{split}-{what}-ubyte").write_bytes(
+                (folder / f"{prefix}{split}-{stem}-ubyte").write_bytes(
                     header + values.astype(np.uint8).tobytes()
                 )
     return folder
 
 
 @pytest.mark.parametrize("name", [name for kind, name in OWN if kind == "datasets"])
-def test_a_data_set_conforms(name, files, monkeypatch):
+def test_a_dataset_conforms(name, files, monkeypatch):
     monkeypatch.setenv("GENZOO_DATA", str(files / "cache"))
     settings = {
         "digits": {},
@@ -101,7 +101,7 @@ def test_a_data_set_conforms(name, files, monkeypatch):
     assert len(results) > 3
 
 
-def test_data_that_would_have_to_be_downloaded_are_skipped_with_the_reason(monkeypatch, tmp_path):
+def test_datasets_that_need_a_download_are_skipped_with_the_reason(monkeypatch, tmp_path):
     def offline(url, *_):
         raise DataError(f"{url} cannot be downloaded: no network")
 
@@ -112,8 +112,8 @@ def test_data_that_would_have_to_be_downloaded_are_skipped_with_the_reason(monke
     assert "no network. Put its files into $GENZOO_DATA/kmnist" in result.reason
 
 
-def test_a_law_on_texts_sums_to_one():
-    """The toy's exact likelihood is one: over all 3**4 texts it adds up to 1."""
+def test_a_distribution_over_texts_sums_to_one():
+    """The exact likelihoods of the toy model over all 3**4 texts sum to 1."""
     model = Bigrams(shape=(4, 3)).double()
     texts = torch.cartesian_prod(*[torch.arange(3)] * 4)
     total = model.log_prob(nn.functional.one_hot(texts, 3).double()).exp().sum()
@@ -133,7 +133,7 @@ class Constant(Model):
         return self.value.expand(n, -1)
 
 
-def test_the_smallest_model_has_one_player_that_owns_it():
+def test_the_smallest_model_has_one_player_that_owns_all_parameters():
     model = Constant()
     (player,) = model.players()
     assert player.name == "model"
@@ -142,7 +142,7 @@ def test_the_smallest_model_has_one_player_that_owns_it():
     assert player.loss(torch.ones(3, 2))["loss"].item() == 0.25
 
 
-def test_arguments_are_kept_apart_from_attributes():
+def test_arguments_are_stored_separately_from_attributes():
     model = Constant(0.25)
     assert isinstance(model.value, nn.Parameter)
     assert repr(model) == "Constant(value=0.25, shape=(2,))"
@@ -174,7 +174,7 @@ def test_a_registered_class_has_a_config():
         genzoo.registry.lookup.registries["models"].unregister("constant")
 
 
-def test_frozen_and_shared_parameters():
+def test_frozen_parameters_are_excluded_and_shared_ones_counted_once():
     one, two = nn.Linear(2, 2), nn.Linear(2, 2)
     one.bias.requires_grad_(False)
     player = Player(name="all", owns=(one, nn.Sequential(one, two)), loss=lambda batch: {})
@@ -190,7 +190,7 @@ def test_batch_size_and_example():
 
 
 @pytest.mark.parametrize("call", [lambda m: m.loss(None), lambda m: m.sample(1)])
-def test_what_a_model_lacks_is_said_by_name(call):
+def test_a_missing_method_is_named(call):
     class Empty(Model):
         pass
 
@@ -198,7 +198,7 @@ def test_what_a_model_lacks_is_said_by_name(call):
         call(Empty())
 
 
-def test_a_prior_is_one_stratum_unless_it_says_otherwise():
+def test_a_prior_has_one_stratum_by_default():
     class Zero(Prior):
         def __init__(self, dim: int) -> None:
             super().__init__()
@@ -212,7 +212,7 @@ def test_a_prior_is_one_stratum_unless_it_says_otherwise():
     assert weights.tolist() == [1.0]
 
 
-def test_configurable_keeps_variable_arguments_out_of_the_way():
+def test_the_repr_of_a_configurable_shows_its_arguments():
     class Pair(Configurable):
         def __init__(self, first: int, *, second: int = 2) -> None:
             super().__init__()

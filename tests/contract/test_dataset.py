@@ -15,9 +15,8 @@ def test_symbols_are_read_as_one_hot_vectors():
     assert seen.dtype == torch.float64
     assert np.array_equal(seen.numpy(), np.eye(4)[stored.numpy()])
     assert (data.shape, data.shape_of("label")) == ((3, 4), ())
-    assert torch.equal(
-        data.prepare(data.train["label"]), data.train["label"]
-    )  # what is not uint8 is no symbol
+    # only uint8 columns hold symbols
+    assert torch.equal(data.prepare(data.train["label"]), data.train["label"])
 
 
 @pytest.mark.parametrize(
@@ -29,19 +28,19 @@ def test_symbols_are_read_as_one_hot_vectors():
         ({"symbols": 4, "binarize": "threshold"}, "excludes binarize and dequantize"),
     ],
 )
-def test_what_is_no_symbol_is_refused(settings, message):
+def test_values_other_than_symbols_are_refused(settings, message):
     with pytest.raises(DataError, match=message):
         Dataset({"x": torch.tensor([[0, 3]], dtype=torch.uint8)}, **settings)
 
 
-def test_a_column_has_a_shape_of_its_own():
+def test_each_column_has_its_own_shape():
     data = Dataset({"x": torch.zeros(4, 1, 8, 8), "y": torch.zeros(4, 3, 8, 8)})
     assert (data.shape, data.shape_of("y")) == ((1, 8, 8), (3, 8, 8))
     with pytest.raises(DataError, match="no column 'z'; it has x, y"):
         data.shape_of("z")
 
 
-def test_held_out_columns_may_be_more_than_those_to_train_on():
+def test_there_may_be_more_held_out_columns_than_training_columns():
     data = Dataset({"x": torch.zeros(4, 2)}, {"x": torch.zeros(3, 2), "truth": torch.ones(3, 2)})
     assert set(data.split("test")) == {"x", "truth"}
 
@@ -53,7 +52,7 @@ def test_held_out_columns_may_be_more_than_those_to_train_on():
         (torch.full((3, 1, 4, 4), 7.0), "floats in"),
     ],
 )
-def test_further_columns_are_checked_like_others(truth, message):
+def test_additional_columns_are_checked_like_others(truth, message):
     x = torch.zeros(3, 1, 4, 4)
     with pytest.raises(DataError, match=message):
         Dataset({"x": x}, {"x": x, "truth": truth})

@@ -1,4 +1,4 @@
-"""The inputs that methods of models and priors refuse in every class, and those they accept."""
+"""The inputs that methods of all models and priors refuse, and the inputs that they accept."""
 
 import copy
 import inspect
@@ -18,7 +18,7 @@ X = torch.arange(5 * 64).view(5, 1, 8, 8) / 320
 
 
 class Plain(Model):
-    """A model as a stranger writes one: it checks nothing."""
+    """A model as a user writes one, without checks of its own."""
 
     def __init__(self, shape: tuple[int, ...] = (1, 8, 8)) -> None:
         super().__init__()
@@ -101,25 +101,25 @@ def _dense():
     yield X[..., :7], r"has shape \(5, 1, 8, 7\), but"
 
 
-def test_every_reader_refuses_what_is_no_batch_of_its_examples(models):
+def test_every_method_refuses_invalid_batches(models):
     seen = set()
     for model in models:
         for name in READERS:
             if not has_capability(model, name):
                 continue
             seen.add(name)
-            for x, said in _dense():
-                with pytest.raises(DataError, match=f"^{name}: x {said}"):
+            for x, message in _dense():
+                with pytest.raises(DataError, match=f"^{name}: x {message}"):
                     getattr(model, name)(x)
     assert seen == set(READERS)
 
 
-def test_every_reader_refuses_other_dtypes_and_devices(models):
+def test_every_method_refuses_other_dtypes_and_devices(models):
     for model in models:
         for name in READERS:
             if not has_capability(model, name) or isinstance(model, Plain):
                 continue
-            for x, said in (
+            for x, message in (
                 (
                     (X * 255).byte(),
                     r"x is torch\.uint8, but this .* is torch\.float32; "
@@ -132,7 +132,7 @@ def test_every_reader_refuses_other_dtypes_and_devices(models):
                 ),
                 (X.to("meta"), "x is on meta, but this .* is on cpu; give x.to"),
             ):
-                with pytest.raises(DataError, match=said):
+                with pytest.raises(DataError, match=message):
                     getattr(model, name)(x)
 
 
@@ -152,17 +152,17 @@ def test_a_decoder_refuses_codes_of_another_dimension(models):
 @pytest.mark.parametrize(
     "n", [-1, 2.5, "3", True, None, 10**30, torch.tensor(3), [2], float("nan")]
 )
-def test_a_number_of_samples_is_a_whole_number(models, n):
-    for thing in (*models, Line(), genzoo.build("mog", "priors", dim=2)):
+def test_the_number_of_samples_must_be_an_integer(models, n):
+    for sampler in (*models, Line(), genzoo.build("mog", "priors", dim=2)):
         with pytest.raises(
             SettingError, match=r"^sample\(.*\): expected a whole number from 0 on\."
         ):
-            thing.sample(n)
+            sampler.sample(n)
         with pytest.raises(SettingError, match=r"^sample\("):
-            thing.sample(n=n)
+            sampler.sample(n=n)
 
 
-def test_no_samples_are_an_empty_batch_and_numpys_numbers_count(models):
+def test_zero_samples_are_an_empty_batch_and_numpy_integers_are_accepted(models):
     for model in models:
         assert model.sample(0).shape == (0, 1, 8, 8)
         assert model.sample(np.int64(2)).shape == (2, 1, 8, 8)
@@ -170,13 +170,14 @@ def test_no_samples_are_an_empty_batch_and_numpys_numbers_count(models):
 
 
 def test_samples_that_do_not_fit_into_memory_are_refused(models, monkeypatch):
-    for thing in (*models, Line()):
+    for sampler in (*models, Line()):
         with pytest.raises(
             SettingError,
             match=r"^sample\(10{15}\) needs [\d,.]+ TiB, and .* are free; take fewer at a time",
         ):
-            thing.sample(10**15)
-    monkeypatch.setattr(memory, "free_memory", lambda device: None)  # where nobody says, torch does
+            sampler.sample(10**15)
+    # if free memory is unknown, torch reports the error
+    monkeypatch.setattr(memory, "free_memory", lambda device: None)
     with pytest.raises(
         SettingError, match=r"^sample\(10{15}\) does not fit into memory; take fewer at a time"
     ):
@@ -199,7 +200,7 @@ def test_a_prior_refuses_points_of_another_dimension():
         prior.truncated(2, "x")
 
 
-def test_errors_of_a_models_own_are_its_own(models):
+def test_errors_raised_by_a_model_are_unchanged(models):
     with pytest.raises(ValueError, match=r"^of its own$"):
         models[0].elbo(X)
     with pytest.raises(TypeError, match="missing 1 required positional argument"):
@@ -208,7 +209,7 @@ def test_errors_of_a_models_own_are_its_own(models):
         models[0].score(X[:3])
 
 
-def test_what_a_model_takes_is_left_as_it_is(models):
+def test_inputs_reach_a_model_unchanged(models):
     plain = models[0]
     assert torch.equal(plain.encode(X), plain.down(X.flatten(1)))
     assert inspect.signature(Plain.log_prob) == inspect.signature(inspect.unwrap(Plain.log_prob))
@@ -217,7 +218,7 @@ def test_what_a_model_takes_is_left_as_it_is(models):
     assert torch.equal(pickle.loads(pickle.dumps(models[1])).encode(X), models[1].encode(X))
 
 
-def test_transforms_and_compilers_see_no_check(models):
+def test_function_transforms_and_compilers_skip_the_checks(models):
     plain = models[0]
     each = torch.func.vmap(lambda x: plain.encode(x[None])[0])(X)
     inside = torch.func.vmap(

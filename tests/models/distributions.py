@@ -1,4 +1,4 @@
-"""Parts with which the distribution of a generator is known.
+"""Parts for generators with a known distribution.
 
 The prior is a fixed sample in a random order, and the generator returns it unchanged.
 """
@@ -10,7 +10,7 @@ from genzoo.contract import Prior
 
 
 class Sample(Prior):
-    """Draws are the rows of a sample, each once, in a random order."""
+    """A prior whose samples are the rows of a tensor, each once, in a random order."""
 
     def __init__(self, x):
         super().__init__()
@@ -23,24 +23,24 @@ class Sample(Prior):
 
 
 class Shift(nn.Module):
-    """Latent vectors, moved by a parameter."""
+    """A generator that adds a parameter to latent vectors."""
 
-    def __init__(self, by=0.0):
+    def __init__(self, offset=0.0):
         super().__init__()
-        self.by = nn.Parameter(torch.tensor(float(by)))
+        self.offset = nn.Parameter(torch.tensor(float(offset)))
 
     def forward(self, z):
-        return z + self.by
+        return z + self.offset
 
 
 def quantiles(n, mean=0.0, sd=1.0):
-    """The quantiles of a normal distribution at the middles of n equal shares, `(n, 1)`."""
+    """Return n equally spaced quantiles of a normal distribution, `(n, 1)`."""
     shares = (torch.arange(n, dtype=torch.float64) + 0.5) / n
     return (mean + sd * torch.special.ndtri(shares))[:, None].float()
 
 
 def train_critic(model, real, steps, **settings):
-    """Train only a model's critic, with its player's loss and a rate that falls linearly to 0."""
+    """Train only the critic of a model, with a learning rate that falls linearly to 0."""
     player = model.players()[0]
     optimizer = torch.optim.Adam(player.parameters(), **settings)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, steps)

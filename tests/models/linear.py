@@ -1,3 +1,3 @@
-"""A part that makes an autoencoder linear, so that its optimum is known in closed form."""
+"""A part for linear autoencoders, whose optimum is known in closed form."""
 
 LINEAR = {"name": "mlp", "hidden": []}

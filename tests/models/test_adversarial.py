@@ -1,4 +1,4 @@
-"""The game of all GANs: steps and parameters of the players, ranges, and wrong settings."""
+"""The game of all GANs: steps and parameters of the players, ranges, and invalid settings."""
 
 from collections import Counter
 from itertools import groupby
@@ -24,21 +24,21 @@ DATA = torch.rand(40, 3, generator=torch.Generator().manual_seed(1))
 
 @pytest.fixture
 def steps():
-    """The parameters of each optimizer's step, in order, with their gradients."""
-    made = []
+    """Record the parameters of each optimizer step, in order, with their gradients."""
+    recorded = []
 
     def note(optimizer, *_):
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        made.append({p: None if p.grad is None else p.grad.clone() for p in parameters})
+        recorded.append({p: None if p.grad is None else p.grad.clone() for p in parameters})
 
     hook = register_optimizer_step_post_hook(note)
-    yield made
+    yield recorded
     hook.remove()
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6])
 @pytest.mark.parametrize("kind", GAMES)
-def test_the_critic_makes_exactly_so_many_steps_a_round(kind, n, steps):
+def test_the_critic_makes_exactly_n_steps_per_round(kind, n, steps):
     model = kind(critic_steps=n, **NETS)
     first = next(model.critic.parameters())
     calls = Counter()
@@ -50,9 +50,8 @@ def test_the_critic_makes_exactly_so_many_steps_a_round(kind, n, steps):
         for critic, group in groupby(steps, lambda s: first in s)
     ]
     assert turns == [("critic", n), ("generator", 1)] * 4
-    assert calls[model.generator] == 4 * (
-        n + 1
-    )  # each step makes its examples once, a penalty none of its own
+    # one forward pass per step, and none for a penalty
+    assert calls[model.generator] == 4 * (n + 1)
     assert {p for step in steps for p in step} == {
         *model.critic.parameters(),
         *model.generator.parameters(),
@@ -60,13 +59,12 @@ def test_the_critic_makes_exactly_so_many_steps_a_round(kind, n, steps):
 
 
 @pytest.mark.parametrize("kind", GAMES)
-def test_a_critics_loss_leaves_no_gradient_in_generator_and_prior(kind):
+def test_the_critic_loss_leaves_no_gradient_in_the_generator_and_the_prior(kind):
     model = kind(prior=MOG, **NETS)
     model.critic_loss(DATA)["loss"].backward()
     assert all(p.grad is None for part in (model.generator, model.prior) for p in part.parameters())
-    assert all(
-        p.grad is not None for p in [*model.critic.parameters()][:-1]
-    )  # the last bias cancels in a gap
+    # the last bias cancels in the difference of scores
+    assert all(p.grad is not None for p in [*model.critic.parameters()][:-1])
 
 
 @pytest.mark.parametrize("kind", GAMES)
@@ -81,7 +79,7 @@ def test_no_gradient_leaks_between_players(kind, steps):
     genzoo.fit(model, DATA, steps=3, batch_size=8)
     assert left
     assert not any(any(flags) for flags in left)
-    # what the critic's last step left there is there still, after the generator's
+    # the generator's step does not change the gradients of the critic's last step
     assert all(p.grad is None or torch.equal(p.grad, steps[-2][p]) for p in critic)
     assert all(step.keys() in (critic, {*model.parameters()} - critic) for step in steps)
 
@@ -98,7 +96,7 @@ def test_a_learned_prior_learns(kind):
 
 
 class Seen(nn.Module):
-    """A critic that keeps what it is shown."""
+    """A critic that stores its inputs."""
 
     def __init__(self):
         super().__init__()
@@ -111,7 +109,7 @@ class Seen(nn.Module):
 
 
 @pytest.mark.parametrize(("output", "low"), [("sigmoid", 0.0), ("tanh", -1.0)])
-def test_images_are_in_0_1_outside_and_in_the_outputs_range_within(output, low):
+def test_images_are_in_0_1_outside_and_in_the_output_range_inside(output, low):
     model = GAN(2, generator=SMALL, critic=Seen(), output=output, shape=(1, 4, 4))
     (layer, *_) = (m for m in reversed([*model.generator.modules()]) if isinstance(m, nn.Linear))
     layer.weight.data *= 100
@@ -126,13 +124,13 @@ def test_images_are_in_0_1_outside_and_in_the_outputs_range_within(output, low):
     batch = torch.rand(50, 1, 4, 4)
     model.critic_loss(batch)
     torch.testing.assert_close(model.critic.shown[0], low + (1 - low) * batch)
-    made = model.critic.shown[1]
-    assert low <= made.min() < low + 0.01
-    assert 0.99 < made.max() <= 1
+    fake = model.critic.shown[1]
+    assert low <= fake.min() < low + 0.01
+    assert 0.99 < fake.max() <= 1
     torch.testing.assert_close(model.score(batch), (low + (1 - low) * batch).sum((1, 2, 3)))
 
 
-def test_vectors_are_taken_and_given_as_they_are():
+def test_vectors_are_not_scaled():
     model = GAN(2, generator=SMALL, critic=Seen(), output="tanh", shape=(3,))
     (layer, *_) = (m for m in reversed([*model.generator.modules()]) if isinstance(m, nn.Linear))
     layer.bias.data = torch.tensor([100.0, -100.0, 0.0])
@@ -142,7 +140,7 @@ def test_vectors_are_taken_and_given_as_they_are():
 
 
 @pytest.mark.parametrize("kind", [DCGAN, LSGAN])
-def test_batch_norm_samples_alone_as_in_company(kind):
+def test_a_sample_with_batch_norm_does_not_depend_on_its_batch(kind):
     model = genzoo.fit(
         kind(4, width=4, shape=(1, 8, 8)), torch.rand(64, 1, 8, 8), steps=3, batch_size=16
     ).model
@@ -155,9 +153,9 @@ def test_batch_norm_samples_alone_as_in_company(kind):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_the_report_in_closed_form():
+def test_logged_values_match_closed_forms():
     model = GAN(2, generator=SMALL, critic=Seen(), shape=(3,))
-    for p in model.generator.parameters():  # it makes (1, 2, 3) with certainty
+    for p in model.generator.parameters():  # it always generates (1, 2, 3)
         nn.init.zeros_(p)
     (layer, *_) = (m for m in reversed([*model.generator.modules()]) if isinstance(m, nn.Linear))
     layer.bias.data = torch.tensor([1.0, 2.0, 3.0])
@@ -172,7 +170,7 @@ def test_the_report_in_closed_form():
 
 
 class Spread(nn.Module):
-    """Makes normal vectors of some standard deviation."""
+    """A generator of normal vectors with a given standard deviation."""
 
     def __init__(self, scale):
         super().__init__()
@@ -185,15 +183,16 @@ class Spread(nn.Module):
 @pytest.mark.parametrize(
     ("scale", "collapsed"), [(0.01, True), (0.2, True), (0.25, False), (1.0, False), (3.0, False)]
 )
-def test_advice_on_a_collapsed_generator_alone(scale, collapsed):
-    # data of variance 1: a twentieth of it is a standard deviation of 0.224
+def test_only_a_collapsed_generator_gets_advice(scale, collapsed):
+    # the data have variance 1; a twentieth of it is a standard deviation of 0.224
     model = GAN(2, generator=Spread(scale), critic=SMALL, prior="normal", shape=(2,))
     spread = model.critic_loss(torch.randn(20_000, 2))["sample_variance_ratio"].item()
     assert spread == pytest.approx(scale**2, rel=0.05)
     line = {"step": 1000, "critic/sample_variance_ratio": spread}
     text = model.diagnose(line, 0.5)
     assert (text is not None) == collapsed
-    assert model.diagnose(line, 0.05) is None  # at the start none are varied yet
+    # no advice at the start, when no generator is diverse yet
+    assert model.diagnose(line, 0.05) is None
     assert model.diagnose({**line, "step": 10}, 0.5) is None
     assert model.diagnose({"step": 1000}, 0.5) is None
     if collapsed:
@@ -202,7 +201,7 @@ def test_advice_on_a_collapsed_generator_alone(scale, collapsed):
 
 
 @pytest.mark.slow
-def test_fit_passes_the_advice_on():
+def test_fit_shows_the_advice():
     still = {name: {"lr": 1e-9} for name in ("critic", "generator")}
     model = GAN(2, generator=Spread(1e-3), critic=SMALL, prior="normal", shape=(2,))
     with pytest.warns(UserWarning, match="it has collapsed"):
@@ -236,7 +235,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("table", "message"), WRONG, ids=[str(i) for i in range(len(WRONG))])
-def test_wrong_settings_are_named_with_the_way_out(table, message):
+def test_invalid_settings_are_named_with_a_fix(table, message):
     with pytest.raises(SettingError, match=message):
         genzoo.build({"shape": (1, 8, 8), **table})
 
@@ -252,7 +251,7 @@ def test_a_prior_of_another_dimension_is_refused(kind):
 
 
 @pytest.mark.parametrize("name", ["gan", "wgan", "wgan-gp", "dcgan", "lsgan", "wae-gan"])
-def test_data_that_do_not_fit_are_refused(name):
+def test_data_of_a_wrong_shape_are_refused(name):
     with pytest.raises(GenzooError, match=r"(?s)10.*(batch|batch_size).*16"):
         genzoo.fit(name, torch.rand(10, 1, 8, 8), steps=1, batch_size=16)
     with pytest.raises(GenzooError, match=r"\[0, 1\]"):
@@ -278,7 +277,7 @@ def test_a_penalty_and_batch_norm_are_refused_before_anything_is_written(tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-def test_a_penalty_gets_both_kinds_of_examples_as_the_critic_sees_them():
+def test_a_penalty_receives_real_and_generated_examples_as_the_critic_does():
     class Keeps(Penalty):
         def forward(self, critic, real, fake):
             self.seen = real, fake
@@ -294,15 +293,15 @@ def test_a_penalty_gets_both_kinds_of_examples_as_the_critic_sees_them():
     assert fake.min() < 0 <= 1 - fake.max()
 
 
-def test_reports_are_in_full_precision_under_autocast():
+def test_logged_values_are_in_full_precision_under_autocast():
     model = WGANGP(2, generator=SMALL, critic=SMALL, shape=(3,))
     with torch.autocast("cpu", torch.bfloat16):
         reports = (
             *model.critic_loss(torch.rand(6, 3)).values(),
             *model.generator_loss(torch.rand(6, 3)).values(),
         )
-        made = model.decode(torch.randn(6, 2))
-    assert {value.dtype for value in (*reports, made)} == {torch.float32}
+        fake = model.decode(torch.randn(6, 2))
+    assert {value.dtype for value in (*reports, fake)} == {torch.float32}
 
 
 @pytest.mark.parametrize("place", ["generator", "critic"])
@@ -319,7 +318,7 @@ def test_strata_and_batch_norm_are_refused(place):
         )
 
 
-def test_a_learned_prior_of_one_stratum_goes_with_batch_norm():
+def test_a_learned_prior_with_one_stratum_works_with_batch_norm():
     class Moved(Prior):
         def __init__(self, dim: int) -> None:
             super().__init__()

@@ -26,7 +26,7 @@ def every(dims: int) -> Tensor:
 
 
 def network(model: EoNADE, x: Tensor, known: Tensor) -> Tensor:
-    """Return the paper's network: one matrix on values and flags, then the deeper layers."""
+    """Return the output of the paper's network: a matrix for values and flags, then more layers."""
     h = torch.relu(
         torch.cat([x * known, known], 1) @ torch.cat([model.weight, model.flag_weight]) + model.bias
     )
@@ -36,7 +36,7 @@ def network(model: EoNADE, x: Tensor, known: Tensor) -> Tensor:
 
 
 def along(model: EoNADE, x: Tensor, order) -> Tensor:
-    """log p(x | order), one whole pass of the network for every dimension."""
+    """Return log p(x | order), with one full pass of the network per dimension."""
     total, known = torch.zeros(len(x), dtype=torch.float64), torch.zeros_like(x)
     for i in order:
         p = network(model, x, known)[:, i].sigmoid()
@@ -47,7 +47,7 @@ def along(model: EoNADE, x: Tensor, order) -> Tensor:
 
 
 @pytest.mark.parametrize("hidden", [(6,), (6, 5), (4, 5, 3)])
-def test_the_law_is_the_mean_over_its_orders(hidden):
+def test_the_distribution_is_the_mean_over_orders(hidden):
     model = wide(hidden=hidden, shape=(5,))
     x = every(5)
     expected = torch.stack([along(model, x, order.tolist()).exp() for order in model.orders]).mean(
@@ -58,7 +58,7 @@ def test_the_law_is_the_mean_over_its_orders(hidden):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_the_loss_in_half_precision_is_that_of_the_same_masks(dtype):
+def test_the_loss_in_half_precision_uses_the_same_masks(dtype):
     """Half precision cannot represent all numbers up to 784, and its uniform numbers tie."""
     model, x = EoNADE(hidden=(8,), shape=(784,)), torch.zeros(100, 784)
     losses = []
@@ -71,7 +71,7 @@ def test_the_loss_in_half_precision_is_that_of_the_same_masks(dtype):
 
 
 @pytest.mark.parametrize("n", [200, 600])
-def test_two_processes_draw_the_samples_of_one(n):
+def test_two_processes_draw_the_same_samples_as_one(n):
     model = wide(hidden=(5,), shape=(6,), orderings=4)
 
     def draw(rows, rank, size):
@@ -84,7 +84,7 @@ def test_two_processes_draw_the_samples_of_one(n):
 
 @pytest.mark.parametrize("dims", [3, 4])
 def test_the_loss_is_unbiased_for_the_mean_over_all_orders(dims):
-    """The expectation of the loss, by enumeration of masks, equals the mean over all D! orders."""
+    """The expected loss over all masks equals the mean over all D! orders."""
     model, x = wide(shape=(dims,)), every(dims)[3:4]
     orders = list(itertools.permutations(range(dims)))
     expected = -torch.stack([along(model, x, order) for order in orders]).mean()
@@ -101,36 +101,36 @@ def test_the_loss_is_unbiased_for_the_mean_over_all_orders(dims):
     assert abs(losses.mean() - expected) < 4 * losses.std() / math.sqrt(20) + 1e-3
 
 
-def test_conditionals_are_those_of_one_order():
+def test_conditionals_multiply_to_the_likelihood_of_one_order():
     model, x = wide(shape=(4,)), every(4)[6:9]
     for j, order in enumerate(model.orders):
-        found = model.conditionals(x, ordering=j).log_prob(x).sum(1)
-        torch.testing.assert_close(found, along(model, x, order.tolist()))
+        log_prob = model.conditionals(x, ordering=j).log_prob(x).sum(1)
+        torch.testing.assert_close(log_prob, along(model, x, order.tolist()))
     with pytest.raises(SettingError, match="ordering = 3: this model has orders 0 to 2"):
         model.conditionals(x, ordering=3)
 
 
-def test_frequencies_of_samples_are_the_probabilities():
+def test_frequencies_of_samples_match_the_probabilities():
     model = wide(shape=(3,))
     expected = model.log_prob(every(3)).exp().detach()
     x = model.sample(40_000)
-    found = torch.stack([(x == row).all(1).double().mean() for row in every(3)])
-    torch.testing.assert_close(found, expected, rtol=0, atol=0.01)
+    frequencies = torch.stack([(x == row).all(1).double().mean() for row in every(3)])
+    torch.testing.assert_close(frequencies, expected, rtol=0, atol=0.01)
 
 
-def test_completion_conditions_on_all_that_is_kept():
+def test_completion_conditions_on_all_kept_values():
     """If one value is missing, its distribution is the network's output, for every order."""
     model = wide(shape=(5,))
     x = torch.tensor([[1.0, 0.0, 1.0, 1.0, 0.0]], dtype=torch.float64)
     for missing in (0, 2, 4):
         kept = torch.arange(5) != missing
         p = network(model, x, kept[None].double())[0, missing].sigmoid()
-        drawn = model.complete(x.expand(20_000, 5), kept)
-        assert torch.equal(drawn[:, kept], x[:, kept].expand(20_000, 4))
-        assert abs(drawn[:, missing].mean() - p) < 0.015
+        completions = model.complete(x.expand(20_000, 5), kept)
+        assert torch.equal(completions[:, kept], x[:, kept].expand(20_000, 4))
+        assert abs(completions[:, missing].mean() - p) < 0.015
 
 
-def test_masks_may_differ_from_example_to_example():
+def test_masks_may_differ_between_examples():
     model = wide(shape=(4,))
     x, mask = (
         every(4)[[5, 10]],
@@ -140,7 +140,7 @@ def test_masks_may_differ_from_example_to_example():
 
 
 @pytest.mark.slow
-def test_more_orders_are_no_worse_on_average():
+def test_more_orders_are_at_least_as_likely_on_average():
     """A mixture of orders is at least as likely as single orders on average (Jensen)."""
     data = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")
     run = genzoo.fit(

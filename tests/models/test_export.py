@@ -96,26 +96,26 @@ def inputs(model: genzoo.Model, capability: str, n: int) -> tuple[Tensor, ...]:
 
 
 def cases() -> list[Any]:
-    found = []
+    parameters = []
     for name, model in registries["models"].get_all().items():
-        if registries["models"].registration(name).origin == "here":  # another test's
+        if registries["models"].registration(name).origin == "here":  # registered by another test
             continue
         for i, settings in enumerate(VARIANTS.get(name, [{}])):
             shape = settings.get("shape", model.example_shapes[0])
             built = genzoo.build({"name": name, **settings, "shape": shape})
-            found += [
+            parameters += [
                 pytest.param(
                     name, {**settings, "shape": shape}, capability, id=f"{name}-{i}-{capability}"
                 )
                 for capability in CAPABILITIES
                 if has_capability(built, capability)
             ]
-    return found
+    return parameters
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "settings", "capability"), cases())
-def test_what_is_exported_takes_a_batch_of_another_size(name, settings, capability):
+def test_an_exported_model_accepts_another_batch_size(name, settings, capability):
     torch.manual_seed(0)
     model = genzoo.build({"name": name, **settings}).eval()
     four, eight = (inputs(model, capability, n) for n in (4, 8))
@@ -134,7 +134,7 @@ def test_what_is_exported_takes_a_batch_of_another_size(name, settings, capabili
 
 
 @pytest.mark.parametrize("name", ["vae", "wae-mmd", "gan", "wgan-gp"])
-def test_samples_of_latent_models_are_exported_with_a_fixed_number(name):
+def test_sample_of_latent_models_is_exported_with_a_fixed_number(name):
     model = genzoo.build({"name": name, **VARIANTS[name][0], "shape": TINY}).eval()
     program = torch.export.export(Deployed(model, lambda model: model.sample(3)), ())
     torch.manual_seed(1)

@@ -1,4 +1,4 @@
-"""Games whose best critic is known: tables of probabilities, and pairs of Gaussians."""
+"""Games with a known optimal critic: tables of probabilities, and pairs of Gaussians."""
 
 import math
 
@@ -26,7 +26,7 @@ def gan(**settings):
 
 
 def on_table(model, scores):
-    """The critic's objective where each of the four points has a score."""
+    """Return the critic's objective, given a score for each of the four points."""
     return model.critic_objective(scores.repeat_interleave(P), scores.repeat_interleave(Q))
 
 
@@ -57,15 +57,15 @@ def test_the_best_critic_of_a_table(settings, best):
 
 
 @pytest.mark.parametrize("loss", ["non-saturating", "minimax"])
-def test_the_games_value_at_the_best_critic_is_jensen_shannons(loss):
+def test_the_value_of_the_game_at_the_best_critic_is_the_jensen_shannon_divergence(loss):
     p, q = P.double() / 20, Q.double() / 20
     divergence = jensenshannon(p, q) ** 2
     value = -on_table(gan(loss=loss), (p / q).log()).item()
     assert value == pytest.approx(2 * divergence - math.log(4), abs=1e-14)
 
 
-def test_pearsons_labels_make_the_value_pearsons_chi_squared():
-    # of p + q from 2q, where the generator's objective is taken over both kinds
+def test_the_labels_of_lsgan_give_the_pearson_chi_squared_divergence():
+    # chi-squared of p + q from 2q, if the generator's objective includes real examples
     p, q = P.double() / 20, Q.double() / 20
     model = gan(loss="least-squares", labels=(-1.0, 1.0, 0.0))
     scores = (p - q) / (p + q)
@@ -74,7 +74,7 @@ def test_pearsons_labels_make_the_value_pearsons_chi_squared():
 
 
 @pytest.mark.parametrize("score", [-3.0, -0.5, 0.0, 1.5])
-def test_the_generators_objectives_and_their_gradients(score):
+def test_generator_objectives_and_their_gradients_match_formulas(score):
     chance = 1 / (1 + math.exp(-score))
     for settings, value, slope in (
         ({"loss": "minimax"}, math.log(1 - chance), -chance),
@@ -83,16 +83,16 @@ def test_the_generators_objectives_and_their_gradients(score):
         ({"loss": "least-squares", "labels": (-1.0, 1.0, 0.0)}, 0.5 * score**2, score),
     ):
         x = torch.tensor([score], dtype=torch.float64, requires_grad=True)
-        found = gan(**settings).generator_objective(x)
-        assert found.shape == (1,)
-        assert found.item() == pytest.approx(value, rel=1e-12)
-        assert torch.autograd.grad(found.sum(), x)[0].item() == pytest.approx(slope, rel=1e-12)
+        objective = gan(**settings).generator_objective(x)
+        assert objective.shape == (1,)
+        assert objective.item() == pytest.approx(value, rel=1e-12)
+        assert torch.autograd.grad(objective.sum(), x)[0].item() == pytest.approx(slope, rel=1e-12)
 
 
 @pytest.mark.parametrize(
     "settings", [{"loss": "minimax"}, {"loss": "non-saturating"}, {"smoothing": 0.2}], ids=str
 )
-def test_sure_scores_stay_finite(settings):
+def test_extreme_scores_give_finite_losses(settings):
     x = torch.tensor([-500.0, 500.0], requires_grad=True)
     model = gan(**settings)
     total = model.critic_objective(x, x) + model.generator_objective(x).sum()
@@ -101,7 +101,7 @@ def test_sure_scores_stay_finite(settings):
 
 
 class Logit(nn.Module):
-    """The best logit of N(0, 1) against N(d, 1)."""
+    """A critic that returns the optimal logit of N(0, 1) against N(d, 1)."""
 
     def __init__(self, d):
         super().__init__()
@@ -129,14 +129,14 @@ def test_jensen_shannon_of_gaussians(d, js):
     assert report["loss"].item() == pytest.approx(math.log(4) - 2 * js, abs=6e-3)
 
 
-def test_what_js_leaves_out():
+def test_js_excludes_the_penalty_and_is_not_logged_with_smoothing():
     x = torch.randn(50, 1)
     plain = gan(generator=Shift(1.0), critic=Logit(1.0), prior="normal")
-    priced = gan(
+    penalized = gan(
         generator=Shift(1.0), critic=Logit(1.0), prior="normal", penalty="r1", penalty_weight=7.0
     )
     reports = []
-    for model in (plain, priced):
+    for model in (plain, penalized):
         torch.manual_seed(4)
         reports.append(model.critic_loss(x))
     without, with_penalty = reports
@@ -163,7 +163,7 @@ def test_a_linear_critic_learns_the_logit_of_two_gaussians():
 
 
 def twice_js(d):
-    """2 JS(N(0, 1), N(d, 1)), by an integral."""
+    """Return 2 JS(N(0, 1), N(d, 1)) by numerical integration."""
     p, q = norm(0, 1).pdf, norm(d, 1).pdf
     return quad(
         lambda x: (
@@ -178,17 +178,17 @@ def twice_js(d):
 def test_with_the_best_critic_the_minimax_gradient_is_that_of_jensen_shannon(d):
     model = gan(loss="minimax", generator=Shift(d), critic=Logit(d), prior="normal")
     value = model.generator_loss(torch.zeros(200_000, 1))["loss"]
-    (slope,) = torch.autograd.grad(value, model.generator.by)
+    (slope,) = torch.autograd.grad(value, model.generator.offset)
     assert slope.item() == pytest.approx((twice_js(d + 1e-4) - twice_js(d - 1e-4)) / 2e-4, abs=5e-3)
-    assert model.generator.by.grad is model.critic.d.grad is None
+    assert model.generator.offset.grad is model.critic.d.grad is None
 
 
-def test_presets_are_the_papers():
+def test_presets_match_the_papers():
     model = DCGAN(shape=(3, 64, 64), width=2, latent_dim=5)
     convolutions = [m for m in model.generator.modules() if isinstance(m, nn.ConvTranspose2d)]
-    assert [m.out_channels for m in convolutions] == [8, 4, 2, 3]  # from 4 x 4 pixels, four levels
+    assert [m.out_channels for m in convolutions] == [8, 4, 2, 3]  # four levels, from 4 x 4 pixels
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert len(norms) == 4 + 3  # of both, but for the layers that touch the data
+    assert len(norms) == 4 + 3  # in both networks, except for the layers next to the data
     assert model.output == "tanh"
     (critic, generator) = model.players()
     for player in (critic, generator):
@@ -222,7 +222,7 @@ def test_presets_are_the_papers():
         (GAN, {"name": "Adam", "lr": 2e-4, "betas": (0.5, 0.999)}, 1),
     ],
 )
-def test_optimizers_are_the_papers(kind, optimizer, steps):
+def test_optimizers_match_the_papers(kind, optimizer, steps):
     critic, generator = kind(2, generator=SMALL, critic=SMALL, shape=(3,)).players()
     assert dict(critic.optimizer) == dict(generator.optimizer) == optimizer
     assert (critic.steps_per_round, generator.steps_per_round) == (steps, 1)

@@ -12,7 +12,7 @@ from genzoo.priors.simple import Normal, Sphere, Uniform
 
 
 class Identity(LatentModel):
-    """Shows the latent vectors themselves."""
+    """A model whose samples are the latent vectors."""
 
     def __init__(self, prior, shape=(2,)):
         super().__init__()
@@ -34,7 +34,7 @@ def test_truncation_keeps_each_coordinate_near_its_mean(threshold):
     assert x.var().item() == pytest.approx(9 * (1 - 2 * threshold * phi / inside), rel=0.03)
 
 
-def test_truncation_of_a_mixture_is_about_the_components_own_means():
+def test_truncation_of_a_mixture_is_around_the_component_means():
     prior = MixtureOfGaussians(2, components=4, means="ring", radius=5.0, scale=0.5)
     x = Identity(prior).sample(2000, truncation=0.4)
     means = 5 * torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
@@ -46,7 +46,7 @@ def test_truncation_of_a_mixture_is_about_the_components_own_means():
     )
 
 
-def test_what_cannot_be_truncated_says_so():
+def test_truncation_of_an_unsupported_prior_is_refused():
     with pytest.raises(
         SettingError,
         match=r'Uniform cannot be truncated; take a prior that can, such as "normal" or "mog"',
@@ -58,7 +58,7 @@ def test_what_cannot_be_truncated_says_so():
         Identity(Normal(2)).sample(5, truncation=0.0)
 
 
-def test_samples_have_no_gradient_and_the_models_dtype():
+def test_samples_have_no_gradient_and_the_dtype_of_the_model():
     x = GAN(2, prior="mog", shape=(3,)).double().sample(4)
     assert (x.shape, x.dtype, x.requires_grad) == ((4, 3), torch.float64, False)
 
@@ -107,7 +107,7 @@ def test_a_prior_is_learned_if_it_has_parameters():
     assert learned(MixtureOfGaussians(2, learn=True))
 
 
-def test_densities_that_reach_far_out():
+def test_positive_everywhere_of_each_prior():
     assert positive_everywhere(Normal(2))
     assert positive_everywhere(MixtureOfGaussians(2))
     assert not any(positive_everywhere(prior) for prior in (Uniform(2), Sphere(2)))

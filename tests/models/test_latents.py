@@ -15,7 +15,7 @@ from genzoo.priors.simple import Normal, Sphere, Uniform
 
 
 class Codes(nn.Module):
-    """Decodes a code to twice itself, so that what is decoded shows which codes were."""
+    """A model that decodes a code to twice its value, so that outputs show the codes."""
 
     def __init__(self, prior=None, dim=None):
         super().__init__()
@@ -37,20 +37,20 @@ WEIGHTS = torch.linspace(0, 1, 7, dtype=torch.float64)
 
 
 @pytest.mark.parametrize(("a", "b"), [(0.3, 2.9), (3.0, 3.5), (-1.0, 1.0), (0.2, 0.2 + 1e-9)])
-def test_in_the_plane_angle_and_norm_move_evenly(a, b):
+def test_in_the_plane_angle_and_norm_change_linearly(a, b):
     path = slerp(at(2.0, a), at(5.0, b), WEIGHTS)
     expected = torch.stack([at(2 + 3 * w, a + w * (b - a)) for w in WEIGHTS.tolist()])
     torch.testing.assert_close(path, expected, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("dim", [2, 3, 100])
-def test_on_the_unit_sphere_it_is_scipys(dim):
+def test_on_the_unit_sphere_slerp_equals_scipy(dim):
     start, end = nn.functional.normalize(torch.randn(2, dim).double())
     expected = geometric_slerp(start.numpy(), end.numpy(), WEIGHTS.numpy())
     np.testing.assert_allclose(slerp(start, end, WEIGHTS), expected, rtol=0, atol=1e-14)
 
 
-def test_the_ends_are_exact_and_rows_are_independent():
+def test_the_end_points_are_exact_and_rows_are_independent():
     start, end = torch.randn(50, 16), 3 * torch.randn(50, 16)
     assert torch.equal(slerp(start, end, 0.0), start)
     assert torch.equal(slerp(start, end, 1.0), end)
@@ -75,12 +75,12 @@ def test_small_angles_keep_single_precision(angle):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("factor", [1.0, 2.5, 0.0, -1.0, -0.4])
-def test_without_a_great_circle_it_is_the_straight_line(factor, dtype):
+def test_without_a_unique_great_circle_the_path_is_linear(factor, dtype):
     start = torch.randn(5, 8, dtype=dtype)
-    straight = torch.stack([(1 - w + w * factor) * start for w in WEIGHTS.tolist()])
+    linear = torch.stack([(1 - w + w * factor) * start for w in WEIGHTS.tolist()])
     for a, b, expected in (
-        (start, factor * start, straight),
-        (factor * start, start, straight.flip(0)),
+        (start, factor * start, linear),
+        (factor * start, start, linear.flip(0)),
     ):
         path = torch.stack([slerp(a, b, w) for w in WEIGHTS.tolist()])
         torch.testing.assert_close(
@@ -88,7 +88,7 @@ def test_without_a_great_circle_it_is_the_straight_line(factor, dtype):
         )
 
 
-def test_the_path_stays_on_the_shell_where_the_prior_is_one():
+def test_the_path_stays_on_the_shell_of_the_prior():
     start, end = torch.randn(2, 20, 400).double()
     for prior in (Normal(400, 0.5), Sphere(400)):
         middle = interpolate(Codes(prior), start, end, steps=3)[:, 1] / 2
@@ -97,12 +97,12 @@ def test_the_path_stays_on_the_shell_where_the_prior_is_one():
         torch.testing.assert_close(interpolate(model, start, end, steps=3)[:, 1], start + end)
 
 
-def test_a_path_can_be_asked_for():
+def test_the_path_can_be_chosen():
     start, end = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
     root = math.sqrt(0.5)
-    straight = interpolate(Codes(Normal(2)), start, end, steps=3, path="linear")
+    linear = interpolate(Codes(Normal(2)), start, end, steps=3, path="linear")
     turned = interpolate(Codes(), start, end, steps=3, path="slerp")
-    torch.testing.assert_close(straight, torch.tensor([[[2.0, 0.0], [1.0, 1.0], [0.0, 2.0]]]))
+    torch.testing.assert_close(linear, torch.tensor([[[2.0, 0.0], [1.0, 1.0], [0.0, 2.0]]]))
     torch.testing.assert_close(
         turned, torch.tensor([[[2.0, 0.0], [2 * root, 2 * root], [0.0, 2.0]]])
     )
@@ -110,27 +110,27 @@ def test_a_path_can_be_asked_for():
 
 def test_arithmetic_adds_means():
     a, b, c = np.random.default_rng(0).normal(size=(3, 4, 6))
-    b = b[:2]  # each term has a number of its own
-    found = latent_arithmetic(
+    b = b[:2]  # the terms have different numbers of examples
+    result = latent_arithmetic(
         Codes(), *map(torch.from_numpy, (a, b, c)), neighbors=5000, radius=0.1
     )
-    assert found.shape == (5001, 6)
+    assert result.shape == (5001, 6)
     np.testing.assert_allclose(
-        found[0].detach(), 2 * (a.mean(0) - b.mean(0) + c.mean(0)), rtol=0, atol=1e-14
+        result[0].detach(), 2 * (a.mean(0) - b.mean(0) + c.mean(0)), rtol=0, atol=1e-14
     )
-    offsets = (found[1:] - found[0]) / 2
+    offsets = (result[1:] - result[0]) / 2
     assert stats.kstest(offsets.flatten(), stats.uniform(-0.1, 0.2).cdf).pvalue > 0.01
     assert np.abs(np.corrcoef(offsets.T) - np.eye(6)).max() < 0.06
 
 
-def test_arithmetic_without_neighbors_and_without_radius():
+def test_arithmetic_accepts_no_neighbors_and_radius_zero():
     a, b, c = torch.randn(3, 2, 5)
     assert latent_arithmetic(Codes(), a, b, c, neighbors=0).shape == (1, 5)
-    found = latent_arithmetic(Codes(), a, b, c, radius=0.0)
-    assert torch.equal(found, found[:1].expand(9, 5))
+    result = latent_arithmetic(Codes(), a, b, c, radius=0.0)
+    assert torch.equal(result, result[:1].expand(9, 5))
 
 
-def test_models_are_left_as_they_are():
+def test_the_mode_of_the_model_is_unchanged():
     model = genzoo.load("vae", latent_dim=3, shape=(1, 8, 8)).train()
     start, end = model.prior.sample(4).chunk(2)
     walks = genzoo.interpolate(model, start, end, steps=4)
@@ -146,7 +146,7 @@ def test_models_are_left_as_they_are():
 
 
 @pytest.mark.parametrize(
-    ("call", "words"),
+    ("call", "message"),
     [
         (lambda z: interpolate(nn.Linear(2, 2), z, z), r"Linear has no decode\(z\)"),
         (lambda z: latent_arithmetic(nn.Linear(2, 2), z, z, z), r"Linear has no decode\(z\)"),
@@ -174,6 +174,6 @@ def test_models_are_left_as_they_are():
         (lambda z: latent_arithmetic(Codes(), z, z, z, radius=math.nan), "radius = nan"),
     ],
 )
-def test_refusals_name_the_thing_and_the_value(call, words):
-    with pytest.raises(SettingError, match=words):
+def test_errors_name_the_argument_and_the_value(call, message):
+    with pytest.raises(SettingError, match=message):
         call(torch.randn(3, 2))

@@ -14,7 +14,7 @@ from genzoo.models.nade import NADE, RNADE
 
 
 def wide(model, scale: float = 0.8):
-    """The model in float64, with weights far from their small start."""
+    """Return the model in float64 with large weights."""
     model = model.double()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -27,7 +27,7 @@ def every(dims: int) -> Tensor:
 
 
 def by_hand(model: NADE, x: Tensor) -> Tensor:
-    """Return log p of a binary vector by the paper's two equations, in the model's order."""
+    """Return log p of a binary vector from the paper's two equations, in the order of the model."""
     weight, c, v, b = model.weight, model.bias, model.out_weight[:, 0], model.out_bias[:, 0]
     total = torch.zeros((), dtype=torch.float64)
     for d, dimension in enumerate(model.order.tolist()):
@@ -39,7 +39,7 @@ def by_hand(model: NADE, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("units", ["sigmoid", "relu"])
 @pytest.mark.parametrize("order", ["raster", "random", (2, 0, 3, 1, 5, 4)])
-def test_the_likelihood_is_that_of_the_equations(units, order):
+def test_the_likelihood_matches_the_equations(units, order):
     model = wide(NADE(hidden=4, order=order, order_seed=3, units=units, shape=(1, 2, 3)))
     x = every(6)[::5]
     expected = torch.stack([by_hand(model, row) for row in x])
@@ -53,7 +53,7 @@ def test_probabilities_sum_to_one(order, scale):
     assert abs(model.log_prob(every(10)).exp().sum().item() - 1) < 1e-10
 
 
-def test_without_the_hidden_layer_it_is_independent():
+def test_without_the_hidden_layer_dimensions_are_independent():
     """V = 0 leaves sigmoid(b); W = 0 leaves a constant hidden layer."""
     model = wide(NADE(hidden=3, shape=(4,)))
     x = every(4)
@@ -84,10 +84,11 @@ def test_two_dimensions_and_one_hidden_unit_by_hand():
         return 1 / (1 + math.exp(-z))
 
     first = sigmoid(3 * sigmoid(-1) + 0.5)
+    # a grows by 2 after a 1
     after = {
         0: sigmoid(-2 * sigmoid(-1) + 1),
         1: sigmoid(-2 * sigmoid(1) + 1),
-    }  # a grows by 2 after a one
+    }
     expected = [
         (1 - first) * (1 - after[0]),
         (1 - first) * after[0],
@@ -106,14 +107,14 @@ def test_conditionals_are_ratios_of_enumerated_margins(order):
     joint = model.log_prob(x).exp().detach()
     sequence = model.order.tolist()
     for row in (3, 12, 21):
-        found = model.conditionals(x[row : row + 1]).probs[0].detach()
+        probabilities = model.conditionals(x[row : row + 1]).probs[0].detach()
         for d, dimension in enumerate(sequence):
             agree = (x[:, sequence[:d]] == x[row, sequence[:d]]).all(1)
             expected = joint[agree & (x[:, dimension] == 1)].sum() / joint[agree].sum()
-            torch.testing.assert_close(found[dimension], expected)
+            torch.testing.assert_close(probabilities[dimension], expected)
 
 
-def test_the_jacobian_is_triangular_in_the_models_order():
+def test_the_jacobian_is_triangular_in_the_order_of_the_model():
     model = wide(NADE(hidden=6, order="random", shape=(7,)))
     x = torch.rand(1, 7, dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(lambda x: model.distribution(x).logits[0], x)[
@@ -124,40 +125,40 @@ def test_the_jacobian_is_triangular_in_the_models_order():
 
 
 @pytest.mark.parametrize("order", ["raster", "random"])
-def test_samples_equal_the_naive_samplers_bit_for_bit(order):
+def test_samples_equal_naive_samples_bit_for_bit(order):
     model = wide(NADE(hidden=8, order=order, shape=(1, 4, 5)))
     u = torch.rand(9, 1, 4, 5, dtype=torch.float64)
     x = torch.full_like(u, 0.5)
-    for dimension in model.order.tolist():  # a whole forward pass for each
+    for dimension in model.order.tolist():  # a full forward pass for each
         p = model.distribution(x).probs.flatten(1)[:, dimension].detach()
         x.view(9, 20)[:, dimension] = (u.view(9, 20)[:, dimension] < p).double()
     with torch.no_grad():
         assert torch.equal(model.draw(u, None, None, None), x)
 
 
-def test_frequencies_of_samples_are_the_probabilities():
+def test_frequencies_of_samples_match_the_probabilities():
     model = wide(NADE(hidden=4, order="random", shape=(3,)))
     expected = model.log_prob(every(3)).exp().detach()
     x = model.sample(40_000)
-    found = torch.stack([(x == row).all(1).double().mean() for row in every(3)])
-    torch.testing.assert_close(found, expected, rtol=0, atol=4 * 0.5 / 200)
+    frequencies = torch.stack([(x == row).all(1).double().mean() for row in every(3)])
+    torch.testing.assert_close(frequencies, expected, rtol=0, atol=4 * 0.5 / 200)
 
 
-def test_completion_conditions_on_what_comes_before():
+def test_completion_conditions_on_earlier_values():
     """Kept values come first in the order, so the others follow the enumerated conditional."""
     model = wide(NADE(hidden=4, order=(3, 1, 0, 2), shape=(4,)))
     kept = torch.tensor([False, True, False, True])
     x = torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.float64)
     rows = every(4)[(every(4)[:, kept] == x[kept]).all(1)]
     expected = model.log_prob(rows).softmax(0).detach()
-    nothing = torch.where(kept, x, math.nan)  # what is missing may hold anything
-    drawn = model.complete(nothing.expand(20_000, 4), kept)
-    found = torch.stack([(drawn == row).all(1).double().mean() for row in rows])
-    torch.testing.assert_close(found, expected, rtol=0, atol=0.015)
+    missing = torch.where(kept, x, math.nan)  # missing values may be anything
+    completions = model.complete(missing.expand(20_000, 4), kept)
+    frequencies = torch.stack([(completions == row).all(1).double().mean() for row in rows])
+    torch.testing.assert_close(frequencies, expected, rtol=0, atol=0.015)
 
 
 @pytest.mark.slow
-def test_scores_are_likelihoods_in_pieces_and_tell_the_abnormal():
+def test_score_samples_equals_log_prob_and_detects_anomalies():
     model = NADE(hidden=16, shape=(1, 8, 8))
     data = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")
     genzoo.fit(model, data, steps=300, batch_size=32, players={"model": {"lr": 0.01}})
@@ -168,12 +169,11 @@ def test_scores_are_likelihoods_in_pieces_and_tell_the_abnormal():
     assert (
         model.score_samples(x) > model.score_samples(x.transpose(2, 3)).median()
     ).double().mean() > 0.9
-    assert (
-        abs(model.score_samples(model.sample(300)).mean() - model.score_samples(x).mean()) < 2.5
-    )  # its own are as likely
+    # samples are about as likely
+    assert abs(model.score_samples(model.sample(300)).mean() - model.score_samples(x).mean()) < 2.5
 
 
-def test_pieces_do_not_change_samples(monkeypatch):
+def test_chunk_sizes_do_not_change_samples(monkeypatch):
     model = wide(NADE(hidden=4, shape=(6,)))
     torch.manual_seed(1)
     whole = model.sample(7)
@@ -184,7 +184,7 @@ def test_pieces_do_not_change_samples(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("order", "words"),
+    ("order", "message"),
     [
         ((0, 1, 1, 3), "dimension 1 twice"),
         ((0, 1, 2, 4), "dimension 4"),
@@ -192,12 +192,12 @@ def test_pieces_do_not_change_samples(monkeypatch):
         ("snake", "raster"),
     ],
 )
-def test_an_order_that_is_none_is_named(order, words):
-    with pytest.raises(SettingError, match=words):
+def test_an_invalid_order_is_named(order, message):
+    with pytest.raises(SettingError, match=message):
         NADE(order=order, shape=(4,))
 
 
-def test_an_order_is_kept_by_the_config():
+def test_the_config_stores_the_order():
     model = wide(NADE(hidden=3, order="random", order_seed=5, shape=(6,)))
     twin = genzoo.build(model.config).double()
     twin.load_state_dict(model.state_dict())
@@ -206,7 +206,7 @@ def test_an_order_is_kept_by_the_config():
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.float64, torch.uint8])
-def test_a_dtype_that_is_not_the_models_is_named(dtype):
+def test_a_wrong_dtype_is_named(dtype):
     with pytest.raises(
         DataError,
         match=rf"x is {dtype}, but this NADE is torch.float32; give x.to\(torch.float32\)",
@@ -225,7 +225,7 @@ def test_half_precision_draws_and_scores(dtype):
         assert model.log_prob(x).isfinite().all()
 
 
-def test_values_that_are_no_bits_are_named(tmp_path):
+def test_values_other_than_bits_are_named(tmp_path):
     with pytest.raises(
         DataError,
         match=r"x has 0\.5, but NADE takes 0 and 1 only; binarize the data, as with data\.binarize",
@@ -237,20 +237,20 @@ def test_values_that_are_no_bits_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("mask", "words"),
+    ("mask", "message"),
     [
         (torch.ones(4), "float32"),
         (torch.ones(3, dtype=torch.bool), r"of shape \(3,\): expected a bool tensor"),
         ([True] * 4, "list"),
     ],
 )
-def test_a_mask_that_does_not_fit_is_named(mask, words):
-    with pytest.raises(SettingError, match=words):
+def test_a_mask_of_a_wrong_shape_or_dtype_is_named(mask, message):
+    with pytest.raises(SettingError, match=message):
         NADE(hidden=2, shape=(4,)).complete(torch.zeros(2, 4), mask)
 
 
 @pytest.mark.slow
-def test_the_conditional_of_an_rnade_is_a_density():
+def test_the_conditional_of_an_rnade_integrates_to_one():
     model = wide(RNADE(hidden=4, components=3, shape=(3,)), 0.5)
     x = torch.tensor([0.3, -0.7, 0.0], dtype=torch.float64)
 
@@ -264,7 +264,7 @@ def test_the_conditional_of_an_rnade_is_a_density():
         assert abs(total - 1) < 1e-6
 
 
-def test_the_rnade_law_is_the_mixture_of_its_equations():
+def test_the_rnade_distribution_matches_the_equations():
     model = wide(RNADE(hidden=4, components=2, shape=(2,)), 0.5)
     x = torch.randn(5, 2, dtype=torch.float64)
     total = torch.zeros(5, dtype=torch.float64)
@@ -280,7 +280,7 @@ def test_the_rnade_law_is_the_mixture_of_its_equations():
     torch.testing.assert_close(model.log_prob(x), total)
 
 
-def test_samples_of_an_rnade_have_the_moments_of_its_law():
+def test_samples_of_an_rnade_have_the_right_moments():
     """The first dimension has the mixture's mean, variance, and distribution function."""
     model = wide(RNADE(hidden=4, components=3, shape=(2,)), 0.5)
     x = model.sample(50_000)
@@ -304,7 +304,7 @@ def test_samples_of_an_rnade_have_the_moments_of_its_law():
 
 
 @pytest.mark.slow
-def test_an_rnade_learns_a_law_that_is_no_normal():
+def test_an_rnade_learns_a_non_normal_distribution():
     """The data are two crossing lines, which no single normal distribution fits."""
     first = torch.randn(2000, 1)
     x = torch.cat(
@@ -324,11 +324,11 @@ def test_an_rnade_learns_a_law_that_is_no_normal():
     ) - math.log(2)
     true = true + torch.distributions.Normal(0, 1).log_prob(x[:, 0])
     joint = torch.distributions.MultivariateNormal(x.mean(0), x.T.cov()).log_prob(x)
-    found = run.model.log_prob(x).mean()
-    assert joint.mean() + 0.5 < found < true.mean() + 0.1
+    log_likelihood = run.model.log_prob(x).mean()
+    assert joint.mean() + 0.5 < log_likelihood < true.mean() + 0.1
 
 
-def test_densities_refuse_what_is_not_finite_and_images_stay_in_range():
+def test_rnade_refuses_non_finite_values_and_images_stay_in_range():
     model = RNADE(hidden=2, components=2, shape=(1, 2, 2))
     assert not model.is_discrete
     with pytest.raises(DataError, match="not finite"):
@@ -337,7 +337,7 @@ def test_densities_refuse_what_is_not_finite_and_images_stay_in_range():
     assert ((x >= 0) & (x <= 1)).all()
 
 
-def test_what_takes_nothing_is_given_nothing():
+def test_unconditional_models_refuse_a_condition():
     model = NADE(hidden=2, shape=(2,))
     for call in (
         lambda: model.sample(2, given=torch.zeros(2)),

@@ -19,7 +19,7 @@ LAYERS = ("diagonal-bilstm", "row-lstm", "conv")
 
 
 def wide(layer: str, shape: tuple[int, ...], scale: float = 0.5, **settings) -> PixelRNN:
-    """A model in float64 whose weights are far from their small start, so that nothing hides."""
+    """Return a model in float64 with large weights, because small ones hide differences."""
     model = PixelRNN(
         layer, shape=shape, **{"hidden": 6, "depth": 2, "head": 8, **settings}
     ).double()
@@ -30,7 +30,7 @@ def wide(layer: str, shape: tuple[int, ...], scale: float = 0.5, **settings) -> 
 
 
 def logits_of(model: PixelRNN, x: Tensor, given: Tensor | None = None) -> Tensor:
-    """Logits `(batch, C * H * W, levels or 1)`."""
+    """Return logits `(batch, C * H * W, levels or 1)`."""
     distribution = model.distribution(x, given)
     return distribution.logits.reshape(len(x), math.prod(model.shape), -1)
 
@@ -41,14 +41,14 @@ def jacobian_support(model: PixelRNN, draws: int) -> np.ndarray:
     Several images are needed, because dead ReLUs hide paths in some of them.
     """
     size = math.prod(model.shape)
-    found = np.zeros((size, size), bool)
+    support = np.zeros((size, size), bool)
     for _ in range(draws):
         x = torch.rand(1, *model.shape, dtype=torch.float64)
         jacobian = torch.autograd.functional.jacobian(
             lambda x: logits_of(model, x)[0].sum(-1), x, vectorize=True
         )
-        found |= (jacobian.reshape(size, size) != 0).numpy()
-    return found
+        support |= (jacobian.reshape(size, size) != 0).numpy()
+    return support
 
 
 @pytest.mark.slow
@@ -65,18 +65,18 @@ def jacobian_support(model: PixelRNN, draws: int) -> np.ndarray:
     ],
     ids=str,
 )
-def test_it_sees_all_that_it_may_and_nothing_else(layer, shape, settings):
+def test_each_output_depends_on_all_allowed_inputs_and_no_others(layer, shape, settings):
     model = wide(layer, shape, 0.3, **{"hidden": 12, "head": 47, **settings})
     # A layer sees its own pixel, so residual and skip connections add no further paths.
     expected = support(layer, settings["depth"], shape, settings.get("kernel", 7))
-    found = jacobian_support(model, draws=16)
-    assert not (found & ~past(shape)).any(), "a leak"
-    assert (found == expected).all(), (
-        f"{(expected & ~found).sum()} pairs unseen, {(found & ~expected).sum()} too many"
+    actual = jacobian_support(model, draws=16)
+    assert not (actual & ~past(shape)).any(), "a leak"
+    assert (actual == expected).all(), (
+        f"{(expected & ~actual).sum()} pairs missing, {(actual & ~expected).sum()} too many"
     )
 
 
-def test_the_papers_blind_spot():
+def test_the_blind_spot_matches_the_paper():
     """The Diagonal BiLSTM misses the last pixel of the row above.
 
     Only the first convolution can reach it.
@@ -90,12 +90,12 @@ def test_the_papers_blind_spot():
     assert pairs == {(r, c, r - 1, 10) for r in (1, 2) for c in range(7)}
 
 
-def test_what_the_row_lstm_sees_of_the_past():
+def test_the_receptive_field_of_the_row_lstm():
     """It sees a triangle above, growing by a column per row, and 3 + depth pixels of its row."""
-    found = support("row-lstm", 2, (1, 5, 13)).reshape(5, 13, 5, 13)[4, 6]
-    assert found[4].nonzero()[0].tolist() == [1, 2, 3, 4, 5]
+    actual = support("row-lstm", 2, (1, 5, 13)).reshape(5, 13, 5, 13)[4, 6]
+    assert actual[4].nonzero()[0].tolist() == [1, 2, 3, 4, 5]
     for back in (1, 2, 3):
-        assert found[4 - back].nonzero()[0].max() == min(12, 6 + back + 2)
+        assert actual[4 - back].nonzero()[0].max() == min(12, 6 + back + 2)
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -106,7 +106,7 @@ def test_an_empty_batch_has_a_gradient(layer):
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_examples_of_a_batch_know_nothing_of_each_other(layer):
+def test_examples_of_a_batch_are_independent(layer):
     model = wide(layer, (1, 4, 5))
     x = torch.rand(3, 1, 4, 5, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(logits_of(model, x)[1].sum(), x)
@@ -134,7 +134,7 @@ def test_probabilities_of_all_images_sum_to_one(layer, shape, levels, scale):
 
 def naive(model: PixelRNN, u: Tensor, given: Tensor | None = None) -> Tensor:
     """Sample with one forward pass per value, and invert the distribution by hand."""
-    x = torch.full_like(u, 0.123)  # what is not drawn yet must not matter
+    x = torch.full_like(u, 0.123)  # later values must not matter
     for r, c, k in itertools.product(
         range(model.shape[1]), range(model.shape[2]), range(model.shape[0])
     ):
@@ -164,17 +164,17 @@ def naive(model: PixelRNN, u: Tensor, given: Tensor | None = None) -> Tensor:
     ],
     ids=str,
 )
-def test_samples_equal_the_naive_samplers_bit_for_bit(layer, shape, settings):
+def test_samples_equal_naive_samples_bit_for_bit(layer, shape, settings):
     model = wide(layer, shape, 0.3, **settings)
     u = torch.rand(100, *shape, dtype=torch.float64)
     y = torch.arange(100) % 3 if model.classes else None
     fast, slow = model.draw(u, None, None, y).detach(), naive(model, u, y)
     assert torch.equal(fast, slow)
-    assert 0.02 < fast.mean() < 0.98, "constant images would show little"
+    assert 0.02 < fast.mean() < 0.98, "constant images would be a weak test"
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_pixels_are_drawn_together_only_where_none_sees_another(layer):
+def test_only_independent_pixels_are_sampled_together(layer):
     shape = (1, 5, 12)
     model = PixelRNN(layer, hidden=4, depth=2, shape=shape)
     seen = support(layer, 2, shape)
@@ -189,7 +189,7 @@ def test_pixels_are_drawn_together_only_where_none_sees_another(layer):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layer", LAYERS)
-def test_the_likelihood_is_that_of_its_own_samples(layer):
+def test_the_likelihood_matches_the_entropy_of_samples(layer):
     """The mean of -log p over samples equals the entropy, which is computed by enumeration."""
     model = wide(layer, (1, 3, 3), 0.8)
     every = torch.cartesian_prod(*[torch.tensor([0.0, 1.0], dtype=torch.float64)] * 9).view(
@@ -223,8 +223,8 @@ def test_conditionals_multiply_to_the_likelihood(layer):
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_masks_hold_whatever_weights_are_loaded(layer):
-    """Masks are no part of the state, and no weights can open a leak."""
+def test_masks_hold_for_all_loaded_weights(layer):
+    """Masks are not part of the state, so no weights can cause a leak."""
     shape = (3, 3, 5)
     model, dense = wide(layer, shape), wide(layer, shape)
     assert not [name for name in dense.state_dict() if "mask" in name]
@@ -247,19 +247,19 @@ def test_masks_hold_whatever_weights_are_loaded(layer):
             assert parameter.grad[held == 0].abs().sum() == 0, name
 
 
-def test_groups_of_colors_are_the_same_in_every_gate():
-    """Red features see only red in each gate, even if 3 colors do not divide 5 features."""
+def test_groups_of_colors_are_equal_in_every_gate():
+    """Red features see only red in each gate, even for 5 features and 3 colors."""
     layer = DiagonalBiLSTM(hidden=5, colors=3, height=2, width=2)
     groups = [0, 0, 1, 1, 2]
     inputs = [0, 0, 0, 0, 1, 1, 1, 2, 2, 2]
     expected = torch.tensor(
-        [[float(out >= told) for _ in range(4) for out in groups] for told in inputs]
+        [[float(out >= source) for _ in range(4) for out in groups] for source in inputs]
     )
     assert torch.equal(layer.mask, expected)
 
 
 @pytest.mark.parametrize(("kind", "layer"), [("row-lstm", RowLSTM), ("conv", ConvLayer)])
-def test_logits_move_with_the_image_away_from_its_edges(kind, layer):
+def test_logits_are_equivariant_to_shifts_away_from_the_edges(kind, layer):
     model = wide(kind, (1, 9, 23), depth=1)
     assert isinstance(model.layers[0], layer)
     x = torch.full((1, 1, 9, 23), 0.5, dtype=torch.float64)
@@ -268,7 +268,7 @@ def test_logits_move_with_the_image_away_from_its_edges(kind, layer):
     torch.testing.assert_close(moved[:3, 9:16], logits[:3, 6:13], rtol=1e-12, atol=1e-12)
 
 
-def test_the_direction_from_the_right_is_the_left_one_mirrored():
+def test_the_right_direction_is_the_mirrored_left_direction():
     """With equal weights, row r + 1 of the right map is row r of the left one, mirrored."""
     layer = DiagonalBiLSTM(hidden=4, colors=1, height=5, width=6).double()
     with torch.no_grad():
@@ -297,8 +297,8 @@ def test_the_direction_from_the_right_is_the_left_one_mirrored():
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_completion_keeps_what_is_kept_and_draws_the_rest_from_its_law(layer):
-    """Given the upper rows, the lower ones follow the enumerated conditional distribution."""
+def test_completion_keeps_known_pixels_and_samples_the_others_conditionally(layer):
+    """Given the upper rows, lower rows follow the enumerated conditional distribution."""
     model = wide(layer, (1, 3, 3), 0.8)
     x = torch.tensor([0, 1, 1, 1, 0, 0, 1, 1, 1], dtype=torch.float64).view(1, 1, 3, 3)
     mask = torch.arange(3)[:, None].expand(1, 3, 3) < 2
@@ -306,25 +306,27 @@ def test_completion_keeps_what_is_kept_and_draws_the_rest_from_its_law(layer):
     every = x.expand(8, 1, 3, 3).clone()
     every[:, 0, 2] = lower
     weights = model.log_prob(every).softmax(0)
-    drawn = model.complete(x.expand(20_000, 1, 3, 3), mask)
-    assert torch.equal(drawn[:, :, :2], x[:, :, :2].expand(20_000, 1, 2, 3))
-    found = torch.stack([(drawn[:, 0, 2] == row).all(1).double().mean() for row in lower])
-    torch.testing.assert_close(found, weights.detach(), atol=0.02, rtol=0)
+    completions = model.complete(x.expand(20_000, 1, 3, 3), mask)
+    assert torch.equal(completions[:, :, :2], x[:, :, :2].expand(20_000, 1, 2, 3))
+    frequencies = torch.stack(
+        [(completions[:, 0, 2] == row).all(1).double().mean() for row in lower]
+    )
+    torch.testing.assert_close(frequencies, weights.detach(), atol=0.02, rtol=0)
 
 
-def test_labels_change_the_law_and_are_checked():
+def test_labels_change_the_distribution_and_are_checked():
     model = wide("row-lstm", (1, 3, 4), classes=3)
     assert model.inputs == ("x", "y")
     x, y = model.sample(2, torch.tensor([0, 2])), torch.tensor([0, 1])
     assert not torch.equal(model.log_prob(x, y), model.log_prob(x, y + 1))
-    for bad, words in (
+    for bad, message in (
         (None, "nothing"),
         (torch.tensor([0.0, 1.0]), "float32"),
         (y.to(torch.int16), r"int16 .* y\.long"),
         (torch.tensor([0]), "shape"),
         (y + 2, "0 to 2"),
     ):
-        with pytest.raises(DataError, match=words):
+        with pytest.raises(DataError, match=message):
             model.log_prob(x, bad)
     with pytest.raises(DataError, match="takes no labels"):
         wide("row-lstm", (1, 3, 4)).log_prob(x, y)
@@ -338,7 +340,7 @@ def test_labels_change_the_law_and_are_checked():
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "message"),
     [
         ({"shape": (2, 8, 8)}, r"C = 1 or 3"),
         ({"shape": (8,)}, r"C = 1 or 3"),
@@ -350,12 +352,12 @@ def test_labels_change_the_law_and_are_checked():
         ({"layer": "row"}, "row-lstm"),
     ],
 )
-def test_settings_that_make_no_model_are_named(settings, words):
-    with pytest.raises(SettingError, match=words):
+def test_invalid_settings_are_named(settings, message):
+    with pytest.raises(SettingError, match=message):
         PixelRNN(**settings)
 
 
-def test_values_that_are_no_levels_are_named():
+def test_values_other_than_levels_are_named():
     model = PixelRNN(hidden=3, depth=1, levels=5, shape=(1, 2, 2))
     model.log_prob(torch.tensor([0, 0.25, 0.5, 1]).view(1, 1, 2, 2))
     for bad in (0.3, 1.25, -0.25, math.nan):
@@ -368,7 +370,7 @@ def test_values_that_are_no_levels_are_named():
 
 
 @pytest.mark.slow
-def test_what_does_not_fit_into_memory_is_said_and_trains(monkeypatch):
+def test_a_model_larger_than_memory_warns_and_trains(monkeypatch):
     monkeypatch.setattr("genzoo.memory.free_memory", lambda device: 2**21)
     table = {"name": "pixel-rnn", "layer": "conv", "levels": 17, "shape": (1, 8, 8)}
     with pytest.warns(
@@ -393,10 +395,12 @@ def test_what_does_not_fit_into_memory_is_said_and_trains(monkeypatch):
     ],
     ids=str,
 )
-def test_the_estimate_of_memory_is_what_autograd_keeps(layer, settings, mixed):
+def test_the_memory_estimate_matches_what_autograd_stores(layer, settings, mixed):
     model = PixelRNN(layer, **{"shape": (1, 12, 12), "depth": 2, **settings})
-    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    storages: dict[int, torch.UntypedStorage] = {}  # held, so that no address is used twice
+    parameter_storages = {
+        parameter.untyped_storage().data_ptr() for parameter in model.parameters()
+    }
+    storages: dict[int, torch.UntypedStorage] = {}  # kept alive, so that no address is reused
 
     def pack(t: Tensor) -> Tensor:
         storages[t.untyped_storage().data_ptr()] = t.untyped_storage()
@@ -408,13 +412,17 @@ def test_the_estimate_of_memory_is_what_autograd_keeps(layer, settings, mixed):
         with torch.no_grad():
             estimate = model.memory(16)
     assert loss.requires_grad
-    counted = sum(storage.nbytes() for place, storage in storages.items() if place not in own)
+    counted = sum(
+        storage.nbytes()
+        for address, storage in storages.items()
+        if address not in parameter_storages
+    )
     assert 1 / 1.1 < estimate / counted < 1.1
 
 
-def test_an_estimate_computes_nothing():
+def test_the_memory_estimate_allocates_nothing():
     model = PixelRNN("row-lstm", hidden=4, depth=1, shape=(1, 64, 64))
-    assert model.memory(10**6) > 2**40  # no machine would have it
+    assert model.memory(10**6) > 2**40  # more than any machine has
 
 
 @pytest.mark.slow
@@ -430,10 +438,10 @@ def test_a_few_steps_on_digits_beat_independent_pixels_and_samples_are_as_likely
         batch_size=32,
         players={"model": {"lr": 0.01}},
     )
-    found = run.model.score_samples(test).mean()
-    assert found > floor + 3
-    # a distribution that leaks scores the data well and its own samples otherwise
-    assert abs(run.model.score_samples(run.model.sample(300)).mean() - found) < 2.5
+    score = run.model.score_samples(test).mean()
+    assert score > floor + 3
+    # with a leak, data and samples would have different scores
+    assert abs(run.model.score_samples(run.model.sample(300)).mean() - score) < 2.5
 
 
 @pytest.mark.parametrize(

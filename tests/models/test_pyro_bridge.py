@@ -37,20 +37,20 @@ def our_loss(vae, x):
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_closed_form_elbo_is_pyros(settings):
+def test_closed_form_elbo_equals_pyro(settings):
     vae, x = make(**settings)
     assert our_loss(vae, x) == pytest.approx(pyro_loss(TraceMeanField_ELBO(), vae, x), rel=1e-9)
 
 
 @pytest.mark.parametrize("prior", ["normal", "mog"])
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_sampled_elbo_is_pyros(settings, prior):
+def test_sampled_elbo_equals_pyro(settings, prior):
     vae, x = make(prior=prior, divergence={"name": "kl", "estimator": "monte-carlo"}, **settings)
     assert our_loss(vae, x) == pytest.approx(pyro_loss(Trace_ELBO(), vae, x), rel=1e-9)
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_svi_takes_the_steps_of_a_plain_loop(settings):
+def test_svi_equals_a_plain_training_loop(settings):
     vae, x = make(**settings)
     twin, _ = make(**settings)
     svi = SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 1e-2}), TraceMeanField_ELBO())
@@ -66,8 +66,8 @@ def test_svi_takes_the_steps_of_a_plain_loop(settings):
         torch.testing.assert_close(vae.state_dict()[name], value, msg=name)
 
 
-def test_prior_samples_through_pyro():
+def test_pyro_samples_from_the_prior():
     vae, x = make(prior="mog", sigma=0.3)
-    drawn = Predictive(vae.model, num_samples=400, return_sites=["z"])(x)["z"].reshape(-1, 3)
+    samples = Predictive(vae.model, num_samples=400, return_sites=["z"])(x)["z"].reshape(-1, 3)
     expected = vae.prior.sample(2800)
-    torch.testing.assert_close(drawn.square().mean(), expected.square().mean(), rtol=0.1, atol=0)
+    torch.testing.assert_close(samples.square().mean(), expected.square().mean(), rtol=0.1, atol=0)

@@ -15,7 +15,7 @@ from tests.models.linear import LINEAR
 
 
 class Constant(nn.Module):
-    """A decoder that ignores the code."""
+    """A decoder that ignores the latent code."""
 
     def __init__(self, output):
         super().__init__()
@@ -31,7 +31,7 @@ def seeded_loss(model, x, seed=0):
 
 
 def alike(model, **settings):
-    """A model with the weights of another and other settings."""
+    """Return a model with the weights of another one and with other settings."""
     other = VAE(model.latent_dim, shape=model.shape, **settings).double()
     other.load_state_dict(
         {k: v for k, v in model.state_dict().items() if "sigma" not in k}, strict=False
@@ -78,7 +78,7 @@ def ppca(digits, rotation):
     return vae, gap, log_p
 
 
-def test_bound_is_tight_at_the_true_posterior(digits):
+def test_the_bound_is_tight_at_the_true_posterior(digits):
     vae, gap, log_p = ppca(digits, torch.eye(8, dtype=torch.float64))
     assert gap == pytest.approx(0, abs=1e-9)
     exact = log_p(digits.x.numpy())
@@ -86,9 +86,8 @@ def test_bound_is_tight_at_the_true_posterior(digits):
     assert exact.mean() == pytest.approx(digits.score, abs=1e-4)
     for samples in (1, 7):
         np.testing.assert_allclose(vae.log_prob_bound(digits.x, samples), exact, rtol=1e-9)
-    np.testing.assert_allclose(
-        vae.log_prob_bound(digits.x[:3], 3000), exact[:3], rtol=1e-9
-    )  # several passes
+    # in several passes
+    np.testing.assert_allclose(vae.log_prob_bound(digits.x[:3], 3000), exact[:3], rtol=1e-9)
     assert np.mean([vae.elbo(digits.x).mean().item() for _ in range(50)]) == pytest.approx(
         exact.mean(), abs=0.05
     )
@@ -98,7 +97,7 @@ def test_bound_is_tight_at_the_true_posterior(digits):
 def test_bounds_are_ordered_below_the_likelihood(digits, rotation):
     vae, gap, log_p = ppca(digits, rotation)
     exact = log_p(digits.x.numpy()).mean()
-    assert exact == pytest.approx(14.209788, abs=1e-6)  # W is known up to a rotation only
+    assert exact == pytest.approx(14.209788, abs=1e-6)  # W is determined only up to a rotation
     assert gap > 0.3
     torch.manual_seed(0)
     elbo = np.mean([vae.elbo(digits.x).mean().item() for _ in range(100)])
@@ -133,7 +132,7 @@ def test_training_reaches_the_likelihood_of_ppca(digits):
 
 
 @pytest.mark.slow
-def test_a_mean_squared_error_is_a_sigma_that_collapses(digits):
+def test_the_posterior_collapses_with_the_mean_squared_error_but_not_with_optimal_sigma(digits):
     x = digits.x.float()
     for sigma, collapses in ((math.sqrt(digits.dim / 2), True), ("optimal", False)):
         torch.manual_seed(0)
@@ -145,7 +144,7 @@ def test_a_mean_squared_error_is_a_sigma_that_collapses(digits):
 # --- likelihoods
 
 
-def test_gaussian_constant():
+def test_the_gaussian_constant_is_included():
     vae = VAE(2, sigma=1.0, shape=(1, 28, 28)).double()
     z = torch.randn(3, 2, dtype=torch.float64)
     np.testing.assert_allclose(
@@ -153,13 +152,13 @@ def test_gaussian_constant():
     )
 
 
-def test_gaussian_log_likelihood_is_scipys(vae, x):
+def test_gaussian_log_likelihood_equals_scipy(vae, x):
     z = torch.randn(6, 3, dtype=torch.float64)
     expected = stats.norm(vae.decode(z).detach().numpy(), 0.5).logpdf(x.numpy()).sum((1, 2, 3))
     np.testing.assert_allclose(vae.conditional(z).log_prob(x).detach(), expected)
 
 
-def test_mean_squared_error_plus_kl_is_sigma_squared_of_half_the_pixels(vae, x):
+def test_mean_squared_error_plus_kl_equals_sigma_squared_of_half_the_pixels(vae, x):
     vae = alike(vae, sigma=math.sqrt(10))
     vae.decoder = Constant(torch.zeros(1, 4, 5, dtype=torch.float64))
     values = seeded_loss(vae, x)
@@ -169,7 +168,7 @@ def test_mean_squared_error_plus_kl_is_sigma_squared_of_half_the_pixels(vae, x):
     )
 
 
-def test_bernoulli_has_the_entropy_of_grey_values_as_its_floor(x):
+def test_the_minimum_of_the_bernoulli_loss_is_the_entropy_of_gray_values(x):
     vae = VAE(3, "bernoulli", decoder=Constant(x[0].logit()), shape=(1, 4, 5)).double()
     floor = (special.entr(x.numpy()) + special.entr(1 - x.numpy())).sum((1, 2, 3))
     cross_entropy = (
@@ -202,12 +201,11 @@ def test_optimal_sigma_is_the_mean_squared_error(x):
     )
     values["loss"].backward()
     slope = special.expit(output.numpy()) * special.expit(-output.numpy())
-    np.testing.assert_allclose(
-        vae.decoder.output.grad, error.mean(0) / variance * slope
-    )  # of D/2 log(mean squared error)
+    # the gradient of D/2 log(mean squared error)
+    np.testing.assert_allclose(vae.decoder.output.grad, error.mean(0) / variance * slope)
 
 
-def test_no_fixed_sigma_does_better_than_the_optimal(vae, x):
+def test_no_fixed_sigma_beats_the_optimal_one(vae, x):
     def fixed(log_sigma):
         return seeded_loss(alike(vae, sigma=math.exp(log_sigma)), x)["loss"]
 
@@ -215,19 +213,19 @@ def test_no_fixed_sigma_does_better_than_the_optimal(vae, x):
     assert seeded_loss(alike(vae, sigma="optimal"), x)["loss"] == pytest.approx(best.fun)
 
 
-def test_learned_sigma_is_at_rest_at_the_mean_squared_error(x):
+def test_learned_sigma_is_stationary_at_the_mean_squared_error(x):
     vae = VAE(3, sigma="learned", decoder=Constant(torch.zeros(1, 4, 5)), shape=(1, 4, 5)).double()
     nn.init.constant_(vae.log_sigma, math.log(np.square(x.numpy() - 0.5).mean()) / 2)
     vae.loss(x)["loss"].backward()
     assert vae.log_sigma.grad.item() == pytest.approx(0, abs=1e-9)
 
 
-def test_bounds_use_the_sigma_of_training(x):
+def test_bounds_use_the_running_sigma(x):
     vae = VAE(3, decoder=Constant(torch.zeros(1, 4, 5)), shape=(1, 4, 5)).double()
     variances = [np.square(part.numpy() - 0.5).mean() for part in (x[:2], x[2:])]
     vae.loss(x[:2]), vae.loss(x[2:])
     running = math.sqrt(variances[0] * variances[1])
-    vae.eval().loss(x)  # an evaluation leaves it alone
+    vae.eval().loss(x)  # evaluation does not change it
     assert vae.log_sigma.exp().square().item() == pytest.approx(running)
     expected = stats.norm(0.5, math.sqrt(running)).logpdf(x.numpy()).sum((1, 2, 3))
     kl = torch.distributions.kl_divergence(
@@ -237,7 +235,7 @@ def test_bounds_use_the_sigma_of_training(x):
 
 
 def test_running_sigma_survives_half_precision():
-    """It is the mean of the first 100 batches, and then forgets a hundredth per batch.
+    """It is the mean of the first 100 batches, then a moving average with weight 1/100 per batch.
 
     One batch has log 1, and the others log 1/2.
     """
@@ -256,7 +254,7 @@ def test_running_sigma_survives_half_precision():
 
 
 @pytest.mark.parametrize("beta", [0.25, 4.0])
-def test_beta_is_another_sigma(vae, x, beta):
+def test_beta_is_equivalent_to_another_sigma(vae, x, beta):
     def without_constant(model, sigma):
         return seeded_loss(model, x)["loss"] - 20 / 2 * math.log(2 * math.pi * sigma**2)
 
@@ -320,7 +318,7 @@ def test_priors_with_a_density(x, prior):
         ({"divergence": "mmd"}, "divergence = MMD does not compare distributions"),
     ],
 )
-def test_parts_that_cannot_do_the_job_are_refused(settings, names):
+def test_unsuitable_parts_are_refused(settings, names):
     with pytest.raises(SettingError, match=rf"^{names}.*; (take|use) .*$"):
         VAE(2, shape=(5,), **settings)
 
@@ -339,13 +337,13 @@ def test_shapes(shape, settings):
     assert all(p.grad is not None for p in vae.parameters())
     assert vae.encode(x).shape == (1, 3)
     assert vae.elbo(x).shape == vae.log_prob_bound(x, 5).shape == (1,)
-    for made in (vae.sample(4), vae.reconstruct(x.repeat(4, *[1] * len(shape)))):
-        assert made.shape == (4, *shape)
+    for images in (vae.sample(4), vae.reconstruct(x.repeat(4, *[1] * len(shape)))):
+        assert images.shape == (4, *shape)
         if len(shape) == 3 or "likelihood" in settings:
-            assert 0 <= made.min() <= made.max() <= 1
+            assert 0 <= images.min() <= images.max() <= 1
 
 
-def test_vectors_are_not_squashed():
+def test_vectors_are_not_bounded():
     vae = VAE(2, encoder=LINEAR, decoder=LINEAR, shape=(5,)).double()
     a, b, zero = (
         vae.decode(z) for z in (*torch.eye(2).double()[:, None], torch.zeros(1, 2).double())
@@ -355,7 +353,7 @@ def test_vectors_are_not_squashed():
     )
 
 
-def test_memory_of_the_bound_does_not_grow_with_the_samples(vae, x):
+def test_memory_of_the_bound_does_not_grow_with_the_number_of_samples(vae, x):
     rows = []
     vae.decoder.register_forward_hook(lambda part, z, output: rows.append(len(output)))
     vae.log_prob_bound(x, 2000)
@@ -363,7 +361,7 @@ def test_memory_of_the_bound_does_not_grow_with_the_samples(vae, x):
     assert max(rows) <= 4096
 
 
-def test_two_ranks_see_the_noise_of_one(vae, x):
+def test_two_ranks_have_the_noise_of_one(vae, x):
     whole = seeded_loss(vae, x)["loss"]
     halves = []
     for rank in range(2):

@@ -32,7 +32,7 @@ def wae_gan(latent_dim=2, **settings):
     )
 
 
-def test_wae_gan_pays_for_the_variances_of_a_random_encoder(x):
+def test_wae_gan_penalizes_the_variances_of_a_random_encoder(x):
     wae = wae_gan(random_encoder=True, variance_penalty=3.0, weight=7.0, shape=(1, 4, 5)).double()
     report = {name: value.item() for name, value in wae.autoencoder_loss(x).items()}
     paid = wae.encoder(x)[:, 2:].abs().sum(1).mean().item()
@@ -41,7 +41,7 @@ def test_wae_gan_pays_for_the_variances_of_a_random_encoder(x):
     )
 
 
-def test_wae_gan_reports_in_full_precision_under_autocast():
+def test_wae_gan_logs_in_full_precision_under_autocast():
     wae = wae_gan()
     with torch.autocast("cpu", torch.bfloat16):
         reports = {**wae.autoencoder_loss(torch.rand(6, 5)), **wae.critic_loss(torch.rand(6, 5))}
@@ -49,12 +49,12 @@ def test_wae_gan_reports_in_full_precision_under_autocast():
     assert {value.dtype for value in (*reports.values(), codes)} == {torch.float32}
 
 
-def test_wae_gan_costs_are_the_papers_formulas(x):
+def test_wae_gan_costs_match_the_formulas_of_the_paper(x):
     wae = wae_gan(3, weight=7.0, shape=(1, 4, 5)).double()
-    codes, made = wae.encode(x).detach(), wae.reconstruct(x).detach()
+    codes, reconstructions = wae.encode(x).detach(), wae.reconstruct(x).detach()
     chances = wae.critic(codes).sigmoid().detach().tolist()
     values = {name: value.item() for name, value in wae.autoencoder_loss(x).items()}
-    assert values["reconstruction"] == pytest.approx(((x - made) ** 2).sum().item() / 6)
+    assert values["reconstruction"] == pytest.approx(((x - reconstructions) ** 2).sum().item() / 6)
     assert values["match"] == pytest.approx(-sum(map(math.log, chances)) / 6)
     assert values["loss"] == pytest.approx(values["reconstruction"] + 7 * values["match"])
     torch.manual_seed(5)
@@ -85,7 +85,7 @@ def test_no_gradient_leaks_from_the_latent_critic(prior):
     assert gradients == [False] * 3
 
 
-def test_a_learned_prior_learns_from_the_game():
+def test_a_learned_prior_is_trained_by_the_game():
     wae = wae_gan(prior={"name": "mog", "learn": True, "components": 4}).double()
     x = torch.rand(6, 5, dtype=torch.float64)
     wae.autoencoder_loss(x)["loss"].backward()
@@ -94,7 +94,7 @@ def test_a_learned_prior_learns_from_the_game():
         "means",
         "log_scales",
     }
-    # its own side: draws that the critic takes for codes
+    # the prior's part of the loss: samples that the critic scores as codes
     (critic,) = (m for m in wae.critic.modules() if isinstance(m, nn.Sequential))
     for layer in critic:
         if isinstance(layer, nn.Linear):
@@ -107,8 +107,8 @@ def test_a_learned_prior_learns_from_the_game():
 
 
 @pytest.mark.slow
-def test_the_log_density_leaves_the_codes_density_to_be_learned():
-    """With h = -log q, its constant included, the logit is log p - log q, the best there is."""
+def test_with_the_log_density_the_critic_learns_only_the_density_of_codes():
+    """With h = -log q, including its constant, the logit is log p - log q, which is optimal."""
     codes = 1 + 0.5 * quantiles(1000)  # q = N(1, 0.5^2)
     wae = wae_gan(
         1,
@@ -121,10 +121,11 @@ def test_the_log_density_leaves_the_codes_density_to_be_learned():
     nn.init.ones_(layer.weight)
     nn.init.zeros_(layer.bias)
     train_critic(wae, codes, 600, lr=0.01, betas=(0.5, 0.999))
-    bulk = torch.linspace(0.0, 2.0, 21)[:, None]  # two standard deviations of q, on p's own ground
-    found = wae.critic(bulk).detach()
+    # two standard deviations of q, where p is not small
+    bulk = torch.linspace(0.0, 2.0, 21)[:, None]
+    scores = wae.critic(bulk).detach()
     expected = -torch.distributions.Normal(1.0, 0.5).log_prob(bulk)[:, 0]
-    torch.testing.assert_close(found, expected, rtol=0, atol=0.15)
+    torch.testing.assert_close(scores, expected, rtol=0, atol=0.15)
     logit = (
         torch.distributions.Normal(0.0, 1.0).log_prob(bulk)[:, 0]
         - torch.distributions.Normal(1.0, 0.5).log_prob(bulk)[:, 0]
@@ -132,7 +133,7 @@ def test_the_log_density_leaves_the_codes_density_to_be_learned():
     torch.testing.assert_close(wae.logit(bulk).detach(), logit, rtol=0, atol=0.15)
 
 
-def test_the_log_density_is_added_example_by_example():
+def test_the_log_density_is_added_per_example():
     prior = {"name": "mog", "components": 3}
     wae, z = wae_gan(2, prior=prior, log_density=True), torch.randn(7, 2)
     with torch.no_grad():
@@ -147,7 +148,7 @@ def test_the_log_density_is_added_example_by_example():
 
 
 @pytest.mark.parametrize("prior", ["uniform", "sphere"])
-def test_a_log_density_that_is_not_everywhere_is_refused(prior):
+def test_a_log_density_with_bounded_support_is_refused(prior):
     message = (
         r"log_density = true: the density of (Uniform|Sphere) is not positive everywhere"
         r'.*; take the prior "normal" or "mog"'
@@ -156,14 +157,14 @@ def test_a_log_density_that_is_not_everywhere_is_refused(prior):
         wae_gan(prior=prior, log_density=True)
 
 
-def test_a_log_density_that_moves_is_refused():
+def test_a_learned_log_density_is_refused():
     with pytest.raises(
         SettingError, match=r"log_density = true with a learned prior.*; leave log_density out, or"
     ):
         wae_gan(prior={"name": "mog", "learn": True}, log_density=True)
 
 
-def test_wrong_settings_of_wae_gan():
+def test_invalid_settings_of_wae_gan_are_refused():
     with pytest.raises(SettingError, match=r"pretrain = -1: expected greater than or equal to 0"):
         wae_gan(pretrain=-1)
     with pytest.raises(SettingError, match=r"weight = 0\.0: expected greater than 0"):
@@ -177,7 +178,7 @@ def test_wrong_settings_of_wae_gan():
 
 
 class Quadratic(nn.Module):
-    """A critic that compares normal distributions, and sees only means and covariances."""
+    """A critic that depends only on means and covariances."""
 
     def __init__(self, dim):
         super().__init__()
@@ -190,12 +191,12 @@ class Quadratic(nn.Module):
 
 @pytest.mark.slow
 def test_linear_wae_gan_finds_the_principal_subspace(digits):
-    """As for WAE-MMD: with matched codes the least cost is the sum of the discarded eigenvalues."""
+    """With matched codes, the least cost is the sum of the discarded eigenvalues (see WAE-MMD)."""
     torch.manual_seed(0)
     x = digits.x.float()
     wae = WAEGAN(8, 0.3, encoder=LINEAR, decoder=LINEAR, critic=Quadratic(8), shape=(64,))
     players = wae.players()
-    # without momentum, with which the game goes round its fixed point
+    # no momentum, because the game would circle its fixed point
     optimizers = [
         torch.optim.Adam(p.parameters(), lr=lr, betas=(0.0, 0.999))
         for p, lr in zip(players, (0.1, 0.03), strict=True)
@@ -222,27 +223,27 @@ def test_linear_wae_gan_finds_the_principal_subspace(digits):
 
 
 def moments(codes):
-    """How far a sample is from mean 0 and covariance I, as the authors measure it."""
+    """Return the distance of a sample from mean 0 and covariance I, as the authors define it."""
     return (
         codes.mean(0).square().mean() + (codes.T.cov() - torch.eye(codes.shape[1])).square().mean()
     ).item()
 
 
-def test_pretraining_costs_the_difference_of_moments():
+def test_the_pretraining_loss_is_the_difference_of_moments():
     wae = wae_gan(2).double()
     x = torch.rand(40, 5, dtype=torch.float64)
     codes = wae.encode(x).detach().numpy()
     torch.manual_seed(5)
     loss = wae.pretraining_loss(x)["loss"].item()
     torch.manual_seed(5)
-    drawn = torch.randn(40, 2, dtype=torch.float64).numpy()
-    means = ((codes.mean(0) - drawn.mean(0)) ** 2).mean()
+    samples = torch.randn(40, 2, dtype=torch.float64).numpy()
+    means = ((codes.mean(0) - samples.mean(0)) ** 2).mean()
     assert loss == pytest.approx(
-        means + ((np.cov(codes.T, ddof=0) - np.cov(drawn.T, ddof=0)) ** 2).mean()
+        means + ((np.cov(codes.T, ddof=0) - np.cov(samples.T, ddof=0)) ** 2).mean()
     )
 
 
-def test_pretraining_comes_first_and_brings_the_codes_to_the_prior(digits):
+def test_pretraining_comes_first_and_moves_the_codes_to_the_prior(digits):
     x = digits.x.float()
     wae = wae_gan(4, pretrain=100, shape=(64,))
     start, decoder = moments(wae.encode(x).detach()), [p.clone() for p in wae.decoder.parameters()]
@@ -262,8 +263,8 @@ def test_pretraining_comes_first_and_brings_the_codes_to_the_prior(digits):
         )
     )
     run = genzoo.fit(wae_gan(4, pretrain=2, shape=(64,)), x, steps=5, batch_size=256, log_every=1)
-    told = [{name.split("/")[0] for name in line if "/" in name} for line in run.history]
-    assert told == [{"pretraining"}] * 2 + [{"critic", "autoencoder"}] * 3
+    logged_players = [{name.split("/")[0] for name in line if "/" in name} for line in run.history]
+    assert logged_players == [{"pretraining"}] * 2 + [{"critic", "autoencoder"}] * 3
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 12), (5,)])
@@ -277,12 +278,12 @@ def test_shapes_of_wae_gan(shape, settings):
     wae.autoencoder_loss(torch.rand(4, *shape))["loss"].backward()
     assert all(p.grad is not None for part in (wae.encoder, wae.decoder) for p in part.parameters())
     assert wae.encode(torch.rand(1, *shape)).shape == (1, 3)
-    made = wae.sample(2, truncation=1.0)
-    assert made.shape == (2, *shape)
-    assert len(shape) == 1 or 0 <= made.min() <= made.max() <= 1
+    samples = wae.sample(2, truncation=1.0)
+    assert samples.shape == (2, *shape)
+    assert len(shape) == 1 or 0 <= samples.min() <= samples.max() <= 1
 
 
-def test_optimizers_of_wae_gan_are_the_authors():
+def test_optimizers_of_wae_gan_match_the_authors_code():
     critic, autoencoder = wae_gan().players()
     assert dict(critic.optimizer) == {"name": "Adam", "lr": 5e-4, "betas": (0.5, 0.999)}
     assert dict(autoencoder.optimizer) == {"name": "Adam", "lr": 1e-3, "betas": (0.5, 0.999)}

@@ -17,20 +17,23 @@ def x():
     return torch.rand(6, 1, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-def test_cost_is_the_squared_error_summed_over_pixels(x):
+def test_the_cost_is_the_squared_error_summed_over_pixels(x):
     torch.manual_seed(0)
     wae = WAEMMD(3, weight=7.0, shape=(1, 4, 5)).double()
     values = {name: value.item() for name, value in wae.loss(x).items()}
-    made = wae.decode(wae.encode(x)).detach()
+    reconstructions = wae.decode(wae.encode(x)).detach()
     cost = (
-        sum((float(a) - float(b)) ** 2 for a, b in zip(x.flatten(), made.flatten(), strict=True))
+        sum(
+            (float(a) - float(b)) ** 2
+            for a, b in zip(x.flatten(), reconstructions.flatten(), strict=True)
+        )
         / 6
     )
     assert values["reconstruction"] == pytest.approx(cost)
     assert values["loss"] == pytest.approx(cost + 7 * values["mmd"])
 
 
-def test_penalty_is_the_sum_of_absolute_log_variances(x):
+def test_the_penalty_is_the_sum_of_absolute_log_variances(x):
     wae = WAEMMD(
         2, random_encoder=True, variance_penalty=3.0, encoder=LINEAR, shape=(1, 4, 5)
     ).double()
@@ -59,7 +62,7 @@ def test_a_variance_may_underflow(x):
         assert all(p.grad.isfinite().all() for p in wae.parameters())
 
 
-def test_codes_of_a_random_encoder_are_drawn():
+def test_codes_of_a_random_encoder_are_sampled():
     torch.manual_seed(0)
     wae = WAEMMD(2, random_encoder=True, encoder=LINEAR, shape=(5,))
     for parameter in wae.encoder.parameters():  # q(z | x) is the prior
@@ -76,7 +79,7 @@ def test_only_a_random_encoder_has_a_posterior():
         WAEMMD(2, variance_penalty=0.1, shape=(5,))
 
 
-def test_a_learned_prior_learns_from_the_mmd(x):
+def test_a_learned_prior_is_trained_by_the_mmd(x):
     wae = WAEMMD(3, prior={"name": "mog", "learn": True, "components": 4}, shape=(1, 4, 5)).double()
     wae.loss(x)["loss"].backward()
     learned = dict(wae.prior.named_parameters())
@@ -91,7 +94,7 @@ def test_an_mmd_of_one_example_is_refused(x):
     assert wae.reconstruct(x[:1]).shape == (1, 1, 4, 5)
 
 
-def test_a_divergence_of_laws_is_refused():
+def test_a_divergence_of_distributions_is_refused():
     with pytest.raises(
         SettingError, match=r'^divergence = KL does not compare samples, .* such as "mmd".*$'
     ):
@@ -111,7 +114,7 @@ def test_trains_in_half_precision(precision, estimator):
     assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
 
 
-def test_the_papers_betas():
+def test_adam_betas_match_the_paper():
     (player,) = WAEMMD(2, shape=(5,)).players()
     assert player.optimizer["betas"] == (0.5, 0.999)
 
@@ -123,9 +126,9 @@ def test_shapes(shape, prior):
     wae.loss(torch.rand(4, *shape))["loss"].backward()
     assert all(p.grad is not None for p in wae.encoder.parameters())
     assert wae.encode(torch.rand(1, *shape)).shape == (1, 3)
-    made = wae.sample(2)
-    assert made.shape == (2, *shape)
-    assert len(shape) == 1 or 0 <= made.min() <= made.max() <= 1
+    samples = wae.sample(2)
+    assert samples.shape == (2, *shape)
+    assert len(shape) == 1 or 0 <= samples.min() <= samples.max() <= 1
 
 
 @pytest.mark.slow
@@ -161,7 +164,7 @@ def test_linear_wae_finds_the_principal_subspace(digits):
 
 
 @pytest.mark.parametrize("divergence", ["gradient-penalty", "r1"])
-def test_a_penalty_is_no_divergence(divergence):
+def test_a_penalty_is_refused_as_a_divergence(divergence):
     with pytest.raises(
         SettingError, match=r'^divergence = \w+ does not compare samples, .* such as "mmd"'
     ):

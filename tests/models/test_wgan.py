@@ -18,11 +18,11 @@ def wgan(latent_dim=2, **settings):
 
 
 @pytest.mark.parametrize("precision", ["32-true", "64-true", "bf16-true"])
-def test_weights_are_within_the_clip_after_each_of_the_critics_steps(precision, request):
+def test_weights_are_clipped_after_each_critic_step(precision, request):
     model = wgan(clip=0.03)
     critic, seen = next(model.critic.parameters()), []
 
-    def note(optimizer, *_):  # before the critic's next step, and before the generator's
+    def note(optimizer, *_):  # called before each step of either player
         moves = any(p is critic for p in optimizer.param_groups[0]["params"])
         seen.append((moves, max(p.abs().max().item() for p in model.critic.parameters())))
 
@@ -44,7 +44,7 @@ def test_weights_are_within_the_clip_after_each_of_the_critics_steps(precision, 
     )
 
 
-def test_clipped_is_the_share_of_parameters_at_the_bound():
+def test_clipped_is_the_fraction_of_parameters_at_the_bound():
     model = wgan(clip=0.5, critic={"name": "mlp", "hidden": ()}).double()
     (layer,) = (m for m in model.critic.modules() if isinstance(m, nn.Linear))
     for weight, bias, share in (
@@ -63,7 +63,7 @@ def test_clipped_is_the_share_of_parameters_at_the_bound():
 
 
 @pytest.mark.parametrize("steps", [1, 5])
-def test_the_authors_burst(steps):
+def test_the_schedule_of_critic_steps_matches_the_authors_code(steps):
     critic, generator = wgan(critic_steps=steps, burst=True).players()
     counts = [critic.steps_per_round(round) for round in range(1002)]
     expected = [100] * 25 + [steps] * 977
@@ -73,16 +73,16 @@ def test_the_authors_burst(steps):
     assert wgan(critic_steps=steps).players()[0].steps_per_round == steps
 
 
-def test_the_burst_is_trained():
+def test_the_extra_critic_steps_are_trained():
     model = wgan(critic={"name": "mlp", "hidden": ()}, burst=True)
-    made = []
+    batch_sizes = []
     inner = model.critic_loss
-    model.critic_loss = lambda batch: made.append(len(batch)) or inner(batch)
+    model.critic_loss = lambda batch: batch_sizes.append(len(batch)) or inner(batch)
     genzoo.fit(model, DATA, steps=2, batch_size=8)
-    assert made == [8] * 200
+    assert batch_sizes == [8] * 200
 
 
-def test_a_linear_critic_ends_at_the_bound():
+def test_a_linear_critic_converges_to_the_bound():
     # The best weights in [-c, c] are c times the signs of the difference of means, and the gap
     # is c times its 1-norm.
     real = torch.tensor([2.0, -1.0, 0.5]) + torch.randn(500, 3)
@@ -115,5 +115,5 @@ def test_the_generator_follows_the_critic():
     )
     (layer,) = (m for m in model.critic.modules() if isinstance(m, nn.Linear))
     value = model.generator_loss(DATA)["loss"]
-    (slope,) = torch.autograd.grad(value, model.generator.by)
+    (slope,) = torch.autograd.grad(value, model.generator.offset)
     assert slope.item() == pytest.approx(-layer.weight.sum().item(), rel=1e-5)

@@ -19,7 +19,7 @@ POINTS = torch.full((64, 1), 5.0), torch.zeros(64, 1)
 
 
 def between(real, fake, critic, weight, **penalty):
-    """A model whose examples are a fixed sample on the line."""
+    """Return a model whose real and generated examples are fixed points on the line."""
     penalty = {"name": "gradient-penalty", **penalty}
     return WGANGP(
         1, weight, penalty=penalty, generator=Shift(), critic=critic, prior=Sample(fake), shape=(1,)
@@ -28,7 +28,7 @@ def between(real, fake, critic, weight, **penalty):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("start", "slope"), [(0.5, 1.25), (-0.5, -0.75)])
-def test_two_points_and_a_linear_critic(start, slope):
+def test_two_points_and_a_linear_critic_reach_the_fixed_point(start, slope):
     # -w W + L (|w| - 1)^2 is least at w = 1 + W / 2 L, with the gap W + W^2 / 2 L. On the wrong
     # side, it has a minimum at -1 + W / 2 L.
     model = between(*POINTS, {"name": "mlp", "hidden": ()}, 10.0)
@@ -42,7 +42,7 @@ def test_two_points_and_a_linear_critic(start, slope):
 
 
 @pytest.mark.slow
-def test_two_points_and_a_network():
+def test_two_points_and_a_network_reach_the_fixed_point():
     report = train_critic(between(*POINTS, RELU, 10.0), POINTS[0], 500, lr=0.01, betas=(0.5, 0.9))
     assert report["gap"] == pytest.approx(6.25, rel=0.02)
 
@@ -90,7 +90,7 @@ def test_the_generator_may_have_batch_norm():
 @pytest.mark.parametrize(
     "penalty", ["gradient-penalty", {"name": "gradient-penalty", "sides": "one"}, "dragan", "r1"]
 )
-def test_penalties_by_name_and_table(penalty):
+def test_penalties_are_built_from_a_name_or_a_table(penalty):
     model = WGANGP(2, 3.0, penalty=penalty, generator=SMALL, critic=SMALL, shape=(3,))
     report = {name: value.item() for name, value in model.critic_loss(torch.rand(20, 3)).items()}
     assert report["loss"] == pytest.approx(-report["gap"] + 3 * report["penalty"], abs=1e-6)
@@ -104,26 +104,23 @@ def test_trains_in_other_precisions(precision):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(
-    900
-)  # under a minute of one processor, which a busy machine may not give at once
-def test_twenty_five_gaussians_are_found():
+@pytest.mark.timeout(900)  # less than a minute of CPU time, but a busy machine may take longer
+def test_twenty_five_gaussians_are_covered():
     net = {"name": "mlp", "hidden": (128, 128, 128), "activation": "relu"}
-    model = WGANGP(
-        2, 0.1, generator=net, critic=net, shape=(2,)
-    )  # the authors' weight for this distribution
+    # the authors' penalty weight for this distribution
+    model = WGANGP(2, 0.1, generator=net, critic=net, shape=(2,))
     adam = {"lr": 2e-3, "betas": (0.5, 0.9)}
     players = {"critic": adam, "generator": adam}
     data = {"name": "toy", "distribution": "25-gaussians"}
-    made = (
+    samples = (
         genzoo.fit(model, data, steps=2000, batch_size=128, schedule="linear", players=players)
         .model.sample(10_000)
         .numpy()
     )
     axis = np.array([-4, -2, 0, 2, 4]) / 2.828
     modes = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(25, 2)
-    distances = np.linalg.norm(made[:, None] - modes, axis=2)
+    distances = np.linalg.norm(samples[:, None] - modes, axis=2)
     good = distances.min(1) < 3 * 0.05 / 2.828
     assert good.mean() >= 0.25
-    # As in VEEGAN and PacGAN, samples within three standard deviations count for a mode.
+    # As in VEEGAN and PacGAN, samples within three standard deviations of a mode belong to it.
     assert np.bincount(distances.argmin(1)[good], minlength=25).min() >= 1

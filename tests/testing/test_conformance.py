@@ -1,4 +1,4 @@
-"""Each model here has one fault, and fails the check for this fault with the right message."""
+"""Each model in this file has one fault, and the check for this fault fails with its message."""
 
 import copy
 import random
@@ -21,7 +21,7 @@ SHAPE = (1, 4, 4)
 
 
 class Sound(Model):
-    """A Gaussian on pixels through a sigmoid: nothing is wrong with it."""
+    """A Gaussian on pixels through a sigmoid, which passes all checks."""
 
     can_reverse = True
 
@@ -148,7 +148,7 @@ class LossChangesBatch(Sound):
 
 
 class TwoParts(Sound):
-    """Two players, as a base of faults between them."""
+    """A model with two players, the base class of faults between players."""
 
     def __init__(self, shape: tuple[int, ...] = SHAPE) -> None:
         super().__init__(shape=shape)
@@ -168,23 +168,23 @@ class TwoParts(Sound):
         return {"loss": (self.two(self.one(x)).sum() - self.mean.sum()).square()}
 
 
-class NobodyMovesTheMean(TwoParts):
+class UntrainedMean(TwoParts):
     pass
 
 
-class BothOwnOne(TwoParts):
+class SharedPart(TwoParts):
     def parts(self):
         return (self, self, self.one), (self, self.two, self.one)
 
 
-class OneName(TwoParts):
+class DuplicateNames(TwoParts):
     def players(self):
         return tuple(
             Player(name="one", owns=player.owns, loss=player.loss) for player in super().players()
         )
 
 
-class NewNames(TwoParts):
+class ChangingNames(TwoParts):
     def players(self):
         name = str(random.random())
         return (Player(name=name, owns=(self,), loss=self.loss),)
@@ -198,7 +198,7 @@ class UnusedPart(TwoParts):
         return {"loss": (self.one(batch.new_ones(2)) - self.mean.sum()).sum().square()}
 
 
-class MovesAnothers(TwoParts):
+class MovesAnotherPart(TwoParts):
     def players(self):
         def clip():
             self.two.weight.clamp_(-0.001, 0.001)
@@ -254,7 +254,7 @@ class BoundToTheOriginal(Sound):
 
 
 class NeedsABatchOf2(Sound):
-    """As batch norm does, but in training only: that is no fault of samples and codes."""
+    """Samples and codes need two examples, but only in training mode, as with batch norm."""
 
     def encode(self, x):
         if self.training and len(x) == 1:
@@ -306,7 +306,7 @@ class NaNBound(Sound):
         return super().log_prob_bound(x) * float("nan")
 
 
-class EncodesToALaw(Sound):
+class EncodesToADistribution(Sound):
     def encode(self, x):
         return torch.distributions.Normal(x, 1.0)
 
@@ -345,7 +345,7 @@ class TranslatesOneWay(Sound):
         return x.logit() if reverse else x
 
 
-class TextInOnePiece(Sound):
+class TextAsOneString(Sound):
     def text(self, x):
         return "one line"
 
@@ -355,7 +355,7 @@ class ScoresPatches(Sound):
         return x.flatten(1)
 
 
-class BitsInAll(Sound):
+class BitsOfTheBatch(Sound):
     def bits_per_dim(self, x):
         return x.sum()
 
@@ -379,12 +379,12 @@ FAULTS = [
     (LossInfinite, "losses", "reports 'loss' = -inf"),
     (LossDetached, "losses", "depends on no parameter"),
     (LossChangesBatch, "losses", "changes its batch"),
-    (NobodyMovesTheMean, "players", "no player moves mean"),
-    (BothOwnOne, "players", r"players 'one' and 'two' both own"),
-    (OneName, "players", "two players are named 'one'"),
-    (NewNames, "players", "a second call"),
+    (UntrainedMean, "players", "no player moves mean"),
+    (SharedPart, "players", r"players 'one' and 'two' both own"),
+    (DuplicateNames, "players", "two players are named 'one'"),
+    (ChangingNames, "players", "a second call"),
     (UnusedPart, "gradients", r"gives two\.bias no gradient"),
-    (MovesAnothers, "gradients", r"'one' moves two\.weight, which it does not own"),
+    (MovesAnotherPart, "gradients", r"'one' moves two\.weight, which it does not own"),
     (GradientOfZero, "gradients", "does not move mean"),
     (Unseeded, "seeds", "different results"),
     (UnseededWeights, "seeds", "different weights"),
@@ -398,7 +398,7 @@ FAULTS = [
     (ScalarLikelihood, "log_prob", r"log_prob\(x\) is \(\) for 1"),
     (ScalarElbo, "elbo", r"elbo\(x\) is \(1, 1\) for 1"),
     (NaNBound, "log_prob_bound", "is NaN"),
-    (EncodesToALaw, "encode", r"return a distribution from posterior\(x\)"),
+    (EncodesToADistribution, "encode", r"return a distribution from posterior\(x\)"),
     (PosteriorPerCoordinate, "posterior", r"log_prob\(z\) is \(1, 16\), not \(1,\)"),
     (DecodesLogits, "decode", r"images are in \[0, 1\]"),
     (ReconstructsFlat, "reconstruct", r"has shape \(1, 16\), not"),
@@ -406,9 +406,9 @@ FAULTS = [
     (OneConditional, "conditionals", r"has batch shape \(1, 16\)"),
     (DeclaresTruncation, "sample", "unexpected keyword argument 'truncation'"),
     (TranslatesOneWay, "translate", r"translate\(x, reverse=True\) (is not finite|spans)"),
-    (TextInOnePiece, "text", "'one line', not a list of 1 strings"),
+    (TextAsOneString, "text", "'one line', not a list of 1 strings"),
     (ScoresPatches, "score", r"score\(x\) is \(1, 16\) for 1"),
-    (BitsInAll, "bits_per_dim", r"bits_per_dim\(x\) is \(\) for 1"),
+    (BitsOfTheBatch, "bits_per_dim", r"bits_per_dim\(x\) is \(\) for 1"),
     (ScoresWithGradient, "score_samples", "carries gradients"),
 ]
 
@@ -418,19 +418,19 @@ FAULTS = [
     "check",
     [*model_checks(Sound, shapes=[SHAPE, (5,)]), *model_checks(NeedsABatchOf2, shapes=[SHAPE])],
 )
-def test_a_sound_model_passes(check):
+def test_a_correct_model_passes(check):
     check()
 
 
 class Unannotated(Sound):
-    """A model by a newcomer: no types, another name for `self`, and a shape as it was passed."""
+    """A model without types, with another name for `self`, and with an unconverted shape."""
 
     def __init__(this, shape=SHAPE, scale=0.5):  # noqa: N805
         super().__init__(scale, shape)
         this.shape = shape
 
 
-def test_a_model_without_annotations_passes_what_reads_its_record():
+def test_a_model_without_annotations_passes_checks_of_its_config():
     genzoo.models.register("unannotated", Unannotated)
     try:
         for check in model_checks("unannotated", shapes=[SHAPE, (5,)]):
@@ -444,7 +444,7 @@ def test_a_model_without_annotations_passes_what_reads_its_record():
 @pytest.mark.parametrize(
     ("model", "name", "reason"), FAULTS, ids=lambda value: getattr(value, "__name__", None)
 )
-def test_a_fault_is_found(model, name, reason):
+def test_a_fault_is_detected(model, name, reason):
     checks = {
         check.name: check
         for check in model_checks(
@@ -455,7 +455,7 @@ def test_a_fault_is_found(model, name, reason):
         checks[name]()
 
 
-def test_every_check_has_a_fault_that_it_finds():
+def test_every_check_detects_a_fault():
     (suite,) = SUITES["models"]
     assert suite.names - {"device"} == {name for _, name, _ in FAULTS}
 
@@ -479,7 +479,7 @@ def test_an_expected_failure_passes_with_its_reason():
     ]
 
 
-def test_a_model_may_carry_its_expected_failures():
+def test_a_model_may_declare_expected_failures():
     class Excused(SampleOutOfRange):
         expected_failures = {"sample": "unbounded by design"}
 
@@ -491,14 +491,14 @@ def test_an_expected_failure_that_passes_is_a_failure():
         check_model(Sound, shapes=[SHAPE], expected_failures={"sample": "unbounded by design"})
 
 
-def test_an_expected_failure_of_no_check_is_refused():
+def test_an_expected_failure_of_an_unknown_check_is_refused():
     message = r"'smaple', which is not a check\. Did you mean 'sample'"
     with pytest.raises(SettingError, match=message):
         model_checks(Sound, expected_failures={"smaple": "a slip"})
 
 
 @pytest.mark.parametrize("model", ["wae-mdm", lambda shape: nn.Linear(2, 2)])
-def test_what_cannot_be_built_has_one_check_which_fails(model):
+def test_a_model_that_cannot_be_built_has_one_failing_check(model):
     (check,) = model_checks(model, shapes=[SHAPE])
     with pytest.raises(
         (SettingError, AssertionError), match=r"Did you mean 'wae-mmd'|is not a genzoo\.Model"
@@ -506,13 +506,13 @@ def test_what_cannot_be_built_has_one_check_which_fails(model):
         check()
 
 
-def test_only_capabilities_that_are_there_are_tested():
+def test_only_existing_capabilities_are_tested():
     names = {check.name for check in model_checks(Bigrams, shapes=[(5, 4)])}
     assert "log_prob" in names
     assert not names & {"encode", "decode", "elbo", "posterior", "reconstruct"}
 
 
-def test_an_instance_is_tested_as_it_is_and_left_alone():
+def test_an_instance_is_tested_without_being_changed():
     model = Sound(shape=(3, 2, 2))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     results = check_model(model)
@@ -523,7 +523,7 @@ def test_an_instance_is_tested_as_it_is_and_left_alone():
 
 
 @pytest.mark.slow
-def test_a_part_that_is_handed_in_is_left_alone():
+def test_a_part_that_is_passed_in_is_not_changed():
     critic = MLPCritic((2, 4, 4), hidden=(4,))
     before = copy.deepcopy(critic.state_dict())
     assert all(result.ok for result in check_model(Translator, shapes=[SHAPE], critic=critic))
@@ -545,7 +545,7 @@ class StaysBehind(Sound):
         return self
 
 
-def test_an_accelerator_is_tried_where_there_is_one(monkeypatch):
+def test_an_accelerator_is_tested_if_available(monkeypatch):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     assert "device" in {check.name for check in model_checks(StaysBehind, shapes=[SHAPE])}
 
@@ -559,7 +559,7 @@ def test_results_must_be_on_the_accelerator(monkeypatch):
         check_device(subject)
 
 
-def test_the_callers_random_state_is_left_alone():
+def test_the_callers_random_state_is_not_changed():
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)

@@ -1,4 +1,4 @@
-"""Each part here has one fault, and fails the check for this fault with the right message."""
+"""Each part in this file has one fault, and the check for this fault fails with its message."""
 
 import functools
 import itertools
@@ -38,7 +38,7 @@ COUNT = itertools.count()
 
 
 class Bell(Prior):
-    """A normal distribution of any width: nothing is wrong with it."""
+    """A normal distribution of any width, which passes all checks."""
 
     def __init__(self, dim: int, start: float = 0.5) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class DensityOfAnother(Bell):
 
 
 class TailsTooThick(Bell):
-    """Right in mass and in the mean of each coordinate, wrong in spread."""
+    """A density with correct mass and means but a wrong variance."""
 
     def log_prob(self, z):
         return super().log_prob(z / 2) - self.dim * np.log(2)
@@ -130,7 +130,7 @@ class GaussiansOfVariances(Bell):
 
 
 class Moments(SampleDivergence):
-    """Means and variances, compared: nothing is wrong with it."""
+    """The squared difference of means and variances, which passes all checks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class Moments(SampleDivergence):
 
 
 class Powers(SampleDivergence):
-    """Means of powers; its third parameter has a default."""
+    """The difference of means of powers, with an additional parameter."""
 
     def forward(self, x: Tensor, y: Tensor | Prior, p: float = 1.0) -> Tensor:
         z = y.sample(len(x)) if isinstance(y, Prior) else y
@@ -182,7 +182,7 @@ class Weighted(KL):
         return self.weight * super().forward(q, prior, z)
 
 
-class InAll(Weighted):
+class SummedOverTheBatch(Weighted):
     def forward(self, q, prior, z=None):
         return super().forward(q, prior, z).sum()
 
@@ -192,12 +192,12 @@ class IgnoresTheScale(Weighted):
         return q.mean.square().sum(1)
 
 
-class NoLawIsLike(Weighted):
+class NeverZero(Weighted):
     def forward(self, q, prior, z=None):
         return -super().forward(q, prior, z)
 
 
-class NormalLawsOnly(Weighted):
+class NormalDistributionsOnly(Weighted):
     def forward(self, q, prior, z=None):
         return super().forward(q, prior, z) + 0 * prior.scale
 
@@ -227,7 +227,7 @@ class OverTheBatch(Flat):
 
 
 class Layer(Encoder):
-    """A smooth layer: nothing is wrong with it."""
+    """A smooth layer, which passes all checks."""
 
     def __init__(self, shape: tuple[int, ...], dim: int) -> None:
         super().__init__()
@@ -255,12 +255,12 @@ class Unused(Layer):
         self.spare = nn.Linear(2, 2)
 
 
-class BlindToData(Layer):
+class IgnoresTheData(Layer):
     def forward(self, x):
         return super().forward(x.detach())
 
 
-class Centred(Layer):
+class Centered(Layer):
     def forward(self, x):
         return super().forward(x) - super().forward(x).mean(0)
 
@@ -274,8 +274,8 @@ class Normed(Layer):
         return self.norm(super().forward(x))
 
 
-class Grey(Translator):
-    """A translator of images to images of any channels: nothing is wrong with it."""
+class Gray(Translator):
+    """A translator of images to images of any channels, which passes all checks."""
 
     def __init__(self, given_shape: tuple[int, ...], shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -286,7 +286,7 @@ class Grey(Translator):
         return self.net(x)
 
 
-class KeepsTheShape(Grey):
+class KeepsTheShape(Gray):
     def forward(self, x):
         return self.net(x).mean(1, keepdim=True).expand(-1, self.given_shape[0], -1, -1)
 
@@ -296,7 +296,7 @@ def good(rows: int = 40) -> Dataset:
     return Dataset({"x": x[10:]}, {"x": x[:10]}, name="good")
 
 
-def no_dataset() -> dict:
+def not_a_dataset() -> dict:
     return {"x": torch.rand(20, 3)}
 
 
@@ -304,20 +304,20 @@ def integer_images() -> Dataset:
     return Dataset({"x": torch.arange(20 * 64).reshape(20, 1, 8, 8)})
 
 
-def words_held_out() -> Dataset:
+def strings_held_out() -> Dataset:
     return Dataset({"x": torch.rand(20, 3)}, {"x": torch.rand(2, 3), "word": np.array(["a", "b"])})
 
 
-def new_rows_each_time() -> Dataset:
+def new_rows_at_each_call() -> Dataset:
     return Dataset({"x": torch.rand(20, 3)})
 
 
-def longer_each_time() -> Dataset:
+def longer_at_each_call() -> Dataset:
     return Dataset({"x": torch.zeros(20 + next(COUNT), 3)})
 
 
 class Size(Metric):
-    """The mean square of reconstructions: nothing is wrong with it."""
+    """The mean square of reconstructions, which passes all checks."""
 
     needs = ("reconstruct",)
 
@@ -325,7 +325,7 @@ class Size(Metric):
         return {"size": torch.cat([model.reconstruct(x) for x in batches]).square().mean().item()}
 
 
-class NeedsAWord(Size):
+class NeedsIsAString(Size):
     needs = "reconstruct"
 
 
@@ -339,17 +339,17 @@ class AsksForMore(Size):
         return [*super().lacking(model), *model.prior.lacking]
 
 
-class ATensor(Size):
+class ReturnsATensor(Size):
     def __call__(self, model, batches):
         return {key: torch.tensor(value) for key, value in super().__call__(model, batches).items()}
 
 
-class NotANumber(Size):
+class ReturnsNaN(Size):
     def __call__(self, model, batches):
         return {"size": float("nan")}
 
 
-class Moody(Size):
+class RandomMetric(Size):
     def __call__(self, model, batches):
         return {"size": random.random()}
 
@@ -366,16 +366,16 @@ class ScalesTheModel(Size):
         return super().__call__(model, batches)
 
 
-def spoilt(base, method):
-    """A class with each fault that any module may have, and the check that finds it."""
+def with_faults(base, method):
+    """Return a class for each fault that any module may have, with the check that detects it."""
     sound = getattr(base, method)
 
-    def variant(name, spoil, **members):
+    def variant(name, fault, **members):
         @functools.wraps(sound)
-        def spoilt_method(self, *arguments):
-            return spoil(self, sound(self, *arguments))
+        def faulty_method(self, *arguments):
+            return fault(self, sound(self, *arguments))
 
-        return type(f"{name}{base.__name__}", (base,), {method: spoilt_method, **members})
+        return type(f"{name}{base.__name__}", (base,), {method: faulty_method, **members})
 
     def remember(self, *arguments, **settings):
         base.__init__(self, *arguments, **settings)
@@ -414,14 +414,14 @@ def spoilt(base, method):
     ]
 
 
-SORTS = {
-    # suite: (a thing with which nothing is wrong, what it computes with)
+SUITE_CASES = {
+    # suite: (a correct part, the method that it computes with)
     ("priors", 0): (Bell, "sample"),
     ("divergences", 0): (Flat, "forward"),
     ("divergences", 1): (Weighted, "forward"),
     ("divergences", 2): (Moments, "forward"),
     ("encoders", 0): (Layer, "forward"),
-    ("translators", 0): (Grey, "forward"),
+    ("translators", 0): (Gray, "forward"),
     ("datasets", 0): (good, None),
     ("metrics", 0): (Size, None),
 }
@@ -452,10 +452,10 @@ FAULTS = {
     ],
     ("divergences", 1): [
         (lambda: None, "builds", "NoneType is not a genzoo"),
-        (InAll, "value", r"the divergence is \(\), not \(64,\)"),
+        (SummedOverTheBatch, "value", r"the divergence is \(\), not \(64,\)"),
         (IgnoresTheScale, "gradient", "a gradient of zero by its codes"),
-        (NoLawIsLike, "tells_apart", "for equal distributions and"),
-        (NormalLawsOnly, "priors", "has no attribute 'scale'"),
+        (NeverZero, "tells_apart", "for equal distributions and"),
+        (NormalDistributionsOnly, "priors", "has no attribute 'scale'"),
     ],
     ("divergences", 2): [
         (lambda: None, "builds", "NoneType is not a genzoo"),
@@ -469,126 +469,125 @@ FAULTS = {
         (OtherFeatures, "builds", "its dim is 6, not 5"),
         (Column, "forward", r"2 rows become \(2, 5, 1\), not \(2, 5\)"),
         (Unused, "gradients", r"spare\.weight gets no gradient"),
-        (BlindToData, "gradients", "the input gets no gradient"),
-        (Centred, "rows", "an example depends on its neighbors"),
+        (IgnoresTheData, "gradients", "the input gets no gradient"),
+        (Centered, "rows", "an example depends on its neighbors"),
         (Normed, "batch_of_one", "more than 1 value"),
     ],
     ("translators", 0): [
         (
-            lambda given_shape, shape: Grey(shape, shape),
+            lambda given_shape, shape: Gray(shape, shape),
             "builds",
             r"its given_shape is \(1, 8, 8\), not \(3, 8, 8\)",
         ),
         (KeepsTheShape, "forward", r"2 rows become \(2, 3, 8, 8\), not \(2, 1, 8, 8\)"),
     ],
     ("datasets", 0): [
-        (no_dataset, "builds", r"dict is not a genzoo\.Dataset"),
+        (not_a_dataset, "builds", r"dict is not a genzoo\.Dataset"),
         (integer_images, "batches", "as torch.int64; images are floats"),
-        (words_held_out, "held_out", "column 'word'"),
-        (new_rows_each_time, "same_again", "column 'x' of its train split has other rows"),
+        (strings_held_out, "held_out", "column 'word'"),
+        (new_rows_at_each_call, "same_again", "column 'x' of its train split has other rows"),
     ],
     ("metrics", 0): [
-        (NeedsAWord, "builds", "needs = 'reconstruct': expected a tuple"),
+        (NeedsIsAString, "builds", "needs = 'reconstruct': expected a tuple"),
         (LacksNothing, "lacking", r"a model without reconstruct lacks \[\]"),
         (AsksForMore, "lacking", "has no attribute 'prior'"),
-        (ATensor, "measures", "'size' is a Tensor, not a plain number"),
-        (NotANumber, "measures", "'size' is nan"),
-        (Moody, "repeats", "with the same seed, it measures"),
+        (ReturnsATensor, "measures", "'size' is a Tensor, not a plain number"),
+        (ReturnsNaN, "measures", "'size' is nan"),
+        (RandomMetric, "repeats", "with the same seed, it measures"),
         (TrainsTheModel, "leaves_the_model", "leaves the model in training mode"),
         (ScalesTheModel, "leaves_the_model", "it changes the model"),
     ],
 }
-for sort, (sound, method) in SORTS.items():
-    FAULTS[sort] += spoilt(sound, method) if method else []
+for suite_case, (sound, method) in SUITE_CASES.items():
+    FAULTS[suite_case] += with_faults(sound, method) if method else []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "thing"), [(kind, sound) for (kind, _), (sound, _) in SORTS.items()]
+    ("kind", "part"), [(kind, sound) for (kind, _), (sound, _) in SUITE_CASES.items()]
 )
-def test_a_sound_thing_passes(kind, thing):
-    results = [(one.result(), one) for one in checks(thing, kind)]
+def test_a_correct_part_passes(kind, part):
+    results = [(one.result(), one) for one in checks(part, kind)]
     assert [str(result) for result, _ in results if not result.ok] == []
-    assert {one.name for result, one in results if result.skipped} <= {
-        "config"
-    }  # of a data set that has no name
+    # of a dataset without a name
+    assert {one.name for result, one in results if result.skipped} <= {"config"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "thing", "name", "reason"),
+    ("kind", "part", "name", "reason"),
     [
         pytest.param(kind, *fault, id=f"{kind}-{fault[1]}-{fault[2]}")
         for (kind, _), faults in FAULTS.items()
         for fault in faults
     ],
 )
-def test_a_fault_is_found(kind, thing, name, reason):
-    """By its check, at one of the shapes at least."""
-    results = [one.result() for one in checks(thing, kind) if one.name == name]
+def test_a_fault_is_detected(kind, part, name, reason):
+    """The check fails for at least one of the shapes."""
+    results = [one.result() for one in checks(part, kind) if one.name == name]
     failed = [result.reason for result in results if not result.ok]
     assert failed, [str(result) for result in results]
-    assert any(re.search(reason, said) for said in failed), failed
+    assert any(re.search(reason, text) for text in failed), failed
 
 
-@pytest.mark.parametrize("sort", SORTS, ids=lambda sort: f"{sort[0]}-{sort[1]}")
-def test_every_check_has_a_fault_that_it_finds(sort):
-    kind, number = sort
-    found = {name for _, name, _ in FAULTS[sort]}
-    if kind == "translators":  # the same functions as for encoders
-        found |= {name for _, name, _ in FAULTS["encoders", 0]}
-    if kind == "datasets":  # below, as it needs a name
-        found |= {"config"}
-    assert SUITES[kind][number].names - {"device"} == found
+@pytest.mark.parametrize("suite_case", SUITE_CASES, ids=lambda case: f"{case[0]}-{case[1]}")
+def test_every_check_detects_a_fault(suite_case):
+    kind, number = suite_case
+    detected = {name for _, name, _ in FAULTS[suite_case]}
+    if kind == "translators":  # share the checks of encoders
+        detected |= {name for _, name, _ in FAULTS["encoders", 0]}
+    if kind == "datasets":  # tested below, because this check needs a name
+        detected |= {"config"}
+    assert SUITES[kind][number].names - {"device"} == detected
 
 
-def test_every_suite_has_a_sound_thing_or_is_made_of_the_same_promises():
+def test_every_suite_has_a_correct_part_or_reuses_the_checks_of_another():
     seen = {(kind, number) for kind, suites in SUITES.items() for number, _ in enumerate(suites)}
-    assert seen - set(SORTS) == {("models", 0), ("decoders", 0), ("critics", 0)}
+    assert seen - set(SUITE_CASES) == {("models", 0), ("decoders", 0), ("critics", 0)}
     assert (
         SUITES["decoders"][0].always == SUITES["critics"][0].always == SUITES["encoders"][0].always
     )
 
 
 class RegisteredAs:
-    """A name for as long as a test takes."""
+    """A context in which a name is registered."""
 
-    def __init__(self, kind, name, thing):
-        self.kind, self.name, self.thing = kind, name, thing
+    def __init__(self, kind, name, entry):
+        self.kind, self.name, self.entry = kind, name, entry
 
     def __enter__(self):
-        getattr(genzoo, self.kind).register(self.name, self.thing)
+        getattr(genzoo, self.kind).register(self.name, self.entry)
 
     def __exit__(self, *_):
         genzoo.registry.lookup.registries[self.kind].unregister(self.name)
 
 
-def test_the_config_of_a_data_set():
+def test_the_config_of_a_dataset_is_checked():
     with RegisteredAs("datasets", "test-good", good):
         assert all(result.ok and not result.skipped for result in check("test-good", rows=30))
-    with RegisteredAs("datasets", "test-longer", longer_each_time):
+    with RegisteredAs("datasets", "test-longer", longer_at_each_call):
         (result,) = (one.result() for one in checks("test-longer") if one.name == "config")
         assert not result.ok
         assert "the dataset rebuilt from {'name': 'test-longer'} has" in result.reason
 
 
-def test_data_that_are_not_there_skip_and_data_that_are_refused_fail():
-    def nowhere():
+def test_missing_data_skip_and_invalid_data_fail():
+    def missing():
         raise MissingDataError("the files are on the other machine; fetch them")
 
     def bright():
         return Dataset({"x": torch.full((20, 1, 8, 8), 2.0)})
 
-    (skipped,) = check(nowhere, "datasets")
+    (skipped,) = check(missing, "datasets")
     assert str(skipped) == "skip builds: the files are on the other machine; fetch them"
-    (one,) = checks(nowhere, "datasets")
+    (one,) = checks(missing, "datasets")
     with pytest.raises(SkipTest, match="on the other machine"):
         one()
     with pytest.raises(ConformanceError, match="images are floats in"):
         check(bright, "datasets")
 
 
-def test_a_skip_is_no_expected_failure():
+def test_a_skip_is_not_an_expected_failure():
     def no_rest():
         return Dataset({"x": torch.zeros(20, 3)})
 
@@ -600,11 +599,11 @@ def test_a_skip_is_no_expected_failure():
 
 
 @pytest.mark.slow
-def test_a_metric_that_no_model_meets_is_skipped_with_what_it_needs():
-    class Levitates(Size):
+def test_a_metric_that_no_model_supports_is_skipped_with_its_needs():
+    class NeedsAnUnknownMethod(Size):
         needs = ("levitate",)
 
-    results = {result.check: result for result in check(Levitates, "metrics")}
+    results = {result.check: result for result in check(NeedsAnUnknownMethod, "metrics")}
     assert results["measures"].reason == "no registered model has levitate"
     assert results["lacking"].ok
     assert not results["lacking"].skipped
@@ -625,8 +624,8 @@ def test_a_metric_gets_the_columns_that_it_reads():
     assert all(result.ok and not result.skipped for result in check(Gap))
 
 
-def test_the_kind_is_found_where_there_is_only_one():
-    for thing, kind in [
+def test_the_kind_is_inferred_if_it_is_unique():
+    for part, kind in [
         ("mmd", "divergences"),
         ({"name": "mog", "components": 3}, "priors"),
         ("vae", "models"),
@@ -636,13 +635,13 @@ def test_the_kind_is_found_where_there_is_only_one():
         (DeclaresNothing, "divergences"),
         (MLPDecoder, "decoders"),
         (MLPCritic, "critics"),
-        (Grey, "translators"),
+        (Gray, "translators"),
         (Size, "metrics"),
         (Bell(3), "priors"),
         (good(), "datasets"),
         (lambda shape: None, "models"),
     ]:
-        assert kind_of(thing) == kind
+        assert kind_of(part) == kind
     with pytest.raises(
         SettingError,
         match="'mlp' is a name of encoders and decoders and critics; choose the kind",
@@ -650,7 +649,7 @@ def test_the_kind_is_found_where_there_is_only_one():
         checks("mlp")
 
 
-def test_shapes_come_from_the_class_unless_they_are_given():
+def test_shapes_come_from_the_class_by_default():
     class Twos(Bell):
         example_shapes = ((2,),)
 
@@ -660,7 +659,7 @@ def test_shapes_come_from_the_class_unless_they_are_given():
     assert {one.subject().shape for one in checks(MLPEncoder, shapes=[(7,)], hidden=(3,))} == {(7,)}
 
 
-def test_an_expected_failure_may_be_of_one_shape_alone():
+def test_an_expected_failure_may_apply_to_one_shape():
     class OddOnly(Bell):
         def sample(self, n):
             return super().sample(n) if self.dim % 2 else super().sample(n).flatten()
@@ -678,7 +677,7 @@ def test_an_expected_failure_may_be_of_one_shape_alone():
         checks(OddOnly, expected_failures={"smaple-4": "a slip"})
 
 
-def test_an_instance_is_left_as_it_is():
+def test_an_instance_is_not_changed():
     prior = Bell(3)
     before = prior.scale.detach().clone()
     assert {str(one).rpartition("-")[2] for one in checks(prior)} == {"3"}
@@ -688,7 +687,7 @@ def test_an_instance_is_left_as_it_is():
         checks(MLPEncoder((3,), 2))
 
 
-def test_what_cannot_be_built_has_one_check_a_shape():
+def test_a_part_that_cannot_be_built_has_one_failing_check_per_shape():
     (first, second) = checks({"name": "mog", "components": "many"}, "priors")
     assert (str(first), str(second)) == ("builds-1", "builds-4")
     with pytest.raises(SettingError, match=r"prior\.components = \"many\": expected an integer"):
@@ -702,7 +701,7 @@ def test_an_unknown_kind_is_refused():
         checks("vae", "modles")
 
 
-def test_a_penalty_is_told_from_a_divergence_by_its_class():
+def test_the_class_distinguishes_a_penalty_from_a_divergence():
     class Own(Penalty):
         def forward(self, critic, real, fake):
             return critic(real).square().mean()
