@@ -32,7 +32,7 @@ SMALL = {"conv": {"channels": (4, 6)}, "mlp": {"hidden": (12, 8)}}
 
 
 def parts(name, shape, norm, dim=1):
-    """An encoder, a decoder and a critic, each with an input."""
+    """Return an encoder, a decoder, and a critic, each with an input."""
     settings = {"name": name, "norm": norm, **SMALL[name]}
     x, z = torch.rand(4, *shape), torch.randn(4, dim)
     return [
@@ -58,7 +58,7 @@ def test_shapes_precision_and_gradients(name, shape, norm):
 @pytest.mark.parametrize(
     ("name", "shape", "norm"), [case for case in CASES if case[1] in ((3, 25, 31), (5,))]
 )
-def test_compiles_whole_and_equals_eager(name, shape, norm):
+def test_compiles_without_graph_breaks_and_equals_eager(name, shape, norm):
     for part, given, _ in parts(name, shape, norm):
         torch.compiler.reset()
         twin = copy.deepcopy(part)
@@ -69,8 +69,8 @@ def test_compiles_whole_and_equals_eager(name, shape, norm):
 
 @pytest.mark.parametrize("norm", MLP_NORMS)
 @pytest.mark.parametrize("name", ["mlp", "conv"])
-def test_the_same_settings_mirror_each_other(name, norm):
-    """A decoder has an encoder's weights, turned around."""
+def test_a_decoder_mirrors_an_encoder_with_the_same_settings(name, norm):
+    """The weights of a decoder have the shapes of an encoder's weights in reverse order."""
     (encoder, _, _), (decoder, _, _), _ = parts(name, (3, 25, 31), norm, dim=5)
     weights = [
         sorted(p.numel() for p in part.parameters() if p.dim() > 1) for part in (encoder, decoder)
@@ -86,14 +86,14 @@ def test_a_critic_is_an_encoder_with_one_feature(name):
     torch.testing.assert_close(critic(x), encoder(x)[:, 0])
 
 
-def test_an_mlp_of_no_hidden_layers_is_linear():
+def test_an_mlp_without_hidden_layers_is_linear():
     decoder = MLPDecoder(2, (3, 2), hidden=())
     z, w = torch.randn(2, 4, 2), torch.tensor([0.3, 0.7])
     mixed = w[0] * z[0] + w[1] * z[1]
     torch.testing.assert_close(decoder(mixed), w[0] * decoder(z[0]) + w[1] * decoder(z[1]))
 
 
-def test_an_mlp_by_hand():
+def test_an_mlp_equals_the_hand_calculation():
     encoder = MLPEncoder((2,), 1, hidden=(2,), activation="leaky-relu").double()
     (first, _, last) = (layer for layer in encoder.net if not isinstance(layer, nn.Flatten))
     with torch.no_grad():
@@ -128,7 +128,7 @@ def test_spectral_norm_bounds_every_layer(name):
     part = genzoo.build(
         {"name": name, "norm": "spectral", **SMALL[name]}, "critics", shape=(1, 8, 8)
     )
-    for _ in range(200):  # a power iteration each
+    for _ in range(200):  # one power iteration per call
         part(torch.rand(2, *part.shape))
     layers = [layer for layer in part.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     assert len(layers) == 3
@@ -138,7 +138,7 @@ def test_spectral_norm_bounds_every_layer(name):
 
 
 def outputs_after(part, kind, x):
-    """What the layers of a kind put out."""
+    """Return the outputs of all layers of a type."""
     seen = []
     for layer in part.modules():
         if isinstance(layer, kind):
@@ -155,7 +155,7 @@ def outputs_after(part, kind, x):
         ("instance", nn.InstanceNorm2d, (2, 3)),
     ],
 )
-def test_what_a_norm_standardises(norm, kind, over):
+def test_norms_standardize_the_right_axes(norm, kind, over):
     """All levels but the one next to the data have norms: two in an encoder, three in a decoder."""
     shape, channels = (1, 32, 32), (4, 6, 8)
     encoder, decoder = (
@@ -168,7 +168,8 @@ def test_what_a_norm_standardises(norm, kind, over):
     ):
         seen = outputs_after(part, kind, given)
         assert len(seen) == count
-        for y in seen[:1]:  # deep in an untrained net the variance may fall to the norm's epsilon
+        # only the first: deeper layers of an untrained network may have variances below the epsilon
+        for y in seen[:1]:
             torch.testing.assert_close(
                 y.mean(over), torch.zeros_like(y.mean(over)), atol=1e-5, rtol=0
             )
@@ -177,7 +178,7 @@ def test_what_a_norm_standardises(norm, kind, over):
             )
 
 
-def test_no_bias_before_a_norm_that_cancels_it():
+def test_only_layers_before_batch_or_instance_norm_have_no_bias():
     for norm, biased in (
         ("none", True),
         ("batch", False),
@@ -202,7 +203,7 @@ def test_only_batch_norm_mixes_examples():
 
 
 @pytest.mark.parametrize("norm", ["none", "layer", "instance", "spectral"])
-def test_a_gradient_penalty_can_be_taken_by_transforms(norm):
+def test_a_gradient_penalty_can_be_computed_with_function_transforms(norm):
     critic = ConvCritic((1, 8, 8), (4, 6), norm=norm).double().eval()
     parameters = dict(critic.named_parameters())
     x = torch.rand(3, 1, 8, 8, dtype=torch.float64, requires_grad=True)
@@ -253,7 +254,7 @@ def test_a_gradient_penalty_can_be_taken_by_transforms(norm):
         (lambda: MLPEncoder((4,), 0), "MLPEncoder.dim = 0: expected"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_a_way_out(make, text):
+def test_unsuitable_settings_are_refused_with_a_fix(make, text):
     with pytest.raises(SettingError) as caught:
         make()
     assert str(caught.value).startswith(text)

@@ -1,4 +1,4 @@
-"""A clamp that a value can come back from."""
+"""A clamp that passes gradients, so that values can return from beyond its bounds."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from genzoo.blocks.bounds import bounded
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_values_are_those_of_a_clamp_and_gradients_pass(dtype):
+def test_values_are_clamped_and_gradients_pass(dtype):
     x = torch.tensor(
         [-1e30, -31.0, -30.0, -1.3, 0.0, 0.1, 19.9, 20.0, 50.0, 1e30],
         dtype=dtype,
@@ -21,7 +21,7 @@ def test_values_are_those_of_a_clamp_and_gradients_pass(dtype):
 
 
 class Puts(torch.nn.Module):
-    """Puts out the same features for each example."""
+    """A network with the same features for every example."""
 
     def __init__(self, features):
         super().__init__()
@@ -32,7 +32,7 @@ class Puts(torch.nn.Module):
 
 
 @pytest.mark.parametrize("value", [-1e4, 300.0, 1e30])
-def test_log_variances_of_a_vae_are_bounded_and_come_back(value):
+def test_log_variances_of_a_vae_are_bounded_and_keep_a_gradient(value):
     model = genzoo.build({"name": "vae", "latent_dim": 1}, shape=(2,))
     model.encoder = Puts(torch.tensor([0.0, value]))
     x = torch.rand(4, 2)
@@ -41,7 +41,7 @@ def test_log_variances_of_a_vae_are_bounded_and_come_back(value):
     kl = model.loss(x)["kl"]
     assert kl.isfinite()
     (grad,) = torch.autograd.grad(kl, model.encoder.features)
-    assert grad[1] * (1 if value > 0 else -1) > 0  # a step of descent leads back
+    assert grad[1] * (1 if value > 0 else -1) > 0  # a gradient step moves the value back
 
 
 def test_log_sigmas_of_an_rnade_are_bounded():

@@ -1,4 +1,4 @@
-"""Masks, written out by hand, and the convolution that has only the taps that a mask leaves."""
+"""Masks compared with handwritten ones, and the convolution that computes only unmasked taps."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def test_groups_of_colors(features, colors, groups):
     assert color_groups(features, colors).tolist() == groups
 
 
-def test_a_masked_map_sees_groups_up_to_its_own():
+def test_a_masked_map_depends_on_groups_up_to_its_own():
     layer = MaskedLinear(torch.tensor([0, 1, 2]), torch.tensor([0, 2, 1]))
     assert layer.mask.tolist() == [[1, 0, 0], [1, 1, 1], [1, 1, 0]]
     x = torch.randn(4, 3, requires_grad=True)
@@ -32,8 +32,8 @@ def test_a_masked_map_sees_groups_up_to_its_own():
 
 @pytest.mark.parametrize("kernel", [1, 3, 7])
 @pytest.mark.parametrize("strict", [True, False])
-def test_the_convolution_is_a_square_one_with_a_mask(kernel, strict):
-    """The layer equals a full square kernel that is masked after and, by hand, at its center."""
+def test_the_convolution_equals_a_square_one_with_a_mask(kernel, strict):
+    """The layer equals a full square kernel that is set to zero after its center, by hand."""
     groups = torch.tensor([0, 1, 2])
     layer = CausalConv(groups, groups, kernel, strict=strict).double()
     half = kernel // 2
@@ -41,9 +41,9 @@ def test_the_convolution_is_a_square_one_with_a_mask(kernel, strict):
     square[:, :, : half + 1] = layer.weight.detach()
     square[:, :, half, half + 1 :] = 0
     for out in range(3):
-        for told in range(3):
-            if told > out or (strict and told == out):
-                square[out, told, half, half] = 0
+        for source in range(3):
+            if source > out or (strict and source == out):
+                square[out, source, half, half] = 0
     x = torch.randn(2, 3, 5, 9, dtype=torch.float64)
     expected = conv2d(x, square, layer.bias, padding=half)
     torch.testing.assert_close(layer(x), expected)
@@ -54,7 +54,7 @@ def test_the_convolution_is_a_square_one_with_a_mask(kernel, strict):
     torch.testing.assert_close(at, expected.flatten(2).permute(2, 0, 1))
 
 
-def test_half_of_a_masked_convolution_is_a_matter_of_precision():
+def test_half_converts_a_masked_convolution_to_half_precision():
     assert (
         CausalConv(torch.tensor([0]), torch.tensor([0]), 3, strict=True).half().weight.dtype
         == torch.float16

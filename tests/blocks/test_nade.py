@@ -1,4 +1,4 @@
-"""The custom recursion against the plain loop, for both ways of running a block, and its memory."""
+"""The custom recursion against a plain loop, for both block kernels, and its memory."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def loop(
     scale: Tensor | None,
     units: str,
 ) -> Tensor:
-    """The equations, one dimension after the other."""
+    """Compute the equations, one dimension after the other."""
     a, out = bias.expand(len(x), -1), []
     for d in range(len(weight)):
         h = UNITS[units](a if scale is None else a * scale[d])
@@ -37,13 +37,13 @@ def tensors(batch: int, dims: int, hidden: int, outputs: int, scaled: bool) -> l
         (dims, outputs),
         (dims,),
     ]
-    made = [torch.randn(size, dtype=torch.float64).requires_grad_() for size in sizes]
-    return made if scaled else [*made[:5], None]
+    values = [torch.randn(size, dtype=torch.float64).requires_grad_() for size in sizes]
+    return values if scaled else [*values[:5], None]
 
 
 @pytest.fixture(params=["in place", "at once"])
 def way(request, monkeypatch):
-    """Both block kernels on the CPU: the one that it takes, and the one of accelerators."""
+    """Run a test with both block kernels: that of the CPU and that of accelerators."""
     if request.param == "at once":
         monkeypatch.setattr(nade, "_in_place", nade._at_once)
         monkeypatch.setattr(nade, "_back_in_place", nade._back_at_once)
@@ -56,38 +56,41 @@ def way(request, monkeypatch):
     [((3, 11, 5, 1), False), ((2, 16, 4, 6), True), ((1, 1, 3, 2), True)],
     ids=str,
 )
-def test_it_equals_the_plain_loop(sizes, scaled, units):
-    given = tensors(*sizes, scaled)
-    ours, plain = recursion(*given, units), loop(*given, units)
-    torch.testing.assert_close(ours, plain, rtol=0, atol=1e-13)
-    towards = torch.randn_like(ours)
-    leaves = [each for each in given if each is not None]
-    for mine, theirs in zip(
-        torch.autograd.grad(ours, leaves, towards),
-        torch.autograd.grad(plain, leaves, towards, allow_unused=True),
+def test_the_recursion_equals_the_plain_loop(sizes, scaled, units):
+    inputs = tensors(*sizes, scaled)
+    output, expected = recursion(*inputs, units), loop(*inputs, units)
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-13)
+    towards = torch.randn_like(output)
+    leaves = [tensor for tensor in inputs if tensor is not None]
+    for gradient, expected_gradient in zip(
+        torch.autograd.grad(output, leaves, towards),
+        torch.autograd.grad(expected, leaves, towards, allow_unused=True),
         strict=True,
     ):
         torch.testing.assert_close(
-            mine, torch.zeros_like(mine) if theirs is None else theirs, rtol=0, atol=1e-12
+            gradient,
+            torch.zeros_like(gradient) if expected_gradient is None else expected_gradient,
+            rtol=0,
+            atol=1e-12,
         )
 
 
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("units", UNITS)
-def test_gradients_are_those_of_finite_differences(units):
+def test_gradients_equal_finite_differences(units):
     given = tensors(2, 5, 3, 2, scaled=True)
     assert torch.autograd.gradcheck(lambda *t: recursion(*t, units), given)
 
 
-def test_the_gradient_by_x_is_there():
-    """Without it a test of what sees what would pass whatever it tested."""
+def test_the_gradient_with_respect_to_x_is_not_zero():
+    """If it were zero, tests of dependencies between inputs and outputs would always pass."""
     given = tensors(2, 6, 3, 1, scaled=False)
     (by_x,) = torch.autograd.grad(recursion(*given, "sigmoid")[:, 4].sum(), given[0])
     assert (by_x[:, :4] != 0).all()
     assert (by_x[:, 4:] == 0).all()
 
 
-def test_what_is_kept_for_the_gradient_is_a_few_hidden_layers():
+def test_backward_stores_only_a_few_hidden_layers():
     batch, dims, hidden = 8, 100, 64
     given = [
         each if each is None else each.detach().float().requires_grad_()
@@ -102,22 +105,24 @@ def test_what_is_kept_for_the_gradient_is_a_few_hidden_layers():
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         recursion(*given, "sigmoid")
-    assert kept == 10 * batch * hidden  # a layer a block, not one a dimension
+    assert kept == 10 * batch * hidden  # one layer per block, not one per dimension
 
 
 @pytest.mark.slow
-def test_it_compiles_whole():
+def test_the_recursion_compiles_without_graph_breaks():
     given = tensors(3, 7, 4, 1, scaled=False)
     compiled = torch.compile(
         lambda *t: recursion(*t, "sigmoid").square().sum(), fullgraph=True, backend="aot_eager"
     )
     leaves = [each for each in given if each is not None]
     expected = torch.autograd.grad(loop(*given, "sigmoid").square().sum(), leaves)
-    for mine, theirs in zip(torch.autograd.grad(compiled(*given), leaves), expected, strict=True):
-        torch.testing.assert_close(mine, theirs)
+    for gradient, expected_gradient in zip(
+        torch.autograd.grad(compiled(*given), leaves), expected, strict=True
+    ):
+        torch.testing.assert_close(gradient, expected_gradient)
 
 
 @pytest.mark.slow
-def test_its_schemas_are_what_torch_expects():
+def test_custom_operators_pass_the_checks_of_torch():
     given = tensors(2, 6, 3, 2, scaled=True)
     torch.library.opcheck(nade._forward, (*given, "sigmoid"))

@@ -1,4 +1,4 @@
-"""The LSTM over fronts against a plain loop over pixels, and against torch's LSTM cell."""
+"""The LSTM over fronts, compared with a plain loop over pixels and with torch's LSTM cell."""
 
 import pytest
 import torch
@@ -9,16 +9,16 @@ from genzoo.blocks.recurrent import Fronts, cell, diagonals, neighbor, rows, sca
 
 
 def plain(x, weight, bias, h0, c0, at: dict[tuple[int, int], int], offsets, carry) -> Tensor:
-    """Pixel by pixel, on coordinates: `at` says where in x a pixel (r, c) stands."""
+    """Compute the LSTM pixel by pixel; `at` maps a pixel (r, c) to its index in x."""
     directions, _, batch, hidden = *x.shape[:3], h0.shape[-1]
     h: dict[tuple[int, int], Tensor] = {}
     c: dict[tuple[int, int], Tensor] = {}
     outside = [start[:, None].expand(directions, batch, hidden) for start in (h0, c0)]
     for r, column in sorted(at):
         before = [(r + down, column + right) for down, right in offsets]
-        told = torch.cat([h.get(pixel, outside[0]) for pixel in before], -1)
+        states = torch.cat([h.get(pixel, outside[0]) for pixel in before], -1)
         gates = bias + torch.einsum(
-            "dbi,dio->dbo", torch.cat([x[:, at[r, column]], told], -1), weight
+            "dbi,dio->dbo", torch.cat([x[:, at[r, column]], states], -1), weight
         )
         i, f, g, o = gates.chunk(4, -1)
         c[r, column] = f.sigmoid() * c.get(before[carry], outside[1]) + i.sigmoid() * (g / 2).tanh()
@@ -50,28 +50,28 @@ def tensors(
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("biases", [1, 2])
 @pytest.mark.parametrize("size", [(4, 6), (6, 3), (1, 5), (5, 1), (1, 1)], ids=str)
-def test_it_equals_the_plain_loop(case, size, biases):
+def test_the_recursion_equals_the_plain_loop(case, size, biases):
     make, front, offsets, carry, directions = CASES[case]
     fronts = make(*size)
-    given = tensors(fronts, directions, len(offsets), biases=biases)
+    inputs = tensors(fronts, directions, len(offsets), biases=biases)
     pixels = sorted(
         ((r, c) for r in range(size[0]) for c in range(size[1])),
         key=lambda pixel: (front(*pixel), pixel),
     )
-    at = {pixel: place for place, pixel in enumerate(pixels)}
-    ours, expected = scan(*given, fronts), plain(*given, at, offsets, carry)
-    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-13)
-    towards = torch.randn_like(ours)
-    for mine, theirs in zip(
-        torch.autograd.grad(ours, given, towards),
-        torch.autograd.grad(expected, given, towards),
+    at = {pixel: index for index, pixel in enumerate(pixels)}
+    output, expected = scan(*inputs, fronts), plain(*inputs, at, offsets, carry)
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-13)
+    towards = torch.randn_like(output)
+    for gradient, expected_gradient in zip(
+        torch.autograd.grad(output, inputs, towards),
+        torch.autograd.grad(expected, inputs, towards),
         strict=True,
     ):
-        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
+        torch.testing.assert_close(gradient, expected_gradient, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_gradients_are_those_of_finite_differences(case):
+def test_gradients_equal_finite_differences(case):
     make, _, offsets, _, directions = CASES[case]
     fronts = make(2, 3)
     assert torch.autograd.gradcheck(
@@ -79,25 +79,23 @@ def test_gradients_are_those_of_finite_differences(case):
     )
 
 
-def test_a_cell_is_torchs_own_with_the_candidate_doubled():
+def test_a_cell_equals_that_of_torch_with_the_candidate_doubled():
     hidden, lstm = 5, nn.LSTMCell(3, 5).double()
     x, h, c = torch.randn(4, 3), torch.randn(4, hidden), torch.randn(4, hidden)
     x, h, c = (t.double() for t in (x, h, c))
-    z = (
-        x @ lstm.weight_ih.T + lstm.bias_ih + h @ lstm.weight_hh.T + lstm.bias_hh
-    )  # torch's order: i, f, g, o
+    # torch's order: i, f, g, o
+    z = x @ lstm.weight_ih.T + lstm.bias_ih + h @ lstm.weight_hh.T + lstm.bias_hh
     i, f, g, o = z.detach().chunk(4, -1)
-    found = cell(torch.cat([i, f, 2 * g, o], -1), c)
-    for ours, theirs in zip(found, lstm(x, (h, c)), strict=True):
-        torch.testing.assert_close(ours, theirs.detach())
-    many = [
-        t.repeat(400, 1) for t in (torch.cat([i, f, 2 * g, o], -1), c)
-    ]  # so many that tanh is made of a sigmoid
-    for ours, theirs in zip(cell(*many), found, strict=True):
-        torch.testing.assert_close(ours[-4:], theirs)
+    states = cell(torch.cat([i, f, 2 * g, o], -1), c)
+    for actual, expected in zip(states, lstm(x, (h, c)), strict=True):
+        torch.testing.assert_close(actual, expected.detach())
+    # with so many values, tanh is computed from a sigmoid
+    many = [t.repeat(400, 1) for t in (torch.cat([i, f, 2 * g, o], -1), c)]
+    for actual, expected in zip(cell(*many), states, strict=True):
+        torch.testing.assert_close(actual[-4:], expected)
 
 
-def test_neighbors_and_fronts():
+def test_neighbors_and_fronts_match_hand_written_ones():
     assert neighbor(2, 3, 0, -1).tolist() == [6, 0, 1, 6, 3, 4]
     assert neighbor(2, 3, -1, 1).tolist() == [6, 6, 6, 1, 2, 6]
     fronts = diagonals(2, 3)
@@ -108,7 +106,7 @@ def test_neighbors_and_fronts():
     assert repr(fronts) == "Fronts(2 x 3 in 4 fronts)"
 
 
-def test_its_schemas_are_what_torch_expects():
+def test_custom_operators_pass_the_checks_of_torch():
     fronts = diagonals(2, 3)
     given = tensors(fronts, 2, 2)
     torch.library.opcheck(

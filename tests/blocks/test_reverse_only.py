@@ -1,4 +1,4 @@
-"""Layers with a gradient by hand refuse forward mode, and what surrounds them stays as it was."""
+"""Layers with a custom gradient refuse forward-mode differentiation."""
 
 import pytest
 import torch

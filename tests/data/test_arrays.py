@@ -9,7 +9,7 @@ from genzoo.data.arrays import as_dataset, as_tensor
 from genzoo.errors import DataError, SettingError
 
 
-def test_a_data_set_is_itself_and_names_are_built():
+def test_datasets_are_used_unchanged_and_names_are_built():
     data = Dataset({"x": torch.rand(3, 2)})
     assert as_dataset(data) is data
     assert as_dataset("digits").rows() == 1500
@@ -24,7 +24,7 @@ def test_a_data_set_is_itself_and_names_are_built():
     [((5, 3), (3,)), ((5, 6, 7), (1, 6, 7)), ((5, 3, 6, 7), (3, 6, 7)), ((5, 3, 4, 3), (3, 4, 3))],
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_axes(make, shape, expected, dtype):
+def test_array_shapes_become_dataset_shapes(make, shape, expected, dtype):
     array = np.random.RandomState(0).uniform(0, 1, shape).astype(dtype)
     data = as_dataset(make(array))
     assert data.shape == expected
@@ -40,7 +40,7 @@ def test_columns_and_splits():
 
 
 @pytest.mark.parametrize(
-    ("data", "words"),
+    ("data", "message"),
     [
         (np.zeros((5, 8, 8, 3), np.uint8), r"x.transpose\(0, 3, 1, 2\)"),
         (torch.zeros(5, 8, 8, 1), r"x.permute\(0, 3, 1, 2\)"),
@@ -61,12 +61,12 @@ def test_columns_and_splits():
         ({"x": torch.zeros(3, 2), "y": torch.zeros(2)}, "different lengths"),
     ],
 )
-def test_refusals_name_what_is_wrong(data, words):
-    with pytest.raises(DataError, match=words):
+def test_errors_name_the_problem(data, message):
+    with pytest.raises(DataError, match=message):
         as_dataset(data)
 
 
-def test_as_tensor_copies_nothing(tmp_path):
+def test_as_tensor_does_not_copy(tmp_path):
     array = np.zeros((3, 2), np.float32)
     tensor = as_tensor(array, "x")
     array[1, 1] = 5
@@ -79,10 +79,10 @@ def test_as_tensor_copies_nothing(tmp_path):
     assert mapped[1, 1] == 5
 
 
-def test_gradients_stay_outside():
+def test_data_with_gradients_are_detached():
     assert not as_tensor(torch.zeros(3, 2, requires_grad=True), "x").requires_grad
 
 
-def test_double_precision_arrays_meet_a_single_precision_model():
+def test_double_precision_arrays_are_converted_to_single_precision():
     data = as_dataset(np.random.RandomState(0).uniform(size=(5, 2)))
     assert data.prepare(data.train["x"]).dtype == torch.float32

@@ -14,7 +14,7 @@ def test_home(monkeypatch):
     assert home() == Path(pooch.os_cache("genzoo"))
 
 
-def test_a_file_is_replaced_whole(tmp_path):
+def test_a_file_is_replaced_completely(tmp_path):
     path = tmp_path / "deep" / "file"
     for content in ("old", "new"):
         with atomic_data(path) as temporary:
@@ -25,7 +25,7 @@ def test_a_file_is_replaced_whole(tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_what_fails_leaves_the_old_file(tmp_path, error):
+def test_a_failed_write_keeps_the_old_file(tmp_path, error):
     path = tmp_path / "file"
     path.write_text("old")
 
@@ -39,7 +39,7 @@ def test_what_fails_leaves_the_old_file(tmp_path, error):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_an_unwritable_folder_is_named(tmp_path):
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "below"
     with (

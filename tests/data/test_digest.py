@@ -9,7 +9,7 @@ import torch
 from genzoo.data.digest import add_tensor, describe, of_tensors
 
 
-def test_values_are_hashed_row_by_row_little_end_first():
+def test_values_are_hashed_by_row_in_little_endian_order():
     digest = hashlib.sha256()
     add_tensor(digest, torch.tensor([[1.5, -2.0], [3.0, 4.0]]).T)
     assert digest.digest() == hashlib.sha256(struct.pack("<4f", 1.5, 3.0, -2.0, 4.0)).digest()

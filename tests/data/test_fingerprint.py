@@ -22,7 +22,7 @@ def read(old, new, columns=("x", "y"), split="train"):
     return changes(fingerprint(old), fingerprint(new), split, columns)
 
 
-def test_a_column_is_its_type_shape_and_the_hash_of_its_bytes():
+def test_a_fingerprint_has_type_shape_and_hash_of_each_column():
     written = hashlib.sha256(b"float32 (40, 3)" + X.tobytes()).hexdigest()[:32]
     table = fingerprint(dataset())
     assert table["train"]["x"] == f"float32 (40, 3) {written}"
@@ -31,7 +31,7 @@ def test_a_column_is_its_type_shape_and_the_hash_of_its_bytes():
     assert table["settings"] == {"levels": 256, "dequantize": False, "groups": [["x", "y"]]}
 
 
-def test_how_it_is_stored_does_not_matter(tmp_path):
+def test_storage_does_not_change_the_fingerprint(tmp_path):
     np.save(tmp_path / "x.npy", X)
     turned = np.asfortranarray(X)
     for x in (
@@ -45,7 +45,7 @@ def test_how_it_is_stored_does_not_matter(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("new", "words"),
+    ("new", "message"),
     [
         (dataset(X[::-1].copy()), "the train column 'x' holds other values"),
         (
@@ -67,12 +67,12 @@ def test_how_it_is_stored_does_not_matter(tmp_path):
         (Dataset({"x": X}), "the train column 'y' is gone"),
     ],
 )
-def test_what_a_model_sees_differently_is_named(new, words):
-    assert words in read(dataset(), new)
+def test_differences_that_a_model_sees_are_named(new, message):
+    assert message in read(dataset(), new)
     assert read(dataset(), dataset()) == []
 
 
-def test_columns_that_are_not_read_do_not_matter():
+def test_unused_columns_do_not_change_the_fingerprint():
     assert read(dataset(), dataset(y=Y[::-1].copy()), ("x",)) == []
     assert read(dataset(), dataset(groups=(("x",), ("y",))), ("x",)) == []
     truth = Dataset({"x": X}, {"x": X[:7], "truth": X[7:14]})
@@ -82,7 +82,7 @@ def test_columns_that_are_not_read_do_not_matter():
     assert read(truth, Dataset({"x": X}, {"x": X[1:8]}), ("x",), "train") == []
 
 
-def test_unpaired_columns_of_other_lengths_have_one_too():
+def test_unpaired_columns_of_different_lengths_have_a_fingerprint():
     pairs = Dataset({"a": X, "b": X[:9]}, groups=(("a",), ("b",)))
     assert fingerprint(pairs)["train"].keys() == {"a", "b"}
     assert read(pairs, Dataset({"a": X, "b": X[1:10]}, groups=(("a",), ("b",))), ("a", "b")) == [
@@ -90,7 +90,7 @@ def test_unpaired_columns_of_other_lengths_have_one_too():
     ]
 
 
-def test_of_a_large_column_a_bounded_sample_counts(monkeypatch):
+def test_a_large_column_is_hashed_from_a_bounded_sample(monkeypatch):
     rows, seen = 1_000_003, []
     monkeypatch.setattr(module, "_WHOLE", 1 << 20)
     monkeypatch.setattr(module, "_SAMPLE", 1 << 18)
@@ -116,7 +116,7 @@ def test_of_a_large_column_a_bounded_sample_counts(monkeypatch):
     assert module._digest(x) == before
 
 
-def test_a_row_larger_than_a_block_counts_whole(monkeypatch):
+def test_a_row_larger_than_a_block_is_hashed_completely(monkeypatch):
     monkeypatch.setattr(module, "_BLOCK", 4)
     x = torch.zeros(3, 5)
     before = module._digest(x)
@@ -127,6 +127,6 @@ def test_a_row_larger_than_a_block_counts_whole(monkeypatch):
 @pytest.mark.parametrize(
     "damage", [{"settings": 3}, {"train": []}, {"settings": {"groups": 5}}, {"train": {"x": 7}}]
 )
-def test_a_damaged_fingerprint_differs_and_breaks_nothing(damage):
+def test_a_damaged_fingerprint_counts_as_different(damage):
     new = fingerprint(dataset())
     assert changes({**new, **damage}, new, "train", ("x", "y"))

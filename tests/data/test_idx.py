@@ -53,7 +53,7 @@ def test_every_type_and_shape_is_read(scratch, file, zipped):
 
 
 @given(file=files(), data=st.data(), zipped=st.booleans())
-def test_a_cut_or_longer_file_is_refused(scratch, file, data, zipped):
+def test_a_truncated_or_longer_file_is_refused(scratch, file, data, zipped):
     content = pack(*file)
     length = data.draw(st.integers(0, len(content) + 5).filter(lambda n: n != len(content)))
     path = write(scratch, (content + b"\0" * 5)[:length], zipped)
@@ -70,7 +70,7 @@ def test_another_format_is_refused(scratch, head):
         idx.read_idx(path)
 
 
-def test_a_lying_header_allocates_nothing(scratch):
+def test_a_false_header_allocates_nothing(scratch):
     path = write(scratch, bytes([0, 0, 0x0E, 3]) + b"\xff" * 12 + b"12345")
     with pytest.raises(
         DataError, match=r"4294967295, 4294967295, 4294967295\) values of 8 bytes, .* and 5 follow"
@@ -79,7 +79,7 @@ def test_a_lying_header_allocates_nothing(scratch):
 
 
 def bomb(content: bytes, zeros: int) -> bytes:
-    """A gzip file that unpacks to `content` and so many zeros."""
+    """Return a gzip file that unpacks to `content` and the given number of zeros."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     pieces = [packer.compress(content)]
     pieces += [
@@ -88,7 +88,7 @@ def bomb(content: bytes, zeros: int) -> bytes:
     return b"".join([*pieces, packer.flush()])
 
 
-def test_no_more_is_unpacked_than_the_header_promises(scratch, monkeypatch):
+def test_no_more_bytes_are_unpacked_than_the_header_states(scratch, monkeypatch):
     unpacked = []
 
     def read(file, count=-1, real=gzip.GzipFile.read):
@@ -106,7 +106,7 @@ def test_no_more_is_unpacked_than_the_header_promises(scratch, monkeypatch):
     assert sum(map(len, unpacked)) == 4 + 4 + 3 + 1
 
 
-def test_what_does_not_fit_memory_is_refused_while_it_is_unpacked(scratch, monkeypatch):
+def test_data_larger_than_memory_are_refused_while_unpacking(scratch, monkeypatch):
     monkeypatch.setattr(cache, "free_memory", lambda _: 16 << 20)
     path = scratch / "large.gz"
     path.write_bytes(bomb(bytes([0, 0, 8, 1]) + struct.pack(">I", 64 << 20), 64 << 20))
@@ -141,7 +141,7 @@ def test_a_missing_file_is_named(scratch):
 
 
 @pytest.mark.parametrize("axes", [65, 255])
-def test_more_axes_than_numpy_has_are_refused(scratch, axes):
+def test_more_axes_than_numpy_supports_are_refused(scratch, axes):
     path = scratch / "axes"
     path.write_bytes(bytes([0, 0, 8, axes]) + (1).to_bytes(4) * axes + b"\7")
     with pytest.raises(
@@ -160,7 +160,7 @@ def test_axes_without_values_that_numpy_cannot_hold_are_refused(scratch):
         idx.read_idx(path)
 
 
-def test_no_axes_are_one_value(scratch):
+def test_a_file_without_axes_holds_one_value(scratch):
     path = scratch / "scalar"
     path.write_bytes(bytes([0, 0, 8, 0, 7]))
     assert idx.read_idx(path).shape == ()

@@ -28,7 +28,7 @@ def save(path, color, size=(16, 16), mode="RGB", **options):
 
 
 def only(images, **settings):
-    """The one image of a folder, (channels, H, W)."""
+    """Return the only image of a folder, (channels, H, W)."""
     data = folder(str(images), test_fraction=0.0, **settings)
     assert data.rows() == 1
     return np.array(data.train["x"][0])
@@ -58,22 +58,22 @@ def test_images_are_found_by_suffix_at_any_depth(images):
         ("L", 77, (77, 77, 77)),
         ("1", 1, (255, 255, 255)),
         ("RGBA", (*RED, 255), RED),
-        ("RGBA", (*RED, 0), (255, 255, 255)),  # transparent: the white below shows
+        ("RGBA", (*RED, 0), (255, 255, 255)),  # a transparent pixel becomes white
         ("LA", (77, 0), (255, 255, 255)),
         ("P", 0, (0, 0, 0)),
     ],
 )
-def test_modes_become_color(images, mode, color, expected):
+def test_image_modes_are_converted_to_color(images, mode, color, expected):
     save(images / "a.png", color, mode=mode)
     assert np.array_equal(only(images, size=4), flat(expected))
 
 
-def test_grey_is_luma(images):
+def test_gray_is_luma(images):
     save(images / "a.png", RED)
     assert np.array_equal(only(images, size=4, channels=1), flat((76,)))  # ITU-R 601: 0.299 of 255
 
 
-def test_the_centre_is_kept(images):
+def test_the_center_is_kept(images):
     stripes = np.zeros((10, 30, 3), np.uint8)
     stripes[:, :10], stripes[:, 10:20], stripes[:, 20:] = RED, GREEN, BLUE
     Image.fromarray(stripes).save(images / "wide.png")
@@ -81,15 +81,15 @@ def test_the_centre_is_kept(images):
     (images / "wide.png").unlink()
     Image.fromarray(stripes.transpose(1, 0, 2)).save(images / "tall.png")
     assert np.array_equal(only(images, size=10), flat(GREEN, 10))
-    whole = only(images, size=(30, 10))  # height, width: nothing is cut
+    whole = only(images, size=(30, 10))  # height, width: nothing is cropped
     assert np.array_equal(whole, stripes.transpose(2, 1, 0))
 
 
-def test_a_camera_held_upright_is_seen_upright(images):
+def test_exif_rotation_is_applied(images):
     pixels = np.zeros((4, 4, 3), np.uint8)
     pixels[:2] = RED
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it: the top goes right
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise: the top moves to the right
     Image.fromarray(pixels).save(images / "a.png", exif=exif)
     assert np.array_equal(only(images, size=4), pixels.transpose(2, 1, 0)[:, :, ::-1])
 
@@ -123,7 +123,7 @@ def test_the_result_is_memory_mapped_and_cached(images, monkeypatch):
 @pytest.mark.parametrize("content", [b"", b"not an image", None])
 def test_an_unreadable_image_is_named_and_nothing_is_cached(images, tmp_path, content):
     save(images / "good.png", RED)
-    if content is None:  # cut short
+    if content is None:  # truncated
         Image.fromarray(np.random.RandomState(0).randint(0, 256, (64, 64, 3), np.uint8)).save(
             images / "whole.png"
         )
@@ -137,7 +137,7 @@ def test_an_unreadable_image_is_named_and_nothing_is_cached(images, tmp_path, co
     assert folder(str(images)).rows() == 1
 
 
-def test_missing_and_empty_folders(images):
+def test_missing_and_empty_folders_are_refused(images):
     with pytest.raises(DataError, match=r"has no images; they end in \.bmp"):
         folder(str(images))
     with pytest.raises(DataError, match="nowhere is not a folder"):
@@ -148,7 +148,7 @@ def test_missing_and_empty_folders(images):
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_table_goes_to_batches(images):
+def test_a_table_builds_batches(images):
     save(images / "a.png", RED)
     table = {"name": "folder", "path": str(images), "size": [2, 4]}
     data = build(table, "datasets")

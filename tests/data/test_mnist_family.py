@@ -25,14 +25,14 @@ def pack(axes, values, code=0x08, letter="B"):
     return header + struct.pack(f">{len(values)}{letter}", *values)
 
 
-def test_downloads_are_encrypted_and_checked_by_sha256():
+def test_downloads_use_https_and_are_checked_by_sha256():
     for base, hashes in mnist_family._DOWNLOADS.values():
         assert base.startswith("https://")
         assert all(re.fullmatch("[0-9a-f]{64}", value) for value in hashes.values())
 
 
 def family(folder, stems, train=5, test=3, zipped=True):
-    """Image n of a split holds the values n + row * 10 + column * 50 (mod 256); its label is n."""
+    """Write images; image n has the values n + row * 10 + column * 50 (mod 256) and the label n."""
     folder.mkdir(parents=True, exist_ok=True)
     for stem in stems:
         rows = train if "train" in stem else test
@@ -68,8 +68,8 @@ def is_whole(data, transposed=False):
 
 
 @pytest.fixture
-def elsewhere(tmp_path, monkeypatch):
-    """No data at home or in Debian's place, and no way to a network but this machine."""
+def data_home(tmp_path, monkeypatch):
+    """Set up empty data folders, and allow connections to this machine only."""
     monkeypatch.setenv("GENZOO_DATA", str(tmp_path / "home"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(mnist_family, "_DEBIAN", tmp_path / "debian")
@@ -80,45 +80,45 @@ def elsewhere(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "factory", [mnist_family.mnist, mnist_family.kmnist, mnist_family.fashion_mnist]
 )
-def test_a_folder_is_read(elsewhere, factory, zipped):
-    family(elsewhere / "mine", MNIST_FILES, zipped=zipped)
-    is_whole(factory(str(elsewhere / "mine")))
+def test_a_folder_is_read(data_home, factory, zipped):
+    family(data_home / "mine", MNIST_FILES, zipped=zipped)
+    is_whole(factory(str(data_home / "mine")))
 
 
 @pytest.mark.parametrize("place", ["home/mnist", "debian/mnist"])
-def test_home_and_debian_are_searched(elsewhere, place):
-    family(elsewhere / place, MNIST_FILES)
+def test_home_and_debian_are_searched(data_home, place):
+    family(data_home / place, MNIST_FILES)
     is_whole(mnist_family.mnist())
 
 
-def test_home_comes_before_debian(elsewhere):
-    family(elsewhere / "home/mnist", MNIST_FILES)
-    family(elsewhere / "debian/mnist", MNIST_FILES, train=4)
+def test_home_comes_before_debian(data_home):
+    family(data_home / "home/mnist", MNIST_FILES)
+    family(data_home / "debian/mnist", MNIST_FILES, train=4)
     is_whole(mnist_family.mnist())
 
 
-def test_emnist_is_turned(elsewhere):
+def test_emnist_images_are_transposed(data_home):
     stems = [f"emnist-letters-{stem.replace('t10k', 'test')}" for stem in MNIST_FILES]
-    family(elsewhere / "home/emnist", stems)
+    family(data_home / "home/emnist", stems)
     data = mnist_family.emnist()
     assert data.shape == (1, 4, 2)
     is_whole(data, transposed=True)
 
 
-def test_a_missing_or_unfit_file_in_a_folder_is_named(elsewhere):
-    mine = elsewhere / "mine"
-    family(mine, MNIST_FILES)
-    (mine / "t10k-labels-idx1-ubyte.gz").unlink()
+def test_a_missing_or_unsuitable_file_in_a_folder_is_named(data_home):
+    folder = data_home / "mine"
+    family(folder, MNIST_FILES)
+    (folder / "t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(DataError, match=r"mine has no t10k-labels-idx1-ubyte\.gz"):
-        mnist_family.mnist(str(mine))
-    (mine / "t10k-labels-idx1-ubyte").write_bytes(pack([3], [0, 1, 2], 0x0D, "f"))
+        mnist_family.mnist(str(folder))
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(pack([3], [0, 1, 2], 0x0D, "f"))
     with pytest.raises(
         DataError, match=r"t10k-labels-idx1-ubyte holds float32 .* needs uint8 with 1 axes"
     ):
-        mnist_family.mnist(str(mine))
-    (mine / "t10k-labels-idx1-ubyte").write_bytes(pack([2], [0, 1]))
+        mnist_family.mnist(str(folder))
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(pack([2], [0, 1]))
     with pytest.raises(DataError, match="different lengths"):
-        mnist_family.mnist(str(mine))
+        mnist_family.mnist(str(folder))
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -127,9 +127,9 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(elsewhere):
-    """A web server of the folder `served`."""
-    folder = elsewhere / "served"
+def server(data_home):
+    """Start a web server for the folder `served`."""
+    folder = data_home / "served"
     folder.mkdir()
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as http:
         thread = Thread(target=http.serve_forever, args=(0.01,))
@@ -143,29 +143,29 @@ def sha256s(folder):
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
 
 
-def test_a_download_is_checked_and_kept(server, elsewhere, monkeypatch):
+def test_a_download_is_checked_and_cached(server, data_home, monkeypatch):
     folder, base = server
     family(folder, MNIST_FILES)
     monkeypatch.setitem(mnist_family._DOWNLOADS, "mnist", (base, sha256s(folder)))
     is_whole(mnist_family.mnist())
-    assert sha256s(elsewhere / "home/mnist") == sha256s(folder)
+    assert sha256s(data_home / "home/mnist") == sha256s(folder)
     for file in folder.iterdir():
         file.unlink()
-    is_whole(mnist_family.mnist())  # not asked for again
+    is_whole(mnist_family.mnist())  # not downloaded again
 
 
-def test_a_download_completes_what_is_there_and_replaces_nothing(server, elsewhere, monkeypatch):
+def test_a_download_adds_missing_files_and_replaces_none(server, data_home, monkeypatch):
     folder, base = server
     family(folder, MNIST_FILES)
     monkeypatch.setitem(mnist_family._DOWNLOADS, "mnist", (base, sha256s(folder)))
-    home = elsewhere / "home/mnist"
+    home = data_home / "home/mnist"
     family(home, MNIST_FILES[:2], train=4)
     before = sha256s(home)
     assert mnist_family.mnist().rows() == 4
     assert before.items() <= sha256s(home).items()
 
 
-def test_another_hash_leaves_nothing_behind(server, elsewhere, monkeypatch):
+def test_a_download_with_a_wrong_hash_is_not_stored(server, data_home, monkeypatch):
     folder, base = server
     family(folder, MNIST_FILES)
     monkeypatch.setitem(
@@ -175,11 +175,11 @@ def test_another_hash_leaves_nothing_behind(server, elsewhere, monkeypatch):
         DataError, match=r"train-images-idx3-ubyte\.gz cannot be downloaded .* hash"
     ):
         mnist_family.mnist()
-    assert list((elsewhere / "home/mnist").iterdir()) == []
+    assert list((data_home / "home/mnist").iterdir()) == []
 
 
 @pytest.mark.parametrize("reachable", [True, False])
-def test_a_failed_download_names_the_ways_out(server, elsewhere, monkeypatch, reachable):
+def test_a_failed_download_names_the_alternatives(server, data_home, monkeypatch, reachable):
     _, base = server
     hashes = {f"{stem}.gz": "0" * 64 for stem in MNIST_FILES}
     monkeypatch.setitem(
@@ -195,18 +195,18 @@ def test_a_failed_download_names_the_ways_out(server, elsewhere, monkeypatch, re
         assert way in message
 
 
-def test_emnist_comes_out_of_its_archive(server, elsewhere, monkeypatch):
+def test_emnist_is_extracted_from_its_archive(server, data_home, monkeypatch):
     folder, base = server
     stems = [f"emnist-digits-{stem.replace('t10k', 'test')}" for stem in MNIST_FILES]
-    family(elsewhere / "packed", stems)
+    family(data_home / "packed", stems)
     bundle = io.BytesIO()
     with zipfile.ZipFile(bundle, "w") as archive:
-        for file in (elsewhere / "packed").iterdir():
+        for file in (data_home / "packed").iterdir():
             archive.write(file, f"gzip/{file.name}")
     (folder / "gzip.zip").write_bytes(bundle.getvalue())
     monkeypatch.setitem(mnist_family._DOWNLOADS, "emnist", (base, sha256s(folder)))
     is_whole(mnist_family.emnist("digits"), transposed=True)
-    assert {file.name for file in (elsewhere / "home/emnist").iterdir()} == {
+    assert {file.name for file in (data_home / "home/emnist").iterdir()} == {
         "gzip.zip",
         *(f"{stem}.gz" for stem in stems),
     }
@@ -221,6 +221,5 @@ def test_fashion_mnist_has_6000_of_each_class(monkeypatch, tmp_path):
     assert (data.shape, data.rows("train"), data.rows("test")) == ((1, 28, 28), 60_000, 10_000)
     assert np.bincount(data.train["y"]).tolist() == [6000] * 10
     assert np.bincount(data.test["y"]).tolist() == [1000] * 10
-    assert data.train["x"].mean() / 255 == pytest.approx(
-        0.2860, abs=5e-5
-    )  # the published mean of the training pixels
+    # the published mean of the training pixels
+    assert data.train["x"].mean() / 255 == pytest.approx(0.2860, abs=5e-5)

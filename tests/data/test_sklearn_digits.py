@@ -36,10 +36,10 @@ def test_the_split_never_changes_and_is_shuffled():
     data = digits()
     assert data.train["y"][:12].tolist() == [2, 8, 2, 6, 6, 7, 1, 9, 8, 5, 2, 8]
     counts = np.bincount(data.test["y"], minlength=10)
-    assert counts.min() >= 20  # each digit is held out, about 30 times
+    assert counts.min() >= 20  # about 30 held-out images of each digit
 
 
-def test_level_16_is_one():
+def test_level_16_becomes_one():
     data = digits()
     x = data.prepare(torch.from_numpy(data.train["x"]))
     assert x.dtype == torch.float32
@@ -48,7 +48,7 @@ def test_level_16_is_one():
 
 
 @pytest.mark.parametrize("settings", [{"binarize": "threshold"}, {"dequantize": True}])
-def test_settings_arrive(settings):
+def test_settings_reach_the_dataset(settings):
     data = build({"name": "digits", **settings}, "datasets")
     assert config(data) == {"name": "digits", "binarize": None, "dequantize": False, **settings}
     x = data.prepare(torch.from_numpy(data.train["x"]))

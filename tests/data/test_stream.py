@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 def numbered(rows, **settings):
-    """Each row says its number."""
+    """Return a dataset whose rows contain their index."""
     return Dataset({"x": torch.arange(rows, dtype=torch.float32)[:, None]}, **settings)
 
 
@@ -57,7 +57,7 @@ def test_epochs_and_seeds_differ():
 
 
 def test_the_order_is_uniform():
-    """Over seeds, each row is first about equally often (chi-square, 9 degrees of freedom)."""
+    """Over many seeds, all rows are first equally often (chi-squared, 9 degrees of freedom)."""
     counts = np.bincount(
         [rows_in(take(1, numbered(10), batch_size=1, seed=seed))[0] for seed in range(1000)],
         minlength=10,
@@ -65,7 +65,7 @@ def test_the_order_is_uniform():
     assert ((counts - 100) ** 2 / 100).sum() < 33.7  # p = 1e-4
 
 
-def test_paired_columns_stay_together_and_unpaired_ones_go_their_own_way():
+def test_paired_columns_share_an_order_and_unpaired_ones_do_not():
     a, b = torch.arange(12.0)[:, None], torch.arange(8.0)[:, None]
     data = Dataset({"a": a, "y": torch.arange(12), "b": b}, groups=(("a", "y"), ("b",)))
     batches = take(12, data, ("a", "y", "b"), batch_size=4)
@@ -81,19 +81,19 @@ def test_paired_columns_stay_together_and_unpaired_ones_go_their_own_way():
     )
 
 
-def test_unpaired_columns_of_one_length_have_orders_of_their_own():
+def test_unpaired_columns_of_equal_length_have_different_orders():
     data = Dataset({"a": torch.arange(20), "b": torch.arange(20)}, groups=(("a",), ("b",)))
     batches = take(5, data, ("a", "b"))
     assert rows_in(batch["a"] for batch in batches) != rows_in(batch["b"] for batch in batches)
 
 
-def test_an_epoch_is_that_of_the_first_group_that_is_read():
+def test_an_epoch_is_an_epoch_of_the_first_group():
     data = Dataset({"a": torch.zeros(12, 1), "b": torch.zeros(9, 1)}, groups=(("a",), ("b",)))
     for inputs, expected in ((("a", "b"), 3), (("b",), 2)):
         assert Stream(data, inputs, 4, seed=0, device=CPU).batches_per_epoch == expected
 
 
-def test_an_order_does_not_depend_on_what_else_is_read():
+def test_an_order_does_not_depend_on_other_columns():
     data = Dataset({"x": torch.arange(12.0)[:, None], "y": torch.arange(12)})
     assert rows_in(take(6, data)) == rows_in(batch["x"] for batch in take(6, data, ("x", "y")))
 
@@ -114,7 +114,7 @@ def flat(batches):
 
 @pytest.mark.parametrize("noise", NOISY)
 @pytest.mark.parametrize("size", [2, 4])
-def test_ranks_share_the_batch_of_one(noise, size):
+def test_ranks_split_the_batch_of_one_process(noise, size):
     whole = flat(take(7, images(**noise), ("x", "y"), batch_size=8))
     parts = []
     for rank in range(size):
@@ -127,24 +127,24 @@ def test_ranks_share_the_batch_of_one(noise, size):
 
 @pytest.mark.parametrize("noise", NOISY)
 @pytest.mark.parametrize("size", [1, 2])
-def test_a_microbatch_is_the_same_rows_on_any_number_of_processes(noise, size):
+def test_a_microbatch_has_the_same_rows_for_any_number_of_processes(noise, size):
     whole = flat(take(7, images(**noise), ("x", "y"), batch_size=12))
     parts = [[] for _ in range(3)]
     for rank in range(size):
         with emulate_rank(rank, size):
             settings = {"batch_size": 12, "rank": rank, "size": size, "microbatches": 3}
-            for part, found in zip(
+            for part, collected in zip(
                 flat(take(7, images(**noise), ("x", "y"), **settings)).chunk(3, 1),
                 parts,
                 strict=True,
             ):
-                found.append(part)
+                collected.append(part)
     assert torch.equal(torch.cat([torch.cat(part, 1) for part in parts], 1), whole)
 
 
 @pytest.mark.parametrize("noise", NOISY)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_streaming_gives_the_resident_batches(noise, workers):
+def test_streamed_batches_equal_resident_batches(noise, workers):
     resident = flat(take(12, images(**noise), ("x", "y"), start=3, resident=True))
     streamed = flat(take(12, images(**noise), ("x", "y"), start=3, resident=False, workers=workers))
     assert torch.equal(resident, streamed)
@@ -161,14 +161,14 @@ def test_streaming_reads_a_memory_map(tmp_path):
 
 
 @pytest.mark.parametrize("resident", [True, False])
-def test_data_without_noise_leaves_the_random_state_alone(resident):
+def test_data_without_noise_do_not_change_the_random_state(resident):
     before = torch.get_rng_state()
     take(5, images(), resident=resident)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("noise", NOISY)
-def test_noise_comes_from_the_seed_and_the_number(noise):
+def test_noise_is_a_function_of_the_seed_and_the_batch_number(noise):
     torch.manual_seed(1)
     first = flat(take(12, images(**noise), ("x", "y")))
     torch.manual_seed(2)
@@ -176,7 +176,7 @@ def test_noise_comes_from_the_seed_and_the_number(noise):
     assert torch.equal(flat(take(5, images(**noise), ("x", "y"), start=7)), first[7:])
 
 
-def test_bits_are_drawn_anew_with_the_pixels_probability():
+def test_bits_are_resampled_with_the_probability_of_the_pixel():
     level = torch.tensor([0, 51, 128, 255], dtype=torch.uint8)
     data = Dataset({"x": level.repeat(100, 1)[:, None, None]}, binarize="stochastic")
     bits = torch.stack(take(100, data, batch_size=100))  # (100, 100, 1, 1, 4)
@@ -213,7 +213,7 @@ def test_batches_have_the_default_dtype(dtype):
     assert batch["y"].dtype == torch.int64
 
 
-def test_columns_that_nobody_reads_are_not_touched():
+def test_unused_columns_are_not_read():
     class Untouchable:
         shape, dtype = (12,), np.dtype(np.int64)
 
@@ -244,7 +244,7 @@ def test_refusals():
         list(once(numbered(5), ("x",), 2, device=CPU))
 
 
-def test_once_is_in_order_and_whole():
+def test_a_single_pass_is_in_order_and_complete():
     data = numbered(10)
     assert [len(batch) for batch in once(data, ("x",), 4, device=CPU, split="train")] == [4, 4, 2]
     assert rows_in(once(data, ("x",), 4, device=CPU, split="train")) == list(range(10))
@@ -253,7 +253,7 @@ def test_once_is_in_order_and_whole():
     assert [len(batch["x"]) for batch in once(images(), ("x", "y"), 4, device=CPU)] == [4, 1]
 
 
-def test_once_reads_unpaired_columns_as_far_as_the_shortest():
+def test_a_single_pass_ends_with_the_shortest_unpaired_column():
     data = Dataset({"a": torch.zeros(5, 1), "b": torch.zeros(3, 1)}, groups=(("a",), ("b",)))
     assert [
         (len(x["a"]), len(x["b"])) for x in once(data, ("a", "b"), 2, device=CPU, split="train")
@@ -261,7 +261,7 @@ def test_once_reads_unpaired_columns_as_far_as_the_shortest():
 
 
 @pytest.mark.parametrize("noise", NOISY)
-def test_once_repeats_itself_on_every_rank_and_leaves_the_random_state_alone(noise):
+def test_a_single_pass_is_equal_on_every_rank_and_keeps_the_random_state(noise):
     before = torch.get_rng_state()
     first = torch.cat(list(once(images(**noise), ("x",), 2, device=CPU)))
     assert torch.equal(torch.get_rng_state(), before)

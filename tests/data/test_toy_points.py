@@ -8,7 +8,7 @@ from genzoo.errors import SettingError
 from genzoo.registry.build import build
 
 N = 40_000
-SIX_SIGMA = 6 / math.sqrt(N)  # of a mean of N draws with unit variance
+SIX_SIGMA = 6 / math.sqrt(N)  # six standard errors of a mean of N draws with unit variance
 
 
 def draw(distribution):
@@ -17,8 +17,8 @@ def draw(distribution):
     return x
 
 
-def nearest(x, centres):
-    distance = np.linalg.norm(x[:, None] - centres[None], axis=2)
+def nearest(x, centers):
+    distance = np.linalg.norm(x[:, None] - centers[None], axis=2)
     return distance.min(axis=1), distance.argmin(axis=1)
 
 
@@ -32,16 +32,17 @@ GRID = np.array([[a, b] for a in (-4, -2, 0, 2, 4) for b in (-4, -2, 0, 2, 4)]) 
 
 
 @pytest.mark.parametrize(
-    ("distribution", "centres", "sd"),
+    ("distribution", "centers", "sd"),
     [("8-gaussians", RING, 0.02 / 1.414), ("25-gaussians", GRID, 0.05 / 2.828)],
 )
-def test_modes_are_equally_likely_gaussians(distribution, centres, sd):
-    distance, mode = nearest(draw(distribution), centres)
-    expected = N / len(centres)
-    assert np.abs(np.bincount(mode, minlength=len(centres)) - expected).max() < 6 * math.sqrt(
+def test_modes_are_equally_likely_gaussians(distribution, centers, sd):
+    distance, mode = nearest(draw(distribution), centers)
+    expected = N / len(centers)
+    assert np.abs(np.bincount(mode, minlength=len(centers)) - expected).max() < 6 * math.sqrt(
         expected
     )
-    within = 1 - math.exp(-4.5)  # of three standard deviations, in two dimensions: not 0.9973
+    # within three standard deviations in two dimensions (in one: 0.9973)
+    within = 1 - math.exp(-4.5)
     assert np.mean(distance < 3 * sd) == pytest.approx(
         within, abs=6 * math.sqrt(within * (1 - within) / N)
     )
@@ -52,7 +53,7 @@ def test_modes_are_equally_likely_gaussians(distribution, centres, sd):
     ("distribution", "variance"),
     [("8-gaussians", (2**2 / 2 + 0.02**2) / 1.414**2), ("25-gaussians", (8 + 0.05**2) / 2.828**2)],
 )
-def test_the_authors_scale_is_unit_variance_nearly(distribution, variance):
+def test_the_scale_of_the_authors_gives_nearly_unit_variance(distribution, variance):
     x = draw(distribution)
     assert variance == pytest.approx(1, abs=0.01)
     assert x.mean(axis=0) == pytest.approx([0, 0], abs=SIX_SIGMA)
@@ -77,7 +78,7 @@ def test_moons_moments():
 
 
 @pytest.mark.parametrize("distribution", ["8-gaussians", "25-gaussians", "swiss-roll", "moons"])
-def test_splits_and_seeds(distribution):
+def test_splits_and_seeds_give_different_points(distribution):
     one, again, other = (
         toy(distribution, rows=100, seed=3),
         toy(distribution, rows=100, seed=3),
@@ -92,7 +93,7 @@ def test_splits_and_seeds(distribution):
 
 
 @pytest.mark.parametrize("wrong", [{"distribution": "9-gaussians"}, {"rows": 0}, {"seed": -1}])
-def test_a_wrong_setting_is_named(wrong):
+def test_an_invalid_setting_is_named(wrong):
     ((key, value),) = wrong.items()
     with pytest.raises(SettingError, match=f"toy.*{key}.*{value}|dataset.{key} = .?{value}"):
         build({"name": "toy", "distribution": "moons", **wrong}, "datasets")

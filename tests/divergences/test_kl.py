@@ -30,7 +30,7 @@ def two_humps():
 
 @pytest.mark.parametrize("scale", [1.0, 0.6])
 @pytest.mark.parametrize("dim", [1, 5])
-def test_closed_form_is_torchs(dim, scale):
+def test_the_closed_form_equals_torch(dim, scale):
     q = posterior(torch.randn(6, dim).double(), torch.rand(6, dim).double() + 0.1)
     expected = kl_divergence(
         q, posterior(torch.zeros(dim).double(), torch.full((dim,), scale, dtype=torch.float64))
@@ -44,13 +44,13 @@ def test_closed_form_is_torchs(dim, scale):
 
 
 @pytest.mark.parametrize("m", [0.1, 0.5, 1.0, 2.0, 4.0, 8.0])
-def test_shifted_normal_is_half_the_square(m):
+def test_the_kl_of_a_shifted_normal_is_half_the_squared_shift(m):
     q = posterior(torch.tensor([[m]], dtype=torch.float64), torch.ones(1, 1).double())
     assert float(KL()(q, NormalPrior(1).double())) == pytest.approx(m**2 / 2, abs=1e-12)
 
 
 @pytest.mark.parametrize(("std", "expected"), [(1.0, 3.07609), (2.0, 2.02022)])
-def test_two_humps_by_monte_carlo(std, expected):
+def test_the_kl_to_two_humps_by_monte_carlo(std, expected):
     distribution = stats.norm(0, std)
     humps = lambda z: np.log(0.5 * stats.norm(-2, 0.5).pdf(z) + 0.5 * stats.norm(2, 0.5).pdf(z))  # noqa: E731
     exact, _ = integrate.quad(
@@ -76,14 +76,14 @@ def test_one_of_k_separated_components_costs_log_k():
     torch.testing.assert_close(estimate, torch.full((8,), math.log(8)), rtol=0, atol=1e-4)
 
 
-def test_no_divergence_from_itself_whatever_the_draw():
+def test_the_kl_of_a_distribution_from_itself_is_zero_for_every_draw():
     q = posterior(torch.zeros(5, 3), torch.full((5, 3), 0.7))
     torch.testing.assert_close(
         KL("monte-carlo")(q, NormalPrior(3, 0.7)), torch.zeros(5), rtol=0, atol=1e-5
     )
 
 
-def test_monte_carlo_uses_the_draw_that_it_is_given():
+def test_monte_carlo_uses_the_given_draw():
     q, prior = (
         posterior(torch.zeros(1, 1).double(), torch.ones(1, 1).double()),
         Uniform(1, -2.0, 2.0).double(),
@@ -101,7 +101,7 @@ def test_monte_carlo_gradient_reaches_the_posterior():
     assert float(mean.grad.mean()) == pytest.approx(0.5, abs=0.02)  # d/dm of m^2 / 2
 
 
-def test_a_learned_mixtures_gradients_are_torchs():
+def test_gradients_of_a_learned_mixture_equal_torch():
     prior, q = (
         MixtureOfGaussians(2, 3, learn=True).double(),
         posterior(torch.ones(4, 2).double(), torch.ones(4, 2).double()),
@@ -115,17 +115,16 @@ def test_a_learned_mixtures_gradients_are_torchs():
     expected = torch.autograd.grad(
         (q.log_prob(z) - distribution.log_prob(z)).sum(), tuple(prior.parameters())
     )
-    found = torch.autograd.grad(KL()(q, prior, z).sum(), tuple(prior.parameters()))
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    gradients = torch.autograd.grad(KL()(q, prior, z).sum(), tuple(prior.parameters()))
+    torch.testing.assert_close(gradients, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("std", [1e-25, 1e15])
-def test_extreme_widths_in_single_precision(std):
+def test_extreme_widths_are_accurate_in_single_precision(std):
     q = posterior(torch.ones(1, 2), torch.full((1, 2), std))
     double = posterior(torch.ones(1, 2).double(), torch.full((1, 2), std).double())
-    expected = kl_divergence(
-        double, posterior(torch.zeros(2).double(), torch.ones(2).double())
-    )  # 2 * (log 1e25) for the first
+    # 2 * (log 1e25) for the first
+    expected = kl_divergence(double, posterior(torch.zeros(2).double(), torch.ones(2).double()))
     torch.testing.assert_close(KL()(q, NormalPrior(2)).double(), expected, rtol=1e-6, atol=0)
 
 
@@ -150,7 +149,7 @@ def test_refusals():
     assert KL()(laplace, NormalPrior(3), z=torch.zeros(1, 3)).shape == (1,)
 
 
-def test_compiles_whole():
+def test_compiles_without_graph_breaks():
     prior, kl = NormalPrior(3), KL()
 
     def loss(mean, std):

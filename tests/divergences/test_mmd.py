@@ -30,7 +30,7 @@ def plain_kernel(x, y, name, c, scales=SCALES):
 
 
 def plain_mmd(x, y, name="imq", c=1.0, scales=SCALES):
-    """The definition, pair by pair."""
+    """Compute the definition, pair by pair."""
     within = [
         sum(
             plain_kernel(u, v, name, c, scales)
@@ -45,7 +45,7 @@ def plain_mmd(x, y, name="imq", c=1.0, scales=SCALES):
 
 
 def uneven(dim=2, components=3):
-    """A learned mixture with unequal weights and scales."""
+    """Return a learned mixture with unequal weights and scales."""
     prior = MixtureOfGaussians(dim, components, learn=True).double()
     with torch.no_grad():
         for parameter in prior.parameters():
@@ -54,7 +54,7 @@ def uneven(dim=2, components=3):
 
 
 def draws(prior, n):
-    """Independent draws from a mixture, by torch.distributions."""
+    """Return independent samples of a mixture from torch.distributions."""
     weights, means, scales = (t.detach() for t in prior.gaussians())
     return MixtureSameFamily(Categorical(weights), Independent(Normal(means, scales), 1)).sample(
         (n,)
@@ -63,7 +63,7 @@ def draws(prior, n):
 
 @pytest.mark.parametrize("pairs", [2**17, 30], ids=["at once", "in blocks"])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_is_its_definition(kernel, pairs, monkeypatch):
+def test_mmd_equals_its_definition(kernel, pairs, monkeypatch):
     monkeypatch.setattr(kernels, "_PAIRS", pairs)
     x, y = torch.randn(9, 3).double(), 2 * torch.randn(6, 3).double() + 1
     value = MMD(kernel, bandwidth=3.0)(x, y)
@@ -72,7 +72,7 @@ def test_is_its_definition(kernel, pairs, monkeypatch):
 
 @pytest.mark.parametrize("pairs", [2**17, 30], ids=["at once", "in blocks"])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_gradient_in_both_samples(kernel, pairs, monkeypatch):
+def test_the_gradient_in_both_samples_is_correct(kernel, pairs, monkeypatch):
     monkeypatch.setattr(kernels, "_PAIRS", pairs)
     x, y = (
         torch.randn(6, 2).double().requires_grad_(),
@@ -84,9 +84,8 @@ def test_gradient_in_both_samples(kernel, pairs, monkeypatch):
 def test_linear_kernel_compares_means():
     x, y = torch.randn(20, 3).double(), torch.randn(30, 3).double() + 1
     gap = (x.mean(dim=0) - y.mean(dim=0)).square().sum()
-    expected = (
-        gap - x.var(dim=0).sum() / 20 - y.var(dim=0).sum() / 30
-    )  # less what chance alone makes of the gap
+    # minus the part of the difference that is due to chance
+    expected = gap - x.var(dim=0).sum() / 20 - y.var(dim=0).sum() / 30
     torch.testing.assert_close(MMD("linear")(x, y), expected)
 
 
@@ -100,7 +99,7 @@ def test_quadratic_kernel_compares_moments():
     torch.testing.assert_close(MMD("quadratic")(x, y), expected, rtol=0, atol=0.02)
 
 
-def test_default_bandwidth_is_twice_the_variance():
+def test_the_default_bandwidth_is_twice_the_variance():
     x, y = torch.randn(5, 2).double(), torch.randn(7, 2).double()
     c = 2 * float(np.trace(np.cov(y.numpy().T)))
     assert float(MMD()(x, y)) == pytest.approx(plain_mmd(x.tolist(), y.tolist(), c=c), abs=1e-12)
@@ -143,7 +142,7 @@ def test_strata_are_weighted():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["sampled", "analytic"])
-def test_no_bias_where_the_laws_are_equal(estimator):
+def test_equal_distributions_have_no_bias(estimator):
     mmd, normal, mixture = (
         MMD(estimator=estimator),
         NormalPrior(8),
@@ -155,9 +154,8 @@ def test_no_bias_where_the_laws_are_equal(estimator):
     ):
         with torch.no_grad():
             values = np.array([float(mmd(sample(), prior)) for _ in range(300)])
-        assert abs(values.mean()) < 4 * values.std() / math.sqrt(
-            300
-        )  # a V-statistic would be at 0.054
+        # a V-statistic would be at 0.054
+        assert abs(values.mean()) < 4 * values.std() / math.sqrt(300)
         assert values.std() < 0.03
 
 
@@ -184,10 +182,9 @@ def double():
 @pytest.mark.parametrize(
     ("c", "expected"), [(1.6, 0.112862602497), (16.0, 0.529252270888), (160.0, 0.910899358475)]
 )
-def test_imq_between_draws_of_a_normal(c, expected):
-    nodes = gaussian_kernels(
-        "imq", (c,)
-    )  # (1/a) e^(1/a) E_4(1/a) with a = 4/C and the exponential integral E_4
+def test_imq_between_normal_samples(c, expected):
+    # (1/a) e^(1/a) E_4(1/a) with a = 4/C and the exponential integral E_4
+    nodes = gaussian_kernels("imq", (c,))
     assert float(expectation(torch.zeros(8), torch.full((8,), 2.0), *nodes)) == pytest.approx(
         expected, abs=1e-8
     )
@@ -195,7 +192,7 @@ def test_imq_between_draws_of_a_normal(c, expected):
 
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("distance", [0.0, 1.0, 5.0, 100.0])
-def test_imq_expectation_is_the_long_quadrature(distance):
+def test_imq_expectation_equals_numerical_quadrature(distance):
     delta, variance = distance * torch.tensor([0.6, 0.0, -0.8]), torch.tensor([0.01, 0.3, 2.0])
 
     def smoothed(log_t, c):
@@ -217,18 +214,18 @@ def test_imq_expectation_is_the_long_quadrature(distance):
 
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("kernel", ["imq", "rbf"])
-def test_expectations_are_monte_carlos(kernel):
+def test_expectations_equal_monte_carlo_estimates(kernel):
     rng, delta, scale = np.random.default_rng(0), np.array([0.5, -1.0]), np.array([0.3, 1.2])
     squares = ((delta + scale * rng.normal(size=(400_000, 2))) ** 2).sum(axis=1)
     values = sum(
         s * 4 / (s * 4 + squares) if kernel == "imq" else np.exp(-squares / (s * 4)) for s in SCALES
     )
-    ours = expectation(
+    actual = expectation(
         torch.from_numpy(delta),
         torch.from_numpy(scale**2),
         *gaussian_kernels(kernel, tuple(4 * s for s in SCALES)),
     )
-    assert float(ours) == pytest.approx(values.mean(), abs=4 * values.std() / math.sqrt(400_000))
+    assert float(actual) == pytest.approx(values.mean(), abs=4 * values.std() / math.sqrt(400_000))
 
 
 @pytest.mark.usefixtures("double")
@@ -236,7 +233,7 @@ def test_analytic_rbf_is_the_closed_form_for_gaussians():
     prior, x, c = uneven(), torch.randn(6, 2), 3.0
     w, m, s = (t.detach().numpy() for t in prior.gaussians())
 
-    def smoothed(gap, covariance):  # k = exp(-r^2 / 2g) with 2 g = s c
+    def smoothed(gap, covariance):  # k = exp(-r^2 / 2g) with 2g = s c
         total = 0.0
         for g in (scale * c / 2 for scale in SCALES):
             wide = g * np.eye(2) + covariance
@@ -252,18 +249,18 @@ def test_analytic_rbf_is_the_closed_form_for_gaussians():
     cross = np.mean(
         [sum(w[k] * smoothed(p - m[k], np.diag(s[k] ** 2)) for k in range(3)) for p in points]
     )
-    own = sum(
+    prior_term = sum(
         w[k] * w[l] * smoothed(m[k] - m[l], np.diag(s[k] ** 2 + s[l] ** 2))
         for k in range(3)
         for l in range(3)  # noqa: E741
     )
     value = MMD("rbf", estimator="analytic", bandwidth=c)(x, prior).detach()
-    assert float(value) == pytest.approx(within - 2 * cross + own, abs=1e-12)
+    assert float(value) == pytest.approx(within - 2 * cross + prior_term, abs=1e-12)
 
 
 @pytest.mark.usefixtures("double")
 @pytest.mark.parametrize("kernel", ["imq", "rbf"])
-def test_analytic_gradients(kernel):
+def test_analytic_gradients_equal_finite_differences(kernel):
     prior, x = uneven(), torch.randn(4, 2).requires_grad_()
     mmd = MMD(kernel, estimator="analytic", bandwidth=3.0)
 
@@ -291,22 +288,24 @@ def test_sampled_gradients_of_a_mixture_average_to_the_analytic_ones():
     sampled = [
         torch.autograd.grad(MMD(estimator="sampled")(x, prior), parameters) for _ in range(300)
     ]
-    for name, expected, *found in zip(
+    for name, expected, *gradients in zip(
         ("logits", "means", "log_scales"), exact, *sampled, strict=True
     ):
-        found = torch.stack(found)
-        error = (found.mean(dim=0) - expected).abs() / (found.std(dim=0) / math.sqrt(300) + 1e-7)
+        gradients = torch.stack(gradients)
+        error = (gradients.mean(dim=0) - expected).abs() / (
+            gradients.std(dim=0) / math.sqrt(300) + 1e-7
+        )
         assert error.max() < 4.5, name
 
 
-def test_shift_far_from_the_origin_costs_no_precision():
+def test_a_shift_far_from_the_origin_keeps_precision():
     x, y = torch.randn(50, 4).double(), torch.randn(50, 4).double() + 0.3
     exact = MMD(bandwidth=8.0)(x, y)
     shifted = MMD(bandwidth=8.0)((x + 100).float(), (y + 100).float())
     assert float(shifted) == pytest.approx(float(exact), abs=2e-4)
 
 
-def test_half_precision_codes_are_compared_in_single():
+def test_half_precision_codes_are_compared_in_single_precision():
     x, y = torch.randn(30, 4).bfloat16(), torch.randn(30, 4)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         value = MMD(bandwidth=8.0)(x, y)
@@ -322,7 +321,7 @@ HALF = {
 
 @pytest.mark.parametrize("estimator", ["sampled", "analytic"])
 @pytest.mark.parametrize("prior", HALF)
-def test_half_precision_priors_and_codes(prior, estimator):
+def test_half_precision_priors_and_codes_match_single_precision(prior, estimator):
     prior, x = HALF[prior]().bfloat16(), (1.5 * torch.randn(16, 4)).bfloat16().requires_grad_()
     mmd = MMD(estimator=estimator, bandwidth=8.0 if estimator == "sampled" else None).bfloat16()
     torch.manual_seed(5)
@@ -335,14 +334,16 @@ def test_half_precision_priors_and_codes(prior, estimator):
         c = 8.0
         k = lambda a, b: sum(s * c / (s * c + (a[:, None] - b).square().sum(dim=2)) for s in SCALES)  # noqa: E731
         codes, m = x.detach().float(), z.shape[1]
-        own = (
+        prior_term = (
             k(z.flatten(0, 1), z.flatten(0, 1))
             .fill_diagonal_(0)
             .reshape(len(z), m, len(z), m)
             .sum(dim=(1, 3))
         )
-        own = own / (m * m - m * torch.eye(len(z)))
-        expected = k(codes, codes).fill_diagonal_(0).sum() / (16 * 15) + weights @ own @ weights
+        prior_term = prior_term / (m * m - m * torch.eye(len(z)))
+        expected = (
+            k(codes, codes).fill_diagonal_(0).sum() / (16 * 15) + weights @ prior_term @ weights
+        )
         expected = expected - 2 * weights @ k(z.flatten(0, 1), codes).reshape(len(z), -1).mean(
             dim=1
         )
@@ -354,7 +355,7 @@ def test_half_precision_priors_and_codes(prior, estimator):
 
 @pytest.mark.parametrize("scale", [1e-6, 1e-5, 1e5])
 @pytest.mark.parametrize("estimator", ["sampled", "analytic"])
-def test_is_invariant_to_a_common_scale(estimator, scale):
+def test_mmd_is_invariant_to_a_common_scale(estimator, scale):
     x, values = torch.randn(30, 8), []
     for s in (1.0, scale):
         for prior in (NormalPrior(8, s), MixtureOfGaussians(8, 3, scale=s)):
@@ -363,9 +364,10 @@ def test_is_invariant_to_a_common_scale(estimator, scale):
     torch.testing.assert_close(values[2:], values[:2], rtol=0, atol=1e-5)
 
 
-def test_samples_that_are_all_equal():
+def test_equal_samples_give_finite_values():
     x = torch.randn(5, 8).requires_grad_()
-    value = MMD()(x, torch.ones(4, 8))  # of no width: any other point is infinitely far away
+    # with bandwidth zero, any other point is infinitely far away
+    value = MMD()(x, torch.ones(4, 8))
     (gradient,) = torch.autograd.grad(value, x)
     assert value.item() == pytest.approx(len(SCALES), abs=1e-6)
     assert gradient.isfinite().all()
@@ -375,21 +377,21 @@ def test_samples_that_are_all_equal():
 def test_a_tight_cluster_far_away_keeps_its_gradient(distance):
     x, y = torch.randn(64, 8), torch.randn(64, 8)
     x[:, 0] += distance
-    (found,) = torch.autograd.grad(MMD(bandwidth=16.0)(x.requires_grad_(), y), x)
+    (gradient,) = torch.autograd.grad(MMD(bandwidth=16.0)(x.requires_grad_(), y), x)
     x, y = x.detach().double().requires_grad_(), y.double()
     k = lambda a, b: sum(s * 16 / (s * 16 + (a[:, None] - b).square().sum(dim=2)) for s in SCALES)  # noqa: E731
     within = k(x, x).sum() / (64 * 63)  # the diagonal is constant
     (expected,) = torch.autograd.grad(within - 2 * k(x, y).mean(), x)
     torch.testing.assert_close(
-        found.double(), expected, rtol=0, atol=2e-6 * float(expected.abs().max())
+        gradient.double(), expected, rtol=0, atol=2e-6 * float(expected.abs().max())
     )
-    pull = expected.sum(dim=0)  # what is left when the cluster's forces on itself cancel
-    assert float((found.double().sum(dim=0) - pull).norm() / pull.norm()) < 0.01
+    pull = expected.sum(dim=0)  # what remains when the forces within the cluster cancel
+    assert float((gradient.double().sum(dim=0) - pull).norm() / pull.norm()) < 0.01
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["sampled", "analytic"])
-def test_compiles_whole(estimator):
+def test_compiles_without_graph_breaks(estimator):
     mmd, prior = MMD(estimator=estimator), MixtureOfGaussians(4, 3, learn=True)
     compiled = torch.compile(lambda x: mmd(x, prior), fullgraph=True, backend="eager")
     results = []
@@ -402,7 +404,7 @@ def test_compiles_whole(estimator):
         torch.testing.assert_close(plain, traced)
 
 
-def test_other_priors_and_one_dimension():
+def test_other_priors_and_one_dimension_are_supported():
     for prior in (Sphere(1), Uniform(1), NormalPrior(1), MixtureOfGaussians(1)):
         x = torch.randn(2, 1).requires_grad_()
         value = MMD()(x, prior)
@@ -436,14 +438,14 @@ def test_refusals():
         torch.autograd.grad(MMD()(x, NormalPrior(2)), x, create_graph=True)
 
 
-def test_rebuilds_from_its_config():
+def test_is_rebuilt_from_its_config():
     mmd = build({"name": "mmd", "kernel": "rbf", "scales": [1, 2]}, "divergences")
     assert mmd.scales == (1.0, 2.0)
     assert build(mmd.config, "divergences").config == mmd.config
 
 
 def test_auto_is_analytic_where_that_is_possible():
-    """An analytic value does not depend on the random state, a sampled one does."""
+    """Only a sampled value depends on the random state."""
     x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
     for kernel, prior, analytic in [
         ("imq", NormalPrior(2), True),
@@ -456,7 +458,7 @@ def test_auto_is_analytic_where_that_is_possible():
 
 
 @pytest.mark.parametrize("scales", [(1.0,), SCALES, (1e-3, 1.0, 1e3)])
-def test_the_quadrature_holds_for_distances_and_scales_that_span_decades(scales):
+def test_the_quadrature_is_accurate_over_decades_of_distances_and_scales(scales):
     rates, masses = gaussian_kernels("imq", scales)
     squared = torch.cat([torch.zeros(1), torch.logspace(-6, 10, 2000)]).double()[:, None]
     exact = sum(s / (s + squared[:, 0]) for s in scales)

@@ -31,13 +31,13 @@ CRITICS = {
 
 
 def by_example(critic, x):
-    """The slope at each point, by `torch.autograd.grad` on one example at a time."""
-    found = []
+    """Return the slope at each point, from `torch.autograd.grad` on one example at a time."""
+    slopes = []
     for row in x:
         point = row[None].clone().requires_grad_()
         (gradient,) = torch.autograd.grad(critic(point).sum(), point, create_graph=True)
-        found.append(gradient.square().sum().sqrt())
-    return torch.stack(found)
+        slopes.append(gradient.square().sum().sqrt())
+    return torch.stack(slopes)
 
 
 @pytest.fixture(params=CRITICS)
@@ -51,8 +51,8 @@ def x():
 
 
 @pytest.mark.parametrize("n", [1, 4, 16, 64])
-def test_is_the_formula_example_by_example(critic, x, n):
-    # where real and generated examples are equal, so is what lies between them
+def test_penalties_equal_their_formula_per_example(critic, x, n):
+    # if real and generated examples are equal, so are the points between them
     x = x[:n]
     for sides, cost in (
         ("two", lambda s: (s - 0.1) ** 2),
@@ -61,16 +61,16 @@ def test_is_the_formula_example_by_example(critic, x, n):
         expected = cost(by_example(critic, x)).mean()
         value = gradient_penalty(critic, x, x, sides, target=0.1)
         torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-14)
-        wanted = torch.autograd.grad(
+        expected_gradients = torch.autograd.grad(
             expected, critic.parameters(), allow_unused=True, materialize_grads=True
         )
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             value, critic.parameters(), allow_unused=True, materialize_grads=True
         )
-        torch.testing.assert_close(found, wanted, rtol=1e-8, atol=1e-12)
+        torch.testing.assert_close(gradients, expected_gradients, rtol=1e-8, atol=1e-12)
 
 
-def test_slopes_are_finite_differences(critic, x):
+def test_slopes_equal_finite_differences(critic, x):
     x, step = x[:3], 1e-6
     unit = torch.eye(64, dtype=torch.float64).view(64, *IMAGES)
     with torch.no_grad():
@@ -86,7 +86,7 @@ def test_slopes_are_finite_differences(critic, x):
 @pytest.mark.parametrize(
     "penalty", [GradientPenalty(), GradientPenalty("one", 0.02), R1()], ids=repr
 )
-def test_does_not_depend_on_how_often_the_examples_are_repeated(critic, x, penalty):
+def test_repeating_the_examples_does_not_change_a_penalty(critic, x, penalty):
     x = x[:4]
     value = penalty(critic, x, x).item()
     assert value > 0
@@ -95,7 +95,7 @@ def test_does_not_depend_on_how_often_the_examples_are_repeated(critic, x, penal
         assert penalty(critic, again, again).item() == pytest.approx(value, rel=1e-12)
 
 
-def test_a_linear_critic_of_unit_slope_pays_nothing():
+def test_a_linear_critic_of_unit_slope_has_no_penalty():
     rotation = torch.tensor([0.6, 0.8])
     for n in (1, 4, 16, 64):
         real, fake = torch.randn(n, 2), torch.randn(n, 2)
@@ -108,8 +108,8 @@ def test_a_linear_critic_of_unit_slope_pays_nothing():
         assert gradient_penalty(lambda x: 0.25 * x[:, 1], real, fake, "one").item() == 0
 
 
-def test_a_quadratic_critic_between_two_points_is_an_integral():
-    # D(x) = x'Ax / 2 has the slope |Ax|, and x runs evenly over the segment
+def test_the_penalty_of_a_quadratic_critic_is_an_integral():
+    # D(x) = x'Ax / 2 has the slope |Ax|, and x is uniform on the segment
     a = torch.tensor([[2.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
     real, fake = torch.tensor([1.0, -1.0]).double(), torch.tensor([0.2, 2.0]).double()
 
@@ -125,7 +125,7 @@ def test_a_quadratic_critic_between_two_points_is_an_integral():
         assert value.item() == pytest.approx(quad(integrand, 0, 1, (sides,))[0], rel=0.01)
 
 
-def test_examples_are_mixed_each_by_its_own_number():
+def test_each_example_has_its_own_interpolation_weight():
     # D(x) = x^2 / 2 between 0 and 1: the penalty of an example is (1 - e)^2, with variance
     # 1/5 - 1/9
     ones, zeros = torch.ones(64, 1), torch.zeros(64, 1)
@@ -136,8 +136,8 @@ def test_examples_are_mixed_each_by_its_own_number():
     assert values.var().item() == pytest.approx((1 / 5 - 1 / 9) / 64, rel=0.2)
 
 
-def test_all_coordinates_of_an_example_are_mixed_alike():
-    # flat along the diagonal and steep next to it
+def test_all_coordinates_of_an_example_share_the_weight():
+    # the critic is flat along the diagonal and steep away from it
     value = gradient_penalty(
         lambda x: 1e6 * (x[:, 0] - x[:, 1]).square(), torch.ones(64, 2), torch.zeros(64, 2), "one"
     )
@@ -149,7 +149,7 @@ def test_r1_of_linear_and_quadratic_critics():
     a = torch.randn(3, 3, dtype=torch.float64)
     a = a + a.T
     slopes = np.linalg.norm(x.numpy() @ a.numpy(), axis=1)
-    nothing = torch.full_like(x, math.nan)  # the generator's examples play no part
+    nothing = torch.full_like(x, math.nan)  # generated examples are not used
     assert R1()(lambda x: ((x @ a) * x).sum(1) / 2, x, nothing).item() == pytest.approx(
         (slopes**2).mean() / 2
     )
@@ -166,7 +166,7 @@ def test_dragan_of_linear_and_quadratic_critics():
     # D(x) = x^2 / 2: the slope is |x + s a u|, with a and u uniform: E a u = 1/4, E (a u)^2 = 1/9
     shift = scale * x.std(correction=0).item()
     mean, square = x.mean().item(), x.square().mean().item()
-    everywhere = 10.0  # shifted there, a slope is positive and the norm is a polynomial
+    everywhere = 10.0  # shifted so far, a slope is positive and the norm is a polynomial
     slope = mean + everywhere + shift / 4
     second = (
         square
@@ -179,12 +179,12 @@ def test_dragan_of_linear_and_quadratic_critics():
     assert value == pytest.approx(second - 4 * slope + 4, rel=0.003)
 
 
-def test_dragan_reaches_as_far_in_every_coordinate_by_noise_of_its_own():
+def test_dragan_uses_independent_noise_per_coordinate():
     # D(x) = |x|^2 / 2 + 100 (x1 + x2): all slopes are positive, and
     # |slope|^2 = sum_j (x_j + 100 + r a u_j)^2 for one reach r
     n, scale = 200_000, 0.5
     x = torch.randn(n, 2, dtype=torch.float64) * torch.tensor([1.0, 10.0], dtype=torch.float64)
-    reach = scale * x.std(correction=0).item()  # of all numbers together, not of each coordinate
+    reach = scale * x.std(correction=0).item()  # over all numbers, not per coordinate
 
     def critic(x):
         return x.square().sum(1) / 2 + 100 * x.sum(1)
@@ -214,7 +214,7 @@ def test_a_flat_critic_has_a_finite_gradient():
     assert all(p.grad is None or p.grad.isfinite().all() for p in critic.parameters())
 
 
-def test_batch_norm_is_refused_by_name_in_train_mode_alone(x):
+def test_batch_norm_is_refused_by_name_only_in_train_mode(x):
     critic = ConvCritic(IMAGES, (3, 4), "silu", "batch").double()
     name = next(
         name for name, module in critic.named_modules() if isinstance(module, nn.BatchNorm2d)
@@ -225,7 +225,7 @@ def test_batch_norm_is_refused_by_name_in_train_mode_alone(x):
             match=rf'{name} \(BatchNorm2d\) is a batch norm in training mode.*take norm = "layer"',
         ):
             penalty(critic.train(), x, x)
-    critic(x)  # so that the running statistics are not those of the start
+    critic(x)  # changes the running statistics
     critic.eval()
     value = gradient_penalty(critic, x, x)
     torch.testing.assert_close(
@@ -234,7 +234,7 @@ def test_batch_norm_is_refused_by_name_in_train_mode_alone(x):
 
 
 @pytest.mark.parametrize("kind", [ConvCritic, MLPCritic])
-def test_a_spectral_norm_is_left_as_it_was(kind, x):
+def test_a_penalty_does_not_change_spectral_norm_buffers(kind, x):
     critic = kind(IMAGES, (3, 4), "silu", "spectral").double()
     before = {name: value.clone() for name, value in critic.state_dict().items()}
     value = GradientPenalty()(critic, x, x)
@@ -243,7 +243,7 @@ def test_a_spectral_norm_is_left_as_it_was(kind, x):
     weights = [p for name, p in critic.named_parameters() if name.endswith("original")]
     assert weights
     assert all(p.grad.abs().max() > 0 for p in weights)
-    critic.eval()  # no more power iterations, so that one example at a time sees the same weights
+    critic.eval()  # no more power iterations, so that the weights stay the same for each example
     torch.testing.assert_close(
         gradient_penalty(critic, x, x),
         (by_example(critic, x) - 1).square().mean(),
@@ -257,7 +257,7 @@ def test_a_spectral_norm_is_left_as_it_was(kind, x):
     ("backend", "name"),
     [("aot_eager", "mlp-layer"), ("aot_eager", "conv-instance"), ("inductor", "mlp")],
 )
-def test_compiled_whole_is_eager(backend, name):
+def test_compiled_penalties_equal_eager_ones(backend, name):
     if backend == "inductor" and shutil.which("g++") is None:
         pytest.skip("inductor needs a C++ compiler")
     critic, (real, fake) = CRITICS[name]().double(), torch.rand(2, 8, *IMAGES, dtype=torch.float64)
@@ -266,21 +266,21 @@ def test_compiled_whole_is_eager(backend, name):
         return critic(fake).mean() - critic(real).mean() + 10 * gradient_penalty(critic, real, fake)
 
     options = {"fallback_random": True} if backend == "inductor" else None
-    found = []
+    results = []
     for call in (loss, torch.compile(loss, fullgraph=True, backend=backend, options=options)):
         torch.manual_seed(3)
         value = call(real, fake)
         gradients = torch.autograd.grad(
             value, critic.parameters(), allow_unused=True, materialize_grads=True
         )
-        found.append((value.detach(), gradients))
+        results.append((value.detach(), gradients))
     torch._dynamo.reset()
-    torch.testing.assert_close(found[1], found[0], rtol=1e-8, atol=1e-12)
+    torch.testing.assert_close(results[1], results[0], rtol=1e-8, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", CRITICS)
 @pytest.mark.parametrize("penalty", [GradientPenalty(), DRAGAN(), R1()], ids=repr)
-def test_half_precision_is_close(name, penalty):
+def test_half_precision_is_close_to_single_precision(name, penalty):
     critic, x = CRITICS[name](), torch.rand(64, *IMAGES)
     values = []
     for enabled in (False, True):

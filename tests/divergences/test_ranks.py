@@ -17,19 +17,19 @@ CASES = [
 
 
 def gradients(x, rows, estimator, distribution):
-    """The value, and its gradients by the codes' and the prior's common parameters."""
+    """Return the value and its gradients with respect to a shift of the codes and the prior."""
     prior = distribution(2) if distribution is Normal else MixtureOfGaussians(2, 3, learn=True)
     shift = torch.zeros(2, requires_grad=True)
     torch.manual_seed(7)
     y = prior.sample(len(x[rows])) if distribution is torch.Tensor else prior
     value = MMD(estimator=estimator)(x[rows] + shift, y)
     value.backward()
-    found = [
+    results = [
         value.detach(),
         shift.grad,
         *(p.grad for p in prior.parameters() if p.grad is not None),
     ]
-    return [t.clone() for t in found]
+    return [t.clone() for t in results]
 
 
 def on_rank(rank, store, x, results):
@@ -39,11 +39,11 @@ def on_rank(rank, store, x, results):
     )
     for number, (estimator, distribution) in enumerate(CASES):
         with distributed.emulate_rank(rank, 2):
-            found = gradients(x, slice(3 * rank, 3 * rank + 3), estimator, distribution)
-        for t in found[1:]:  # as the trainer does: the mean over ranks
+            values = gradients(x, slice(3 * rank, 3 * rank + 3), estimator, distribution)
+        for t in values[1:]:  # the mean over ranks, as in the trainer
             torch.distributed.all_reduce(t)
             t /= 2
-        torch.save(found, f"{results}/{number}-{rank}.pt")
+        torch.save(values, f"{results}/{number}-{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -54,7 +54,7 @@ def test_two_ranks_equal_one(tmp_path):
     for number, (estimator, distribution) in enumerate(CASES):
         expected = gradients(x, slice(None), estimator, distribution)
         for rank in range(2):
-            found = torch.load(tmp_path / f"{number}-{rank}.pt")
-            assert len(found) == len(expected)
-            for ours, theirs in zip(found, expected, strict=True):
-                torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+            values = torch.load(tmp_path / f"{number}-{rank}.pt")
+            assert len(values) == len(expected)
+            for actual, wanted in zip(values, expected, strict=True):
+                torch.testing.assert_close(actual, wanted, rtol=1e-5, atol=1e-7)

@@ -1,4 +1,4 @@
-"""Evaluation: values of each metric, skipped metrics, and the state that it leaves behind."""
+"""Evaluation: values of metrics, skipped metrics, and the state of the model afterwards."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def vae():
     return genzoo.build({"name": "vae", "latent_dim": 2}, shape=(1, 8, 8))
 
 
-def test_values_are_those_of_the_metric_on_held_out_rows(vae):
+def test_values_equal_the_metric_on_held_out_rows(vae):
     data = genzoo.build("digits", "datasets")
     evaluation = genzoo.evaluate(vae, data, ["reconstruction"], limit=70, batch_size=32)
     x = torch.cat(list(iterate_split(data, ("x",), 1000, vae)))[:70]
@@ -64,7 +64,7 @@ def test_random_state_and_modes_are_restored(vae, metrics):
     assert not vae.decoder.training
 
 
-def test_a_failing_metric_is_skipped_unless_it_is_named(vae, metrics):
+def test_a_failing_metric_is_skipped_unless_requested_by_name(vae, metrics):
     evaluation = genzoo.evaluate(vae, "digits", limit=10)
     assert "no value today" in evaluation.skipped["test-failing"]
     assert "test-failing" not in evaluation
@@ -73,7 +73,7 @@ def test_a_failing_metric_is_skipped_unless_it_is_named(vae, metrics):
         genzoo.evaluate(vae, "digits", ["test-failing"], limit=10)
 
 
-def test_a_metric_that_the_model_does_not_support_is_left_out_or_refused():
+def test_an_unsupported_metric_is_skipped_or_refused():
     gan = genzoo.build("gan", shape=(1, 8, 8))
     evaluation = genzoo.evaluate(gan, "digits", limit=10)
     assert "reconstruction" not in {*evaluation, *evaluation.skipped}

@@ -27,7 +27,7 @@ def accuracy(name, dataset, rows=None):
     return (feature_network(name).classify(x).argmax(dim=1) == y).double().mean().item()
 
 
-def test_digits_network_is_as_good_as_it_says():
+def test_the_digits_network_has_the_stated_accuracy():
     assert accuracy("digits-cnn", build("digits", "datasets")) == pytest.approx(
         NETWORKS["digits-cnn"].accuracy, abs=2 / 297
     )
@@ -38,30 +38,32 @@ def test_digits_network_is_as_good_as_it_says():
     not Path("/usr/share/datasets/fashion-mnist").is_dir(),
     reason="the package dataset-fashion-mnist is missing",
 )
-def test_fashion_network_is_as_good_as_it_says():
+def test_the_fashion_network_has_the_stated_accuracy():
     share = NETWORKS["fmnist-cnn"].accuracy
     assert share > 0.9
-    found = accuracy("fmnist-cnn", build("fashion-mnist", "datasets"), 2000)
-    assert found == pytest.approx(share, abs=4 * (share * (1 - share) / 2000) ** 0.5)
+    measured = accuracy("fmnist-cnn", build("fashion-mnist", "datasets"), 2000)
+    assert measured == pytest.approx(share, abs=4 * (share * (1 - share) / 2000) ** 0.5)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_files_are_small_and_what_the_code_says(name):
+def test_files_are_small_and_match_their_hash(name):
     content = NETWORKS[name].path.read_bytes()
     assert len(content) < 500_000
     assert hashlib.sha256(content).hexdigest() == NETWORKS[name].sha256
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_features_are_the_hidden_layer(name):
+def test_features_equal_the_hidden_layer(name):
     source, x = NETWORKS[name], torch.rand(7, *NETWORKS[name].shape)
-    found = extract_features(name, x)
-    assert found.shape == (7, source.dim)
-    assert found.dtype == torch.float32
-    assert (found >= 0).all()
-    assert not found.requires_grad
+    features = extract_features(name, x)
+    assert features.shape == (7, source.dim)
+    assert features.dtype == torch.float32
+    assert (features >= 0).all()
+    assert not features.requires_grad
     head = feature_network(name).head
-    torch.testing.assert_close(found @ head.weight.T + head.bias, feature_network(name).classify(x))
+    torch.testing.assert_close(
+        features @ head.weight.T + head.bias, feature_network(name).classify(x)
+    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -72,14 +74,14 @@ def test_the_first_call_of_a_process_draws_no_random_numbers(name):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_many_images_are_cut():
+def test_many_images_are_processed_in_chunks():
     x = torch.rand(2100, 1, 8, 8)
     torch.testing.assert_close(
         extract_features("digits-cnn", x)[1990:2010], extract_features("digits-cnn", x[1990:2010])
     )
 
 
-def test_half_precision_images_are_seen_in_single():
+def test_half_precision_images_are_converted_to_single_precision():
     x = torch.rand(3, 1, 8, 8).bfloat16()
     assert torch.equal(extract_features("digits-cnn", x), extract_features("digits-cnn", x.float()))
 
@@ -97,7 +99,7 @@ def test_a_damaged_or_missing_file_is_refused(content, tmp_path, monkeypatch):
         feature_network("digits-cnn")
 
 
-def test_unknown_names_and_shapes_say_what_there_is():
+def test_errors_for_unknown_names_and_shapes_list_the_networks():
     with pytest.raises(
         SettingError,
         match=r"'inception'.*fmnist-cnn for images of shape \(1, 28, 28\) and digits-cnn",
@@ -110,13 +112,13 @@ def test_unknown_names_and_shapes_say_what_there_is():
         extract_features("fmnist-cnn", torch.rand(2, 1, 8, 8))
 
 
-def test_a_network_for_a_shape():
+def test_the_network_is_chosen_by_shape():
     assert network_for((1, 28, 28)) == "fmnist-cnn"
     assert network_for((1, 8, 8)) == "digits-cnn"
     assert [network_for(shape) for shape in ((3, 28, 28), (1, 32, 32), (2,))] == [None] * 3
 
 
-def test_statistics_are_numpys_whatever_the_batches():
+def test_statistics_equal_numpy_for_all_batch_sizes():
     f = 100 + torch.randn(90, 5) @ torch.randn(5, 5)  # a mean that is far from zero
     for parts in ([90], [1, 80, 9], [30, 30, 30]):
         statistics = FeatureStatistics(5)

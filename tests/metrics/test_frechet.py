@@ -24,7 +24,7 @@ def moments(x):
     return x.mean(axis=0), np.cov(x.T)
 
 
-def ours(*arrays):
+def distance_of(*arrays):
     return frechet_distance(*map(torch.from_numpy, arrays))
 
 
@@ -37,7 +37,7 @@ def model(sample, shape=(1, 8, 8), **more):
 
 
 def replay(x):
-    """A model that draws the rows of `x`, one after another."""
+    """Return a model whose samples are the rows of `x`, one after another."""
     rows = iter(x)
     return model(lambda n: torch.stack([next(rows) for _ in range(n)]))
 
@@ -47,17 +47,17 @@ def digits():
     return torch.from_numpy(load_digits().images / 16).float()[:, None]
 
 
-def test_random_covariances_are_scipys():
+def test_random_covariances_match_scipy():
     rng = np.random.default_rng(0)
     for dim in (1, 2, 20):
         a, b = rng.normal(size=(2, 50, dim)) @ rng.normal(size=(dim, dim)) + rng.normal(
             size=(2, 1, dim)
         )
         one, two = ([m, c.reshape(dim, dim)] for m, c in map(moments, (a, b)))
-        assert ours(*one, *two) == pytest.approx(with_scipy(*one, *two), rel=1e-9)
+        assert distance_of(*one, *two) == pytest.approx(with_scipy(*one, *two), rel=1e-9)
 
 
-def test_diagonal_gaussians_have_a_closed_form():
+def test_diagonal_gaussians_match_the_closed_form():
     mean1, mean2, sd1, sd2 = (torch.rand(6) for _ in range(4))
     expected = ((mean1 - mean2).square() + (sd1 - sd2).square()).sum().item()
     assert frechet_distance(
@@ -66,40 +66,40 @@ def test_diagonal_gaussians_have_a_closed_form():
 
 
 @pytest.mark.parametrize(("rank1", "rank2"), [(3, 3), (30, 4), (1, 1), (0, 5)])
-def test_singular_covariances(rank1, rank2):
-    """Of A A^T and B B^T the trace of the root is the nuclear norm of A^T B."""
+def test_singular_covariances_match_the_nuclear_norm(rank1, rank2):
+    """For A A^T and B B^T, the trace of the root is the nuclear norm of A^T B."""
     rng, zero = np.random.default_rng(1), np.zeros(30)
     a, b = rng.normal(size=(30, rank1)), rng.normal(size=(30, rank2))
     root = np.linalg.svd(a.T @ b, compute_uv=False).sum()
     expected = (a**2).sum() + (b**2).sum() - 2 * root
-    assert ours(zero, a @ a.T, zero, b @ b.T) == pytest.approx(expected, abs=1e-4)
+    assert distance_of(zero, a @ a.T, zero, b @ b.T) == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:Matrix is singular")
-def test_constant_pixels_are_scipys(digits):
+def test_constant_pixels_match_scipy(digits):
     one = digits[:800].flatten(1).double().numpy()
     assert (one.std(axis=0) == 0).any()
     two = one + 0.1 * np.random.default_rng(0).normal(size=one.shape)
-    assert ours(*moments(one), *moments(two)) == pytest.approx(
+    assert distance_of(*moments(one), *moments(two)) == pytest.approx(
         with_scipy(*moments(one), *moments(two)), abs=1e-6
     )
 
 
 @pytest.mark.filterwarnings("ignore:Matrix is singular")
-def test_distance_and_floor_are_scipys_on_the_features(digits):
+def test_distance_and_floor_match_scipy_on_the_features(digits):
     real, fake = digits[:401], (digits[401:802] + 0.3 * torch.rand(401, 1, 8, 8)).clamp(max=1)
-    found = build("frechet", "metrics")(replay(fake), real.split([150, 1, 250]))
+    values = build("frechet", "metrics")(replay(fake), real.split([150, 1, 250]))
     see = lambda x: feature_network("digits-cnn")(x).double().numpy()  # noqa: E731
-    assert list(found) == [DISTANCE, FLOOR]
-    assert found[DISTANCE] == pytest.approx(
+    assert list(values) == [DISTANCE, FLOOR]
+    assert values[DISTANCE] == pytest.approx(
         with_scipy(*moments(see(real)), *moments(see(fake))), rel=1e-4
     )
-    assert found[FLOOR] == pytest.approx(
+    assert values[FLOOR] == pytest.approx(
         with_scipy(*moments(see(real[::2])), *moments(see(real[1::2]))), rel=1e-4
     )
 
 
-def test_the_order_of_batches_is_of_no_account(digits):
+def test_the_order_of_batches_does_not_matter(digits):
     parts, metric = digits[:300].split(100), build("frechet", "metrics")
     values = [
         metric(replay(digits[300:600]), order)[DISTANCE]
@@ -108,7 +108,7 @@ def test_the_order_of_batches_is_of_no_account(digits):
     assert values[1:] == pytest.approx(values[:1] * 2, rel=1e-5)
 
 
-def test_worse_images_are_farther(digits):
+def test_worse_images_have_a_larger_distance(digits):
     torch.manual_seed(0)
     real, other = digits[:800], digits[800:1600]
     metric = build("frechet", "metrics")
@@ -141,19 +141,19 @@ def test_the_network_is_chosen_by_shape_or_by_name(digits):
 
 
 def test_other_shapes_are_not_resized():
-    metric, colour = (
+    metric, color_model = (
         build("frechet", "metrics"),
         model(lambda n: torch.rand(n, 3, 28, 28), (3, 28, 28)),
     )
-    assert metric.lacking(colour) == ["images of shape (1, 28, 28) or (1, 8, 8)"]
+    assert metric.lacking(color_model) == ["images of shape (1, 28, 28) or (1, 8, 8)"]
     with pytest.raises(
         SettingError,
         match=r"shape \(3, 28, 28\).*fmnist-cnn for images of shape \(1, 28, 28\) and digits-cnn",
     ):
-        metric(colour, [torch.rand(8, 3, 28, 28)])
+        metric(color_model, [torch.rand(8, 3, 28, 28)])
 
 
-def test_what_a_model_needs():
+def test_unsuitable_models_are_refused():
     lacking = build("frechet", "metrics").lacking
     assert lacking(build("vae", shape=(1, 8, 8))) == []
     assert lacking(model(None, inputs=("x", "y"), given=("y",))) == []
@@ -168,12 +168,12 @@ def test_a_conditional_model_is_given_the_labels_of_the_held_out_images():
     right = StandIn(**like, sample=lambda n, given: digits[given])
     wrong = StandIn(**like, sample=lambda n, given: digits[given * 0])
     batches = [{"x": digits[i : i + 50], "y": label[i : i + 50]} for i in range(0, 200, 50)]
-    found = [
-        build("frechet", "metrics")(each, batches)["distance (digits-cnn-v1)"]
-        for each in (right, wrong)
+    distances = [
+        build("frechet", "metrics")(model_, batches)["distance (digits-cnn-v1)"]
+        for model_ in (right, wrong)
     ]
-    assert abs(found[0]) < 1e-3
-    assert found[1] > 10
+    assert abs(distances[0]) < 1e-3
+    assert distances[1] > 10
 
 
 def test_too_few_images_are_refused(digits):

@@ -19,7 +19,7 @@ def model(**methods):
     )
 
 
-def test_mean_over_examples_not_over_batches():
+def test_the_mean_is_over_examples_not_over_batches():
     exact = model(log_prob=lambda x: x.flatten(1).sum(1))
     values = build("likelihood", "metrics")(
         exact, [torch.full((3, 1, 2, 3), 0.5), torch.full((1, 1, 2, 3), 0.25)]
@@ -43,7 +43,7 @@ def test_the_uniform_density_has_all_bits_of_the_levels():
     }
 
 
-def test_bounds_are_called_bounds():
+def test_bounds_are_named_as_bounds():
     def bound(x, samples):
         return torch.full((len(x),), -6.0 / samples)
 
@@ -63,14 +63,14 @@ def test_bounds_are_called_bounds():
 @pytest.mark.parametrize(
     ("discrete", "x", "levels"),
     [
-        (False, torch.rand(2, 1, 2, 3), None),  # grey values as they are
-        (False, torch.ones(2, 1, 2, 3), None),  # a density of bits
+        (False, torch.rand(2, 1, 2, 3), None),  # gray values without a number of levels
+        (False, torch.ones(2, 1, 2, 3), None),  # a density at bits
         (False, torch.ones(2, 1, 2, 3), 2),
-        (True, torch.rand(2, 1, 2, 3), None),  # the cross-entropy of grey values
+        (True, torch.rand(2, 1, 2, 3), None),  # the cross-entropy of gray values
         (True, torch.rand(2, 1, 2, 3), 256),
     ],
 )
-def test_what_has_no_bits(discrete, x, levels):
+def test_continuous_likelihoods_have_no_bits(discrete, x, levels):
     exact = model(log_prob=lambda x: x.sum((1, 2, 3)), is_discrete=discrete)
     assert list(build({"name": "likelihood", "levels": levels}, "metrics")(exact, [x])) == [
         "log_prob"
@@ -78,20 +78,20 @@ def test_what_has_no_bits(discrete, x, levels):
 
 
 @pytest.mark.parametrize(("likelihood", "bits"), [("gaussian", False), ("bernoulli", True)])
-def test_a_vae_has_bits_where_its_likelihood_is_of_bits(likelihood, bits):
+def test_a_vae_has_bits_only_with_a_bernoulli_likelihood(likelihood, bits):
     vae = build({"name": "vae", "likelihood": likelihood}, shape=(1, 2, 3))
     assert (
         "bits_per_dim_bound" in build("likelihood", "metrics")(vae, [torch.ones(2, 1, 2, 3)])
     ) == bits
 
 
-def test_either_likelihood_or_bound_is_needed():
+def test_a_likelihood_or_a_bound_is_required():
     lacking = build("likelihood", "metrics").lacking
     assert lacking(model(log_prob=None)) == lacking(model(elbo=None)) == []
     assert lacking(model()) == ["log_prob|elbo"]
 
 
-def test_a_model_of_levels_counts_bits_without_those_of_the_levels():
+def test_a_model_of_levels_counts_no_extra_bits_for_levels():
     """Uniform over 17 levels: log2(17) bits per number, and no extra term for the levels."""
     model = build(
         {"name": "pixel-rnn", "levels": 17, "layer": "conv", "hidden": 2, "depth": 1},
@@ -108,7 +108,7 @@ def test_a_model_of_levels_counts_bits_without_those_of_the_levels():
     }
 
 
-def test_a_conditional_law_is_measured_given_its_labels():
+def test_a_conditional_likelihood_is_measured_with_labels():
     model = build(
         {"name": "pixel-rnn", "layer": "conv", "hidden": 2, "depth": 1, "classes": 3},
         shape=(1, 2, 3),

@@ -11,7 +11,7 @@ from genzoo.data.toy_points import toy
 from genzoo.errors import DataError, SettingError
 from genzoo.registry.build import build
 
-CENTRES = {
+CENTERS = {
     "8-gaussians": np.array(
         [[2 * math.cos(math.radians(45 * k)), 2 * math.sin(math.radians(45 * k))] for k in range(8)]
     )
@@ -21,7 +21,7 @@ CENTRES = {
 }
 DEVIATION = {"8-gaussians": 0.02 / 1.414, "25-gaussians": 0.05 / 2.828}
 TRUE = 1 - math.exp(-4.5)
-"""The share of a two-dimensional Gaussian within three standard deviations."""
+"""The fraction of a two-dimensional Gaussian within three standard deviations."""
 
 
 def model(sample, shape=(2,), **more):
@@ -30,48 +30,48 @@ def model(sample, shape=(2,), **more):
     )
 
 
-def made(points):
+def model_of_points(points):
     points = torch.as_tensor(points)
     return model(lambda n: points[:n])
 
 
 def draws(distribution, n, seed=0, modes=slice(None)):
     rng = np.random.default_rng(seed)
-    centres = CENTRES[distribution][modes]
-    return centres[rng.integers(len(centres), size=n)] + DEVIATION[distribution] * rng.normal(
+    centers = CENTERS[distribution][modes]
+    return centers[rng.integers(len(centers), size=n)] + DEVIATION[distribution] * rng.normal(
         size=(n, 2)
     )
 
 
 def measure(distribution, points, n=600, **settings):
-    """Against held-out points that numpy draws."""
+    """Evaluate points against held-out points from numpy."""
     held_out = torch.from_numpy(draws(distribution, 2 * n, seed=1)).float()
     return build({"name": "modes", "samples": n, **settings}, "metrics")(
-        made(points), held_out.split(500)
+        model_of_points(points), held_out.split(500)
     )
 
 
-@pytest.mark.parametrize("distribution", CENTRES)
+@pytest.mark.parametrize("distribution", CENTERS)
 def test_collapse_on_one_mode(distribution):
-    k = len(CENTRES[distribution])
-    values = measure(distribution, np.repeat(CENTRES[distribution][:1], 600, axis=0))
+    k = len(CENTERS[distribution])
+    values = measure(distribution, np.repeat(CENTERS[distribution][:1], 600, axis=0))
     assert (values["modes"], values["modes_of"], values["high_quality"]) == (1, k, 1)
     assert values["reverse_kl"] == pytest.approx(math.log(k), rel=1e-6)  # 2.079 and 3.219
     assert values["w1"] > 10 * values["w1_floor"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("distribution", CENTRES)
-def test_true_points_are_near_their_floors(distribution):
+@pytest.mark.parametrize("distribution", CENTERS)
+def test_true_points_have_values_near_their_floors(distribution):
     values = measure(distribution, draws(distribution, 2500), n=2500)
-    k = len(CENTRES[distribution])
+    k = len(CENTERS[distribution])
     assert values["modes"] == values["modes_of"] == k
     for name in ("high_quality", "high_quality_floor"):
         assert values[name] == pytest.approx(TRUE, abs=4 * math.sqrt(TRUE * (1 - TRUE) / 2500))
     for name in (
         "reverse_kl",
         "reverse_kl_floor",
-    ):  # 2 n times it is chi-squared with K - 1 degrees of freedom
+    ):  # 2n times the value is chi-squared with K - 1 degrees of freedom
         assert 2 * 2500 * values[name] == pytest.approx(k - 1, abs=4 * math.sqrt(2 * (k - 1)))
     assert values["w1"] == pytest.approx(values["w1_floor"], rel=0.5)
 
@@ -84,14 +84,13 @@ def test_the_floor_of_the_reverse_kl():
         for seed in range(2, 200)
     ]
     error = np.std(floors) / math.sqrt(len(floors))
-    assert np.mean(floors) == pytest.approx(
-        7 / 200, abs=4 * error + 0.001
-    )  # the next order is O(1 / n^2)
+    # the next order is O(1 / n^2)
+    assert np.mean(floors) == pytest.approx(7 / 200, abs=4 * error + 0.001)
 
 
-@pytest.mark.parametrize("distribution", CENTRES)
-def test_one_mode_missing(distribution):
-    k = len(CENTRES[distribution])
+@pytest.mark.parametrize("distribution", CENTERS)
+def test_a_missing_mode_is_not_counted(distribution):
+    k = len(CENTERS[distribution])
     values = measure(distribution, draws(distribution, 1000, modes=slice(1, None)), n=1000)
     assert (values["modes"], values["modes_of"]) == (k - 1, k)
     assert values["reverse_kl"] == pytest.approx(
@@ -99,18 +98,18 @@ def test_one_mode_missing(distribution):
     )
 
 
-def test_uniform_noise():
+def test_uniform_noise_has_low_quality():
     noise = np.random.default_rng(0).uniform(-1.7, 1.7, size=(1000, 2))
     values = measure("25-gaussians", noise, n=1000)
     share = 25 * math.pi * (3 * DEVIATION["25-gaussians"]) ** 2 / 3.4**2
     assert values["high_quality"] == pytest.approx(share, abs=4 * math.sqrt(share / 1000))
-    assert values["reverse_kl"] < 0.1  # all samples count for their nearest mode
+    assert values["reverse_kl"] < 0.1  # every sample belongs to its nearest mode
     assert values["w1"] > 2 * values["w1_floor"]
 
 
 def test_modes_need_enough_samples():
     points = np.concatenate(
-        [np.repeat(CENTRES["8-gaussians"][[k]], c, axis=0) for k, c in ((0, 581), (1, 10), (2, 9))]
+        [np.repeat(CENTERS["8-gaussians"][[k]], c, axis=0) for k, c in ((0, 581), (1, 10), (2, 9))]
     )
     assert measure("8-gaussians", points)["modes"] == 2
     assert measure("8-gaussians", points, least=9)["modes"] == 3
@@ -120,16 +119,16 @@ def test_high_quality_ends_at_three_deviations():
     for deviations, share in ((2.99, 1), (3.01, 0)):
         values = measure(
             "8-gaussians",
-            np.tile(CENTRES["8-gaussians"], (75, 1))
+            np.tile(CENTERS["8-gaussians"], (75, 1))
             + np.array([deviations * DEVIATION["8-gaussians"], 0]),
         )
         assert (values["modes"], values["high_quality"]) == (8 * share, share)
 
 
-def test_the_distance_is_scipys():
+def test_the_distance_equals_scipy():
     held_out, points = draws("8-gaussians", 120, seed=1), draws("8-gaussians", 60, seed=2)
     values = build({"name": "modes", "samples": 60}, "metrics")(
-        made(points), torch.from_numpy(held_out).split(7)
+        model_of_points(points), torch.from_numpy(held_out).split(7)
     )
 
     def w1(x, y):
@@ -140,19 +139,23 @@ def test_the_distance_is_scipys():
     assert values["w1_floor"] == pytest.approx(w1(held_out[1::2], held_out[::2]), rel=1e-9)
 
 
-def test_a_law_of_the_data_set_is_found():
-    for distribution in CENTRES:
+def test_the_distribution_of_the_dataset_is_recognized():
+    for distribution in CENTERS:
         x = torch.from_numpy(toy(distribution, rows=100).test["x"])
-        assert build("modes", "metrics")(made(x), [x])["modes_of"] == len(CENTRES[distribution])
+        assert build("modes", "metrics")(model_of_points(x), [x])["modes_of"] == len(
+            CENTERS[distribution]
+        )
     x = torch.from_numpy(toy("moons", rows=100).test["x"])
-    assert sorted(build("modes", "metrics")(made(x), [x])) == ["w1", "w1_floor"]
+    assert sorted(build("modes", "metrics")(model_of_points(x), [x])) == ["w1", "w1_floor"]
     assert (
-        build({"name": "modes", "distribution": "8-gaussians"}, "metrics")(made(x), [x])["modes_of"]
+        build({"name": "modes", "distribution": "8-gaussians"}, "metrics")(model_of_points(x), [x])[
+            "modes_of"
+        ]
         == 8
     )
 
 
-def test_no_more_is_drawn_or_read_than_needed():
+def test_only_the_needed_samples_and_rows_are_used():
     x, read, asked = torch.from_numpy(draws("8-gaussians", 100)), [], []
 
     def sample(n):
@@ -165,7 +168,7 @@ def test_no_more_is_drawn_or_read_than_needed():
     assert (sum(read), asked) == (30, [15, 50])
 
 
-def test_what_a_model_needs():
+def test_unsuitable_models_are_refused():
     lacking = build("modes", "metrics").lacking
     assert lacking(build("vae", shape=(2,))) == []
     assert (
@@ -176,10 +179,10 @@ def test_what_a_model_needs():
     assert lacking(model(None, given=("y",))) == ["samples without given"]
 
 
-def test_wrong_settings_and_data_are_named():
+def test_invalid_settings_and_data_are_named():
     with pytest.raises(
         SettingError, match=r'metric.distribution = "moons": expected.*25-gaussians'
     ):
         build({"name": "modes", "distribution": "moons"}, "metrics")
     with pytest.raises(DataError, match="at least two held-out points, but there are 1"):
-        build("modes", "metrics")(made(torch.zeros(1, 2)), [torch.zeros(1, 2)])
+        build("modes", "metrics")(model_of_points(torch.zeros(1, 2)), [torch.zeros(1, 2)])

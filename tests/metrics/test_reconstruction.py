@@ -7,7 +7,7 @@ import torch
 from genzoo.registry.build import build
 
 
-def test_squared_error_of_a_pixel():
+def test_the_squared_error_is_per_pixel():
     x = torch.rand(5, 3, 4, 6)
     model = SimpleNamespace(shape=(3, 4, 6), batch_size=len, reconstruct=lambda x: x / 2)
     values = build("reconstruction", "metrics")(model, [x[:4], x[4:]])

@@ -15,7 +15,7 @@ from genzoo.registry.build import build
 
 
 def uneven(dim=3, components=4):
-    """A learned mixture away from its start, in double precision."""
+    """Return a learned mixture with random parameters, in double precision."""
     prior = MixtureOfGaussians(dim, components, learn=True).double()
     with torch.no_grad():
         for parameter in prior.parameters():
@@ -60,7 +60,7 @@ def test_log_prob_equals_pyro():
     torch.testing.assert_close(prior.log_prob(z), distribution.log_prob(z), rtol=0, atol=1e-12)
 
 
-def test_mean_and_variance_equal_torchs():
+def test_mean_and_variance_equal_torch():
     prior = uneven()
     torch.testing.assert_close(prior.mean, torchs(prior).mean)
     torch.testing.assert_close(prior.variance, torchs(prior).variance)
@@ -74,7 +74,7 @@ def test_samples_are_independent_draws_from_the_mixture():
         stats.norm(means[:, 0], scales[:, 0]).cdf(np.asarray(x)[..., None]) @ weights
     )
     assert stats.kstest(z.numpy(), distribution).pvalue > 0.01
-    assert abs(np.corrcoef(z[:-1], z[1:])[0, 1]) < 0.04  # any prefix is a fair sample
+    assert abs(np.corrcoef(z[:-1], z[1:])[0, 1]) < 0.04  # samples are not sorted by component
 
 
 @pytest.mark.parametrize("threshold", [0.5, 1.5, 20.0])
@@ -100,15 +100,14 @@ def test_truncated_draws_are_truncated_around_their_means(threshold):
 
 def test_truncation_holds_in_each_coordinate():
     prior = MixtureOfGaussians(2, components=8, means="ring", radius=2.0, scale=0.3)
-    offset = (
-        (prior.truncated(5000, 1.0)[:, None] - prior.means).abs().amax(dim=2).amin(dim=1)
-    )  # from the nearest mean
+    # from the nearest mean
+    offset = (prior.truncated(5000, 1.0)[:, None] - prior.means).abs().amax(dim=2).amin(dim=1)
     assert 0.29 < float(offset.max()) <= 0.3 + 1e-6
     with pytest.raises(SettingError, match="truncation at 0 standard deviations"):
         prior.truncated(3, 0.0)
 
 
-def test_ring_of_eight():
+def test_a_ring_of_eight_separates_its_components():
     prior = MixtureOfGaussians(2, components=8, means="ring", radius=2.0, scale=0.3)
     torch.testing.assert_close(prior.variance, torch.full((2,), 2.0**2 / 2 + 0.3**2))
     z, weights = prior.strata(40_000)
@@ -116,9 +115,8 @@ def test_ring_of_eight():
     probability = prior.component(z.flatten(0, 1))
     usage = probability.mean(dim=0)
     assert float(torch.exp(-(usage * usage.log()).sum())) == pytest.approx(7.999, abs=0.002)
-    wrong = 2 * stats.norm.cdf(
-        -2 * math.sin(math.pi / 8) / 0.3
-    )  # beyond the half-way line to either neighbor: 0.0107
+    # beyond the half-way line to either neighbor: 0.0107
+    wrong = 2 * stats.norm.cdf(-2 * math.sin(math.pi / 8) / 0.3)
     assert float((probability.argmax(dim=1) == label).double().mean()) == pytest.approx(
         1 - wrong, abs=0.002
     )
@@ -132,15 +130,15 @@ def test_ring_of_eight():
 def test_strata_are_the_components_and_their_weights_learn():
     prior = uneven(dim=2, components=3)
     weights, means, scales = (t.detach() for t in prior.gaussians())
-    inside = (means**2 + scales**2).sum(dim=1)  # E |z|^2 within each component
-    exact = weights * (inside - weights @ inside)  # its gradient by the logits, through the softmax
+    inside = (means**2 + scales**2).sum(dim=1)  # E |z|^2 of each component
+    exact = weights * (inside - weights @ inside)  # the gradient of the mean by the logits
     z, w = prior.strata(60_000)
     assert z.shape == (3, 20_000, 2)
     (gradient,) = torch.autograd.grad(w @ z.square().sum(dim=2).mean(dim=1), prior.logits)
     torch.testing.assert_close(gradient, exact, rtol=0, atol=0.03)
 
 
-def test_strata_hold_two_draws_at_least():
+def test_strata_have_at_least_two_samples():
     z, _ = MixtureOfGaussians(2, components=5).strata(3)
     assert z.shape == (5, 2, 2)
 
@@ -161,7 +159,7 @@ def test_samples_carry_gradients_to_means_and_scales():
     ],
     ids=["sample", "truncated", "strata"],
 )
-def test_draws_agree_across_ranks(make):
+def test_samples_agree_across_ranks(make):
     prior = MixtureOfGaussians(2, components=3)
     torch.manual_seed(1)
     whole = make(prior, 6)
@@ -194,7 +192,7 @@ def test_radius_and_scale_imply_each_other():
 
 
 @pytest.mark.parametrize("learn", [False, True])
-def test_fit_is_scikit_learns(learn):
+def test_fit_equals_scikit_learn(learn):
     rng = np.random.default_rng(0)
     codes = np.concatenate(
         [
@@ -205,7 +203,7 @@ def test_fit_is_scikit_learns(learn):
     prior = MixtureOfGaussians(2, 3, learn=learn).double()
     means = prior.means
     assert prior.fit(torch.from_numpy(codes)) is prior
-    assert prior.means is means  # in place: optimizers and checkpoints keep hold of it
+    assert prior.means is means  # in place, because optimizers and checkpoints refer to it
     weights, means, scales = (t.detach() for t in prior.gaussians())
     order = means[:, 0].argsort()
     torch.testing.assert_close(
@@ -232,7 +230,7 @@ def test_fit_refuses_codes_that_cannot_be_fitted():
         prior.fit(torch.zeros(9, 4))
 
 
-def test_fit_refuses_codes_of_no_use():
+def test_fit_refuses_unusable_codes():
     codes = torch.randn(9, 2)
     codes[3, 0], codes[5] = math.nan, math.inf
     with pytest.raises(DataError, match="2 of 9 codes are not finite"):
@@ -248,7 +246,7 @@ def test_fit_follows_the_scale_of_the_codes():
     torch.testing.assert_close(1e5 * small.log_scales.exp(), large.log_scales.exp())
 
 
-def test_learned_or_fixed():
+def test_a_mixture_can_be_learned_or_fixed():
     assert {name for name, _ in MixtureOfGaussians(2, 1, learn=True).named_parameters()} == {
         "means",
         "log_scales",
@@ -265,10 +263,15 @@ def test_learned_or_fixed():
     }
     fixed = MixtureOfGaussians(2)
     assert not list(fixed.parameters())
-    assert set(fixed.state_dict()) == {"logits", "means", "log_scales"}  # what `fit` wrote is saved
+    # the values that `fit` sets are saved
+    assert set(fixed.state_dict()) == {
+        "logits",
+        "means",
+        "log_scales",
+    }
 
 
-def test_rebuilds_from_its_config():
+def test_is_rebuilt_from_its_config():
     prior = build({"name": "mog", "components": 4, "means": "grid", "radius": 3}, "priors", dim=2)
     again = build(prior.config, "priors")
     assert torch.equal(again.means, prior.means)
@@ -291,6 +294,5 @@ def test_rare_components_are_as_rare_in_half_precision(dtype):
     prior = MixtureOfGaussians(2, components=3)
     prior.logits.copy_(torch.tensor([0.499, 0.001, 0.5]).log())
     k = prior.to(dtype)._draw_components(100_000)
-    assert (k == 1).float().mean().item() == pytest.approx(
-        1e-3, rel=0.4
-    )  # 100 draws, give or take 10
+    # 100 draws, with a standard deviation of 10
+    assert (k == 1).float().mean().item() == pytest.approx(1e-3, rel=0.4)

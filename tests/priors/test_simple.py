@@ -23,23 +23,23 @@ def test_samples_have_the_stated_variance(make, dim):
     torch.testing.assert_close(z.var(dim=0), prior.variance, rtol=0.04, atol=0)
 
 
-def test_normal_density_is_scipys():
+def test_the_normal_density_equals_scipy():
     z = np.random.default_rng(0).normal(size=(7, 3))
-    ours = Normal(3, 0.7).double().log_prob(torch.from_numpy(z))
+    log_prob = Normal(3, 0.7).double().log_prob(torch.from_numpy(z))
     np.testing.assert_allclose(
-        ours, stats.norm(scale=0.7).logpdf(z).sum(axis=1), rtol=0, atol=1e-13
+        log_prob, stats.norm(scale=0.7).logpdf(z).sum(axis=1), rtol=0, atol=1e-13
     )
 
 
-def test_uniform_density_is_scipys_inside_and_out():
+def test_the_uniform_density_equals_scipy_inside_and_outside():
     z = np.array([[0.0, 0.1], [-0.5, 2.0], [2.1, 0.0]])
-    ours = Uniform(2, -0.5, 2.0).double().log_prob(torch.from_numpy(z))
+    log_prob = Uniform(2, -0.5, 2.0).double().log_prob(torch.from_numpy(z))
     np.testing.assert_allclose(
-        ours, stats.uniform(-0.5, 2.5).logpdf(z).sum(axis=1), rtol=0, atol=1e-13
+        log_prob, stats.uniform(-0.5, 2.5).logpdf(z).sum(axis=1), rtol=0, atol=1e-13
     )
 
 
-def test_normal_and_uniform_samples_follow_their_laws():
+def test_normal_and_uniform_samples_follow_their_distributions():
     assert stats.kstest(Normal(1, 0.7).sample(5000)[:, 0], stats.norm(scale=0.7).cdf).pvalue > 0.01
     assert (
         stats.kstest(Uniform(1, -0.5, 2.0).sample(5000)[:, 0], stats.uniform(-0.5, 2.5).cdf).pvalue
@@ -47,7 +47,7 @@ def test_normal_and_uniform_samples_follow_their_laws():
     )
 
 
-def test_sphere_is_uniform():
+def test_the_sphere_is_uniform():
     z = Sphere(3, radius=2.0).sample(5000)
     torch.testing.assert_close(z.norm(dim=1), torch.full((5000,), 2.0))
     for (
@@ -56,19 +56,19 @@ def test_sphere_is_uniform():
         assert stats.kstest(axis, stats.uniform(-2, 4).cdf).pvalue > 0.01
 
 
-def test_sphere_in_one_dimension_is_two_points():
+def test_the_sphere_in_one_dimension_is_two_points():
     z = Sphere(1, radius=2.0).sample(1000)
     assert set(z.flatten().tolist()) == {-2.0, 2.0}
     assert abs(z.mean()) < 0.2
 
 
-def test_sphere_has_no_density():
+def test_the_sphere_has_no_density():
     with pytest.raises(SettingError, match="Sphere has no density"):
         Sphere(3).log_prob(torch.ones(1, 3))
 
 
 @pytest.mark.parametrize("threshold", [0.01, 0.7, 2.0])
-def test_truncated_normal_is_scipys(threshold):
+def test_the_truncated_normal_equals_scipy(threshold):
     z = Normal(2, 0.5).double().truncated(20_000, threshold)
     distribution = stats.truncnorm(-threshold, threshold, scale=0.5)
     assert z.shape == (20_000, 2)
@@ -80,7 +80,7 @@ def test_truncated_normal_is_scipys(threshold):
 
 
 @pytest.mark.parametrize("threshold", [6.0, 60.0])
-def test_truncation_far_out_is_none(threshold):
+def test_a_large_truncation_threshold_has_no_effect(threshold):
     z = Normal(1, 0.7).truncated(20_000, threshold)
     assert z.isfinite().all()
     assert stats.kstest(z[:, 0], stats.norm(scale=0.7).cdf).pvalue > 0.01
@@ -102,12 +102,12 @@ def test_truncation_needs_a_positive_number(threshold):
 
 
 @pytest.mark.parametrize("make", ALL[1:])
-def test_what_has_no_tails_is_not_truncated(make):
+def test_priors_without_tails_are_not_truncated(make):
     with pytest.raises(SettingError, match="cannot be truncated"):
         make(2).truncated(3, 1.0)
 
 
-def test_truncated_draws_follow_the_module_and_agree_across_ranks():
+def test_truncated_samples_follow_the_module_and_agree_across_ranks():
     prior = Normal(2).double()
     torch.manual_seed(3)
     whole = prior.truncated(6, 1.5)
@@ -121,7 +121,7 @@ def test_truncated_draws_follow_the_module_and_agree_across_ranks():
 
 
 @pytest.mark.parametrize("make", ALL)
-def test_draws_follow_the_module_and_agree_across_ranks(make):
+def test_samples_follow_the_module_and_agree_across_ranks(make):
     prior = make(2).double()
     assert prior.sample(1).dtype == torch.float64
     torch.manual_seed(3)
@@ -134,7 +134,7 @@ def test_draws_follow_the_module_and_agree_across_ranks(make):
     assert torch.equal(torch.cat(parts), whole)
 
 
-def test_one_stratum():
+def test_simple_priors_have_one_stratum():
     z, weights = Normal(2).strata(5)
     assert z.shape == (1, 5, 2)
     assert weights.tolist() == [1.0]
@@ -147,7 +147,7 @@ def test_gaussians_describe_the_normal():
     assert scales.tolist() == [[0.5, 0.5]]
 
 
-def test_settings():
+def test_settings_of_simple_priors_are_checked():
     assert Sphere(9).radius == math.sqrt(9)
     assert build({"name": "uniform", "low": 0}, "priors", dim=2).config == {
         "name": "uniform",
