@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def _seed():
-    # `torch.manual_seed` takes milliseconds: it formats a traceback for every kind of device.
+    # `torch.manual_seed` takes milliseconds, because it formats a traceback for every device type.
     with torch.random.fork_rng():
         torch.default_generator.manual_seed(0)
         if torch.cuda.is_initialized():
@@ -49,7 +49,7 @@ def _seed():
 def _blank_figures(request, monkeypatch):
     """Build figures but save one blank pixel, unless the test is marked `figures`.
 
-    Every run writes its curves. To draw them takes longer than the few steps of a test.
+    Every run writes its curves, and drawing them takes longer than the few steps of a test.
     """
     figure = sys.modules.get("matplotlib.figure")
     if figure is None or request.node.get_closest_marker("figures"):
@@ -65,7 +65,7 @@ def _blank_figures(request, monkeypatch):
 
 @pytest.fixture(scope="session")
 def python():
-    """The path of a Python interpreter that starts quickly; tests that use it count as slow.
+    """Return the path of a Python interpreter that starts quickly; tests that use it are slow.
 
     `tests.fast_python` explains how it differs from `sys.executable`.
     """
@@ -74,7 +74,7 @@ def python():
 
 @pytest.fixture
 def genzoo_(capsys, monkeypatch):
-    """Run the command in this process; map its arguments to its exit code and its output."""
+    """Return a function that runs the command here; it returns the exit code and the output."""
     from genzoo.cli.app import main
 
     def run(*arguments) -> tuple[int, str]:
@@ -97,7 +97,7 @@ def without_pictures(monkeypatch):
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Write the files of an installed package, and let genzoo see only packages written so.
+    """Write the files of an installed package; genzoo sees only packages from this fixture.
 
     `install("genzoo-foo", "0.3", {"foo": "genzoo_foo:Foo"}, genzoo_foo="Foo = ...")` registers the
     model `foo`. A test of `GENZOO_PLUGINS` sets the variable after the last call.
@@ -117,7 +117,7 @@ def install(tmp_path, monkeypatch):
         metadata=None,
         **modules,
     ):
-        # A new folder for every package: metadata are cached by the time of a folder's last change.
+        # Use a new folder for every package, because metadata are cached by a folder's change time.
         site = tmp_path / f"site-{len(distributions)}"
         info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir(parents=True)

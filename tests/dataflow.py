@@ -36,7 +36,7 @@ def _square(kernel: int) -> list[tuple[int, int]]:
 
 
 def _everything(states: np.ndarray, r: int, c: int) -> np.ndarray:
-    """Return what the groups at a pixel depend on together; nothing outside the image."""
+    """Return the union of what the groups at a pixel depend on; nothing outside the image."""
     height, width, _, inputs = states.shape
     return (
         states[r, c].any(axis=0) if 0 <= r < height and 0 <= c < width else np.zeros(inputs, bool)
@@ -72,7 +72,7 @@ def _diagonal(below: np.ndarray) -> np.ndarray:
 def _diagonal_bilstm(below: np.ndarray) -> np.ndarray:
     """Add both directions; the one from the right is mirrored, and its map moves down by a row."""
     states, mirrored = _diagonal(below), _diagonal(below[:, ::-1])[:, ::-1]
-    # the groups of the two are added one by one
+    # each group of one direction is added to the same group of the other
     states[1:] |= mirrored[:-1]
     return states
 

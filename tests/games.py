@@ -18,7 +18,7 @@ FAST = {"batch_size": 8, "checkpoint_every": 2, "log_every": 2}
 
 @genzoo.models.register("test-mean")
 class Mean(Model):
-    """A vector that moves to the mean of the data: the gradient is `w - mean(x)`."""
+    """A vector that moves to the mean of the data. Its gradient is `w - mean(x)`."""
 
     def __init__(
         self,

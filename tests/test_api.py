@@ -45,7 +45,7 @@ def documented() -> list[str]:
 
 
 def public_names() -> list[str]:
-    """The names that need an entry: each object once, under the first module that offers it."""
+    """Return the names that need an entry: each object once, under the first module that has it."""
     names: dict[int, str] = {}
     for module_name in PUBLIC:
         module = importlib.import_module(module_name)
@@ -81,7 +81,7 @@ def test_every_page_of_the_reference_is_in_the_navigation(page):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_answers_right_after_the_import(kind):
+def test_every_kind_is_available_right_after_the_import(kind):
     table = getattr(genzoo, kind)
     assert table.available() == genzoo.available(kind)
     assert callable(table.register)
@@ -119,7 +119,7 @@ def test_every_kind_and_name_in_a_fresh_process():
     assert fresh(script) == "noise ['wae-gan', 'wae-mmd']"
 
 
-def test_a_public_function_has_no_module_of_its_name():
+def test_no_module_shares_the_name_of_a_public_function():
     """A module must not share the name of a public function: `import genzoo.build` fails."""
     for module_name in PUBLIC:
         module = importlib.import_module(module_name)
@@ -130,7 +130,7 @@ def test_a_public_function_has_no_module_of_its_name():
                 importlib.import_module(f"{module_name}.{name}")
 
 
-def test_every_module_states_its_public_names():
+def test_every_module_defines_all():
     """Without `__all__`, type checkers and `from module import *` take every name."""
     missing = []
     for path in sorted((ROOT / "genzoo").rglob("*.py")):

@@ -1,4 +1,4 @@
-"""Benchmarks, at a tiny size: they compare what they say they do, and report finite numbers."""
+"""Benchmarks at a tiny size: their comparisons are fair, and their numbers are finite."""
 
 import importlib
 import json
@@ -44,13 +44,13 @@ def script(monkeypatch):
     return importlib.import_module
 
 
-def test_a_ratio_is_the_median_of_theirs_over_ours(script):
+def test_a_ratio_is_the_median_of_peer_time_over_our_time(script):
     ratio = script("train_overhead").ratio
     result = {"a": {"cpu": [1.0, 2.0, 4.0]}, "b": {"cpu": [3.0, 2.0, 6.0]}}
     assert ratio(result, "a", "b", "cpu") == 1.5
 
 
-def test_segments_take_turns(script):
+def test_segments_interleave(script):
     order = []
     result = script("train_overhead").race(
         {"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2
@@ -59,14 +59,14 @@ def test_segments_take_turns(script):
     assert [len(times["cpu"]) for times in result.values()] == [2, 2]
 
 
-def test_batches_by_hand_visit_each_image_once_a_pass(script):
+def test_handwritten_batches_visit_each_image_once_per_pass(script):
     data = torch.arange(12, dtype=torch.uint8).view(12, 1, 1, 1)
     stream = script("train_overhead").batches(data, 4)
     seen = (torch.cat([next(stream) for _ in range(3)]) * 255).round()
     assert sorted(seen.flatten().tolist()) == list(range(12))
 
 
-def test_the_trainers_rows_are_numbers(script):
+def test_the_trainer_benchmark_returns_finite_numbers(script):
     overhead = script("train_overhead")
     table, data = {"name": "vae", "encoder": {"name": "mlp", "hidden": (4,)}}, levels(256, 8)
     result = overhead.race(
@@ -81,7 +81,7 @@ def test_the_trainers_rows_are_numbers(script):
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_the_losses_by_hand_are_those_of_the_model(script, name):
+def test_the_handwritten_losses_equal_those_of_the_model(script, name):
     adversarial, x = script("adversarial"), torch.rand(5, 1, 16, 16)
     model = genzoo.build(TABLES[name], shape=(1, 16, 16))
     torch.manual_seed(1)
@@ -92,7 +92,7 @@ def test_the_losses_by_hand_are_those_of_the_model(script, name):
 
 
 @pytest.mark.slow
-def test_speed_is_numbers(script):
+def test_speed_returns_finite_numbers(script):
     adversarial = script("adversarial")
     cases = {name: (table, 1) for name, table in TABLES.items()}
     rows = adversarial.speed(levels(320, 16), 1, cases, peer=None)
@@ -100,7 +100,7 @@ def test_speed_is_numbers(script):
     assert all(0 < value < math.inf for row in rows for value in row["ratio"].values())
 
 
-def test_torchgan_makes_as_many_steps(script, monkeypatch):
+def test_torchgan_makes_the_same_number_of_steps(script, monkeypatch):
     if not (PEERS / "torchgan").exists():
         pytest.skip("torchgan is not in build/peers")
     monkeypatch.syspath_prepend(PEERS)
@@ -112,7 +112,9 @@ def test_torchgan_makes_as_many_steps(script, monkeypatch):
 
 
 @pytest.mark.slow
-def test_quality_is_numbers_and_goes_on_where_it_was(script, tmp_path, monkeypatch):
+def test_quality_returns_finite_numbers_and_continues_after_an_interruption(
+    script, tmp_path, monkeypatch
+):
     adversarial = script("adversarial")
     dataset = genzoo.Dataset({"x": levels(256, 28)}, {"x": levels(40, 28)})
     names = ["vae", "wae-gan"]
@@ -134,7 +136,7 @@ def test_quality_is_numbers_and_goes_on_where_it_was(script, tmp_path, monkeypat
     assert adversarial.planned(names, 0.01, 1, tmp_path, dataset) == steps
 
 
-def test_a_model_that_repeats_the_test_images_has_no_distance(script):
+def test_a_model_that_repeats_the_test_images_has_distance_zero(script):
     adversarial = script("adversarial")
 
     class Echo(torch.nn.Module):
@@ -154,7 +156,7 @@ def test_a_model_that_repeats_the_test_images_has_no_distance(script):
     assert result["prior"] > 1
 
 
-def test_the_page_says_mean_and_range(script):
+def test_the_page_shows_mean_and_range(script):
     adversarial = script("adversarial")
     runs = [
         {"model": "vae", "seed": seed, "steps": 9, **dict.fromkeys(adversarial.MEASURES, value)}
@@ -175,7 +177,7 @@ def test_the_page_says_mean_and_range(script):
 
 
 @pytest.mark.parametrize("variant", ["eager", "channels last"])
-def test_the_speed_of_a_variant_is_numbers(script, monkeypatch, variant):
+def test_the_speed_of_a_variant_is_finite(script, monkeypatch, variant):
     gpu = script("gpu")
     monkeypatch.setattr(gpu, "ROWS", 32)
     result = gpu.VARIANTS[variant]("wae-gan", (1, 8, 8), "cpu", 16, 2)
@@ -183,7 +185,7 @@ def test_the_speed_of_a_variant_is_numbers(script, monkeypatch, variant):
     assert result.keys() == {"images_per_second", "step_ms"}
 
 
-def test_channels_last_reach_the_model(script):
+def test_images_reach_the_model_in_channels_last_format(script):
     data = script("gpu").ChannelsLast({"x": torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)})
     assert data.prepare(data.train["x"]).is_contiguous(memory_format=torch.channels_last)
 
@@ -194,7 +196,7 @@ def test_every_built_in_model_is_measured(script):
     assert script("gpu").built_in() == names
 
 
-def test_what_fails_is_reported_by_its_first_line(script):
+def test_a_failure_is_reported_by_its_first_line(script):
     gpu = script("gpu")
 
     def fails(*_):
@@ -222,7 +224,7 @@ EXPLICIT = ["eonade", "nade", "pixel-rnn", "rnade"]
 
 
 @pytest.mark.parametrize("name", EXPLICIT)
-def test_explicit_models_train_on_levels_that_they_have(script, monkeypatch, name):
+def test_explicit_models_train_on_supported_levels(script, monkeypatch, name):
     gpu = script("gpu")
     monkeypatch.setattr(gpu, "ROWS", 32)
     monkeypatch.setattr(gpu, "SETTINGS", _FEW)
@@ -230,12 +232,12 @@ def test_explicit_models_train_on_levels_that_they_have(script, monkeypatch, nam
 
 
 @pytest.mark.parametrize("name", ["independent", "markov"])
-def test_a_closed_form_has_no_speed_of_steps(script, name):
+def test_a_model_fitted_in_closed_form_has_no_training_speed(script, name):
     assert script("gpu").by_fit(name, (1, 8, 8), "cpu", 16, 2) is None
 
 
 @pytest.mark.parametrize("count", [2, 5, 256])
-def test_levels_survive_being_stored(script, monkeypatch, count):
+def test_levels_are_stored_exactly(script, monkeypatch, count):
     gpu = script("gpu")
     monkeypatch.setattr(gpu, "ROWS", 32)
     model = genzoo.build(
@@ -260,7 +262,7 @@ def test_samples_of_every_explicit_model_are_timed(script, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["nade", "rnade", "pixel-rnn", "independent", "markov"])
-def test_a_draw_reads_the_static_buffer(script, monkeypatch, name):
+def test_sampling_reads_the_static_buffer(script, monkeypatch, name):
     gpu = script("gpu")
     monkeypatch.setattr(gpu, "SETTINGS", _FEW)
     draw, u = gpu.drawing(gpu.build(name, (1, 4, 4)))
@@ -282,27 +284,27 @@ def autoregressive():
         torch.set_num_threads(threads)
 
 
-def test_what_autoregressive_models_are_compared_with_is_the_same(autoregressive):
+def test_implementations_of_autoregressive_models_agree(autoregressive):
     assert autoregressive.check_nade() < 1e-12
     assert autoregressive.check_diagonal() < 1e-12
     assert autoregressive.check_draws() == 0
 
 
-def test_a_difference_would_be_seen(autoregressive):
+def test_a_difference_would_be_detected(autoregressive):
     model = autoregressive.wide(genzoo.build({"name": "nade", "hidden": 3}, shape=(4,)))
     x = autoregressive.bits(model)
 
-    def ours():
+    def correct():
         return model.loss(x)["loss"]
 
     def wrong():
         return autoregressive.nats(autoregressive.by_loop(model, x.flip(1)), x)
 
-    assert autoregressive.apart(ours, ours, model.parameters()) == 0
-    assert autoregressive.apart(ours, wrong, model.parameters()) > 1e-3
+    assert autoregressive.apart(correct, correct, model.parameters()) == 0
+    assert autoregressive.apart(correct, wrong, model.parameters()) > 1e-3
 
 
-def test_the_peers_pixelcnn_sees_only_the_past(autoregressive):
+def test_the_pixelcnn_of_the_peer_is_causal(autoregressive):
     torch.manual_seed(0)
     peer = autoregressive.PeerPixelCNN(features=6, depth=2).double()
     size = 5 * 6
@@ -315,7 +317,7 @@ def test_the_peers_pixelcnn_sees_only_the_past(autoregressive):
     assert support.sum() > 0.8 * size * (size - 1) / 2
 
 
-def test_the_peers_published_loss_squashes_twice(autoregressive):
+def test_the_published_loss_of_the_peer_applies_the_sigmoid_twice(autoregressive):
     nade = autoregressive.wide(genzoo.build({"name": "nade", "hidden": 3}, shape=(4,)))
     peer, x = autoregressive.PeerNADE(nade).double(), torch.randint(2, (5, 4)).double()
     p = nade.conditionals(x).probs
@@ -324,7 +326,7 @@ def test_the_peers_published_loss_squashes_twice(autoregressive):
         torch.testing.assert_close(loss(x), expected)
 
 
-def test_what_is_extrapolated_is_multiplied(autoregressive, monkeypatch):
+def test_extrapolated_times_are_multiplied(autoregressive, monkeypatch):
     result = {"genzoo": {"cpu": [1.0, 2.0]}, "naive": {"cpu": [3.0, 8.0]}}
     monkeypatch.setattr(autoregressive, "race", lambda *_: result)
     (row,) = autoregressive.rows("x", dict.fromkeys(result), 2, {"naive": 5.0}, naive=10.0)
@@ -360,7 +362,7 @@ def test_the_page_of_autoregressive_models(autoregressive, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["vae", "wae-gan", "wgan", "wgan-gp"])
-def test_a_round_by_hand_moves_each_player_on_static_buffers(script, monkeypatch, name):
+def test_a_handwritten_round_trains_each_player_on_static_buffers(script, monkeypatch, name):
     gpu = script("gpu")
     monkeypatch.setattr(gpu, "ROWS", 32)
     model = gpu.build(name, (1, 8, 8))

@@ -1,4 +1,4 @@
-"""The code on every page works: Python prints what the page says, commands run, recipes build.
+"""The code on every page works: Python prints the shown output, commands run, recipes build.
 
 The blocks of a page run in order, in one namespace and one folder. Commands train for a few steps.
 """
@@ -71,7 +71,7 @@ def test_page_runs(page, workplace, monkeypatch, capsys):
     for block in FENCE.finditer(text):
         language, code = block.groups()
         if language == "python":
-            # With as many empty lines above, a traceback names the line of the page.
+            # Prepend empty lines, so that tracebacks show the line numbers of the page.
             lines_above = "\n" * text[: block.start(2)].count("\n")
             capsys.readouterr()
             exec(compile(lines_above + code, str(page), "exec"), namespace)
@@ -120,12 +120,12 @@ def test_pages_load_nothing_from_other_sites():
     """A browser loads no script, style, font, or image from another host."""
     settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert "font: false" in settings
-    assert "repo_url" not in settings  # the theme would ask that host for stars
+    assert "repo_url" not in settings  # the theme would contact that host
     loaded = [*(ROOT / "docs").rglob("*.css"), *PAGES]
     outside = re.compile(r"""url\(\s*['"]?https?:|@import|!\[[^]]*\]\(https?:|\bsrc=['"]?https?:""")
     assert [path.name for path in loaded if outside.search(path.read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_name)
-def test_no_page_has_a_gap_left_to_fill(path):
+def test_no_page_has_a_placeholder(path):
     assert "TODO" not in path.read_text(encoding="utf-8")

@@ -3,13 +3,13 @@
 from genzoo.errors import did_you_mean
 
 
-def test_at_most_two_spellings_are_suggested_the_nearest_first():
+def test_at_most_two_spellings_are_suggested_nearest_first():
     known = ["gan", "dcgan", "wgan-gp", "lsgan", "wgan"]
     assert did_you_mean("wgann", known) == " Did you mean 'wgan' or 'gan'?"
     assert did_you_mean("wgan-pg", known) == " Did you mean 'wgan-gp' or 'wgan'?"
 
 
-def test_one_near_spelling_is_suggested_alone():
+def test_a_single_near_spelling_is_suggested():
     assert did_you_mean("normall", ["normal", "mog"]) == " Did you mean 'normal'?"
 
 

@@ -64,14 +64,14 @@ def test_an_experiment_writes_its_figure_and_finite_numbers(name, experiment, tm
     printed = capsys.readouterr().out
     experiment(script).main(arguments)
     again = json.loads((tmp_path / "out" / f"{name}.json").read_text())
-    assert again == first, "the same numbers, from the cache"
+    assert again == first, "the same numbers, read from the cache"
     assert {
         path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.json")
     } == cached
     assert capsys.readouterr().out in printed, "only the table is printed again"
 
 
-def test_a_cell_of_other_settings_is_computed_again(experiment, tmp_path):
+def test_a_cell_with_other_settings_is_computed_again(experiment, tmp_path):
     figure = experiment("figure")
     options = figure.common_parser("").parse_args(["--cache", str(tmp_path)])
     computed = []
@@ -85,7 +85,7 @@ def test_a_cell_of_other_settings_is_computed_again(experiment, tmp_path):
     assert computed == [0, 0]
 
 
-def test_a_table_goes_between_its_marks_on_the_page_and_nowhere_else(experiment, tmp_path):
+def test_a_table_replaces_only_the_text_between_its_marks(experiment, tmp_path):
     figure, page = experiment("figure"), tmp_path / "out.md"
     page.write_text("a\n<!-- one -->\n<!-- end -->\nb\n<!-- two -->\nold\n<!-- end -->\nc\n")
     options = figure.common_parser("").parse_args(["--out", str(tmp_path / "out")])
@@ -96,7 +96,7 @@ def test_a_table_goes_between_its_marks_on_the_page_and_nowhere_else(experiment,
     assert page.read_text() == f"a\n{first}\nb\n{second}\nc\n"
 
 
-def test_architectures_are_those_of_the_papers_space(experiment):
+def test_architectures_come_from_the_space_of_the_paper(experiment):
     architecture = experiment("random_architectures").architecture
     networks = [net for number in range(200) for net in architecture(0, number)]
     assert {len(net["hidden"]) for net in networks} == {4, 8, 12, 20}
@@ -111,8 +111,8 @@ def test_architectures_are_those_of_the_papers_space(experiment):
     assert architecture(0, 3) == architecture(0, 3) != architecture(0, 4)
 
 
-def test_the_shifted_softplus_is_the_papers():
-    """A network of unit weights computes softplus(2x + 2) / 2 - 1."""
+def test_the_shifted_softplus_matches_the_paper():
+    """A network with unit weights computes softplus(2x + 2) / 2 - 1."""
     net = MLPEncoder((1,), 1, hidden=(1,), activation="shifted-softplus").double()
     for p in net.parameters():
         p.data.fill_(float(p.dim() == 2))
@@ -122,7 +122,7 @@ def test_the_shifted_softplus_is_the_papers():
     )
 
 
-def test_a_fixed_critics_gradients_by_layer_are_products_of_its_weights(experiment):
+def test_gradients_by_layer_are_products_of_weights(experiment):
     """With positive weights and data, ReLU layers are linear.
 
     Then the gradient with respect to a layer is the product of the matrices above it.
@@ -141,14 +141,14 @@ def test_a_fixed_critics_gradients_by_layer_are_products_of_its_weights(experime
     )
 
 
-def test_noisy_data_have_the_data_plus_unit_variance(experiment):
+def test_noisy_data_have_the_variance_of_the_data_plus_one(experiment):
     data = torch.tensor([[3.0, -2.0]])
     noise = experiment("clip_vs_penalty").Noisy(2, data).sample(20_000) - data
     assert noise.mean(0).abs().max() < 5 / math.sqrt(20_000)
     assert (noise.var(0) - 1).abs().max() < 5 * math.sqrt(2 / 20_000)
 
 
-def test_the_floor_is_the_distance_of_one_half_from_the_other(experiment, monkeypatch):
+def test_the_floor_is_the_distance_between_two_halves_of_the_data(experiment, monkeypatch):
     """Two equal halves have distance 0."""
     half = torch.rand(30, 1, 8, 8)
     data = Dataset({"x": torch.cat([half, half])})
@@ -157,7 +157,7 @@ def test_the_floor_is_the_distance_of_one_half_from_the_other(experiment, monkey
     assert "halves" not in registries["datasets"]
 
 
-def test_a_look_happens_between_rounds_and_changes_nothing(experiment):
+def test_evaluating_between_rounds_does_not_change_training(experiment):
     import genzoo
 
     def trained(every):
@@ -176,8 +176,8 @@ def test_a_look_happens_between_rounds_and_changes_nothing(experiment):
 
     looks, model = trained(2)
     assert [(line["step"], line["training"]) for line in looks] == [(2, False), (4, False)]
-    none, plain = trained(9)
-    assert none == []
+    no_looks, plain = trained(9)
+    assert no_looks == []
     assert all(
         torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters(), strict=True)
     )

@@ -1,4 +1,4 @@
-"""Paths as people type them: the home folder, and names that no file can have."""
+"""Paths that users type: the home folder is expanded, and invalid names are refused."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ from genzoo.errors import DataError, SettingError
 from genzoo.files import local_path
 
 
-def test_the_home_folder_is_put_in(monkeypatch, tmp_path):
+def test_the_home_folder_is_expanded(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert local_path("~/runs/a", "out") == tmp_path / "runs/a"
     assert local_path(Path("~/runs/a"), "out") == tmp_path / "runs/a"
@@ -17,7 +17,7 @@ def test_the_home_folder_is_put_in(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "message"),
     [
         (None, "out = None: expected a path"),
         (3, "out = 3: expected a path"),
@@ -32,14 +32,14 @@ def test_the_home_folder_is_put_in(monkeypatch, tmp_path):
         ("\ud800", r'out = ".": .*surrogates not allowed'),
     ],
 )
-def test_what_is_no_path_is_refused_in_one_line(path, said):
+def test_an_invalid_path_is_refused_in_one_line(path, message):
     with pytest.raises(SettingError) as caught:
         local_path(path, "out")
-    assert re.match(said, str(caught.value))
+    assert re.match(message, str(caught.value))
     assert "\n" not in str(caught.value)
 
 
-def test_a_dangling_link_is_a_path_and_a_circle_is_not(tmp_path):
+def test_a_dangling_link_is_valid_and_a_link_cycle_is_not(tmp_path):
     (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "circle").symlink_to("circle")
     assert local_path(tmp_path / "dangling", "folder") == tmp_path / "dangling"

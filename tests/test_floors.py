@@ -102,16 +102,14 @@ MODULES = sorted(
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_only_go_down(path):
+def test_modules_import_only_lower_floors(path):
     package = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    assert package in FLOORS, (
-        f"{package} has no floor yet; give it one here and in the architecture page"
-    )
+    assert package in FLOORS, f"{package} has no floor; add it here and to the architecture page"
     assert forbidden_imports(package, path.read_text(encoding="utf-8")) == []
 
 
-def test_there_are_no_circles():
-    """Imports at the top of modules have an order; imports in functions do not count."""
+def test_there_are_no_import_cycles():
+    """Imports at the top of modules have no cycles; imports in functions do not count."""
     names = {
         path: ".".join(path.relative_to(ROOT.parent).with_suffix("").parts) for path in MODULES
     }
@@ -125,7 +123,7 @@ def test_there_are_no_circles():
             item.module for item in eager if f"{item.module}.{(*item.names, '')[0]}" not in modules
         }
         graph[name] = (submodules | packages) & modules
-    list(TopologicalSorter(graph).static_order())  # CycleError names the circle
+    list(TopologicalSorter(graph).static_order())  # CycleError names the cycle
 
 
 def test_the_top_module_imports_only_the_ground_floor():
@@ -179,7 +177,7 @@ def test_a_forbidden_import_is_reported(package, source, message):
         "import genzoo; dir(genzoo)",
     ],
 )
-def test_what_only_looks_stays_light(statement):
+def test_light_statements_import_no_heavy_packages(statement):
     script = f"{statement}; import sys; print(sorted(set(sys.modules) & {NOT_FOR_LIGHT!r}))"
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
@@ -188,7 +186,7 @@ def test_what_only_looks_stays_light(statement):
 
 
 @pytest.mark.slow
-def test_models_leave_heavy_packages_until_they_need_them():
+def test_models_import_heavy_packages_only_on_use():
     script = (
         "import genzoo, sys; from genzoo.registry.lookup import registries;"
         "[registry.get_all() for registry in registries.values()];"

@@ -1,4 +1,4 @@
-"""Free memory as the system reports it, and allocations that exceed it."""
+"""Free memory, as the system reports it, and allocations that exceed it."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import torch
 from genzoo import memory
 
 
-def test_the_cpus_is_what_the_system_says(tmp_path, monkeypatch):
+def test_free_memory_of_the_cpu_is_read_from_the_system(tmp_path, monkeypatch):
     table = tmp_path / "meminfo"
     monkeypatch.setattr(memory, "_MEMINFO", table)
     assert memory.free_memory(torch.device("cpu")) is None
@@ -17,12 +17,12 @@ def test_the_cpus_is_what_the_system_says(tmp_path, monkeypatch):
     assert memory.free_memory(torch.device("cpu")) is None
 
 
-def test_words():
+def test_sizes_are_formatted():
     assert memory.format_bytes(5 * 2**30) == "5.0 GiB"
     assert memory.format_bytes(3 * 2**20) == "3 MiB"
 
 
-def test_what_does_not_fit_is_refused_before_it_is_allocated(monkeypatch):
+def test_too_large_tensors_are_refused_before_allocation(monkeypatch):
     monkeypatch.setattr(memory, "free_memory", lambda device: 2**20)
     with memory.allocations():
         kept = [torch.zeros(2**16), torch.randn(100, generator=torch.Generator().manual_seed(0))]
@@ -36,7 +36,7 @@ def test_what_does_not_fit_is_refused_before_it_is_allocated(monkeypatch):
         kept = [torch.empty(2**17) for _ in range(3)]
 
 
-def test_what_torch_and_numpy_say_of_sizes_is_one_error():
+def test_size_errors_of_torch_and_numpy_are_converted():
     for work in (
         lambda: torch.zeros(2**40, 2**40),
         lambda: np.zeros((2**31, 2**31)),
@@ -48,11 +48,11 @@ def test_what_torch_and_numpy_say_of_sizes_is_one_error():
             work()
 
 
-def test_other_errors_are_left_as_they_are():
+def test_other_errors_are_not_converted():
     with pytest.raises(RuntimeError, match="mat1 and mat2"), memory.allocations():
         torch.zeros(2, 3) @ torch.zeros(2, 3)
 
 
-def test_nothing_is_counted_where_tensors_take_no_memory():
+def test_meta_tensors_are_not_counted():
     with torch.device("meta"), memory.allocations():
         assert torch.empty(10**15).is_meta

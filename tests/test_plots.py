@@ -1,4 +1,4 @@
-"""Pictures, against what matplotlib was asked to draw."""
+"""Pictures: the matplotlib artists have the expected data."""
 
 import numpy as np
 import pytest
@@ -20,13 +20,13 @@ def test_a_sheet_places_images_row_by_row():
 
 def test_a_scatter_plot_holds_the_data_and_the_samples():
     axes = scatter(POINTS, DATA).axes[0]
-    data, samples = (np.asarray(found.get_offsets()) for found in axes.collections)
+    data, samples = (np.asarray(collection.get_offsets()) for collection in axes.collections)
     np.testing.assert_allclose(data, DATA)
     np.testing.assert_allclose(samples, POINTS)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_a_score_is_drawn_over_the_datas_square_below_the_points(dtype):
+def test_a_score_is_plotted_over_the_square_of_the_data(dtype):
     center = torch.tensor([2.0, -0.7])
     seen = []
 
@@ -56,7 +56,7 @@ def test_a_score_is_drawn_over_the_datas_square_below_the_points(dtype):
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan")])
-def test_a_score_without_levels_leaves_the_points(value, tmp_path):
+def test_a_constant_score_is_not_plotted(value, tmp_path):
     picture = draw(POINTS, DATA, score=lambda x: x.new_full((len(x),), value))
     save(picture, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
@@ -86,25 +86,25 @@ def test_learning_rates_share_a_panel():
     ]
 
 
-def test_images_beside_each_other_share_their_channels():
-    grey, color = torch.rand(2, 1, 3, 3), torch.rand(2, 3, 3, 3)
-    tiles = side_by_side(grey, color)
+def test_images_side_by_side_share_their_channels():
+    gray, color = torch.rand(2, 1, 3, 3), torch.rand(2, 3, 3, 3)
+    tiles = side_by_side(gray, color)
     assert tiles.shape == (4, 3, 3, 3)
-    assert torch.equal(tiles[2], grey[1].expand(3, 3, 3))
+    assert torch.equal(tiles[2], gray[1].expand(3, 3, 3))
     assert torch.equal(tiles[3], color[1])
 
 
 @pytest.mark.parametrize(("n", "side", "columns"), [(1, 3, 3), (5, 3, 6), (24, 3, 9), (64, 2, 12)])
-def test_groups_are_not_torn_apart(n, side, columns):
+def test_groups_stay_together(n, side, columns):
     assert columns_for(n, side) == columns
     assert columns % side == 0
 
 
-def test_a_border_may_be_left_out():
+def test_the_border_is_optional():
     assert sheet(torch.rand(1, 1, 4, 4), side=0, border=0).size == (4, 4)
 
 
-def test_a_settings_file_in_the_folder_is_not_obeyed(tmp_path):
+def test_a_matplotlib_settings_file_is_ignored(tmp_path):
     """Figures use matplotlib's default settings, because a file could ask to call tex."""
     import matplotlib
 

@@ -8,22 +8,22 @@ from genzoo import progress
 @pytest.fixture
 def bars(monkeypatch):
     """Record the progress bars as (description, total, disabled)."""
-    made = []
+    recorded = []
 
-    def track(items, what, total, console, transient, disable):
-        made.append((what, total, disable, console.stderr, transient))
+    def track(items, description, total, console, transient, disable):
+        recorded.append((description, total, disable, console.stderr, transient))
         return items
 
     monkeypatch.setattr("rich.progress.track", track)
-    return made
+    return recorded
 
 
-def test_nobody_asked(bars):
+def test_no_bar_is_shown_by_default(bars):
     assert list(progress.track(range(3), "drawing", total=3)) == [0, 1, 2]
     assert bars == []
 
 
-def test_somebody_asked_but_there_is_no_terminal(bars):
+def test_no_bar_is_shown_without_a_terminal(bars):
     with progress.shown():
         assert list(progress.track(range(3), "drawing", total=3)) == [0, 1, 2]
     assert bars == [("drawing", 3, True, True, True)]

@@ -1,4 +1,4 @@
-"""Every recipe trains, and its head states its measured results, the time, and the machine."""
+"""Every recipe trains, and its head states measured results, the time, and the machine."""
 
 import math
 import re
@@ -84,7 +84,7 @@ def results(head):
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_recipes_head_states_its_measured_results(path):
+def test_the_head_of_a_recipe_states_measured_results(path):
     head = re.match(r"(?:#.*\n)+", path.read_text())
     assert head, "a recipe starts with a comment"
     for word in ("genzoo train", "genzoo evaluate", "CPU", "thread"):
@@ -94,7 +94,7 @@ def test_a_recipes_head_states_its_measured_results(path):
     assert "TODO" not in path.read_text()
 
 
-def test_a_version_is_no_result():
+def test_versions_do_not_count_as_results():
     head = "# A VAE at 0.5.\n#\n# Expected: a low loss. Training took 7\n# s with torch 2.13."
     assert results(head) == []
     assert results(f"{head}\n# The loss is 0.25.") == ["0.25"]

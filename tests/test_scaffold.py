@@ -65,7 +65,7 @@ def installed(home, python):
 
 
 @built
-def test_its_wheel_has_the_module_and_the_marker_of_types(home):
+def test_the_wheel_contains_the_module_and_the_type_marker(home):
     (wheel,) = (home / "wheels").glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {"genzoo_my_model/__init__.py", "genzoo_my_model/py.typed"} <= set(names)
@@ -73,7 +73,7 @@ def test_its_wheel_has_the_module_and_the_marker_of_types(home):
 
 
 @pytest.mark.slow
-def test_the_wheel_of_genzoo_has_the_templates(tmp_path):
+def test_the_wheel_of_genzoo_contains_the_templates(tmp_path):
     run(sys.executable, "-m", "pip", "--quiet", "wheel", "--no-deps", "--wheel-dir", tmp_path, ROOT)
     (wheel,) = tmp_path.glob("*.whl")
     folder = ROOT / "genzoo" / "cli" / "templates" / "plugin"
@@ -83,7 +83,7 @@ def test_the_wheel_of_genzoo_has_the_templates(tmp_path):
 
 
 @built
-def test_its_tests_pass_from_anywhere(home, installed):
+def test_the_tests_of_the_package_pass_in_any_folder(home, installed):
     printed = installed(
         "-m", "pytest", home / "build" / "genzoo-my-model", "-p", "no:cacheprovider"
     )
@@ -94,7 +94,7 @@ def test_its_tests_pass_from_anywhere(home, installed):
 
 
 @built
-def test_it_trains_samples_and_is_loaded(home, installed):
+def test_the_model_trains_samples_and_loads(home, installed):
     train = ("train", "digits", "--model", "my-model", "--steps", "20", "--out", "run")
     assert "run is complete: step 20" in installed("-m", "genzoo", *train)
     sample = ("sample", "run", "-n", "16", "-o", "samples.npy")
@@ -107,8 +107,8 @@ def test_it_trains_samples_and_is_loaded(home, installed):
 
 
 @built
-def test_it_learns(home, installed):
-    """Its error falls below half of the mean image's error, which no constant can reach."""
+def test_the_model_learns(home, installed):
+    """The error falls below half of the error of the mean image, which is the best constant."""
     script = """
 import genzoo, torch
 from genzoo.data.sklearn_digits import digits
@@ -122,13 +122,13 @@ print(run.history[-1]["error"] < 0.5 * mean)
 
 
 @built
-def test_genzoo_check_passes_and_lists_it(installed):
+def test_genzoo_check_passes_and_lists_the_model(installed):
     assert "my-model: passed;" in installed("-m", "genzoo", "check", "my-model")
     assert "genzoo-my-model 0.1.0" in installed("-m", "genzoo", "list", "models", "my-model")
 
 
 @built
-def test_the_model_has_forty_lines_and_is_clean(home):
+def test_the_model_has_at_most_forty_lines_and_no_lint_errors(home):
     package = home / "build" / "genzoo-my-model"
     assert len((package / "genzoo_my_model" / "__init__.py").read_text().splitlines()) <= 40
     for arguments in (("check", "--no-cache"), ("format", "--check", "--no-cache")):
@@ -136,13 +136,14 @@ def test_the_model_has_forty_lines_and_is_clean(home):
 
 
 @built
-def test_its_types_are_sound(home):
-    cache = ROOT / ".mypy_cache" / "plugin"  # it lasts, so that torch is read only once
+def test_the_package_passes_type_checks(home):
+    # kept between runs, so that torch is analyzed only once
+    cache = ROOT / ".mypy_cache" / "plugin"
     mypy = (sys.executable, "-m", "mypy", "--cache-dir", cache)
     run(*mypy, cwd=home / "build" / "genzoo-my-model")
 
 
-def test_it_prints_the_commands_to_type_next(tmp_path, monkeypatch, capsys):
+def test_the_command_prints_the_next_steps(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["genzoo", "new", "plugin", "genzoo-other", "-o", "a folder"])
     with pytest.raises(SystemExit) as stop:
@@ -175,13 +176,13 @@ def test_it_prints_the_commands_to_type_next(tmp_path, monkeypatch, capsys):
         ("genzoo-naïve", "expected lowercase"),
     ],
 )
-def test_a_name_that_does_not_serve_is_refused(name, reason, tmp_path):
+def test_an_unsuitable_name_is_refused(name, reason, tmp_path):
     with pytest.raises(SettingError, match=reason):
         write_plugin(name, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_existing_folder_is_left_alone(tmp_path):
+def test_an_existing_folder_is_not_changed(tmp_path):
     (tmp_path / "genzoo-mine").mkdir()
     with pytest.raises(
         SettingError, match=r"genzoo-mine exists; choose another name, or another folder with -o"
@@ -190,7 +191,7 @@ def test_an_existing_folder_is_left_alone(tmp_path):
     assert list((tmp_path / "genzoo-mine").iterdir()) == []
 
 
-def test_a_model_of_another_plugin_is_refused(install, tmp_path):
+def test_the_model_name_of_another_plugin_is_refused(install, tmp_path):
     install(
         "genzoo-other",
         "0.3",
@@ -205,7 +206,7 @@ TAKEN = [*keyword.kwlist, *sorted(sys.stdlib_module_names)[:40], *genzoo.availab
 WORDS = st.text(st.sampled_from("abz019"), min_size=1, max_size=6)
 NAMES = st.one_of(
     st.lists(WORDS, min_size=1, max_size=4).map("-".join),
-    st.lists(WORDS, min_size=1, max_size=3).map(lambda words: "-".join(["genzoo", *words])),
+    st.lists(WORDS, min_size=1, max_size=3).map(lambda parts: "-".join(["genzoo", *parts])),
     st.sampled_from(TAKEN).map("genzoo-{}".format),
     st.text(max_size=12),
 )
@@ -214,7 +215,7 @@ NAMES = st.one_of(
 @given(name=NAMES)
 @example("genzoo-a-1")
 @example("a")
-def test_any_name_is_refused_or_makes_a_valid_package(name):
+def test_any_name_is_refused_or_gives_a_valid_package(name):
     with tempfile.TemporaryDirectory() as folder:
         package, message = None, ""
         try:
@@ -257,8 +258,8 @@ def is_valid(package, name):
     os.environ.get("GENZOO_SLOW") != "1",
     reason="installs torch again, which takes minutes; set GENZOO_SLOW=1 to run it",
 )
-def test_in_a_fresh_environment(tmp_path):
-    """Install genzoo from its wheel in a new environment, write a package, test it, and train."""
+def test_the_package_works_in_a_fresh_environment(tmp_path):
+    """Install genzoo from its wheel in a new environment, then write, test, and train a package."""
     run(sys.executable, "-m", "venv", tmp_path / "venv")
     python, constraints = tmp_path / "venv" / "bin" / "python", ("-c", ROOT / "constraints.txt")
     pip = (python, "-m", "pip", "--quiet", "install", *constraints)

@@ -1,4 +1,4 @@
-"""Output contains no control characters, and commands survive closed streams and early Ctrl-C."""
+"""Output has no control characters, and commands survive closed streams and an early Ctrl-C."""
 
 import io
 import os
@@ -29,7 +29,7 @@ ENVIRONMENT = {**os.environ, "GENZOO_PLUGINS": "off"}
 
 
 @pytest.mark.slow
-def test_every_control_character_becomes_an_escape_and_all_else_stays():
+def test_only_control_characters_are_escaped():
     everything = "".join(map(chr, range(0x110000)))
     kept = "".join(letter for letter in everything if letter not in ACTS)
     shown = visible(everything)
@@ -39,24 +39,24 @@ def test_every_control_character_becomes_an_escape_and_all_else_stays():
 
 
 @given(st.text())
-def test_cleaning_twice_is_cleaning_once(text):
+def test_cleaning_is_idempotent(text):
     assert visible(visible(text)) == visible(text)
     assert printable(text).isprintable()
     assert len(on_one_line(text).splitlines()) <= 1
 
 
-def printed(*things, **settings):
+def printed(*arguments, **settings):
     """Return what a terminal receives when a console prints the arguments."""
     file = io.StringIO()
     console = Console(
         file=file, force_terminal=True, color_system="truecolor", width=80, **settings
     )
-    for thing in things:
-        console.print(thing)
+    for argument in arguments:
+        console.print(argument)
     return file.getvalue()
 
 
-def test_styles_survive_and_nothing_else_does():
+def test_only_styles_are_kept():
     table = Table("name", HOSTILE, title=HOSTILE)
     table.add_row(HOSTILE, Text(HOSTILE, style="bold red"))
     out = printed(f"[bold]{HOSTILE}[/bold]", table, Text(HOSTILE))
@@ -89,13 +89,13 @@ def test_statuses_and_bars_are_cleaned_and_still_move():
     assert r"\x1b]0;owned" in out
 
 
-def test_no_stream_is_no_terminal():
+def test_a_missing_stream_is_not_a_terminal():
     closed = io.StringIO()
     closed.close()
     assert not any(map(is_terminal, (None, closed, io.StringIO())))
 
 
-def test_streams_that_python_left_out_are_opened(monkeypatch):
+def test_missing_streams_are_opened(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     repair_streams()
     assert sys.stdout.write("x") == 1
@@ -105,7 +105,7 @@ def test_streams_that_python_left_out_are_opened(monkeypatch):
     ("stderr", "outlives", "ends"),
     [(False, False, True), (False, True, False), (True, False, False)],
 )
-def test_only_a_command_that_prints_ends_with_its_reader(monkeypatch, stderr, outlives, ends):
+def test_only_printing_commands_end_when_the_reader_closes(monkeypatch, stderr, outlives, ends):
     class Broken(io.StringIO):
         def flush(self):
             raise BrokenPipeError
@@ -122,7 +122,7 @@ def test_only_a_command_that_prints_ends_with_its_reader(monkeypatch, stderr, ou
     console.print("y")
 
 
-def test_a_terminal_that_hung_up_ends_no_training(monkeypatch):
+def test_training_continues_after_the_terminal_hangs_up(monkeypatch):
     class Gone(io.StringIO):
         def write(self, _):
             raise OSError(5, "Input/output error")
@@ -164,12 +164,12 @@ def shell(line, interpreter=sys.executable, folder=None):
         ("$genzoo list <&- >&- 2>&-", 0),
     ],
 )
-def test_a_closed_stream_is_no_traceback(line, code):
+def test_a_closed_stream_gives_no_traceback(line, code):
     done = shell(f"set -o pipefail; trap '' PIPE; {line}")
     assert (done.returncode, done.stderr) == (code, "")
 
 
-def test_a_full_disk_is_one_line():
+def test_a_full_disk_is_a_one_line_error():
     done = shell("$genzoo list > /dev/full")
     assert (done.returncode, done.stderr) == (2, "error: [Errno 28] No space left on device\n")
 
@@ -183,7 +183,7 @@ TRAIN = (
 @pytest.mark.parametrize(
     "line", [f"set -o pipefail; {TRAIN} | :", f"{TRAIN} >&- 2>&-", f"{TRAIN} > /dev/full"]
 )
-def test_a_run_goes_on_without_a_reader(tmp_path, python, line):
+def test_a_run_continues_without_a_reader(tmp_path, python, line):
     done = shell(line, python, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "run" / "model.safetensors").exists()
@@ -252,7 +252,7 @@ sys.meta_path.insert(0, Finder)
         ("genzoo.plots", ["sample", "vae"]),
     ],
 )
-def test_an_early_ctrl_c_is_one_line(tmp_path, python, module, arguments):
+def test_an_early_ctrl_c_prints_one_line(tmp_path, python, module, arguments):
     # The fast interpreter has imported torch and typer already.
     interpreter = python if module.startswith("genzoo.") else sys.executable
     script = INTERRUPTED.format(before=AT_IMPORT.format(module=module), arguments=arguments)
@@ -260,14 +260,14 @@ def test_an_early_ctrl_c_is_one_line(tmp_path, python, module, arguments):
     assert (done.returncode, done.stderr) == (130, "stopped\n")
 
 
-def test_a_plugin_that_is_interrupted_is_one_line(tmp_path, python):
+def test_an_interrupted_plugin_prints_one_line(tmp_path, python):
     (tmp_path / "plugin.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
     script = INTERRUPTED.format(before="", arguments=["list", "--plugin", "plugin.py"])
     done = call(python, "-P", "-c", script, folder=tmp_path)
     assert (done.returncode, done.stderr) == (130, "stopped\n")
 
 
-def test_a_traceback_is_clean(tmp_path, python):
+def test_a_traceback_has_no_control_characters(tmp_path, python):
     (tmp_path / "plugin.py").write_text(
         "import genzoo\n\n\n@genzoo.datasets.register('bad')\ndef bad():\n"
         "    raise RuntimeError('\\x1b[31mred')\n"

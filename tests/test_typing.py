@@ -1,4 +1,4 @@
-"""The types that users see: the code of every page passes mypy --strict, and typos do not."""
+"""The types that users see: the code of every page passes mypy --strict, and typos fail."""
 
 import re
 import subprocess
@@ -91,7 +91,7 @@ class Halves(genzoo.contract.Prior):
 
 
 def python_of(page: Path) -> str:
-    """The Python blocks of a page as one file, in which each line has the number it has there."""
+    """Return the Python blocks of a page as one file with the line numbers of the page."""
     text = page.read_text(encoding="utf-8")
     lines = [""] * (text.count("\n") + 1)
     for block in FENCE.finditer(text):
@@ -104,7 +104,7 @@ def python_of(page: Path) -> str:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory) -> list[str]:
-    """The output of one mypy call for the pages and for the expressions above."""
+    """Return the output of one mypy call for the pages and for the expressions above."""
     folder = tmp_path_factory.mktemp("pages")
     for page in PAGES:
         code = python_of(page)
@@ -115,7 +115,7 @@ def report(tmp_path_factory) -> list[str]:
     (folder / "right.py").write_text(HEAD + right, encoding="utf-8")
     (folder / "wrong.py").write_text(HEAD + "\n".join(WRONG) + "\n", encoding="utf-8")
     (folder / "mypy.ini").write_text(SETTINGS, encoding="utf-8")
-    # with a cache that lasts, torch is read once
+    # the cache is kept between runs, so that torch is analyzed only once
     cache = ROOT / ".mypy_cache" / "pages"
     command = [sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "--no-error-summary"]
     done = subprocess.run(
@@ -135,7 +135,7 @@ def test_the_code_of_every_page_passes_strict_type_checks(report):
 
 
 @pytest.mark.slow
-def test_types_are_as_precise_as_names_allow(report):
+def test_types_are_inferred_from_names(report):
     lines = [line for line in report if line.startswith("right.py")]
     revealed = [re.search(r'Revealed type is "(.*)"$', line) for line in lines]
     assert all(revealed), lines
@@ -150,7 +150,7 @@ def test_a_misspelled_name_is_a_type_error(report, expression):
     assert any(WRONG[expression] in line for line in lines), lines
 
 
-def test_load_knows_the_class_of_every_built_in_model():
+def test_load_returns_the_class_of_every_built_in_model():
     source = (ROOT / "genzoo" / "loading.py").read_text(encoding="utf-8")
     overloads = re.findall(r'Literal\["(.+)"\], /, \*\*settings: Any\) -> (\w+)', source)
     classes = {name: value.rpartition(":")[2] for name, value in BUILT_IN["models"].items()}

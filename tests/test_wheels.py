@@ -1,4 +1,4 @@
-"""Plugins from real wheels, built by hatchling, installed by pip: good ones next to broken ones."""
+"""Plugins in real wheels, built by hatchling and installed by pip: good ones and broken ones."""
 
 import importlib.util
 import json
@@ -168,7 +168,7 @@ def genzoo_(site, tmp_path, python):
 
 
 def table(text: str) -> dict[tuple[str, str], str]:
-    """Read the table of `genzoo list`: (name, distribution) -> state, of these packages alone."""
+    """Read the table of `genzoo list`: (name, distribution) -> state, for these packages only."""
     header, *rows = text.splitlines()
     column = header.index("state")
     states = {(row.split()[1], row.split()[2]): row[column:].strip() for row in rows}
@@ -177,7 +177,7 @@ def table(text: str) -> dict[tuple[str, str], str]:
 
 HAS = "of genzoo, but this genzoo has 1.0"
 MALFORMED = "has a malformed entry point: expected module:attribute"
-# States that follow from the metadata alone.
+# States that the metadata show.
 SEEN = {
     ("future", "genzoo-future"): f"refused: needs contract 2.0 {HAS}: upgrade genzoo",
     ("ancient", "genzoo-ancient"): f"refused: needs contract 0.9 {HAS}: upgrade genzoo-ancient",
@@ -187,7 +187,7 @@ SEEN = {
     ("vae", "genzoo-shadow"): "the name is genzoo's: ask for genzoo-shadow:vae",
     ("mistyped", "genzoo-mistyped"): f"refused: {MALFORMED}",
 }
-# States that only an import shows.
+# States that only an import can show.
 TRIED = {
     ("lost", "genzoo-lost"): "broken: No module named 'genzoo_nowhere'",
     ("raises", "genzoo-raises"): "broken: RuntimeError: no license",
@@ -198,7 +198,7 @@ TRIED = {
 }
 
 
-def test_a_list_of_everything_imports_nothing(genzoo_):
+def test_listing_everything_imports_nothing(genzoo_):
     code, text = genzoo_("list")
     assert code == 0, text
     states = table(text)
@@ -213,8 +213,8 @@ def test_a_list_of_everything_imports_nothing(genzoo_):
     assert states["vae", "genzoo"] == states["pixels", "genzoo-pixels"] == ""
 
 
-def test_a_trial_says_what_is_broken(genzoo_):
-    # On a busy machine the imports of the other packages may take any time.
+def test_trying_plugins_reports_the_broken_ones(genzoo_):
+    # On a busy machine, the imports of the other packages may take a long time.
     others = ",".join(name for name in PACKAGES if name != "genzoo-slow")
     code, text = genzoo_("list", "models", "--check", "--timeout", 100_000, GENZOO_PLUGINS=others)
     assert code == 0, text
@@ -226,7 +226,7 @@ def test_a_trial_says_what_is_broken(genzoo_):
     assert states["pixels", "genzoo-pixels"] == ""
 
 
-def test_a_trial_of_what_does_not_end_is_ended(genzoo_):
+def test_trying_a_plugin_that_does_not_end_is_stopped(genzoo_):
     code, text = genzoo_("list", "models", "slow", "--check", "--timeout", 0.5)
     assert code == 0, text
     assert "broken: its import takes longer than 0.5 s" in text
@@ -235,14 +235,14 @@ def test_a_trial_of_what_does_not_end_is_ended(genzoo_):
 def test_a_good_plugin_trains_amid_broken_ones(genzoo_, tmp_path):
     code, text = genzoo_("info", "pixels")
     assert code == 0, text
-    for words in (
+    for expected in (
         "from genzoo-pixels 0.3 (genzoo_pixels:Pixels)",
         "genzoo_pixels.py, line 9",
         "What genzoo-pixels is about",
         "https://example.org/genzoo-pixels",
         "Every pixel has one brightness",
     ):
-        assert words in text
+        assert expected in text
     code, text = genzoo_("train", "digits", "--model", "pixels", "--steps", 3, "--out", "run")
     assert code == 0, text
     needs = "[\"models 'pixels' from genzoo-pixels 0.3\", \"priors 'hush' from genzoo-hush 0.3\"]"
@@ -261,7 +261,7 @@ def test_a_good_plugin_trains_amid_broken_ones(genzoo_, tmp_path):
     )
 
 
-def test_a_built_ins_name_is_anothers_only_in_full(genzoo_, tmp_path):
+def test_a_plugin_with_the_name_of_a_built_in_needs_its_full_name(genzoo_, tmp_path):
     code, text = genzoo_("train", "digits", "--model", "genzoo-shadow:vae", "--steps", 3)
     assert code == 0, text
     recipe = tmp_path / "runs" / "genzoo-shadow-vae-digits" / "recipe.toml"
@@ -271,7 +271,7 @@ def test_a_built_ins_name_is_anothers_only_in_full(genzoo_, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "message"),
     [
         ("lost", "which failed to import: No module named 'genzoo_nowhere'"),
         ("raises", "which failed to import: RuntimeError: no license"),
@@ -284,10 +284,10 @@ def test_a_built_ins_name_is_anothers_only_in_full(genzoo_, tmp_path):
         ("pixel", "Did you mean 'pixels'"),
     ],
 )
-def test_what_is_broken_is_named_when_it_is_asked_for(genzoo_, tmp_path, name, words):
+def test_using_a_broken_plugin_names_the_problem(genzoo_, tmp_path, name, message):
     code, text = genzoo_("info", name)
     assert (code, len(text.strip().splitlines())) == (2, 1), text
-    assert words in text
+    assert message in text
 
 
 # -- the packages of this repository
@@ -311,19 +311,24 @@ OURS = {
 
 
 @pytest.fixture(scope="session")
-def ours(tmp_path_factory):
+def repository_site(tmp_path_factory):
     """Build and install the packages of this repository; their wheels do not contain tests."""
     folders = [ROOT / "plugins" / name for name in OURS]
     return install_wheels(tmp_path_factory.mktemp("ours"), folders)
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_a_package_of_ours_works_from_its_wheel(ours, site, tmp_path, python, name):
+def test_a_package_of_this_repository_works_from_its_wheel(
+    repository_site, site, tmp_path, python, name
+):
     """Train a model of one package next to the broken ones, and read its run back."""
     file, model, data, settings = OURS[name]
-    assert (ours / file).exists()
-    assert not list(ours.glob("tests"))
-    plugins = {"PYTHONPATH": f"{ours}:{site}", "GENZOO_PLUGINS": ",".join((name, *PACKAGES))}
+    assert (repository_site / file).exists()
+    assert not list(repository_site.glob("tests"))
+    plugins = {
+        "PYTHONPATH": f"{repository_site}:{site}",
+        "GENZOO_PLUGINS": ",".join((name, *PACKAGES)),
+    }
     variables = {**os.environ, **plugins}
 
     def run(*arguments: str) -> str:
@@ -334,7 +339,7 @@ def test_a_package_of_ours_works_from_its_wheel(ours, site, tmp_path, python, na
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    assert f"{ours / file.split('/')[0]}" in run("info", model)
+    assert f"{repository_site / file.split('/')[0]}" in run("info", model)
     run("train", data, *settings, "--model", model, "--steps", "2", "--out", "run")
     assert f"from {name} 0.1.0" in (tmp_path / "run" / "recipe.toml").read_text()
     assert "4 of shape" in run("sample", "run", "-n", "4", "-o", "s.npy")

@@ -1,4 +1,4 @@
-"""Two models of third parties, which show what the contract allows besides autoencoders."""
+"""Two third-party models that show what the contract allows besides autoencoders."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -39,10 +39,10 @@ class Translator(Model):
         return self.critic(torch.cat([x, y], dim=1))
 
     def generator_loss(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        made = self.generator(batch["x"])
-        error = (made - batch["y"]).abs().mean()
+        output = self.generator(batch["x"])
+        error = (output - batch["y"]).abs().mean()
         return {
-            "loss": softplus(-self.score(batch["x"], made)).mean() + self.weight * error,
+            "loss": softplus(-self.score(batch["x"], output)).mean() + self.weight * error,
             "error": error,
         }
 
@@ -81,7 +81,7 @@ class Bigrams(Model):
         self.following = nn.Linear(shape[1], shape[1])
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Exact, in nats: `(batch, length, vocabulary)` -> `(batch,)`."""
+        """Return exact log-probabilities in nats: `(batch, length, vocabulary)` -> `(batch,)`."""
         first = (x[:, 0] * self.first.log_softmax(-1)).sum(-1)
         rest = (x[:, 1:] * self.following(x[:, :-1]).log_softmax(-1)).sum((-2, -1))
         return first + rest
@@ -90,7 +90,7 @@ class Bigrams(Model):
         return {"loss": -self.log_prob(batch).mean()}
 
     def draw(self, logits: Tensor) -> Tensor:
-        """One symbol a row, by the Gumbel trick."""
+        """Sample one symbol per row with the Gumbel trick."""
         gumbel = -torch.log(-torch.log(uniform(*logits.shape, like=logits).clamp(1e-6, 1 - 1e-6)))
         return one_hot((logits + gumbel).argmax(-1), self.shape[1]).to(logits.dtype)
 

@@ -17,8 +17,8 @@ DRAWS = {
 
 
 def rows(draw, n, *, parts=1, size=1, pieces=1, key=("seed", 1)):
-    """Return the first and second draws of all shares of a batch of `n` rows, in their order."""
-    found = []
+    """Return the first and second draws for a batch of `n` rows, joined from all its shares."""
+    outputs = []
     for part in range(parts):
         for rank in range(size):
             for piece in range(pieces):
@@ -26,8 +26,8 @@ def rows(draw, n, *, parts=1, size=1, pieces=1, key=("seed", 1)):
                     emulate_rank(rank, size),
                     draws(CPU, *key, part=part, parts=parts, piece=piece, pieces=pieces),
                 ):
-                    found.append([draw(n // (parts * size * pieces)) for _ in range(2)])
-    return [torch.cat(each) for each in zip(*found, strict=True)]
+                    outputs.append([draw(n // (parts * size * pieces)) for _ in range(2)])
+    return [torch.cat(each) for each in zip(*outputs, strict=True)]
 
 
 @pytest.mark.parametrize("draw", DRAWS)
@@ -35,7 +35,7 @@ def rows(draw, n, *, parts=1, size=1, pieces=1, key=("seed", 1)):
     "cut",
     [{"parts": 4}, {"size": 3}, {"parts": 2, "size": 3}, {"parts": 2, "size": 2, "pieces": 3}],
 )
-def test_a_draw_is_one_for_the_whole_batch_however_it_is_cut(draw, cut):
+def test_splitting_a_batch_does_not_change_its_noise(draw, cut):
     whole, parts = rows(DRAWS[draw], 12), rows(DRAWS[draw], 12, **cut)
     assert all(torch.equal(one, other) for one, other in zip(whole, parts, strict=True))
     assert not torch.equal(*whole)
@@ -44,14 +44,14 @@ def test_a_draw_is_one_for_the_whole_batch_however_it_is_cut(draw, cut):
 
 
 @pytest.mark.parametrize("size", [1, 2])
-def test_the_rows_of_all_microbatches_lie_one_microbatch_after_the_other(size):
+def test_rows_of_microbatches_are_contiguous(size):
     whole = rows(DRAWS["noise"], 12)[0].view(3, size, -1, 3)
     for rank in range(size):
         with emulate_rank(rank, size), draws(CPU, "seed", 1, part=None, parts=3):
             assert torch.equal(noise(12 // size, 3, like=LIKE), whole[:, rank].flatten(0, 1))
 
 
-def test_gathered_examples_get_the_noise_of_their_microbatch():
+def test_gathered_examples_have_the_noise_of_their_microbatch():
     whole = rows(DRAWS["noise"], 12)[0]
     for part in range(2):
         for rank in range(3):
@@ -63,20 +63,20 @@ def test_gathered_examples_get_the_noise_of_their_microbatch():
                 assert torch.equal(noise(6, 3, like=LIKE), whole[6 * part : 6 * part + 6])
 
 
-def test_what_is_drawn_for_a_batch_as_a_whole_is_the_same_in_all_its_shares():
-    shares, drawn = [], []
+def test_shared_random_numbers_are_equal_in_all_shares_of_a_batch():
+    shares, samples = [], []
     for part in range(2):
         for rank in range(3):
             with emulate_rank(rank, 3), draws(CPU, "seed", 1, part=part, parts=2):
                 shares.append(share())
                 with whole_batch():
-                    drawn.append(noise(1, 3, like=LIKE))
+                    samples.append(noise(1, 3, like=LIKE))
                     assert share() == (0, 1)
     assert shares == [(i, 6) for i in range(6)]
-    assert all(torch.equal(each, rows(DRAWS["noise"], 1)[0]) for each in drawn)
+    assert all(torch.equal(sample, rows(DRAWS["noise"], 1)[0]) for sample in samples)
 
 
-def test_other_noise_is_each_microbatchs_and_moves_none_of_the_first_kind():
+def test_other_random_numbers_differ_per_microbatch_and_do_not_change_the_shared_ones():
     def both(part, many):
         with draws(CPU, "seed", 1, part=part, parts=2):
             other = torch.randn(many)
@@ -89,7 +89,7 @@ def test_other_noise_is_each_microbatchs_and_moves_none_of_the_first_kind():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
-def test_uniform_numbers_have_single_precision_at_least(dtype):
+def test_uniform_numbers_have_at_least_single_precision(dtype):
     torch.manual_seed(0)
     u = uniform(200_000, like=torch.zeros((), dtype=dtype))
     assert u.dtype == torch.promote_types(dtype, torch.float32)
@@ -98,7 +98,7 @@ def test_uniform_numbers_have_single_precision_at_least(dtype):
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_a_compiled_loss_draws_what_the_eager_one_draws_and_is_compiled_once(backend):
+def test_a_compiled_loss_has_the_noise_of_the_eager_loss_and_is_compiled_once(backend):
     from torch._dynamo.testing import CompileCounterWithBackend
 
     def loss(w):
@@ -126,15 +126,16 @@ def test_a_compiled_loss_draws_what_the_eager_one_draws_and_is_compiled_once(bac
     torch.manual_seed(0)
     expected = torch.randn(4, 2), torch.randn(4, 2)
     torch.manual_seed(0)
-    assert torch.equal(compiled(w)[0], expected[0].sum())  # outside a run: torch's generator
+    # outside a run, noise comes from torch's generator
+    assert torch.equal(compiled(w)[0], expected[0].sum())
     torch.manual_seed(0)
     assert torch.equal(compiled(w)[1], expected[1])
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["kept", "checkpointed"])
-def test_checkpointed_activations_have_the_noise_that_they_had_at_first(again):
+def test_recomputed_activations_have_the_same_noise(again):
     def layer(w):
-        # the gradient is w's noise times the result
+        # the gradient is the noise that multiplies w, times the result
         return (w * noise(4, 2, like=w) + noise(4, 2, like=w)).exp()
 
     w = torch.zeros(4, 2, requires_grad=True)

@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 LIKE = torch.zeros(())
 
 
-def test_a_section_gives_the_callers_random_state_back():
+def test_a_seeded_section_restores_the_callers_random_state():
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)
@@ -54,13 +54,11 @@ def at_once(*functions):
         raise errors[0]
 
 
-@pytest.mark.parametrize(
-    "last_word", [False, True], ids=["and the section draws on", "and the section ends"]
-)
-def test_a_seed_that_another_thread_sets_meanwhile_holds_after_the_section(last_word):
+@pytest.mark.parametrize("last_word", [False, True], ids=["section-continues", "section-ends"])
+def test_a_seed_set_by_another_thread_during_a_section_holds_after_it(last_word):
     torch.manual_seed(3)
     expected = torch.randn(5, 2)
-    seeded, waits, drawn = threading.Event(), threading.Event(), []
+    seeded, waits, samples = threading.Event(), threading.Event(), []
 
     def run():
         with exclusive():
@@ -75,14 +73,14 @@ def test_a_seed_that_another_thread_sets_meanwhile_holds_after_the_section(last_
         waits.wait()
         torch.manual_seed(3)
         seeded.set()
-        drawn.append(noise(5, 2, like=LIKE))  # once the section is over
+        samples.append(noise(5, 2, like=LIKE))  # runs after the section
 
     at_once(run, sample)
-    assert torch.equal(drawn[0], expected)
+    assert torch.equal(samples[0], expected)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_process_forked_from_another_threads_round_can_draw():
+def test_a_process_forked_during_a_round_can_draw_noise():
     entered, forked, code = threading.Event(), threading.Event(), []
 
     def run():

@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 LIKE = torch.zeros(())
 
 
-def test_rank_and_key_are_a_threads_and_the_one_that_waits_comes_next():
+def test_rank_and_key_belong_to_one_thread_at_a_time():
     entered, order, seen = threading.Event(), [], []
 
     def run():
@@ -26,7 +26,7 @@ def test_rank_and_key_are_a_threads_and_the_one_that_waits_comes_next():
                 with draws(CPU, "seed", part=1, parts=2):
                     order.append(turn)
                     entered.set()
-                    # until the other thread waits
+                    # wait until the other thread waits
                     while turn == 0 and not random_state._turns.queue.locked():
                         os.sched_yield()
 
@@ -47,28 +47,28 @@ def test_rank_and_key_are_a_threads_and_the_one_that_waits_comes_next():
     assert order == [0, "other", 1]
 
 
-def test_a_thread_from_outside_of_python_draws_for_whoever_waits_for_it_now():
+def test_a_non_python_thread_draws_for_the_thread_that_waits_for_it():
     tasks, samples = queue.SimpleQueue(), queue.SimpleQueue()
 
-    # like a thread of autograd, which outlives the backward pass for which it was started
+    # like a thread of autograd, which outlives the backward pass that started it
     def helper():
         while tasks.get():
             samples.put(noise(3, like=LIKE))
 
-    def drawn_by_helper():
+    def sample_in_helper():
         tasks.put(True)
         return samples.get(timeout=60)
 
     _thread.start_new_thread(helper, ())
-    drawn = {}
+    by_key = {}
 
     def wait_for(key):
         with draws(CPU, key):
-            drawn[key] = drawn_by_helper()
+            by_key[key] = sample_in_helper()
 
     for key in ("first", "second"):
         at_once(lambda key=key: wait_for(key))
     tasks.put(False)
-    for key, sample in drawn.items():
+    for key, sample in by_key.items():
         with draws(CPU, key):
             assert torch.equal(noise(3, like=LIKE), sample)

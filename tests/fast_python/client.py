@@ -1,4 +1,4 @@
-"""Stand in for the Python interpreter: send a command line to the server, end as its process ends.
+"""Send a command line to the server and end as its process ends; replaces the Python interpreter.
 
 The server's process gets the standard streams, the working directory, and the environment of this
 one, and later its signals.

@@ -44,7 +44,8 @@ def receive(connection: socket.socket) -> tuple[dict, list[int]]:
 
 def set_streams(streams: list[int], descriptors: list[int]) -> None:
     """Replace the standard streams by those of a request; close the ones that it lacks."""
-    copies = [os.dup(descriptor) for descriptor in descriptors]  # above 2, whatever is closed below
+    # above 2, even if lower ones are closed
+    copies = [os.dup(descriptor) for descriptor in descriptors]
     for stream in (0, 1, 2):
         with contextlib.suppress(OSError):
             os.close(stream)
@@ -64,7 +65,7 @@ def set_streams(streams: list[int], descriptors: list[int]) -> None:
 
 
 def run(arguments: list[str]) -> None:
-    """Do what `python ARGUMENTS` does; `-P` and `-u` are the only options that it knows."""
+    """Do what `python ARGUMENTS` does; the only known options are `-P` and `-u`."""
     is_safe = False
     while arguments[0] in ("-P", "-u"):
         is_safe = is_safe or arguments[0] == "-P"
@@ -141,14 +142,14 @@ def process(request: dict, descriptors: list[int]) -> None:
             if stream is not None and not stream.closed:
                 stream.flush()
     except BaseException:
-        status = status or 120  # as Python's, where standard output cannot be written
+        status = status or 120  # as Python does if it cannot write standard output
     finally:
         os._exit(status)
 
 
 def kill(child: int) -> None:
     """End a process and those that it started."""
-    for end in (os.killpg, os.kill):  # it may not lead its group yet
+    for end in (os.killpg, os.kill):  # it may not lead its process group yet
         with contextlib.suppress(ProcessLookupError):
             end(child, signal.SIGKILL)
 
@@ -161,7 +162,7 @@ class Server:
         self.session = int((address.parent / "session").read_text())
         self.listener = socket.socket(socket.AF_UNIX)
         self.selector = selectors.DefaultSelector()
-        self.connections: dict[int, socket.socket] = {}  # by process
+        self.connections: dict[int, socket.socket] = {}  # process id -> connection
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
         os.set_blocking(reader, False)
