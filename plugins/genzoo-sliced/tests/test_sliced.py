@@ -1,4 +1,4 @@
-"""Both meet the contract, the distance has closed forms, and two processes equal one."""
+"""Both registered parts meet the contract, and the distance matches closed forms."""
 
 import numpy as np
 import pytest
@@ -27,15 +27,15 @@ def distance(x: Tensor, y: object, slices: int = 5000) -> float:
     return genzoo.build({"name": "sliced", "slices": slices}, "divergences")(x, y).item()
 
 
-def test_of_a_shift():
-    """A direction sees one component of the shift, with mean square |shift|^2 / d."""
+def test_the_distance_of_a_shift():
+    """The projection of the shift on a direction has the mean square |shift|^2 / d."""
     x, shift = torch.randn(50, 3), torch.tensor([1.0, -2.0, 2.0])
     assert distance(x + shift, x) == pytest.approx(9 / 3, rel=0.05)
     assert distance(x, x) == 0
 
 
 @pytest.mark.slow
-def test_of_two_gaussians():
+def test_the_distance_of_two_gaussians():
     r"""Between N(m, s^2 I) and N(0, I), W2^2 along theta is (theta . m)^2 + (s - 1)^2.
 
     With n points, it is slightly larger.
@@ -46,14 +46,14 @@ def test_of_two_gaussians():
     assert distance(x, prior, slices=500) == pytest.approx(4 / 4 + (s - 1) ** 2, rel=0.05)
 
 
-def test_on_the_line_it_is_the_best_assignment():
+def test_on_the_line_the_distance_is_that_of_the_best_assignment():
     x, y = torch.randn(40, 1).double(), torch.rand(40, 1).double()
     cost = (x - y.T).square().numpy()
     assert distance(x, y) == pytest.approx(cost[linear_sum_assignment(cost)].mean(), rel=1e-9)
 
 
-def test_in_the_plane_it_is_the_mean_over_all_directions():
-    """By quadrature over the half circle, with an assignment for each direction."""
+def test_in_the_plane_the_distance_is_the_mean_over_all_directions():
+    """The oracle is a quadrature over the half circle with one assignment per direction."""
     x, y = torch.randn(20, 2), torch.rand(20, 2)
     exact = []
     for angle in np.pi * (np.arange(100) + 0.5) / 100:
@@ -63,7 +63,7 @@ def test_in_the_plane_it_is_the_mean_over_all_directions():
     assert distance(x, y, slices=20000) == pytest.approx(np.mean(exact), rel=0.02)
 
 
-def test_its_gradient_is_that_of_matched_pairs():
+def test_the_gradient_is_that_of_matched_pairs():
     x, y = torch.randn(6, 1, requires_grad=True), torch.randn(6, 1)
     genzoo.build("sliced", "divergences")(x, y).backward()
     order = x[:, 0].argsort()
@@ -80,15 +80,15 @@ def test_the_autoencoder_is_a_wae_with_this_divergence():
     wae = genzoo.build({"name": "wae-mmd", "divergence": "sliced", "weight": 10.0, **settings})
     batch = torch.rand(7, 1, 4, 4)
     torch.manual_seed(2)
-    ours = swae.loss(batch)
+    actual = swae.loss(batch)
     torch.manual_seed(2)
-    theirs = wae.loss(batch)
-    assert sorted(ours) == ["loss", "reconstruction", "sliced"]
-    assert ours["loss"] == theirs["loss"] == ours["reconstruction"] + 10 * ours["sliced"]
+    expected = wae.loss(batch)
+    assert sorted(actual) == ["loss", "reconstruction", "sliced"]
+    assert actual["loss"] == expected["loss"] == actual["reconstruction"] + 10 * actual["sliced"]
 
 
 @pytest.mark.slow
-def test_it_trains_and_is_loaded_by_name(tmp_path):
+def test_the_model_trains_and_is_loaded_by_name(tmp_path):
     run = genzoo.fit("swae", torch.rand(64, 1, 8, 8), tmp_path / "run", steps=3, batch_size=16)
     assert torch.equal(genzoo.load(tmp_path / "run").reference_tensor, run.model.reference_tensor)
     assert "genzoo-sliced" in (tmp_path / "run" / "recipe.toml").read_text()
@@ -110,7 +110,7 @@ def on_rank(rank: int, folder: str, x: Tensor) -> None:
     )
     with distributed.emulate_rank(rank, 2):
         value, grad = gradients(x, slice(3 * rank, 3 * rank + 3))
-    torch.distributed.all_reduce(grad)  # as the trainer does: the mean over ranks
+    torch.distributed.all_reduce(grad)  # the mean over ranks, as in the trainer
     torch.save([value, grad / 2], f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 

@@ -12,7 +12,7 @@ from genzoo.errors import SettingError
 
 
 def convolved(x, weight, bias):
-    """`(C, L)` by `(O, C, K)`, zeros beyond the ends: sums of products, place by place."""
+    """Convolve `(C, L)` with `(O, C, K)` and zero padding, position by position."""
     reach, length = weight.shape[2] // 2, x.shape[1]
     out = np.tile(bias[:, None], (1, length))
     for place in range(length):
@@ -32,14 +32,14 @@ def residual(block, x):
 
 
 def random(module):
-    """The module in double precision, its biases no longer zero."""
+    """Return the module in double precision with random biases."""
     with torch.no_grad():
         for p in module.parameters():
             p.copy_(torch.randn_like(p) / 2)
     return module.double()
 
 
-def test_a_residual_block_is_that_of_numpy():
+def test_a_residual_block_equals_numpy():
     block, x = random(CharResidual(width=3, scale=0.3)), torch.randn(2, 3, 7, dtype=torch.float64)
     expected = np.stack([residual(block, row.numpy()) for row in x])
     np.testing.assert_allclose(block(x).detach().numpy(), expected, rtol=1e-10)
@@ -55,8 +55,8 @@ def test_a_block_with_known_weights_adds_three_tenths():
     )
 
 
-def test_the_networks_are_those_of_numpy():
-    """Linear layer to (width, length), five blocks, linear layer per position; then in reverse."""
+def test_the_networks_equal_numpy():
+    """A linear layer, five blocks, and a linear layer per position; the critic is the reverse."""
     decoder, critic = (
         random(CharDecoder(dim=4, shape=(6, 5), width=3)),
         random(CharCritic(shape=(6, 5), width=3)),
@@ -79,8 +79,8 @@ def test_the_networks_are_those_of_numpy():
     assert critic(x[None])[0].item() == pytest.approx(expected)
 
 
-def test_the_start_has_the_authors_variances():
-    """Variance 4 / (in + out) for convolutions, 2 / (in + out) for linear layers; zero biases."""
+def test_initial_weights_have_the_variances_of_the_authors_code():
+    """Variances 4 / (in + out) for convolutions, 2 / (in + out) for linear layers; zero biases."""
     decoder = CharDecoder(dim=128, shape=(16, 40), width=64, depth=1)
     first, convolution = decoder.net[0], decoder.net[2].net[1]
     for layer, variance in ((first, 2 / (128 + 64 * 16)), (convolution, 4 / (2 * 64 * 5))):

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.slow
 SMALL = {"width": 8, "depth": 1}
 CHECKS = {
     f"{label}-{check}": check
-    for label, found in {
+    for label, cases in {
         "model": checks("char-wgan-gp", generator=SMALL, critic=SMALL),
         "model, other parts": checks(
             "char-wgan-gp",
@@ -25,7 +25,7 @@ CHECKS = {
         "python-help": checks("python-help"),
         "metric": checks("ngram-js"),
     }.items()
-    for check in found
+    for check in cases
 }
 
 

@@ -23,11 +23,11 @@ def write(folder, *rows, name="text.txt"):
 
 
 def read(codes, data):
-    """Symbols as text, by the vocabulary alone."""
+    """Return symbols as text, using only the vocabulary."""
     return ["".join(data.metadata["vocabulary"][symbol] for symbol in row) for row in codes]
 
 
-def test_lines_are_padded_and_cut(tmp_path):
+def test_lines_are_padded_and_truncated(tmp_path):
     data = lines(write(tmp_path, "ab", "", "abcdef  ", "b"), length=4, test_fraction=0)
     assert data.shape == (4, 2 + 4)
     assert data.train["x"].dtype == np.uint8
@@ -54,7 +54,7 @@ def test_lines_conform(tmp_path):
     ("longer", "expected"),
     [("cut", ["abc", "xy"]), ("skip", ["xy", "z"]), ("split", ["abc", "de", "xy"])],
 )
-def test_what_becomes_of_longer_lines(tmp_path, longer, expected):
+def test_longer_lines_are_truncated_wrapped_or_dropped(tmp_path, longer, expected):
     extra = ["z"] if longer == "skip" else []
     data = lines(write(tmp_path, "abcde", "xy", *extra), length=3, longer=longer, test_fraction=0)
     assert sorted(row.rstrip(PADDING) for row in read(data.train["x"], data)) == expected
@@ -74,7 +74,7 @@ LINE = st.text(
         unique=True,
     )
 )
-def test_text_goes_in_and_comes_out(tmp_path_factory, rows):
+def test_text_is_encoded_and_decoded_exactly(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("text") / "text.txt"
     path.write_bytes("\n".join(rows).encode())
     data = lines(str(path), length=12, test_fraction=0)
@@ -84,11 +84,11 @@ def test_text_goes_in_and_comes_out(tmp_path_factory, rows):
         shape=data.shape,
         defaults=data.metadata,
     )
-    found = model.text(data.prepare(torch.from_numpy(data.train["x"])))
-    assert sorted(found) == sorted(rows)
+    texts = model.text(data.prepare(torch.from_numpy(data.train["x"])))
+    assert sorted(texts) == sorted(rows)
 
 
-def test_rare_characters_are_unknown(tmp_path):
+def test_rare_characters_become_unknown(tmp_path):
     data = lines(
         write(tmp_path, "aab", "aac", "ab\0", f"{PADDING}{UNKNOWN}a"),
         length=3,
@@ -101,7 +101,7 @@ def test_rare_characters_are_unknown(tmp_path):
     )
 
 
-def test_the_vocabulary_is_that_of_the_training_lines(tmp_path):
+def test_the_vocabulary_comes_from_the_training_lines(tmp_path):
     data = lines(
         write(tmp_path, *(chr(0x4E00 + i) for i in range(20))), length=1, test_fraction=0.5
     )
@@ -109,7 +109,7 @@ def test_the_vocabulary_is_that_of_the_training_lines(tmp_path):
     assert (data.test["x"] == 1).all()
 
 
-def test_no_held_out_line_was_trained_on_and_none_is_lost(tmp_path):
+def test_splits_are_disjoint_and_complete(tmp_path):
     rows = [f"{i % 70}" for i in range(400)]
     data = lines(write(tmp_path, *rows), length=2, test_fraction=0.3)
     train, test = (
@@ -126,7 +126,7 @@ def test_no_held_out_line_was_trained_on_and_none_is_lost(tmp_path):
     assert train != sorted(train)
 
 
-def test_a_compressed_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+def test_a_compressed_file_with_too_much_content_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(genzoo_text.lines, "_LONGEST", 1 << 20)
     (tmp_path / "text.gz").write_bytes(gzip.compress(b"\n" * ((1 << 20) + 1)))
     with pytest.raises(
@@ -151,13 +151,13 @@ def test_gzip_line_ends_and_a_byte_order_mark_are_read(tmp_path):
         (b"\x1f\x8b\x08nothing", "cannot be read"),
     ],
 )
-def test_what_is_refused(tmp_path, content, message):
+def test_invalid_input_is_refused(tmp_path, content, message):
     (tmp_path / "text.txt").write_bytes(content)
     with pytest.raises(DataError, match=message):
         lines(str(tmp_path / "text.txt"))
 
 
-def test_what_is_missing_is_named(monkeypatch, tmp_path):
+def test_missing_files_are_named(monkeypatch, tmp_path):
     with pytest.raises(DataError, match=r"lines: nowhere\.txt is not a file"):
         build({"name": "lines", "path": "nowhere.txt"}, "datasets")
     with pytest.raises(DataError, match="of at most 2 characters"):
@@ -169,7 +169,7 @@ def test_what_is_missing_is_named(monkeypatch, tmp_path):
         words()
 
 
-def test_words_are_those_of_the_list_up_to_the_length(monkeypatch, tmp_path):
+def test_words_come_from_the_list_up_to_the_length(monkeypatch, tmp_path):
     monkeypatch.setattr(
         genzoo_text.lines,
         "WORD_LISTS",
@@ -179,11 +179,11 @@ def test_words_are_those_of_the_list_up_to_the_length(monkeypatch, tmp_path):
     assert sorted(row.rstrip(PADDING) for row in read(data.train["x"], data)) == ["an", "be", "bee"]
 
 
-def test_the_help_of_python_is_split_into_lines_that_it_contains():
+def test_the_help_of_python_is_split_into_its_lines():
     from pydoc_data.topics import topics
 
     everything = " ".join(" ".join(topics[topic].split()) for topic in sorted(topics))
     data = python_help(length=20)
-    found = [row.rstrip(PADDING) for row in read(data.train["x"][:200], data)]
-    assert all(row in everything for row in found)
-    assert sum(len(row) == 20 for row in found) > 100
+    texts = [row.rstrip(PADDING) for row in read(data.train["x"][:200], data)]
+    assert all(row in everything for row in texts)
+    assert sum(len(row) == 20 for row in texts) > 100

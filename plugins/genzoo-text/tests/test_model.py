@@ -15,7 +15,7 @@ VOCABULARY = "␀�ab"
 
 
 class Fixed(Decoder):
-    """The same logits for every latent vector."""
+    """A decoder with the same logits for every latent vector."""
 
     def __init__(self, dim: int = 2, shape: tuple[int, ...] = SHAPE) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Fixed(Decoder):
 
 
 class Linear(Critic):
-    """The score <w, x>, whose slope is |w| everywhere."""
+    """A critic with the score <w, x>, whose slope is |w| everywhere."""
 
     def __init__(self, shape: tuple[int, ...] = SHAPE) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ def model(**settings):
     )
 
 
-def test_the_losses_with_a_linear_critic_are_those_by_hand():
+def test_the_losses_with_a_linear_critic_equal_the_hand_calculation():
     game = model(generator=Fixed(), critic=Linear(), latent_dim=2, penalty_weight=7.0).double()
     x = one_hot(torch.tensor([[0, 1, 2], [3, 3, 0]]), 4).double()
     w, logits = game.critic.weight.detach(), game.generator.logits.detach()
@@ -71,13 +71,13 @@ def test_the_losses_with_a_linear_critic_are_those_by_hand():
     )
     loss = game.generator_loss(x)["loss"]
     assert loss.item() == pytest.approx(-fake)
-    loss.backward()  # of -<w, p> by the logits: -p (w - <w, p>) in each place
+    loss.backward()  # the gradient of -<w, p> by the logits is -p (w - <w, p>)
     torch.testing.assert_close(
         game.generator.logits.grad, -p * (w - (w * p).sum(dim=1, keepdim=True))
     )
 
 
-def test_the_penalty_has_a_point_of_its_own_for_each_line():
+def test_the_penalty_uses_a_separate_point_for_each_line():
     """For D(x) = |x|^2 / 2, the slope at x is |x|. Each line has its weight e ~ U[0, 1]."""
 
     class Square(Linear):
@@ -86,14 +86,14 @@ def test_the_penalty_has_a_point_of_its_own_for_each_line():
 
     game = model(generator=Fixed(), critic=Square(), latent_dim=2).double()
     x = one_hot(torch.zeros(20_000, 3, dtype=torch.long), 4).double()
-    found = game.critic_loss(x)["penalty"].item()
+    penalty = game.critic_loss(x)["penalty"].item()
     p = game.generator.logits.detach().softmax(1)
     e = (torch.arange(20_000, dtype=torch.float64) / 20_000)[:, None, None]
     expected = ((e * x[0] + (1 - e) * p).flatten(1).norm(dim=1) - 1).square().mean().item()
-    assert found == pytest.approx(expected, rel=0.05)
+    assert penalty == pytest.approx(expected, rel=0.05)
 
 
-def test_the_defaults_are_those_of_the_authors():
+def test_the_defaults_match_the_authors_code():
     game = build("char-wgan-gp", shape=(32, 10))
     critic, generator = game.players()
     assert game.latent_dim == 128
@@ -114,7 +114,7 @@ def weight_shapes(network):
     return [tuple(parameter.shape) for name, parameter in named if "weight" in name]
 
 
-def test_samples_are_the_likeliest_symbols():
+def test_samples_are_the_most_likely_symbols():
     game = model()
     torch.manual_seed(3)
     x = game.sample(5)
@@ -127,7 +127,7 @@ def test_samples_are_the_likeliest_symbols():
             assert line[place].tolist() == [float(k == likeliest) for k in range(4)]
 
 
-def test_text_is_read_by_the_vocabulary():
+def test_text_is_decoded_with_the_vocabulary():
     x = one_hot(torch.tensor([[2, 3, 0], [0, 2, 1], [0, 0, 0]]), 4).float()
     assert model(vocabulary=VOCABULARY).text(x) == ["ab", "␀a�", ""]
     assert model(vocabulary=VOCABULARY).text(x / 2 + 0.1) == ["ab", "␀a�", ""]
@@ -142,7 +142,7 @@ def test_a_vocabulary_of_another_size_is_refused(vocabulary):
         model(vocabulary=vocabulary)
 
 
-def test_what_it_cannot_train_on_is_refused():
+def test_unsuitable_data_are_refused():
     game = model()
     for batch in (torch.rand(2, 3, 4), torch.zeros(2, 3, 4), torch.eye(4)[None, :3] * 2):
         with pytest.raises(DataError, match="reads one-hot symbols"):

@@ -28,22 +28,22 @@ def counted(lines, n):
 
 
 def divergence(one, other, n):
-    """By scipy, whose number is the root of the divergence."""
+    """Return the divergence from scipy, which computes its square root."""
     p, q = counted(one, n), counted(other, n)
     keys = sorted(p.keys() | q.keys())
     return jensenshannon([p[key] for key in keys], [q[key] for key in keys], base=2) ** 2
 
 
 @given(LINES, LINES, st.integers(1, 6))
-def test_the_divergence_is_scipys(one, other, n):
-    found = js(*(ngrams(torch.from_numpy(lines), n, base=4) for lines in (one, other)))
-    assert found == pytest.approx(divergence(one, other, n), abs=1e-12)
+def test_the_divergence_equals_scipy(one, other, n):
+    value = js(*(ngrams(torch.from_numpy(lines), n, base=4) for lines in (one, other)))
+    assert value == pytest.approx(divergence(one, other, n), abs=1e-12)
 
 
 @given(LINES, st.integers(1, 6))
 def test_ngrams_are_counted_exactly(lines, n):
-    found = Counter(ngrams(torch.from_numpy(lines), n, base=4).tolist())
-    assert found == {
+    counts = Counter(ngrams(torch.from_numpy(lines), n, base=4).tolist())
+    assert counts == {
         sum(s * 4 ** (n - 1 - j) for j, s in enumerate(key)): count
         for key, count in counted(lines, n).items()
     }
@@ -55,7 +55,7 @@ def test_large_vocabularies_are_numbered_exactly():
     assert ngrams(lines, 7, 256).tolist() == [256**7 - 1, 256**7 - 2]
 
 
-def test_equal_samples_are_at_zero_and_other_alphabets_at_one_bit():
+def test_equal_samples_score_zero_and_different_alphabets_one_bit():
     lines = torch.randint(3, (20, 8))
     for n in range(1, 5):
         assert js(ngrams(lines, n, 6), ngrams(lines.flip(0), n, 6)) == 0
@@ -63,57 +63,56 @@ def test_equal_samples_are_at_zero_and_other_alphabets_at_one_bit():
 
 
 class Fixed:
-    """A model that samples given lines."""
+    """A model whose samples are given lines."""
 
     inputs, given = ("x",), ()
 
     def __init__(self, lines, symbols):
-        self.lines, self.shape, self.drawn = (
+        self.lines, self.shape, self.count = (
             one_hot(lines, symbols).float(),
             (lines.shape[1], symbols),
             0,
         )
 
     def sample(self, n):
-        self.drawn += n
-        return self.lines[self.drawn - n : self.drawn]
+        self.count += n
+        return self.lines[self.count - n : self.count]
 
 
 def test_the_metric_compares_equal_numbers_of_samples_and_lines():
     """Even rows are the reference, odd rows the floor. A model that repeats even rows scores 0."""
     real = torch.randint(5, (1300, 6))
     model = Fixed(real[::2].flip(0), 5)
-    found = NgramJS(orders=3)(model, one_hot(real, 5).float().split(70))
-    assert model.drawn == 650
+    values = NgramJS(orders=3)(model, one_hot(real, 5).float().split(70))
+    assert model.count == 650
     for n in (1, 2, 3):
-        assert found[f"js_{n}"] == 0
-        assert found[f"js_{n}_floor"] == pytest.approx(
+        assert values[f"js_{n}"] == 0
+        assert values[f"js_{n}_floor"] == pytest.approx(
             divergence(real[1::2].numpy(), real[::2].numpy(), n)
         )
     few = Fixed(real[1::2], 5)
-    found = NgramJS(orders=1, samples=100)(few, one_hot(real, 5).float().split(70))
-    assert few.drawn == 100
+    values = NgramJS(orders=1, samples=100)(few, one_hot(real, 5).float().split(70))
+    assert few.count == 100
     assert (
-        found["js_1"]
-        == found["js_1_floor"]
+        values["js_1"]
+        == values["js_1_floor"]
         == pytest.approx(divergence(real[1:200:2].numpy(), real[:200:2].numpy(), 1))
     )
 
 
-def test_shuffled_lines_keep_lengths_and_frequencies_and_lose_the_rest():
+def test_shuffled_lines_keep_only_lengths_and_frequencies():
     """Padded lines "ab" and "abab" have the pairs ab and ba. Shuffling adds aa and bb."""
     real = torch.tensor([[1, 2, 0, 0], [1, 2, 0, 0], [1, 2, 1, 2], [1, 2, 1, 2]]).repeat(500, 1)
-    found = NgramJS(orders=2)(Fixed(real[::2], 3), one_hot(real, 3).float().split(500))
-    assert found["js_1_shuffled"] == found["js_1_floor"] == found["js_2_floor"] == 0
+    values = NgramJS(orders=2)(Fixed(real[::2], 3), one_hot(real, 3).float().split(500))
+    assert values["js_1_shuffled"] == values["js_1_floor"] == values["js_2_floor"] == 0
     # Six pairs in two lines: 1 ab, 1 b_, 1 __, and 2 ab, 1 ba. After shuffling, each of the four
-    # inner pairs is any of four,
-    # and the one at the end of a word is a_ or b_
+    # inner pairs is one of four pairs, and the pair at the end of a word is a_ or b_.
     p = [3, 1, 1, 1, 0, 0, 0]  # ab, ba, b_, __, aa, bb, a_
     q = [1, 1, 0.5, 1, 1, 1, 0.5]
-    assert found["js_2_shuffled"] == pytest.approx(jensenshannon(p, q, base=2) ** 2, abs=0.02)
+    assert values["js_2_shuffled"] == pytest.approx(jensenshannon(p, q, base=2) ** 2, abs=0.02)
 
 
-def test_what_it_needs_is_named():
+def test_missing_requirements_are_named():
     assert NgramJS().lacking(SimpleNamespace(shape=(1, 8, 8), inputs=("x", "y"), given=())) == [
         "sample",
         "lines of symbols, of shape (length, symbols)",
@@ -122,7 +121,7 @@ def test_what_it_needs_is_named():
     assert build("ngram-js", "metrics").lacking(Fixed(torch.zeros(1, 4, dtype=torch.long), 3)) == []
 
 
-def test_what_is_refused():
+def test_invalid_input_is_refused():
     model = Fixed(torch.zeros(9, 6, dtype=torch.long), 256)
     real = [model.lines]
     with pytest.raises(SettingError, match="orders = 7 is too large for lines of 6"):

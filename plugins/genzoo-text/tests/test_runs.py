@@ -39,7 +39,7 @@ def train(text, out, **settings):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_cut_ends_as_if_it_had_not_been(text, tmp_path):
+def test_a_resumed_run_equals_an_uninterrupted_one(text, tmp_path):
     whole = train(text, tmp_path / "whole")
     train(text, tmp_path / "cut")
     for late in (
@@ -49,14 +49,14 @@ def test_a_run_that_was_cut_ends_as_if_it_had_not_been(text, tmp_path):
         late.unlink()
     assert [p.name for p in (tmp_path / "cut" / "checkpoints").iterdir()] == ["step-000004.ckpt"]
     again = train(text, tmp_path / "cut", resume=True)
-    expected, found = whole.model.state_dict(), again.model.state_dict()
-    assert expected.keys() == found.keys()
-    assert [key for key in expected if not torch.equal(expected[key], found[key])] == []
+    expected, actual = whole.model.state_dict(), again.model.state_dict()
+    assert expected.keys() == actual.keys()
+    assert [key for key in expected if not torch.equal(expected[key], actual[key])] == []
 
 
 @pytest.mark.slow
-def test_a_run_speaks_without_its_text(text, tmp_path):
-    """The vocabulary is in its recipe, with characters that TOML has to escape."""
+def test_a_run_samples_without_its_text_file(text, tmp_path):
+    """The recipe contains the vocabulary, including characters that TOML must escape."""
     run = train(text, tmp_path / "run")
     text.unlink()
     recipe = tomllib.loads((tmp_path / "run" / "recipe.toml").read_text(encoding="utf-8"))
@@ -73,22 +73,22 @@ def test_a_run_speaks_without_its_text(text, tmp_path):
 
 
 @pytest.mark.slow
-def test_samples_are_kept_as_text(text, tmp_path):
+def test_samples_are_saved_as_text(text, tmp_path):
     train(text, tmp_path / "run")
     kept = (tmp_path / "run" / "samples" / "step-000009.txt").read_text(encoding="utf-8")
     assert kept.endswith("\n")
     assert set(kept) - {"\n"} <= set(genzoo.load(tmp_path / "run").vocabulary)
 
 
-def call(monkeypatch, *words):
-    monkeypatch.setattr(sys, "argv", ["genzoo", *map(str, words)])
+def call(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["genzoo", *map(str, arguments)])
     with pytest.raises(SystemExit) as exit:
         main()
     return exit.value.code or 0
 
 
 @pytest.mark.slow
-def test_the_commands(tmp_path, monkeypatch, capsys):
+def test_the_commands_work(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text(
         "\n".join(f"[b]{i:03}é" for i in range(60)), encoding="utf-8"
@@ -108,9 +108,9 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     assert written.count("\n") == 5
     assert printed == written
     assert call(monkeypatch, "evaluate", "run") == 0
-    found = json.loads((tmp_path / "run" / "report" / "evaluation.json").read_text())
-    assert found.keys() == {"ngram-js"}
-    assert sorted(found["ngram-js"]) == sorted(
-        f"js_{n}{which}" for n in range(1, 5) for which in ("", "_floor", "_shuffled")
+    evaluation = json.loads((tmp_path / "run" / "report" / "evaluation.json").read_text())
+    assert evaluation.keys() == {"ngram-js"}
+    assert sorted(evaluation["ngram-js"]) == sorted(
+        f"js_{n}{suffix}" for n in range(1, 5) for suffix in ("", "_floor", "_shuffled")
     )
-    assert all(0 <= value <= 1 for value in found["ngram-js"].values())
+    assert all(0 <= value <= 1 for value in evaluation["ngram-js"].values())

@@ -18,7 +18,7 @@ BOTTLENECK, PYRAMID = (
 )
 CHECKS = {
     f"{label}-{check}": check
-    for label, found in {
+    for label, cases in {
         "pix2pix": model_checks("pix2pix", translator=UNET, critic=PATCH),
         "pix2pix, l1": model_checks(
             "pix2pix", [(1, 9, 12)], translator=UNET, adversarial_weight=0.0
@@ -40,7 +40,7 @@ CHECKS = {
             "discogan", [(1, 9, 12)], variant="code", translator=BOTTLENECK, critic=PYRAMID
         ),
     }.items()
-    for check in found
+    for check in cases
 } | {
     f"{table['name']}-{check}": check
     for kind, tables in {

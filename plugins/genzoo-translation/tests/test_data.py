@@ -18,7 +18,7 @@ def _home(tmp_path, monkeypatch):
     monkeypatch.setenv("GENZOO_DATA", str(tmp_path / "data"))
 
 
-def test_edges_are_where_scipy_finds_a_slope():
+def test_edges_match_scipy():
     data, source = edges("digits", threshold=0.3), digits()
     y = np.stack([image[0] for image in data.train["y"].numpy()[:50]])
     x = y / 255
@@ -37,15 +37,15 @@ def test_edges_are_where_scipy_finds_a_slope():
     assert np.allclose(soft, np.minimum(length, 1), atol=0.51 / 255)
 
 
-def test_edges_of_colours_are_those_of_their_mean(monkeypatch):
-    colours = np.random.default_rng(0).integers(0, 256, (5, 3, 9, 7), dtype=np.uint8)
-    monkeypatch.setattr(derived, "as_dataset", lambda of: Dataset({"x": colours}))
+def test_edges_of_color_images_are_those_of_the_mean_color(monkeypatch):
+    colors = np.random.default_rng(0).integers(0, 256, (5, 3, 9, 7), dtype=np.uint8)
+    monkeypatch.setattr(derived, "as_dataset", lambda of: Dataset({"x": colors}))
     data = edges("anything", threshold=None)
-    grey = colours.mean(axis=1) / 255
+    gray = colors.mean(axis=1) / 255
     length = np.stack(
         [
             np.hypot(ndimage.sobel(i, 0, mode="nearest"), ndimage.sobel(i, 1, mode="nearest")) / 4
-            for i in grey
+            for i in gray
         ]
     )
     assert np.allclose(data.train["x"].numpy()[:, 0] / 255, np.minimum(length, 1), atol=0.51 / 255)
@@ -54,7 +54,7 @@ def test_edges_of_colours_are_those_of_their_mean(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("by", "oracle"),
+    ("transform", "oracle"),
     [
         ("invert", lambda x: 255 - x),
         ("flip", lambda x: x[..., ::-1, :]),
@@ -62,33 +62,32 @@ def test_edges_of_colours_are_those_of_their_mean(monkeypatch):
         ("rotate", lambda x: np.rot90(x, 1, (-2, -1))),
     ],
 )
-def test_a_map_is_applied_to_other_images_than_those_in_x(by, oracle):
-    data = mapped("digits", by)
+def test_y_contains_maps_of_images_that_are_not_in_x(transform, oracle):
+    data = mapped("digits", transform)
     test = data.test["x"].numpy()
     assert np.array_equal(data.test["truth"].numpy(), oracle(test))
     assert np.array_equal(data.test["y"].numpy(), oracle(test))
     x, y = data.train["x"].numpy(), data.train["y"].numpy()
     source = edges("digits").train["y"].numpy()
-    back = {
-        image.tobytes() for image in np.ascontiguousarray(oracle(oracle(oracle(y))))
-    }  # each map to the fourth is nothing
+    # four applications of a map are the identity
+    back = {image.tobytes() for image in np.ascontiguousarray(oracle(oracle(oracle(y))))}
     assert {image.tobytes() for image in x} | back == {image.tobytes() for image in source}
     assert len(x) == len(y) == len(source) // 2
 
 
-def test_another_seed_makes_other_halves():
+def test_another_seed_gives_different_halves():
     one, same, other = (mapped("digits", seed=seed).train["x"] for seed in (0, 0, 1))
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
 
 
-def test_floats_become_levels(monkeypatch):
+def test_floats_are_converted_to_levels(monkeypatch):
     x = np.array([0.0, 0.5, 1.0], dtype=np.float32).reshape(3, 1, 1, 1).repeat(8, 2).repeat(8, 3)
     monkeypatch.setattr(derived, "as_dataset", lambda of: Dataset({"x": x}))
     assert sorted(edges("anything").train["y"][:, 0, 0, 0].tolist()) == [0, 128, 255]
 
 
-def test_classes_are_those_of_the_labels():
+def test_classes_match_the_labels():
     data, source = classes("digits", 3, 8), digits()
     x = edges("digits").train["y"].numpy()
     labels = np.asarray(source.train["y"])
@@ -102,7 +101,7 @@ def picture(path, value, size=(6, 6)):
     Image.new("RGB", size, (value, value, value)).save(path)
 
 
-def test_pairs_of_one_name_stay_together(tmp_path):
+def test_pairs_with_equal_names_stay_together(tmp_path):
     for i in range(10):
         picture(tmp_path / "A" / f"{i}.png", i)
         picture(tmp_path / "B" / f"{i}.png", 100 + i)
@@ -115,7 +114,7 @@ def test_pairs_of_one_name_stay_together(tmp_path):
     assert np.array_equal(back.train["x"], back.train["y"] + 100)
 
 
-def test_pairs_side_by_side(tmp_path):
+def test_pairs_in_one_image_are_split(tmp_path):
     for i in range(4):
         image = Image.new("L", (12, 6), i)
         image.paste(200 + i, (6, 0, 12, 6))
@@ -126,7 +125,7 @@ def test_pairs_side_by_side(tmp_path):
     assert data.test == {}
 
 
-def test_halves_are_cut_before_they_are_resized(tmp_path):
+def test_halves_are_split_before_they_are_resized(tmp_path):
     """Wide black and white halves do not mix, and each keeps its center."""
     image = Image.new("L", (96, 16), 0)
     image.paste(255, (48, 0, 96, 16))
@@ -141,7 +140,7 @@ def test_halves_are_cut_before_they_are_resized(tmp_path):
     assert y[:, -1:].min() >= 254
 
 
-def test_pairs_are_found_by_name_whatever_their_suffix(tmp_path):
+def test_pairs_are_matched_by_name_and_not_by_suffix(tmp_path):
     for side, suffix, offset in (("A", "png", 0), ("B", "bmp", 100)):
         for i, name in enumerate(("a", "a.k", "a-b", "b")):
             picture(tmp_path / side / f"{name}.{suffix}", offset + i)
@@ -149,7 +148,7 @@ def test_pairs_are_found_by_name_whatever_their_suffix(tmp_path):
     assert np.array_equal(data.train["x"] + 100, data.train["y"])
 
 
-def test_domains_hold_out_of_both_or_of_neither(tmp_path):
+def test_held_out_images_come_from_both_domains_or_neither(tmp_path):
     for i in range(5):
         picture(tmp_path / "A" / f"{i}.png", i)
     for i in range(20):
@@ -171,7 +170,7 @@ def test_an_image_without_a_partner_is_named(tmp_path):
         pairs(str(tmp_path))
 
 
-def test_domains(tmp_path):
+def test_domains_are_read_from_folders(tmp_path):
     for i in range(5):
         picture(tmp_path / "A" / f"{i}.png", i)
     for i in range(20):
@@ -184,7 +183,7 @@ def test_domains(tmp_path):
     assert data.groups == (("x",), ("y",))
 
 
-def test_domains_with_folders_of_their_own_for_tests(tmp_path):
+def test_domains_may_have_separate_test_folders(tmp_path):
     for folder, value in (("trainA", 1), ("trainB", 2), ("testA", 3), ("testB", 4)):
         picture(tmp_path / folder / "one.png", value)
     data = domains(str(tmp_path), size=6, channels=1, reverse=True)
@@ -210,7 +209,7 @@ def test_domains_with_folders_of_their_own_for_tests(tmp_path):
         (lambda: art.emoji(font=__file__), "cannot be read as a font"),
     ],
 )
-def test_what_is_unfit_is_refused(make, message):
+def test_unsuitable_images_are_refused(make, message):
     with pytest.raises(DataError, match=message):
         make()
 
@@ -218,7 +217,7 @@ def test_what_is_unfit_is_refused(make, message):
 @pytest.mark.skipif(
     not art._FONT.exists(), reason="the Debian package fonts-noto-color-emoji is not installed"
 )
-def test_emoji():
+def test_emoji_are_rendered_in_two_styles():
     data = art.emoji(16)
     rows = data.rows("train") + data.rows("test")
     assert data.shape == (3, 16, 16)
@@ -234,7 +233,7 @@ def test_emoji():
     not (art._ICONS / "oxygen").exists(),
     reason="the Debian package oxygen-icon-theme is not installed",
 )
-def test_icons():
+def test_icons_are_read_in_two_styles():
     data, side_by_side = art.icons(), art.icons(paired=True)
     assert data.shape == (3, 32, 32)
     assert data.groups == (("x",), ("y",))

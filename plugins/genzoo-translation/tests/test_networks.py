@@ -15,12 +15,12 @@ def count(module):
     return sum(p.numel() for p in module.parameters())
 
 
-def test_the_unet_for_256_pixels_is_the_papers():
+def test_the_unet_for_256_pixels_matches_the_paper():
     """C64-C128-C256-C512-C512-C512-C512-C512 and back; skips double the decoder's inputs."""
     down = [3, 64, 128, 256, 512, 512, 512, 512, 512]
     expected = sum(16 * a * b for a, b in pairwise(down))
-    expected += 64 + 512  # biases of the first and the innermost, which no norm follows
-    expected += sum(2 * c for c in down[2:8])  # gains and shifts of the norms between
+    expected += 64 + 512  # biases of the first and the innermost layer, which have no norm
+    expected += sum(2 * c for c in down[2:8])  # gains and shifts of the norms of the other layers
     up = [
         (512, 512),
         (1024, 512),
@@ -42,8 +42,8 @@ def test_the_unet_for_256_pixels_is_the_papers():
     assert round((gray - 64 - 512) / 1e6, 3) == 54.408
 
 
-def test_the_resnet_for_256_pixels_is_the_papers():
-    """c7s1-64, d128, d256, nine blocks R256, u128, u64, c7s1-3; their norms have no parameters."""
+def test_the_resnet_for_256_pixels_matches_the_paper():
+    """c7s1-64, d128, d256, nine blocks R256, u128, u64, c7s1-3; the norms have no parameters."""
     weights = (
         49 * 3 * 64
         + 9 * (64 * 128 + 128 * 256)
@@ -58,7 +58,7 @@ def test_the_resnet_for_256_pixels_is_the_papers():
     assert count(net) - count(small) == 3 * 2 * 9 * 256 * 256  # six blocks for 128 pixels
 
 
-def test_the_patch_critic_is_the_papers():
+def test_the_patch_critic_matches_the_paper():
     """C64-C128-C256-C512-1 on two color images has 2.769 million parameters.
 
     The authors' PyTorch port prints 2.765 M for two gray images (issue 1152).
@@ -72,7 +72,7 @@ def test_the_patch_critic_is_the_papers():
 
 
 @pytest.mark.parametrize(("layers", "seen"), [(1, 16), (2, 34), (3, 70)])
-def test_a_patch_has_the_size_that_is_promised(layers, seen):
+def test_a_patch_has_the_documented_size(layers, seen):
     critic = PatchCritic((1, 128, 128), width=2, layers=layers, norm="none").double()
     x = torch.rand(1, 1, 128, 128, dtype=torch.double, requires_grad=True)
     patches = critic.patches(x)
@@ -89,24 +89,27 @@ def test_a_patch_has_the_size_that_is_promised(layers, seen):
 )
 def test_patches_are_not_larger_than_the_image(size, layers):
     with torch.device("meta"):
-        own, asked = PatchCritic((1, size, size)), PatchCritic((1, size, size), layers=layers)
-    assert count(own) == count(asked)
+        default, explicit = (
+            PatchCritic((1, size, size)),
+            PatchCritic((1, size, size), layers=layers),
+        )
+    assert count(default) == count(explicit)
 
 
-def test_a_mean_of_patches_is_the_score():
+def test_the_score_is_the_mean_over_patches():
     critic, x = PatchCritic((1, 28, 28), width=4), torch.rand(3, 1, 28, 28)
     assert torch.equal(critic(x), critic.patches(x).mean(dim=(1, 2)))
 
 
 @pytest.mark.parametrize("name", ["unet", "resnet", "bottleneck"])
 @pytest.mark.parametrize("size", [(8, 8), (9, 14), (28, 28), (31, 45), (256, 256)])
-def test_sizes_are_kept(name, size):
+def test_image_sizes_are_kept(name, size):
     settings = {"bottleneck": {}, "unet": {"width": 2}, "resnet": {"width": 2, "blocks": 1}}[name]
     net = build({"name": name, **settings}, "translators", given_shape=(2, *size), shape=(3, *size))
     assert net(torch.rand(2, 2, *size)).shape == (2, 3, *size)
 
 
-def test_a_skip_carries_what_the_bottleneck_cannot():
+def test_skip_connections_bypass_the_bottleneck():
     """With the inner levels cut off, a pixel's output still depends on its input."""
     net = UNet((1, 16, 16), (1, 16, 16), width=4, dropout=0.0).eval()
     x = torch.rand(1, 1, 16, 16, requires_grad=True)
@@ -115,7 +118,7 @@ def test_a_skip_carries_what_the_bottleneck_cannot():
     assert x.grad[0, 0, 8, 8] != 0
 
 
-def test_dropout_is_the_noise_and_stays_on():
+def test_dropout_stays_on_in_eval_mode():
     x = torch.rand(2, 1, 16, 16)
     noisy, still = (
         UNet((1, 16, 16), (1, 16, 16), width=4).eval(),
@@ -134,14 +137,14 @@ def test_dropout_is_in_the_three_innermost_levels_of_the_decoder_and_keeps_the_m
     assert Dropout(0.25)(torch.ones(4, 10_000)).mean().item() == pytest.approx(1, abs=0.02)
 
 
-def test_activations_are_the_papers():
+def test_activations_match_the_paper():
     net = UNet((1, 16, 16), (1, 16, 16), width=2)
     assert not isinstance(net.down[0][0], torch.nn.LeakyReLU)
     assert [block[0].negative_slope for block in list(net.down)[1:]] == [0.2] * 3
     assert all(isinstance(block[0], torch.nn.ReLU) for block in net.up)
 
 
-def test_a_residual_block_adds_to_what_it_gets():
+def test_a_residual_block_adds_to_its_input():
     block = _Residual(3)
     for p in block.parameters():
         torch.nn.init.zeros_(p)
@@ -149,29 +152,29 @@ def test_a_residual_block_adds_to_what_it_gets():
     assert torch.equal(block(x), x)
 
 
-def test_edges_are_reflected():
+def test_convolutions_use_reflection_padding():
     """A constant image stays constant with reflection padding, and would not with zeros."""
     net = ResNet((1, 16, 16), (1, 16, 16), width=2, blocks=1).net
     first = net[:2](torch.ones(1, 1, 16, 16))
     block = next(m for m in net if isinstance(m, _Residual)).net
-    for made in (
+    for output in (
         first,
         block[:2](torch.ones(1, 8, 5, 5)),
         block[4:6](torch.ones(1, 8, 5, 5)),
         net[-2:](torch.ones(1, 2, 16, 16)),
     ):
-        assert made.flatten(2).std(2).max() < 1e-6
+        assert output.flatten(2).std(2).max() < 1e-6
 
 
 @pytest.mark.parametrize(("size", "levels"), [(64, 4), (28, 3), (40, 3), (48, 4), (8, 2)])
-def test_levels_leave_fewer_than_six_pixels(size, levels):
+def test_the_number_of_levels_leaves_fewer_than_six_pixels(size, levels):
     with torch.device("meta"):
         critic, net = PyramidCritic((1, size, size)), Bottleneck((1, size, size), (1, size, size))
     assert len(critic.levels) == levels
     assert len(net.encoder.config["channels"]) == len(net.decoder.config["channels"]) == levels
 
 
-def test_the_features_are_those_of_the_levels():
+def test_features_are_the_outputs_of_the_levels():
     critic, x = PyramidCritic((3, 64, 64), width=2).eval(), torch.rand(2, 3, 64, 64)
     features = critic.features(x)
     again = critic.levels[2](features[0])
@@ -195,12 +198,12 @@ def test_the_features_are_those_of_the_levels():
         (lambda: PyramidCritic((1, 4, 4)), "8 pixels or more"),
     ],
 )
-def test_what_does_not_fit_is_refused(make, message):
+def test_unsuitable_settings_are_refused(make, message):
     with pytest.raises(SettingError, match=message):
         make()
 
 
-def test_the_parts_serve_models_that_know_nothing_of_them():
+def test_the_parts_work_in_other_models():
     gan = build(
         {"name": "gan", "critic": {"name": "patch", "width": 4}, "generator": "mlp"},
         shape=(1, 16, 16),

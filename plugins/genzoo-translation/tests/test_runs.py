@@ -51,8 +51,8 @@ def train(name, out, **settings):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_run_that_was_cut_ends_as_if_it_had_not_been(name, tmp_path):
-    """Generators, critics, pools, and the iteration count equal those of a run without a stop."""
+def test_a_resumed_run_equals_an_uninterrupted_one(name, tmp_path):
+    """Generators, critics, pools, and iteration counts equal those of an uninterrupted run."""
     whole = train(name, tmp_path / "whole")
     train(name, tmp_path / "cut")
     for late in (
@@ -62,18 +62,18 @@ def test_a_run_that_was_cut_ends_as_if_it_had_not_been(name, tmp_path):
         late.unlink()
     assert [p.name for p in (tmp_path / "cut" / "checkpoints").iterdir()] == ["step-000004.ckpt"]
     again = train(name, tmp_path / "cut", resume=True)
-    expected, found = whole.model.state_dict(), again.model.state_dict()
-    assert expected.keys() == found.keys()
-    assert [key for key in expected if not torch.equal(expected[key], found[key])] == []
+    expected, actual = whole.model.state_dict(), again.model.state_dict()
+    assert expected.keys() == actual.keys()
+    assert [key for key in expected if not torch.equal(expected[key], actual[key])] == []
     if name == "cyclegan":
         for pool in ("pool_x", "pool_y"):
-            assert int(found[f"{pool}.filled"]) == 5
-            assert found[f"{pool}.images"].any()
+            assert int(actual[f"{pool}.filled"]) == 5
+            assert actual[f"{pool}.images"].any()
     if name == "discogan":
-        assert int(found["iterations"]) == 6  # of 9 rounds two in three
+        assert int(actual["iterations"]) == 6  # two thirds of 9 rounds
 
 
-def test_an_export_leaves_the_pools_out_and_a_load_gives_both_generators(tmp_path):
+def test_an_export_excludes_the_pools_and_load_restores_both_generators(tmp_path):
     run = train("cyclegan", tmp_path / "run")
     with safe_open(tmp_path / "run" / "model.safetensors", framework="pt") as file:
         keys = set(file.keys())
@@ -92,20 +92,20 @@ def test_microbatches_are_not_counted_as_iterations(tmp_path):
         assert "iterations" not in set(file.keys())
 
 
-def call(monkeypatch, *words):
-    monkeypatch.setattr(sys, "argv", ["genzoo", *map(str, words)])
+def call(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["genzoo", *map(str, arguments)])
     with pytest.raises(SystemExit) as exit:
         main()
     return exit.value.code or 0
 
 
-def test_the_commands(tmp_path, monkeypatch, capsys):
+def test_the_commands_work(tmp_path, monkeypatch, capsys):
     train("pix2pix", tmp_path / "p2p")
     train("cyclegan", tmp_path / "cycle")
     monkeypatch.chdir(tmp_path)
     assert call(monkeypatch, "sample", "p2p", "-n", 5, "-o", "five.png") == 0
     width, height = Image.open("five.png").size
-    assert width / height == 2  # three rows of two triples: input, output, truth
+    assert width / height == 2  # three rows of two triples: input, output, and truth
     (tmp_path / "images" / "more").mkdir(parents=True)
     Image.new("RGB", (20, 20), "red").save("images/one.jpg")
     Image.new("L", (8, 8), 90).save("images/more/two.png")
@@ -122,14 +122,14 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
         <= 0.51 / 255
     )
     assert call(monkeypatch, "sample", "cycle", "-n", 5, "-o", "known.png") == 0
+    # the truth of mapped images is known
     assert Image.open("known.png").size == (
         width,
         height,
-    )  # of mapped images the truth is known as well
+    )
     capsys.readouterr()
-    assert (
-        call(monkeypatch, "translate", "cycle", "images", "-o", "images") == 2
-    )  # two.png would be lost
+    # two.png would be overwritten
+    assert call(monkeypatch, "translate", "cycle", "images", "-o", "images") == 2
     assert "would be overwritten" in capsys.readouterr().err
     Image.new("L", (8, 8), 0).save("images/one.png")
     assert call(monkeypatch, "translate", "cycle", "images", "-o", "more") == 2
@@ -140,7 +140,7 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     assert "absolute_error (identity)" in capsys.readouterr().out
 
 
-def test_the_metric_is_the_error_that_numpy_finds(tmp_path):
+def test_the_metric_equals_the_error_from_numpy(tmp_path):
     data = build(DATA["cyclegan"], "datasets")
     model = build(MODELS["cyclegan"], shape=(1, 8, 8)).eval()
     x, t = (data.prepare(data.test[name]) for name in ("x", "truth"))
@@ -148,11 +148,11 @@ def test_the_metric_is_the_error_that_numpy_finds(tmp_path):
         {"x": x[i : i + 100], "y": 1 - t[i : i + 100], "truth": t[i : i + 100]}
         for i in range(0, len(x), 100)
     ]
-    found = build("translation", "metrics")(model, batches)
+    values = build("translation", "metrics")(model, batches)
     with torch.no_grad():
         gap = (model.translate(x) - t).double().numpy()
     identity = (x - t).double().numpy()
-    assert found == pytest.approx(
+    assert values == pytest.approx(
         {
             "absolute_error": np.abs(gap).mean(),
             "squared_error": (gap**2).mean(),
@@ -162,28 +162,28 @@ def test_the_metric_is_the_error_that_numpy_finds(tmp_path):
     )
 
 
-@pytest.mark.parametrize(("given", "made"), [(3, 1), (1, 3), (2, 3)])
-def test_identity_between_other_channels(given, made):
-    x, t = torch.rand(4, given, 8, 8), torch.rand(4, made, 8, 8)
+@pytest.mark.parametrize(("given", "output"), [(3, 1), (1, 3), (2, 3)])
+def test_identity_between_different_numbers_of_channels(given, output):
+    x, t = torch.rand(4, given, 8, 8), torch.rand(4, output, 8, 8)
     model = SimpleNamespace(translate=lambda x: t, unpack=lambda batch: (None, batch["x"]))
-    found = build("translation", "metrics")(model, [{"x": x, "truth": t}])
-    assert found["absolute_error"] == 0
-    oracle = {(3, 1): x.mean(1, keepdim=True), (1, 3): x}.get((given, made))
+    values = build("translation", "metrics")(model, [{"x": x, "truth": t}])
+    assert values["absolute_error"] == 0
+    oracle = {(3, 1): x.mean(1, keepdim=True), (1, 3): x}.get((given, output))
     if oracle is None:
-        assert "absolute_error (identity)" not in found
+        assert "absolute_error (identity)" not in values
     else:
-        assert found["absolute_error (identity)"] == pytest.approx(
+        assert values["absolute_error (identity)"] == pytest.approx(
             (oracle - t).abs().mean().item(), rel=1e-5
         )
 
 
-def test_channels_that_no_picture_has_train_and_are_shown(tmp_path):
+def test_unusual_channel_numbers_train_and_are_shown(tmp_path):
     data = genzoo.Dataset({"x": torch.rand(8, 4, 8, 8), "y": torch.rand(8, 3, 8, 8)})
     run = genzoo.fit(MODELS["pix2pix"], data, tmp_path / "run", steps=1, batch_size=4)
     assert run.model.given_shape == (4, 8, 8)
 
 
-def test_what_is_given_must_have_its_shape():
+def test_given_images_must_have_the_right_shape():
     data = genzoo.Dataset({"x": torch.rand(8, 1, 8, 8), "y": torch.rand(8, 3, 8, 8)})
     model = build(MODELS["pix2pix"], shape=(3, 8, 8))
     with pytest.raises(
