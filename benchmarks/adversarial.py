@@ -30,7 +30,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
-from machine import INSTALL, machine, words, write
+from machine import INSTALL, describe_machine, machine, write
 from torch import Tensor, nn
 from torch.nn.functional import pad, softplus
 from torch.utils.data import DataLoader
@@ -125,7 +125,7 @@ def by_hand(table: Mapping[str, Any], data: Tensor, rounds: int) -> Callable[[],
 
 
 def by_torchgan(table: Mapping[str, Any], data: Tensor, rounds: int) -> Callable[[], Any] | None:
-    """Prepare an epoch of torchgan's trainer, with our networks and optimizers.
+    """Prepare an epoch of torchgan's trainer with genzoo's networks and optimizers.
 
     The epoch has the images of the given number of rounds and writes nothing.
 
@@ -227,12 +227,11 @@ def speed(
             "genzoo": by_fit(table, data, steps, BATCH),
             "by hand": by_hand(table, data, steps),
         }
-        if case == peer and (theirs := by_torchgan(table, data, steps)):
-            segments["torchgan"] = theirs
+        if case == peer and (peer_segment := by_torchgan(table, data, steps)):
+            segments["torchgan"] = peer_segment
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", UserWarning
-            )  # after so few rounds samples are all alike
+            # after so few rounds, all samples are similar
+            warnings.simplefilter("ignore", UserWarning)
             timings = race(segments, rounds)
         read = steps * genzoo.build(table, shape=tuple(data.shape[1:])).critic_steps * BATCH
         rows += [row(case, other, timings, read) for other in segments if other != "genzoo"]
@@ -273,7 +272,7 @@ def planned(
     dataset: genzoo.Dataset,
     trial: int = 200,
 ) -> dict[str, int]:
-    """Return the number of steps that each model makes in a number of CPU seconds.
+    """Return the number of steps that each model makes in a given CPU time.
 
     The numbers come from interleaved trials. Numbers from earlier trials are kept.
 
@@ -394,7 +393,7 @@ def speed_section(part: Numbers) -> list[str]:
         "from the paper: it uses the norm of the gradient of the whole batch instead of each",
         "example. So it moves the slope towards 1 divided by the square root of the batch size.",
         "",
-        words(part, "torchgan 0.1.0"),
+        describe_machine(part, "torchgan 0.1.0"),
         "",
         *markdown(part["rows"]),
         "",
@@ -423,7 +422,7 @@ def quality_section(part: Numbers) -> list[str]:
         f"instead of samples have a distance of {part['floor']:.2f}. These distances are not FIDs",
         "and are only comparable with each other.",
         "",
-        words(part, f"genzoo {genzoo.__version__}"),
+        describe_machine(part, f"genzoo {genzoo.__version__}"),
         "",
         "| model | steps | " + " | ".join(MEASURES.values()) + " |",
         "|---|--:|" + "--:|" * len(MEASURES),
@@ -459,14 +458,16 @@ def page(result: Mapping[str, Numbers]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", choices=("speed", "quality", "all"), default="speed")
-    parser.add_argument("--rounds", type=int, default=10, help="of the speed part, on one thread")
+    parser.add_argument(
+        "--rounds", type=int, default=10, help="rounds of the speed part, on one thread"
+    )
     parser.add_argument(
         "--seconds",
         type=float,
         default=300,
-        help="of CPU time for each model and seed, all threads together",
+        help="CPU seconds per model and seed, over all threads",
     )
-    parser.add_argument("--threads", type=int, default=2, help="of the quality part")
+    parser.add_argument("--threads", type=int, default=2, help="threads of the quality part")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument(
         "--models", choices=MODELS, nargs="+", default=["vae", "wae-mmd", "wae-gan"]

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import machine, words, write
+from machine import describe_machine, machine, write
 from mmd import peak
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits, conv2d, pad
@@ -88,8 +88,8 @@ QUICK = Size(
 )
 
 
-# NADE in plain torch: from examples (batch, D) to logits (batch, D), with the parameters of our
-# model, in raster order.
+# NADE in plain torch: from examples (batch, D) to logits (batch, D), with the parameters of a
+# genzoo model, in raster order.
 
 
 def by_indexed_loop(model: NADE, x: Tensor) -> Tensor:
@@ -221,10 +221,11 @@ def by_diagonals(layer: DiagonalBiLSTM, f: Tensor) -> Tensor:
     h0, c0 = (start[:, None, None].expand(-1, 1, f.shape[2], -1) for start in (layer.h0, layer.c0))
     states, h, c = [], h0[:, :0], c0[:, :0]
     for t, front in enumerate(z.index_select(1, order).split(torch.bincount(number).tolist(), 1)):
+        # from front number `width` on, the first row has no pixel in the front
         first, size = (
             int(t >= width),
             front.shape[1],
-        )  # from front number `width` on, the first row has no pixel in the front
+        )
         around = torch.cat([h0, h, h0], 1)
         neighbors = torch.cat(
             [around.narrow(1, first, size), around.narrow(1, first + 1, size)], -1
@@ -247,9 +248,8 @@ def by_skewing(layer: DiagonalBiLSTM, f: Tensor) -> Tensor:
     """
     (height, width), span = f.shape[:2], sum(f.shape[:2]) - 1
     directions = []
-    inside = (
-        torch.arange(span) - torch.arange(height)[:, None]
-    ).mT  # (columns, rows): the column of the image
+    # (columns, rows): the column of the image
+    inside = (torch.arange(span) - torch.arange(height)[:, None]).mT
     inside = ((inside >= 0) & (inside < width))[..., None, None]
     for d, (image, weight, state_weight, bias) in enumerate(
         zip((f, f.flip(1)), *plain_weights(layer), strict=True)
@@ -348,10 +348,10 @@ class PeerNADE(nn.Module):
 class MaskedConv2d(nn.Conv2d):
     """A convolution with a square kernel, whose later half is set to zero before each use."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, centre: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, center: bool) -> None:
         super().__init__(inputs, outputs, kernel, padding=kernel // 2)
         mask = torch.zeros(kernel * kernel)
-        mask[: kernel * kernel // 2 + centre] = 1
+        mask[: kernel * kernel // 2 + center] = 1
         self.register_buffer("mask", mask.view(kernel, kernel))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -366,7 +366,7 @@ class PeerBlock(nn.Module):
         super().__init__()
         self.net = nn.Sequential(
             *(nn.ReLU(), nn.Conv2d(2 * features, features, 1)),
-            *(nn.ReLU(), MaskedConv2d(features, features, 3, centre=True)),
+            *(nn.ReLU(), MaskedConv2d(features, features, 3, center=True)),
             *(nn.ReLU(), nn.Conv2d(features, 2 * features, 1)),
         )
 
@@ -380,7 +380,7 @@ class PeerPixelCNN(nn.Module):
     def __init__(self, features: int, depth: int, head: int = 32) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            MaskedConv2d(1, 2 * features, 7, centre=False),
+            MaskedConv2d(1, 2 * features, 7, center=False),
             *(PeerBlock(features) for _ in range(depth)),
             *(nn.ReLU(), nn.Conv2d(2 * features, head, 1), nn.ReLU(), nn.Conv2d(head, 1, 1)),
         )
@@ -410,12 +410,12 @@ def wide(model: Any, scale: float = 0.3) -> Any:
 
 
 def apart(
-    ours: Callable[[], Tensor], theirs: Callable[[], Tensor], parameters: Iterable[Tensor]
+    first: Callable[[], Tensor], second: Callable[[], Tensor], parameters: Iterable[Tensor]
 ) -> float:
     """Return the largest difference of two values and of their gradients by all parameters."""
     parameters = list(parameters)
     (value, *slopes), (other, *others) = (
-        (loss := each(), *torch.autograd.grad(loss, parameters)) for each in (ours, theirs)
+        (loss := each(), *torch.autograd.grad(loss, parameters)) for each in (first, second)
     )
     return max(
         float((a - b).detach().abs().max())
@@ -430,8 +430,10 @@ def bits(model: Autoregressive, n: int = 5) -> Tensor:
 def check_nade() -> float:
     model = wide(NADE(hidden=7, shape=(1, 4, 5)))
     x = bits(model).flatten(1)
-    ours = partial(NADES["genzoo"], model, x)
-    return max(apart(ours, partial(NADES[name], model, x), model.parameters()) for name in NADES)
+    reference = partial(NADES["genzoo"], model, x)
+    return max(
+        apart(reference, partial(NADES[name], model, x), model.parameters()) for name in NADES
+    )
 
 
 def check_diagonal() -> float:
@@ -457,8 +459,8 @@ def check_draws() -> int:
         if model is nade:
             others += [recomputed(model, u.flatten(1)).view_as(u), PeerNADE(nade).draw(u)]
         with torch.no_grad():
-            ours = model.draw(u, None, None, None)
-        count += sum(int((ours != other).sum()) for other in others)
+            samples = model.draw(u, None, None, None)
+        count += sum(int((samples != other).sum()) for other in others)
     return count
 
 
@@ -489,15 +491,15 @@ def rows(
     timings = race(works, rounds)
     for name, factor in factors.items():
         timings[name]["cpu"] = [factor * seconds for seconds in timings[name]["cpu"]]
-    ours, *others = works
+    reference, *others = works
     ms = {name: 1e3 * statistics.median(times["cpu"]) for name, times in timings.items()}
     return [
         {
             "case": case,
             "other": other,
-            "ours_ms": ms[ours],
+            "ours_ms": ms[reference],
             "other_ms": ms[other],
-            "ratio": ratio(timings, ours, other, "cpu"),
+            "ratio": ratio(timings, reference, other, "cpu"),
             "target": targets.get(other),
             "extrapolated": other in factors,
         }
@@ -554,9 +556,9 @@ def added_memory(case: str, size: Size) -> float:
         model = pixel_rnn(size, "diagonal-bilstm")
         x = model.example(size.images)
     loss = LOSSES[case]
-    step(lambda: loss(model, x[:2]), model)()  # what a first call loads is not counted
+    step(lambda: loss(model, x[:2]), model)()  # do not count what the first call loads
     model.zero_grad(set_to_none=True)
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: reset the peak
     before = peak()
     step(lambda: loss(model, x), model)()
     return (peak() - before) * 2**20 / 1e6
@@ -614,26 +616,26 @@ def pixels(size: Size) -> dict[str, Any]:
 def peers(size: Size) -> dict[str, Any]:
     """Compare speed and scores of the peer's NADE and PixelCNN with ours at equal sizes."""
     model, x = nade_and_data(size)
-    theirs, u = PeerNADE(model), torch.rand(size.draws, size.dims)
+    peer_nade, u = PeerNADE(model), torch.rand(size.draws, size.dims)
     case, rounds = f"NADE, D = {size.dims}, H = {size.hidden}", size.rounds
     score = {
         "genzoo": step(partial(NADES["genzoo"], model, x), model),
-        "peer": step(partial(theirs.loss, x), theirs),
+        "peer": step(partial(peer_nade.loss, x), peer_nade),
     }
     results = rows(f"{case}, likelihood and gradient", score, rounds, {})
-    draw = {"genzoo": partial(model.sample, size.draws), "peer": partial(theirs.draw, u)}
+    draw = {"genzoo": partial(model.sample, size.draws), "peer": partial(peer_nade.draw, u)}
     results += rows(f"{case}, samples", draw, rounds, {})
-    ours, their = pixel_rnn(size, "conv"), PeerPixelCNN(size.features, size.depth)
-    x, u = ours.example(size.images), torch.rand(size.draws, *size.shape)
+    pixel_cnn, peer_pixel_cnn = pixel_rnn(size, "conv"), PeerPixelCNN(size.features, size.depth)
+    x, u = pixel_cnn.example(size.images), torch.rand(size.draws, *size.shape)
     case = f"PixelCNN, h = {size.features}, {size.depth} layers"
     score = {
-        "genzoo": step(lambda: ours.loss(x)["loss"], ours),
-        "peer": step(partial(their.loss, x), their),
+        "genzoo": step(lambda: pixel_cnn.loss(x)["loss"], pixel_cnn),
+        "peer": step(partial(peer_pixel_cnn.loss, x), peer_pixel_cnn),
     }
     results += rows(f"{case}, likelihood and gradient", score, rounds, {})
     draw = {
-        "genzoo": partial(ours.sample, size.draws),
-        "peer": partial(their.draw, u, size.forwards),
+        "genzoo": partial(pixel_cnn.sample, size.draws),
+        "peer": partial(peer_pixel_cnn.draw, u, size.forwards),
     }
     results += rows(
         f"{case}, samples", draw, max(1, rounds // 2), {}, peer=size.dims / size.forwards
@@ -650,7 +652,7 @@ def scores(size: Size) -> list[Row]:
     torch.manual_seed(0)
     start = NADE(hidden=size.units, shape=data.shape)
     torch.manual_seed(0)
-    ours = PixelRNN("conv", hidden=size.features, depth=size.depth, shape=data.shape)
+    pixel_cnn = PixelRNN("conv", hidden=size.features, depth=size.depth, shape=data.shape)
     torch.manual_seed(0)
     peer = PeerPixelCNN(size.features, size.depth)
     same, published, plain = (
@@ -662,7 +664,7 @@ def scores(size: Size) -> list[Row]:
         "NADE, genzoo": (start, plain(start), plain(start)),
         "NADE, peer, corrected loss": (same, same.loss, same.loss),
         "NADE, peer, published loss": (published, published.published_loss, published.loss),
-        "PixelCNN, genzoo": (ours, plain(ours), plain(ours)),
+        "PixelCNN, genzoo": (pixel_cnn, plain(pixel_cnn), plain(pixel_cnn)),
         "PixelCNN, peer": (peer, peer.loss, peer.loss),
     }
     results = []
@@ -884,7 +886,12 @@ def page(result: Mapping[str, Any]) -> str:
         "above 1 means that genzoo is faster. Targets were set before the measurements. The script",
         "contains the implementations that genzoo is compared with.",
     )
-    lines = ["# Autoregressive models", *text, "", words(result, f"genzoo {genzoo.__version__}")]
+    lines = [
+        "# Autoregressive models",
+        *text,
+        "",
+        describe_machine(result, f"genzoo {genzoo.__version__}"),
+    ]
     for name, part in result["parts"].items():
         lines += ["", *PARTS[name][1](part, size)]
     return "\n".join([*lines, "", "```", result["command"], "```", ""])
@@ -894,11 +901,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", choices=PARTS, nargs="+", default=list(PARTS))
     parser.add_argument(
-        "--quick", action="store_true", help="at a size that measures nothing, to see that it runs"
+        "--quick", action="store_true", help="use a tiny size, only to check that everything runs"
     )
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/autoregressive"))
     parser.add_argument(
-        "--memory", choices=LOSSES, help="print the memory that one way adds, in MB, and stop"
+        "--memory",
+        choices=LOSSES,
+        help="print the memory that one implementation adds, in MB, and stop",
     )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)

@@ -1,6 +1,6 @@
 """Train the feature networks that come with genzoo, and print their constants.
 
-The constants belong into `genzoo/metrics/features.py`. Run `OMP_NUM_THREADS=1 python
+The constants belong in `genzoo/metrics/features.py`. Run `OMP_NUM_THREADS=1 python
 benchmarks/feature_networks.py`, which takes about two minutes. Other versions of torch and other
 processors round differently, so their files and hashes differ. A file that is shipped therefore
 gets a new version and new constants.
@@ -32,8 +32,8 @@ def train(name: Name) -> tuple[FeatureNetwork, float]:
     data, epochs = DATA[name]
     dataset = genzoo.build(data, "datasets")
 
-    def split(which: str) -> tuple[Tensor, Tensor]:
-        columns = dataset.split(which)
+    def split(name: str) -> tuple[Tensor, Tensor]:
+        columns = dataset.split(name)
         return dataset.prepare(torch.as_tensor(columns["x"])), torch.as_tensor(columns["y"])
 
     torch.manual_seed(0)

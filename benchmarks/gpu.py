@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import machine, words, write
+from machine import describe_machine, machine, write
 from torch import Tensor
 from train_overhead import device_name
 
@@ -160,7 +160,7 @@ def captured(play: Callable[[], object]) -> torch.cuda.CUDAGraph:
 
     The function must work in place, on tensors that keep their addresses.
     """
-    side = torch.cuda.Stream()  # what libraries set up at a first call must not be captured
+    side = torch.cuda.Stream()  # the setup of libraries at a first call must not be captured
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(3):
@@ -311,7 +311,7 @@ def attempt(variant: Callable[..., Speed | None], *arguments: Any, **settings: A
         return variant(*arguments, **settings)
     except Exception as error:
         return {"error": (str(error).strip() or type(error).__name__).splitlines()[0]}
-    finally:  # the next one starts from nothing
+    finally:  # the next variant starts with empty memory
         torch.compiler.reset()
         gc.collect()
         if torch.cuda.is_available():
@@ -328,7 +328,7 @@ def page(result: Mapping[str, Any]) -> str:
         return f"{rate:,.0f} ({ms:.2f} ms)"
 
     lines = [
-        "# Images a second on a GPU",
+        "# Images per second on a GPU",
         "",
         f"Training on random images of shape {'x'.join(map(str, result['shape']))} that live on "
         f"the device, with batches of {result['batch']}.",
@@ -339,7 +339,8 @@ def page(result: Mapping[str, Any]) -> str:
         "All columns except the last use `genzoo.fit`. The CUDA graph is a handwritten round, "
         "without launches from Python.",
         "",
-        words(result, f"genzoo {genzoo.__version__}") + f" Trained on: {result['device']}.",
+        describe_machine(result, f"genzoo {genzoo.__version__}")
+        + f" Trained on: {result['device']}.",
         "",
         "| model | " + " | ".join(VARIANTS) + " |",
         "|---|" + "--:|" * len(VARIANTS),
@@ -376,16 +377,14 @@ def page(result: Mapping[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--steps", type=int, default=200, help="rounds an interval")
+    parser.add_argument("--steps", type=int, default=200, help="rounds per interval")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--shape", type=int, nargs=3, default=(1, 32, 32))
     parser.add_argument("--models", nargs="+", default=built_in())
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/gpu"))
     options = parser.parse_args()
     if options.device.startswith("cuda") and not torch.cuda.is_available():
-        raise SystemExit(
-            "There is no CUDA device here; --device cpu --steps 5 goes through the rest."
-        )
+        raise SystemExit("There is no CUDA device; --device cpu --steps 5 runs everything else.")
     shape = tuple(options.shape)
     models: dict[str, dict[str, Speed | None]] = {}
     for name in options.models:

@@ -1,8 +1,8 @@
-"""The CPU time of `genzoo.load` for a tiny model, compared with an earlier commit in the same run.
+"""Benchmark `genzoo.load`: CPU time for a tiny model, compared with that of an earlier commit.
 
 Run it as `python benchmarks/loading.py` in a git checkout. The earlier commit imports `catalogue`;
 `benchmarks/requirements.txt` lists it. The default commit is the last one that checked arguments
-twice, in `build` and again in the constructor, and that read every signature anew.
+twice, in `build` and in the constructor, and that read every signature again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
-from machine import machine, words
+from machine import describe_machine, machine
 
 ROOT = Path(__file__).parents[1]
 BEFORE = "6b086b3"
@@ -57,7 +57,7 @@ for _ in sys.stdin:
 
 
 class Worker:
-    """A process that loads the model with the package in one folder whenever it is asked to.
+    """A process that loads the model on request, with the package in one folder.
 
     Arguments:
         folder: the folder that contains the package `genzoo`.
@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100)
     options = parser.parse_args()
     result = measure(options.commit, options.rounds)
-    print(words(machine(), f"commit {options.commit}"))
+    print(describe_machine(machine(), f"commit {options.commit}"))
     for name, (calls, milliseconds) in result.items():
         print(f"{name:>6}: {calls:5} calls, {milliseconds:6.2f} ms")
     print(f" ratio: {result['before'][1] / result['now'][1]:.1f}")

@@ -33,7 +33,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def words(machine: Mapping[str, Any], *peers: str) -> str:
+def describe_machine(machine: Mapping[str, Any], *peers: str) -> str:
     """Describe the machine in a sentence, with the packages that genzoo is compared with."""
     versions = (
         f"Python {machine['python']}",

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from machine import INSTALL, machine, words, write
+from machine import INSTALL, describe_machine, machine, write
 from torch import Tensor
 
 from genzoo.divergences.mmd import MMD
@@ -87,7 +87,7 @@ def medians(n: int) -> dict[str, float]:
         for name, loss in losses.items():
             begin = time.process_time()
             value_and_gradient(loss, z, prior)
-            if turn:  # the first warms up
+            if turn:  # the first round warms up
                 times[name].append(1e3 * (time.process_time() - begin))
     return {name: statistics.median(milliseconds) for name, milliseconds in times.items()}
 
@@ -99,11 +99,11 @@ def disagreement(n: int, dtype: torch.dtype) -> tuple[float, float] | None:
     """
     if not affordable("pythae", n):
         return None
-    (ours, slope), (theirs, reference) = (
+    (value, gradient), (expected, expected_gradient) = (
         value_and_gradient(LOSSES[k](), *samples(n, dtype)) for k in ("genzoo", "pythae")
     )
-    return float((ours - theirs).abs()), float(
-        (slope - reference).abs().max() / reference.abs().max()
+    return float((value - expected).abs()), float(
+        (gradient - expected_gradient).abs().max() / expected_gradient.abs().max()
     )
 
 
@@ -118,9 +118,8 @@ def added_memory(name: str, n: int) -> float | None:
 def measure_memory(name: str, n: int) -> float:
     loss = LOSSES[name]()
     value_and_gradient(loss, *samples(2))
-    Path("/proc/self/clear_refs").write_text(
-        "5"
-    )  # Linux: the peak begins anew; getrusage's is inherited from the parent
+    # Linux: reset the peak; the peak of getrusage is inherited from the parent
+    Path("/proc/self/clear_refs").write_text("5")
     before = peak()
     value_and_gradient(loss, *samples(n))
     return peak() - before
@@ -146,7 +145,7 @@ def page(result: dict) -> str:
         "samples. pythae stores 21 tensors of n x n x dim for the gradient. It was not run if",
         "these exceed 2 GiB.",
         "",
-        words(result),
+        describe_machine(result),
         "",
         "| n | genzoo, ms | analytic, ms | pythae, ms | pythae / genzoo "
         "| genzoo, MiB | analytic, MiB | pythae, MiB |",
@@ -192,7 +191,7 @@ def main() -> None:
     if options.memory:
         print(measure_memory(options.memory, options.sizes[0]))
         return
-    pythae()  # or say how to get it, before anything is measured
+    pythae()  # fails with installation instructions before anything is measured
     result = {
         **machine(),
         "command": "python benchmarks/mmd.py",

@@ -114,7 +114,7 @@ def run_curves(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
         for label, method in CURVES.items()
     }
     with figure(options.out / "curves.png", 6.6, 2.6) as fig:
-        for axes, key, words in zip(
+        for axes, key, xlabel in zip(
             fig.subplots(1, 2, sharey=True),
             ("step", "cpu_seconds"),
             ("generator steps", "CPU seconds"),
@@ -129,7 +129,7 @@ def run_curves(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
                     color=COLORS[label.split(",")[0]],
                     label=label,
                 )
-            axes.set(xlabel=words, yscale="log")
+            axes.set(xlabel=xlabel, yscale="log")
             axes.yaxis.set_major_formatter(LogFormatter())
             axes.yaxis.set_minor_formatter(LogFormatter())
         fig.axes[0].set_ylabel("Fréchet distance")
