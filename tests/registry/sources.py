@@ -1,4 +1,4 @@
-"""The code of a model, as a plugin package and a plugin file hold it."""
+"""The source code of a model for plugin packages and plugin files."""
 
 MODEL = """
 import torch

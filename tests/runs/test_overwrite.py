@@ -1,4 +1,4 @@
-"""Tests of what a run may overwrite in its folder, and of what it leaves alone."""
+"""Tests of what a run may overwrite in its folder and what it leaves unchanged."""
 
 import pytest
 
