@@ -187,6 +187,6 @@ def test_given_images_must_have_the_right_shape():
     data = genzoo.Dataset({"x": torch.rand(8, 1, 8, 8), "y": torch.rand(8, 3, 8, 8)})
     model = build(MODELS["pix2pix"], shape=(3, 8, 8))
     with pytest.raises(
-        SettingError, match=r"Pix2Pix has given_shape \(3, 8, 8\), the data have \(1, 8, 8\)"
+        SettingError, match=r"Pix2Pix has given_shape \(3, 8, 8\), but the data have \(1, 8, 8\)"
     ):
         genzoo.fit(model, data, steps=1, batch_size=4)
