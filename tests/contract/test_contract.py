@@ -26,6 +26,21 @@ OWN = [
     if owner.distribution == "genzoo"
 ]
 """Whatever plugins this machine has, and other test files register."""
+SMALL = {
+    "eonade": {"hidden": (12, 12), "orderings": 2},
+    "nade": {"hidden": 12},
+    "rnade": {"hidden": 12, "components": 3},
+    "pixel-rnn": {"hidden": 6, "depth": 2, "head": 8},
+}
+"""Settings of the models whose networks are large by default."""
+
+
+def without_repetition(suite):
+    """Compile only for the first shape: compilation takes long, and shapes change little of it."""
+    compilations = [check for check in suite if check.name == "compile"]
+    return [check for check in suite if check not in compilations[1:]]
+
+
 CHECKS = {
     f"{name}-{check}": check
     for name, suite in {
@@ -44,9 +59,13 @@ CHECKS = {
         "mog-learned": checks("mog", learn=True, components=3),
         "kl-monte-carlo": checks("kl", estimator="monte-carlo"),
         "conv-norms": checks("conv", "critics", norm="layer"),
-        **{f"{kind}-{name}": checks(name, kind) for kind, name in OWN if kind != "datasets"},
+        **{
+            f"{kind}-{name}": checks(name, kind, **SMALL.get(name, {}))
+            for kind, name in OWN
+            if kind != "datasets"
+        },
     }.items()
-    for check in suite
+    for check in without_repetition(suite)
 }
 
 

@@ -7,6 +7,14 @@ from genzoo.testing import checks
 pytestmark = pytest.mark.slow
 
 SMALL = {"width": 8, "depth": 1}
+
+
+def without_repetition(suite):
+    """Compile only for the first shape: compilation takes long, and shapes change little of it."""
+    compilations = [check for check in suite if check.name == "compile"]
+    return [check for check in suite if check not in compilations[1:]]
+
+
 CHECKS = {
     f"{label}-{check}": check
     for label, cases in {
@@ -25,7 +33,7 @@ CHECKS = {
         "python-help": checks("python-help"),
         "metric": checks("ngram-js"),
     }.items()
-    for check in cases
+    for check in without_repetition(cases)
 }
 
 

@@ -16,6 +16,14 @@ BOTTLENECK, PYRAMID = (
     {"name": "bottleneck", "encoder": NET, "decoder": NET},
     {"name": "pyramid", "width": 4},
 )
+
+
+def without_repetition(suite):
+    """Compile only for the first shape: compilation takes long, and shapes change little of it."""
+    compilations = [check for check in suite if check.name == "compile"]
+    return [check for check in suite if check not in compilations[1:]]
+
+
 CHECKS = {
     f"{label}-{check}": check
     for label, cases in {
@@ -40,7 +48,7 @@ CHECKS = {
             "discogan", [(1, 9, 12)], variant="code", translator=BOTTLENECK, critic=PYRAMID
         ),
     }.items()
-    for check in cases
+    for check in without_repetition(cases)
 } | {
     f"{table['name']}-{check}": check
     for kind, tables in {
@@ -56,7 +64,7 @@ CHECKS = {
         "metrics": ({"name": "translation"},),
     }.items()
     for table in tables
-    for check in checks(table, kind)
+    for check in without_repetition(checks(table, kind))
 }
 
 
