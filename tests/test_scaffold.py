@@ -137,8 +137,8 @@ def test_the_model_has_at_most_forty_lines_and_no_lint_errors(home):
 
 @built
 def test_the_package_passes_type_checks(home):
-    # kept between runs, so that torch is analyzed only once
-    cache = ROOT / ".mypy_cache" / "plugin"
+    # The cache of `make lint`, whose options for torch are the same: torch is analyzed only once.
+    cache = ROOT / ".mypy_cache"
     mypy = (sys.executable, "-m", "mypy", "--cache-dir", cache)
     run(*mypy, cwd=home / "build" / "genzoo-my-model")
 
