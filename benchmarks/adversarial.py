@@ -44,9 +44,10 @@ from genzoo.metrics.reconstruction import Reconstruction
 
 BATCH = 64
 _NET = {"name": "conv", "channels": (32, 64, 128)}
-_WGAN = {"name": "wgan-gp", "generator": {**_NET, "norm": "batch"}, "critic": _NET}
+_WGAN = {"name": "wgan-gp", "critic_steps": 5, "critic": _NET}
+_WGAN["generator"] = {**_NET, "norm": "batch", "upsample": "transposed"}
 CASES: dict[str, tuple[dict[str, Any], int]] = {
-    "DCGAN": ({"name": "dcgan", "width": 32}, 16),
+    "DCGAN": ({"name": "dcgan", "channels": (32, 64)}, 16),
     "WGAN-GP, layer norm": ({**_WGAN, "critic": {**_NET, "norm": "layer"}}, 4),
     "WGAN-GP": (_WGAN, 4),
 }
@@ -54,12 +55,13 @@ CASES: dict[str, tuple[dict[str, Any], int]] = {
 
 SIZE = 10_000
 """Images of each kind that a Fréchet distance sees, at most."""
+_MLP = {"encoder": "mlp", "decoder": "mlp"}
 MODELS: dict[str, dict[str, Any]] = {
-    "vae": {"name": "vae", "latent_dim": 8},
-    "vae-bernoulli": {"name": "vae", "latent_dim": 8, "likelihood": "bernoulli"},
-    "wae-mmd": {"name": "wae-mmd", "latent_dim": 8},
+    "vae": {"name": "vae", "latent_dim": 8, **_MLP},
+    "vae-bernoulli": {"name": "vae", "latent_dim": 8, "likelihood": "bernoulli", **_MLP},
+    "wae-mmd": {"name": "wae-mmd", "latent_dim": 8, **_MLP},
     # the paper's critic, four layers of 512, would cost two thirds of the budget
-    "wae-gan": {"name": "wae-gan", "latent_dim": 8, "critic": {"hidden": [256, 256]}},
+    "wae-gan": {"name": "wae-gan", "latent_dim": 8, "critic": {"hidden": [256, 256]}, **_MLP},
 }
 MEASURES = {
     "squared_error": "squared error",

@@ -45,7 +45,11 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "wae-gan": {"encoder": _CONV, "decoder": _CONV},
     "rnade": {"hidden": 500},
     "pixel-rnn": {"hidden": 64, "head": 64},
-    "wgan-gp": {"generator": {**_CONV, "norm": "batch"}, "critic": {**_CONV, "norm": "layer"}},
+    "wgan-gp": {
+        "critic_steps": 5,
+        "generator": {**_CONV, "norm": "batch"},
+        "critic": {**_CONV, "norm": "layer"},
+    },
 }
 """What a model is built with, where its defaults give a GPU little to do."""
 LAYERS: Mapping[str, tuple[str, ...]] = {"pixel-rnn": ("diagonal-bilstm", "row-lstm", "conv")}

@@ -26,10 +26,11 @@ from torch import Tensor
 import genzoo
 
 BATCH = 128
+_MLP = {"encoder": "mlp", "decoder": "mlp"}
 CASES: dict[str, tuple[dict[str, Any], int]] = {
-    "VAE, mlp": ({"name": "vae"}, 300),
-    "VAE, conv": ({"name": "vae", "encoder": "conv", "decoder": "conv"}, 90),
-    "WAE-MMD, mlp": ({"name": "wae-mmd"}, 300),
+    "VAE, mlp": ({"name": "vae", **_MLP}, 300),
+    "VAE, conv": ({"name": "vae"}, 90),
+    "WAE-MMD, mlp": ({"name": "wae-mmd", **_MLP}, 300),
 }
 """Model and steps a segment."""
 

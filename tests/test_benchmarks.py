@@ -24,7 +24,7 @@ _FEW = {
     "rnade": {"hidden": 4},
 }
 TABLES = {
-    "dcgan": {"name": "dcgan", "width": 4},
+    "dcgan": {"name": "dcgan", "channels": (4,)},
     "wgan-gp": {
         "name": "wgan-gp",
         "generator": {**_SMALL, "norm": "batch"},

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Count", "Device", "RunName", "Seed", "console", "data", "errors", "held_out", "interrupted",
-    "kinds_named", "load", "require", "say", "with_plugins", "write",
+    "kinds_named", "load", "note_sampler", "require", "say", "with_plugins", "write",
 ]  # fmt: skip
 
 console = Console(width=None if is_terminal(sys.stdout) else 160)
@@ -189,6 +189,12 @@ def held_out(
             f"-n {n}: {dataset.name} has only {available} held-out examples; ask for fewer."
         )
     return pictures.held_out(dataset, columns, n, model)
+
+
+def note_sampler(model: Any) -> None:
+    """Print a note if samples of a model do not come from its prior."""
+    if getattr(model, "has_fitted_sampler", False):
+        say("note: samples use the sampler that was fitted to the latent codes, not the prior")
 
 
 def write(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from genzoo.cli.common import console, load, say
+from genzoo.cli.common import console, load, note_sampler, say
 from genzoo.errors import printable
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def evaluate(
     if not allow_other_data:
         check_same_data(folder, dataset, "test", tuple(dataset.test))
     evaluation = measure(model, dataset, metrics or None, limit=limit, batch_size=batch_size)
+    note_sampler(model)
     for name, reason in evaluation.skipped.items():
         say(f"note: {name}: {reason}")
     rows = _rows(evaluation)

@@ -17,6 +17,7 @@ from genzoo.cli.common import (
     data,
     held_out,
     load,
+    note_sampler,
     require,
     write,
 )
@@ -53,6 +54,7 @@ def sample(
     from genzoo.train.pictures import side_by_side, text
 
     model = load(run, device)
+    note_sampler(model)
     torch.manual_seed(seed)
     dataset = data(run) if model.given else None
     settings: dict[str, Any] = (

@@ -86,7 +86,8 @@ def arithmetic(
     indices = [_indices(option, value, n) for option, value in options]
     torch.manual_seed(seed)
     with torch.no_grad():
-        z = model.prior.sample(n)  # the same latent codes as in `sample`
+        # the same latent codes as in `sample`
+        z = getattr(model, "latent_distribution", model.prior).sample(n)
         terms = [z[index] for index in indices]
         images = latents.latent_arithmetic(model, *terms)
         columns = [

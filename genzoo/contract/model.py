@@ -134,6 +134,16 @@ class Model(Configurable):
         """
         return None
 
+    def after_training(self, batches: Iterable[Batch]) -> None:
+        """Fit what depends on the trained weights, such as a density of latent codes.
+
+        The trainer calls this once, after the last step, without gradients and in eval mode. With
+        averaged weights, it calls it for the averaged model, too.
+
+        Arguments:
+            batches: one pass over the training rows. Nothing is read unless this is iterated.
+        """
+
     def check_batch(self, batch: Batch) -> None:
         """Reject a batch that this model cannot be trained on.
 

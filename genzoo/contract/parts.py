@@ -224,5 +224,7 @@ class Penalty(Configurable):
     others, so batch norm in training mode is not allowed. Penalties are registered as divergences.
     """
 
+    every: int = 1
+    """The penalty is part of each `every`-th step of the critic, multiplied by `every`."""
     kind_of_part: ClassVar[str] = "divergences"
     __call__: Callable[..., Tensor]

@@ -25,6 +25,8 @@ class Player:
             counted from 0, to the number of steps, which may be 0.
         optimizer: a name in `torch.optim` and its settings. A recipe may override them.
         schedule: fraction of training in [0, 1] -> factor of the learning rate.
+        before: a function that is called before each step, with the number of steps that this
+            player has made. It decides, for example, whether the loss of this step has a penalty.
         after: a function that is called after each step, without gradients. It applies a constraint
             in place, such as weight clipping.
     """
@@ -37,6 +39,7 @@ class Player:
         default_factory=lambda: MappingProxyType({"name": "Adam", "lr": 1e-3})
     )
     schedule: Callable[[float], float] | None = None
+    before: Callable[[int], None] | None = None
     after: Callable[[], None] | None = None
 
     def parameters(self) -> list[nn.Parameter]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from genzoo.metrics.likelihood import Likelihood
     from genzoo.metrics.modes import Modes
     from genzoo.metrics.reconstruction import Reconstruction
+    from genzoo.metrics.texture import Texture, high_frequency_power
 else:
     __getattr__ = lazy_names(
         __name__,
@@ -30,6 +31,7 @@ else:
             "genzoo.metrics.likelihood": ("Likelihood",),
             "genzoo.metrics.modes": ("Modes",),
             "genzoo.metrics.reconstruction": ("Reconstruction",),
+            "genzoo.metrics.texture": ("Texture", "high_frequency_power"),
         },
     )
 
@@ -46,10 +48,12 @@ __all__ = [
     "Likelihood",
     "Modes",
     "Reconstruction",
+    "Texture",
     "available",
     "extract_features",
     "feature_network",
     "frechet_distance",
     "get",
+    "high_frequency_power",
     "register",
 ]

@@ -8,11 +8,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from genzoo.blocks.augment import Augmentation, augment
 from genzoo.blocks.precision import at_least_single
 from genzoo.blocks.scaling import from_tanh_range, to_tanh_range
 from genzoo.contract import Part, Penalty, Player, Shape, is_image
 from genzoo.divergences.penalties import batch_norm
-from genzoo.errors import SettingError
+from genzoo.errors import SettingError, show
 from genzoo.models.latent import LatentModel, scores
 from genzoo.registry.build import build
 
@@ -40,12 +41,15 @@ class Adversarial(LatentModel):
             trained together with the generator.
         output: `"sigmoid"` or `"tanh"`, for images.
         critic_steps: the critic's steps per round; the generator takes one.
-        penalty: a part of kind `"divergences"` that penalizes the critic, or None.
+        penalty: a part of kind `"divergences"` that penalizes the critic, or `"none"`.
         penalty_weight: its weight in the critic's loss.
+        augmentation: random changes of all images that the critic sees, such as
+            `("color", "translation")`, for few training images (see `genzoo.blocks.augment`).
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     Raises:
-        SettingError: `penalty` is not a penalty, or the critic has batch norm together with one.
+        SettingError: `penalty` is not a penalty, the critic has batch norm together with one, or
+            the data to augment are not images.
     """
 
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 2e-4, "betas": (0.5, 0.999)}
@@ -60,9 +64,10 @@ class Adversarial(LatentModel):
         prior: Part,
         output: Output,
         critic_steps: int,
-        penalty: Part | None,
+        penalty: Part,
         penalty_weight: float,
         shape: Shape,
+        augmentation: tuple[Augmentation, ...] = (),
     ) -> None:
         super().__init__()
         self.shape = tuple(shape)
@@ -74,8 +79,18 @@ class Adversarial(LatentModel):
         )
         self.critic = build(critic, "critics", shape=self.shape)
         self.prior = build(prior, "priors", dim=latent_dim)
-        self.penalty = None if penalty is None else build(penalty, "divergences", slot="penalty")
+        self.penalty = None
+        if penalty != "none":
+            self.penalty = build(penalty, "divergences", slot="penalty")
         self.penalty_weight = penalty_weight
+        self.augmentation = augmentation
+        if augmentation and not is_image(self.shape):
+            raise SettingError(
+                f"augmentation = {show(augmentation)} changes images, but shape = {self.shape}; "
+                "leave it out."
+            )
+        self._penalty_factor = 1.0
+        """The factor of the penalty in this step of the critic: 0 in a step without a penalty."""
         self.refuse_mixing(self.generator, self.critic)
         if self.penalty is not None:
             self._check_penalty()
@@ -134,30 +149,49 @@ class Adversarial(LatentModel):
         Returns:
             `loss`; the mean scores `real` and `fake`; `gap`, which is `real` minus `fake`;
             `sample_variance_ratio`, the variance of a coordinate over the batch, of generated
-            examples divided by that of real ones; and `penalty`, without its weight, if the model
+            examples divided by that of real ones; and `penalty`, without its weight, if the step
             has one.
         """
         x = self._to_critic_range(batch)
         with torch.no_grad():
             generated = self.generate(self.prior.sample(x.shape[0]))
+        ratio = _sample_variance_ratio(generated, x)
+        x, generated = augment(x, self.augmentation), augment(generated, self.augmentation)
         real, fake = self._score_scaled(x), self._score_scaled(generated)
         loss = self.critic_objective(real, fake)
         report = {
             "real": real.mean(),
             "fake": fake.mean(),
             "gap": real.mean() - fake.mean(),
-            "sample_variance_ratio": _sample_variance_ratio(generated, x),
+            "sample_variance_ratio": ratio,
         }
-        if self.penalty is not None:
+        if self.penalty is not None and self._penalty_factor:
             report["penalty"] = self.penalty(self.critic, x, generated)
-            loss = loss + self.penalty_weight * report["penalty"]
+            loss = loss + self._penalty_factor * self.penalty_weight * report["penalty"]
         return {"loss": loss, **report}
+
+    def before_critic_step(self, step: int) -> None:
+        """Decide whether the next step of the critic has a penalty.
+
+        A penalty with `every = k` is part of each k-th step and is multiplied by k there, so its
+        mean gradient does not change.
+
+        Arguments:
+            step: the number of steps that the critic has made.
+        """
+        every = self.penalty.every if isinstance(self.penalty, Penalty) else 1
+        self._penalty_factor = float(every) if step % every == 0 else 0.0
+
+    def after_critic_step(self) -> None:
+        """Let the penalty be part of each loss again. Override this to constrain the critic."""
+        self._penalty_factor = 1.0
 
     def generator_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
         """Compute the generator's loss on as many generated examples as `batch` holds."""
 
         def objective(z: Tensor) -> Tensor:
-            return self.generator_objective(self._score_scaled(self.generate(z)))
+            generated = augment(self.generate(z), self.augmentation)
+            return self.generator_objective(self._score_scaled(generated))
 
         return {"loss": self.expectation(objective, batch.shape[0])}
 
@@ -169,6 +203,8 @@ class Adversarial(LatentModel):
                 loss=self.critic_loss,
                 steps_per_round=self.critic_steps,
                 optimizer=self.optimizer,
+                before=self.before_critic_step,
+                after=self.after_critic_step,
             ),
             Player(
                 name="generator",

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from genzoo.blocks.bounds import bounded
-from genzoo.contract import Part, Player, Shape, is_image
+from genzoo.contract import Batch, Part, Player, Prior, Shape, has_capability, is_image
 from genzoo.distributed import noise
-from genzoo.models.latent import LatentModel
+from genzoo.errors import SettingError
+from genzoo.models.latent import LatentModel, learned
+from genzoo.models.networks import CONV, network
 from genzoo.registry.build import build
 
-__all__ = ["Autoencoder", "diagonal_normal", "reparameterized"]
+__all__ = ["DEFAULT_SAMPLER", "Autoencoder", "diagonal_normal", "reparameterized"]
+
+DEFAULT_SAMPLER = MappingProxyType({"name": "mog", "components": 50})
+"""The sampler of a model without the setting `sampler`."""
+_CHUNK = 1000
+"""The number of examples that `fit_sampler` encodes at once."""
 
 _LOG_VARIANCES = (-30.0, 20.0)
 """Bounds on the log-variances of latent codes: standard deviations from 3e-7 to 22,026."""
@@ -30,12 +39,21 @@ class Autoencoder(LatentModel):
         features: the number of encoder outputs: `latent_dim`, or twice as many for a mean and a
             log-variance.
         unit_range: map the decoder's output to [0, 1] with a sigmoid. Images are always mapped.
-        encoder: a part of kind `"encoders"`.
-        decoder: a part of kind `"decoders"`.
+        encoder: a part of kind `"encoders"`. By default, `"conv"` for images of 8 x 8 pixels or
+            more, and `"mlp"` for other data.
+        decoder: a part of kind `"decoders"`, with the same default.
         prior: a part of kind `"priors"`.
+        sampler: a part of kind `"priors"` that is fitted to the latent codes after training, such
+            as `{name = "mog", components = 50}`; or `"none"`. `sample` then uses it instead of the
+            prior (see `fit_sampler`).
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
+
+    Raises:
+        SettingError: the sampler cannot be fitted to codes, or has parameters that training would
+            change.
     """
 
+    has_fitted_sampler: Tensor
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 1e-3}
 
     def __init__(
@@ -44,18 +62,97 @@ class Autoencoder(LatentModel):
         latent_dim: int,
         features: int,
         unit_range: bool,
-        encoder: Part,
-        decoder: Part,
+        encoder: Part | None,
+        decoder: Part | None,
         prior: Part,
+        sampler: Part,
         shape: Shape,
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
         self.shape = tuple(shape)
         self.unit_range = unit_range or is_image(self.shape)
+        encoder = network(encoder, self.shape, conv=CONV, mlp="mlp")
+        decoder = network(decoder, self.shape, conv=CONV, mlp="mlp")
         self.encoder = build(encoder, "encoders", shape=self.shape, dim=features)
         self.decoder = build(decoder, "decoders", dim=latent_dim, shape=self.shape)
         self.prior = build(prior, "priors", dim=latent_dim)
+        self.sampler: Prior | None = None
+        self.register_buffer("has_fitted_sampler", torch.zeros((), dtype=torch.bool))
+        if sampler != "none":
+            self._set_sampler(build(sampler, "priors", slot="sampler", dim=latent_dim))
+
+    def _set_sampler(self, sampler: Prior) -> None:
+        name = type(sampler).__name__
+        if not callable(getattr(sampler, "fit", None)):
+            raise SettingError(
+                f"sampler = {name} has no method fit(codes), which adapts it to latent codes; "
+                'take "mog".'
+            )
+        if learned(sampler):
+            raise SettingError(
+                f"sampler = {name} has parameters that training would change; leave out learn = "
+                "true. The sampler is fitted after training."
+            )
+        self.sampler = sampler
+
+    @property
+    def latent_distribution(self) -> Prior:
+        """The distribution that `sample` decodes: the fitted sampler, or else the prior."""
+        if self.sampler is not None and self.has_fitted_sampler:
+            return self.sampler
+        return self.prior
+
+    @torch.no_grad()
+    def fit_sampler(self, x: Tensor, sampler: Part = DEFAULT_SAMPLER) -> Self:
+        r"""Fit a sampler to the latent codes of examples, for `sample` to use instead of the prior.
+
+        The codes of real data, \( q_Z = E_x\, q(z \mid x) \), never match the prior exactly, and
+        what the decoder makes of other codes is worse. Samples are better if latent codes are drawn
+        from a density that is fitted to \( q_Z \). Likelihoods and bounds still use the prior.
+
+        Arguments:
+            x: training examples, `(n, *shape)`. Codes are sampled if the encoder is random.
+            sampler: a part of kind `"priors"`, for a model that does not have a sampler yet. By
+                default, a mixture of 50 Gaussians with diagonal covariances.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            DataError: there are fewer examples than components, or the codes are all equal or not
+                finite.
+
+        References:
+            From Variational to Deterministic Autoencoders, Ghosh et al., 2020,
+                https://arxiv.org/abs/1903.12436 (ex-post density estimation)
+
+        Example:
+            >>> from genzoo import build
+            >>> vae = build("vae", shape=(1, 8, 8))
+            >>> vae = vae.fit_sampler(torch.rand(100, 1, 8, 8), {"name": "mog", "components": 5})
+            >>> type(vae.latent_distribution).__name__
+            'MixtureOfGaussians'
+        """
+        if self.sampler is None:
+            built = build(sampler, "priors", slot="sampler", dim=self.latent_dim)
+            self._set_sampler(built.to(x))
+        self._fit_sampler(self._sampled_codes(part) for part in x.split(_CHUNK))
+        return self
+
+    def after_training(self, batches: Iterable[Batch]) -> None:
+        if self.sampler is not None:
+            self._fit_sampler(self._sampled_codes(self.unpack(batch)[0]) for batch in batches)
+
+    def _fit_sampler(self, codes: Iterable[Tensor]) -> None:
+        self.sampler.fit(torch.cat(list(codes)))  # type: ignore[union-attr, operator]
+        self.has_fitted_sampler.fill_(1)
+
+    def _sampled_codes(self, x: Tensor) -> Tensor:
+        """Return a latent code of each example, drawn from the posterior if there is one."""
+        if has_capability(self, "posterior"):
+            return reparameterized(self.posterior(x))  # type: ignore[arg-type]
+        return self.encode(x)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the latent code of each example, or its mean if the encoder is random.

@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Lt
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from genzoo.blocks.augment import Augmentation
 from genzoo.contract import Count, Part, Positive, PositiveFloat, Shape, is_image
 from genzoo.errors import SettingError
 from genzoo.models.adversarial import Adversarial, Output, initialize
+from genzoo.models.networks import CONV, network
 
 __all__ = ["DCGAN", "GAN", "LSGAN", "Loss", "Smoothing", "levels"]
 
 Loss = Literal["non-saturating", "minimax", "least-squares"]
 """The objectives of a `GAN`."""
+_MLP_GENERATOR = MappingProxyType({"name": "mlp", "hidden": (1200, 1200), "activation": "relu"})
+"""The paper's generator."""
 Smoothing = Annotated[float, Ge(0), Lt(1)]
 """A share of label smoothing, in [0, 1)."""
 
@@ -46,15 +50,19 @@ class GAN(Adversarial):
             (-1, 1, 0) is Pearson's chi-squared divergence between p + q and 2q.
         smoothing: the share by which the label 1 of real examples is lowered, for the logistic
             losses.
-        generator: a part of kind `"decoders"`.
-        critic: a part of kind `"critics"`, whose score is the logit \( D \).
+        generator: a part of kind `"decoders"`. By default, `"conv"` with batch norm for images of
+            8 x 8 pixels or more, and two hidden layers of 1,200 units for other data.
+        critic: a part of kind `"critics"`, whose score is the logit \( D \). By default, `"conv"`
+            for images of 8 x 8 pixels or more, and `"mlp"` for other data.
         prior: the distribution of the latent vectors, a part of kind `"priors"`.
         output: the function that bounds images, `"sigmoid"` or `"tanh"`. The critic sees images in
             [0, 1] or [-1, 1].
         critic_steps: the critic's steps per round; the generator takes one.
-        penalty: None, or a part of kind `"divergences"` such as `"dragan"`, `"r1"`, or
-            `"gradient-penalty"`.
+        penalty: a part of kind `"divergences"`, such as `"r1"`, `"dragan"`, or
+            `"gradient-penalty"`; or `"none"`.
         penalty_weight: its weight in the critic's loss.
+        augmentation: random changes of all images that the critic sees, such as
+            `("color", "translation")`, for few training images (see `genzoo.blocks.augment`).
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     Raises:
@@ -66,12 +74,17 @@ class GAN(Adversarial):
             https://arxiv.org/abs/1611.04076
         Improved Techniques for Training GANs, Salimans et al., 2016,
             https://arxiv.org/abs/1606.03498 (label smoothing)
+        Which Training Methods for GANs do actually Converge?, Mescheder, Geiger and Nowozin, 2018,
+            https://arxiv.org/abs/1801.04406 (R1, the default penalty)
 
     Example:
         >>> gan = GAN(latent_dim=8, shape=(1, 8, 8))
         >>> sorted(gan.critic_loss(torch.rand(5, 1, 8, 8)))
-        ['fake', 'gap', 'js', 'loss', 'real', 'sample_variance_ratio']
+        ['fake', 'gap', 'js', 'loss', 'penalty', 'real', 'sample_variance_ratio']
     """
+
+    # The paper has SGD at 0.1 with a rising momentum.
+    optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 5e-4, "betas": (0.0, 0.9)}
 
     def __init__(
         self,
@@ -80,28 +93,28 @@ class GAN(Adversarial):
         loss: Loss = "non-saturating",
         labels: tuple[float, float, float] = (0.0, 1.0, 1.0),
         smoothing: Smoothing = 0.0,
-        # The networks are the paper's, except that its critic has maxout units. Its optimizer is
-        # SGD at 0.1 with a rising momentum.
-        generator: Part = MappingProxyType(
-            {"name": "mlp", "hidden": (1200, 1200), "activation": "relu"}
-        ),
-        critic: Part = "mlp",
-        prior: Part = "uniform",
-        output: Output = "sigmoid",
+        # The paper has fully connected networks for all data, maxout units in the critic, a uniform
+        # prior, sigmoid outputs, and no penalty.
+        generator: Part | None = None,
+        critic: Part | None = None,
+        prior: Part = "normal",
+        output: Output = "tanh",
         critic_steps: Count = 1,
-        penalty: Part | None = None,
-        penalty_weight: PositiveFloat = 10.0,
+        penalty: Part = "r1",
+        penalty_weight: PositiveFloat = 0.3,
+        augmentation: tuple[Augmentation, ...] = (),
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(
             latent_dim=latent_dim,
-            generator=generator,
-            critic=critic,
+            generator=network(generator, shape, conv=CONV, mlp=_MLP_GENERATOR),
+            critic=network(critic, shape, conv="conv", mlp="mlp"),
             prior=prior,
             output=output,
             critic_steps=critic_steps,
             penalty=penalty,
             penalty_weight=penalty_weight,
+            augmentation=augmentation,
             shape=shape,
         )
         if smoothing and loss == "least-squares":
@@ -158,9 +171,17 @@ class DCGAN(GAN):
 
     Arguments:
         latent_dim: the number of latent coordinates.
-        width: the number of channels of the level next to the data.
         loss: as in `GAN`.
+        channels: the number of channels of each level, starting at the data. By default, the
+            paper's 64, doubled at each level.
+        generator: as in `GAN`; by default, transposed convolutions with batch norm.
+        critic: as in `GAN`; by default, convolutions with batch norm. Set `norm = "none"` together
+            with a penalty.
         prior: as in `GAN`.
+        output: as in `GAN`.
+        penalty: as in `GAN`; the paper has none.
+        penalty_weight: as in `GAN`.
+        augmentation: as in `GAN`.
         shape: the shape of one image, `(C, H, W)`.
 
     Raises:
@@ -171,31 +192,47 @@ class DCGAN(GAN):
             Networks, Radford, Metz and Chintala, 2016, https://arxiv.org/abs/1511.06434
 
     Example:
-        >>> DCGAN(width=8, shape=(3, 16, 24)).sample(2).shape
+        >>> DCGAN(channels=(8, 16), shape=(3, 16, 24)).sample(2).shape
         torch.Size([2, 3, 16, 24])
     """
+
+    # the paper: learning rate and first beta; the second beta is that of its code
+    optimizer: ClassVar[Mapping[str, Any]] = Adversarial.optimizer
 
     def __init__(
         self,
         latent_dim: Positive = 100,
         *,
-        width: Positive = 64,
         loss: Loss = "non-saturating",
+        channels: tuple[Positive, ...] | None = None,
+        generator: Part | None = None,
+        critic: Part | None = None,
         prior: Part = "uniform",
+        output: Output = "tanh",
+        penalty: Part = "none",
+        penalty_weight: PositiveFloat = 10.0,
+        augmentation: tuple[Augmentation, ...] = (),
         shape: Shape = (1, 28, 28),
     ) -> None:
         # Kernels are 4x4. The paper does not specify them; its code has 5x5.
-        network = {"name": "conv", "channels": levels(shape, width), "norm": "batch"}
+        default = {
+            "name": "conv",
+            "channels": levels(shape) if channels is None else channels,
+            "norm": "batch",
+        }
+        transposed = {**default, "upsample": "transposed"}
         super().__init__(
             latent_dim,
             loss=loss,
-            generator=network,
-            critic=network,
+            generator=network(generator, shape, conv=transposed, mlp=transposed),
+            critic=network(critic, shape, conv=default, mlp=default),
             prior=prior,
-            output="tanh",
+            output=output,
+            penalty=penalty,
+            penalty_weight=penalty_weight,
+            augmentation=augmentation,
             shape=shape,
         )
-        self.width = width
         initialize(self.generator)
         initialize(self.critic)
 
@@ -209,9 +246,15 @@ class LSGAN(DCGAN):
 
     Arguments:
         latent_dim: the number of latent coordinates; the authors' code has 1,024 for scenes.
-        width: the number of channels of the level next to the data.
         labels: a, b, and c, as in `GAN`.
+        channels: as in `DCGAN`.
+        generator: as in `DCGAN`.
+        critic: as in `DCGAN`.
         prior: as in `GAN`.
+        output: as in `GAN`.
+        penalty: as in `GAN`; the paper has none.
+        penalty_weight: as in `GAN`.
+        augmentation: as in `GAN`.
         shape: the shape of one image, `(C, H, W)`.
 
     References:
@@ -219,7 +262,7 @@ class LSGAN(DCGAN):
             https://arxiv.org/abs/1611.04076
 
     Example:
-        >>> LSGAN(width=8, shape=(1, 8, 8)).loss_name
+        >>> LSGAN(channels=(8,), shape=(1, 8, 8)).loss_name
         'least-squares'
     """
 
@@ -227,19 +270,41 @@ class LSGAN(DCGAN):
         self,
         latent_dim: Positive = 100,
         *,
-        width: Positive = 64,
         labels: tuple[float, float, float] = (0.0, 1.0, 1.0),
+        channels: tuple[Positive, ...] | None = None,
+        generator: Part | None = None,
+        critic: Part | None = None,
         prior: Part = "uniform",
+        output: Output = "tanh",
+        penalty: Part = "none",
+        penalty_weight: PositiveFloat = 10.0,
+        augmentation: tuple[Augmentation, ...] = (),
         shape: Shape = (1, 28, 28),
     ) -> None:
-        super().__init__(latent_dim, width=width, loss="least-squares", prior=prior, shape=shape)
+        super().__init__(
+            latent_dim,
+            loss="least-squares",
+            channels=channels,
+            generator=generator,
+            critic=critic,
+            prior=prior,
+            output=output,
+            penalty=penalty,
+            penalty_weight=penalty_weight,
+            augmentation=augmentation,
+            shape=shape,
+        )
         self.labels = labels
 
 
-def levels(shape: Shape, width: int) -> tuple[int, ...]:
-    """Return the channels of each level, starting at the data.
+def levels(shape: Shape, width: int = 64) -> tuple[int, ...]:
+    """Return DCGAN's channels of each level, starting at the data.
 
     Levels are added until the shorter side has 4 to 7 pixels.
+
+    Arguments:
+        shape: the shape of one image, `(C, H, W)`.
+        width: the number of channels next to the data; each level doubles it.
 
     Raises:
         SettingError: `shape` is not the shape of an image of 8 x 8 pixels or more.

@@ -41,7 +41,7 @@ class LatentModel(Model):
 
     @torch.no_grad()
     def sample(self, n: int, given: Any = None, truncation: float | None = None) -> Tensor:  # noqa: ARG002
-        """Decode `n` samples from the prior.
+        """Decode `n` samples from the prior, or from the sampler that was fitted to the codes.
 
         Arguments:
             n: the number of samples.
@@ -53,11 +53,17 @@ class LatentModel(Model):
             `(n, *shape)`.
 
         Raises:
-            SettingError: the prior cannot be truncated.
+            SettingError: the distribution of latent vectors cannot be truncated.
         """
+        distribution = self.latent_distribution
         if truncation is None:
-            return self.decode(self.prior.sample(n))
-        return self.decode(self.prior.truncated(n, truncation))
+            return self.decode(distribution.sample(n))
+        return self.decode(distribution.truncated(n, truncation))
+
+    @property
+    def latent_distribution(self) -> Prior:
+        """The distribution of the latent vectors that `sample` decodes."""
+        return self.prior
 
     def expectation(self, f: Callable[[Tensor], Tensor], n: int) -> Tensor:
         r"""Estimate \( E_{z \sim p_Z} f(z) \) from about `n` draws.

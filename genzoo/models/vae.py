@@ -66,9 +66,13 @@ class VAE(Autoencoder):
         beta: the weight of the KL; 1 is the ELBO. For a fixed sigma it is equivalent, up to scale,
             to a VAE with the variance \( \sigma^2 \beta \).
         encoder: a part of kind `"encoders"` with 2 * latent_dim outputs: means, then log-variances.
-        decoder: a part of kind `"decoders"`.
+            By default, `"conv"` for images of 8 x 8 pixels or more, and `"mlp"` for other data.
+        decoder: a part of kind `"decoders"`, with the same default.
         prior: a part of kind `"priors"` whose density is positive everywhere; otherwise the KL is
             infinite.
+        sampler: a part of kind `"priors"` that is fitted to the latent codes after training, such
+            as `{name = "mog", components = 50}`, or `"none"`. `sample` then uses it instead of the
+            prior.
         divergence: a part of kind `"divergences"`, which estimates the KL.
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
@@ -98,9 +102,10 @@ class VAE(Autoencoder):
         *,
         sigma: PositiveFloat | Literal["learned", "optimal"] = "optimal",
         beta: NonNegativeFloat = 1.0,
-        encoder: Part = "mlp",
-        decoder: Part = "mlp",
+        encoder: Part | None = None,
+        decoder: Part | None = None,
         prior: Part = "normal",
+        sampler: Part = "none",
         divergence: Part = "kl",
         shape: Shape = (1, 28, 28),
     ) -> None:
@@ -111,6 +116,7 @@ class VAE(Autoencoder):
             encoder=encoder,
             decoder=decoder,
             prior=prior,
+            sampler=sampler,
             shape=shape,
         )
         self.likelihood = likelihood

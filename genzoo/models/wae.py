@@ -23,9 +23,13 @@ class WAE(Autoencoder):
         weight: \( \lambda \), the weight of the divergence from the prior.
         random_encoder: use a Gaussian \( q(z \mid x) \) instead of a deterministic encoder.
         variance_penalty: the weight of \( \sum_i |\log \sigma_i^2(x)| \), for a random encoder.
-        encoder: a part of kind `"encoders"`.
-        decoder: a part of kind `"decoders"`.
+        encoder: a part of kind `"encoders"`. By default, `"conv"` for images of 8 x 8 pixels or
+            more, and `"mlp"` for other data.
+        decoder: a part of kind `"decoders"`, with the same default.
         prior: a part of kind `"priors"`.
+        sampler: a part of kind `"priors"` that is fitted to the latent codes after training, such
+            as `{name = "mog", components = 50}`, or `"none"`. `sample` then uses it instead of the
+            prior.
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     Raises:
@@ -39,9 +43,10 @@ class WAE(Autoencoder):
         weight: float,
         random_encoder: bool,
         variance_penalty: float,
-        encoder: Part,
-        decoder: Part,
+        encoder: Part | None,
+        decoder: Part | None,
         prior: Part,
+        sampler: Part,
         shape: Shape,
     ) -> None:
         if variance_penalty and not random_encoder:
@@ -56,6 +61,7 @@ class WAE(Autoencoder):
             encoder=encoder,
             decoder=decoder,
             prior=prior,
+            sampler=sampler,
             shape=shape,
         )
         self.weight = weight

@@ -43,10 +43,14 @@ class WAEGAN(WAE):
             codes to those of the prior. The authors take up to 200, and fewer if the match is good.
         random_encoder: use a Gaussian \( q(z \mid x) \) instead of a deterministic encoder.
         variance_penalty: the weight of \( \sum_i |\log \sigma_i^2(x)| \), for a random encoder.
-        encoder: a part of kind `"encoders"`.
-        decoder: a part of kind `"decoders"`.
+        encoder: a part of kind `"encoders"`. By default, `"conv"` for images of 8 x 8 pixels or
+            more, and `"mlp"` for other data.
+        decoder: a part of kind `"decoders"`, with the same default.
         critic: a part of kind `"critics"`, which scores latent codes.
         prior: a part of kind `"priors"`; it may be learned.
+        sampler: a part of kind `"priors"` that is fitted to the latent codes after training, such
+            as `{name = "mog", components = 50}`, or `"none"`. `sample` then uses it instead of the
+            prior.
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     Raises:
@@ -82,12 +86,13 @@ class WAEGAN(WAE):
         pretrain: Annotated[int, Ge(0)] = 0,
         random_encoder: bool = False,
         variance_penalty: NonNegativeFloat = 0.0,
-        encoder: Part = "mlp",
-        decoder: Part = "mlp",
+        encoder: Part | None = None,
+        decoder: Part | None = None,
         critic: Part = MappingProxyType(
             {"name": "mlp", "hidden": (512, 512, 512, 512), "activation": "relu"}
         ),
         prior: Part = "normal",
+        sampler: Part = "none",
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(
@@ -98,6 +103,7 @@ class WAEGAN(WAE):
             encoder=encoder,
             decoder=decoder,
             prior=prior,
+            sampler=sampler,
             shape=shape,
         )
         self.critic = build(critic, "critics", shape=(latent_dim,))

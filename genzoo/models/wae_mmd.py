@@ -31,9 +31,13 @@ class WAEMMD(WAE):
             a thin sheet that cannot fill the prior.
         variance_penalty: the weight of \( \sum_i |\log \sigma_i^2(x)| \), for a random encoder.
             Without it, the variances tend to shrink to zero.
-        encoder: a part of kind `"encoders"`.
-        decoder: a part of kind `"decoders"`.
+        encoder: a part of kind `"encoders"`. By default, `"conv"` for images of 8 x 8 pixels or
+            more, and `"mlp"` for other data.
+        decoder: a part of kind `"decoders"`, with the same default.
         prior: a part of kind `"priors"`. It may be learned, and it does not need a density.
+        sampler: a part of kind `"priors"` that is fitted to the latent codes after training, such
+            as `{name = "mog", components = 50}`, or `"none"`. `sample` then uses it instead of the
+            prior.
         divergence: a part of kind `"divergences"` that compares latent codes with a prior.
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
@@ -71,9 +75,10 @@ class WAEMMD(WAE):
         *,
         random_encoder: bool = False,
         variance_penalty: NonNegativeFloat = 0.0,
-        encoder: Part = "mlp",
-        decoder: Part = "mlp",
+        encoder: Part | None = None,
+        decoder: Part | None = None,
         prior: Part = "normal",
+        sampler: Part = "none",
         divergence: Part = "mmd",
         shape: Shape = (1, 28, 28),
     ) -> None:
@@ -85,6 +90,7 @@ class WAEMMD(WAE):
             encoder=encoder,
             decoder=decoder,
             prior=prior,
+            sampler=sampler,
             shape=shape,
         )
         measure = build(divergence, "divergences")

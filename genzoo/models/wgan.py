@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from genzoo.blocks.augment import Augmentation
 from genzoo.contract import Count, Part, Player, Positive, PositiveFloat, Shape
 from genzoo.models.adversarial import Adversarial, Output
 
@@ -40,6 +42,10 @@ class WGAN(Adversarial):
         prior: the distribution of the latent vectors, a part of kind `"priors"`.
         output: the function that bounds images, `"sigmoid"` or `"tanh"`. The critic sees images in
             [0, 1] or [-1, 1].
+        penalty: a part of kind `"divergences"` to use together with clipping; the paper has none.
+        penalty_weight: its weight in the critic's loss.
+        augmentation: random changes of all images that the critic sees, such as
+            `("color", "translation")`, for few training images (see `genzoo.blocks.augment`).
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     References:
@@ -65,6 +71,9 @@ class WGAN(Adversarial):
         critic: Part = MLP,
         prior: Part = "normal",
         output: Output = "tanh",
+        penalty: Part = "none",
+        penalty_weight: PositiveFloat = 10.0,
+        augmentation: tuple[Augmentation, ...] = (),
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(
@@ -74,8 +83,9 @@ class WGAN(Adversarial):
             prior=prior,
             output=output,
             critic_steps=critic_steps,
-            penalty=None,
-            penalty_weight=0.0,
+            penalty=penalty,
+            penalty_weight=penalty_weight,
+            augmentation=augmentation,
             shape=shape,
         )
         self.clip = clip
@@ -96,18 +106,15 @@ class WGAN(Adversarial):
             if parameter.requires_grad:
                 parameter.clamp_(-self.clip, self.clip)
 
+    def after_critic_step(self) -> None:
+        super().after_critic_step()
+        self.clip_weights()
+
     def players(self) -> tuple[Player, ...]:
         critic, generator = super().players()
 
         def burst_steps(round: int) -> int:
             return 100 if round < 25 or round % 500 == 0 else self.critic_steps
 
-        clipped_critic = Player(
-            name=critic.name,
-            owns=critic.owns,
-            loss=critic.loss,
-            steps_per_round=burst_steps if self.burst else self.critic_steps,
-            optimizer=self.optimizer,
-            after=self.clip_weights,
-        )
-        return clipped_critic, generator
+        steps = burst_steps if self.burst else self.critic_steps
+        return replace(critic, steps_per_round=steps), generator

@@ -60,6 +60,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "metrics": {
         "likelihood": "genzoo.metrics.likelihood:Likelihood",
         "reconstruction": "genzoo.metrics.reconstruction:Reconstruction",
+        "texture": "genzoo.metrics.texture:Texture",
         "codes": "genzoo.metrics.codes:Codes",
         "frechet": "genzoo.metrics.frechet:Frechet",
         "modes": "genzoo.metrics.modes:Modes",

@@ -33,6 +33,8 @@ NAMES: Mapping[str, str] = {
 """The names of settings in other libraries, and those of the same settings in genzoo."""
 
 Path = tuple[str, ...]
+_NETWORK = "mlp"
+"""The network to name in a slot whose default depends on the data."""
 
 
 @contextmanager
@@ -71,7 +73,7 @@ def _hint(key: str, value: Any, model: Any, data: Any, call: str) -> str | None:
     elif renamed and real == "hidden" and not isinstance(value, list | tuple):
         value = (value,)
     section, *within = paths[0][:-1]
-    slots = " and ".join(path[-2] for path in paths)
+    slots = " and ".join(dict.fromkeys(path[-2] for path in paths))
     owner = {
         "model": f"the model's {slots}" if within else "the model",
         "data": "the dataset",
@@ -81,8 +83,9 @@ def _hint(key: str, value: Any, model: Any, data: Any, call: str) -> str | None:
     explanation = (
         f"{renamed}, a setting of {owner}" if renamed else f"{key!r} is a setting of {owner}"
     )
-    texts = " ".join(f"{'.'.join(path)}={_toml(value)}" for path in paths)
-    example = _python(paths, value, model, data, call)
+    values = {path: value if path[-1] in (key, real) else _NETWORK for path in paths}
+    texts = " ".join(f"{'.'.join(path)}={_toml(item)}" for path, item in values.items())
+    example = _python(values, model, data, call)
     return f"{explanation}: {example}; in a recipe or override, {texts}."
 
 
@@ -98,12 +101,13 @@ def _paths(key: str, model: Any, data: Any) -> list[Path]:
     players = [player.name for player in _players(model) if key in _optimizer_settings(player)]
     if players:
         return [("players", player, key) for player in players]
-    slots = [
-        slot
-        for slot, parameter in model_parameters.items()
-        if key in _slot_parameters(slot, parameter.default)
-    ]
-    return [("model", slot, key) for slot in slots]
+    paths: list[Path] = []
+    for slot, parameter in model_parameters.items():
+        if key in _slot_parameters(slot, parameter.default):
+            paths.append(("model", slot, key))
+        elif parameter.default is None and key in _slot_parameters(slot, _NETWORK):
+            paths += [("model", slot, "name"), ("model", slot, key)]
+    return paths
 
 
 def _optimizer_settings(player: Any) -> set[str]:
@@ -150,10 +154,10 @@ def _name(spec: Any) -> Any:
     return spec if isinstance(spec, str) else None
 
 
-def _python(paths: list[Path], value: Any, model: Any, data: Any, call: str) -> str:
-    """Return a call of genzoo that has a setting in the right place."""
+def _python(values: Mapping[Path, Any], model: Any, data: Any, call: str) -> str:
+    """Return a call of genzoo that has each value in its place."""
     tables: dict[str, Any] = {}
-    for path in paths:
+    for path, value in values.items():
         table = tables
         for part in path[:-1]:
             table = table.setdefault(part, {})

@@ -105,6 +105,8 @@ class PlayerTrainer:
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.optimizer.zero_grad(set_to_none=True)
+        if self.player.before is not None:
+            self.player.before(self.count)
         reports = []
         for micro, part in enumerate(split(batch, settings.microbatches)):
             with draws(

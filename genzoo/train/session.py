@@ -16,12 +16,14 @@ from typing import Any
 import torch
 
 from genzoo.contract import Batch, Dataset, Model
-from genzoo.data.stream import Stream
+from genzoo.data.stream import Stream, once
+from genzoo.distributed import replicated
 from genzoo.distributed.keyed_draws import draws
 from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import RunError, SettingError
 from genzoo.runs.checkpoint import load_weights, read_checkpoint
 from genzoo.runs.folder import Run, RunFolder
+from genzoo.runs.modes import eval_mode
 from genzoo.train.artifacts import Artifacts
 from genzoo.train.averaging import BN_BATCHES, Average, update_batch_norm
 from genzoo.train.closed_form import has_closed_form, solve, warn_unused_settings
@@ -220,6 +222,8 @@ class Session:
             picture = last or self.round % settings.sample_every == 0
             if save or picture or stop:
                 self._update_batch_norm()
+            if last:
+                self._after_training()
             if save:
                 self._save_checkpoint()
             if picture:
@@ -325,6 +329,21 @@ class Session:
                 idle=self.game.idle,
             )
         self.average.batch_norm_round = self.round
+
+    def _after_training(self) -> None:
+        """Let the model, and its average, fit what depends on the trained weights."""
+        models = [self.model, self.average.module] if self.average else [self.model]
+        seed, device = self.settings.seed, self.engine.device
+        for model in models:
+            rows = once(
+                self.stream.dataset,
+                model.inputs,
+                self.settings.batch_size,
+                device=device,
+                split="train",
+            )
+            with eval_mode(model), torch.no_grad(), replicated(), draws(device, seed, "after"):
+                model.after_training(map(self._cast, rows))
 
     def _save_checkpoint(self) -> None:
         self.log.pool(self.engine)

@@ -34,6 +34,8 @@ from genzoo.train.players import make_optimizer
 LABELS = {"c = 0.1": 0.1, "c = 0.01": 0.01, "c = 0.001": 0.001, "penalty": None}
 COLORS = dict(zip(LABELS, ("#c44e52", "#dd8452", "#8172b3", "#55a868"), strict=True))
 BINS = 61
+LEARNING_RATES = {"wgan": 5e-5, "wgan-gp": 1e-4}
+"""The learning rates of the papers."""
 
 
 class Noisy(Prior):
@@ -68,7 +70,8 @@ def train(clip: float | None, data: Tensor, depth: int, width: int, steps: int) 
         shape=(2,),
     )
     player = model.players()[0]
-    optimizer = make_optimizer(dict(model.named_parameters()), player.optimizer, player.name)
+    settings = {**player.optimizer, "lr": LEARNING_RATES[method["name"]]}
+    optimizer = make_optimizer(dict(model.named_parameters()), settings, player.name)
     for _ in range(steps):
         optimizer.zero_grad()
         report = player.loss(data[torch.randint(len(data), (256,))])

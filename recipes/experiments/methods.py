@@ -18,18 +18,24 @@ from genzoo.metrics.features import NETWORKS, FeatureStatistics, extract_feature
 from genzoo.metrics.frechet import frechet_distance
 
 Net = Mapping[str, Any]
-GAN: Net = {"model": {"name": "gan"}}
-WGANGP: Net = {"model": {"name": "wgan-gp"}}
+GAN: Net = {
+    "model": {"name": "gan", "penalty": "none"},
+    "optimizer": {"lr": 2e-4, "betas": (0.5, 0.999)},
+}
+WGANGP: Net = {"model": {"name": "wgan-gp", "critic_steps": 5}, "optimizer": {"lr": 1e-4}}
 METHODS: Mapping[str, Net] = {
     "DCGAN": GAN,
     "LSGAN": {
-        "model": {"name": "gan", "loss": "least-squares"},
+        "model": {"name": "gan", "loss": "least-squares", "penalty": "none"},
         "optimizer": {"name": "RMSprop", "lr": 1e-4},
     },
     "WGAN": {"model": {"name": "wgan"}},
-    "WGAN-GP": {**WGANGP, "optimizer": {"betas": (0.5, 0.9)}},
+    "WGAN-GP": {**WGANGP, "optimizer": {"lr": 1e-4, "betas": (0.5, 0.9)}},
 }
-"""Methods of the WGAN-GP paper's appendix: a model, and changes to its optimizer's defaults."""
+"""Methods of the WGAN-GP paper's appendix: a model, and changes to its optimizer's defaults.
+
+The settings are those of the papers, which are not always genzoo's defaults.
+"""
 
 
 def architecture(seed: int, number: int) -> tuple[Net, Net]:
@@ -50,7 +56,10 @@ def architecture(seed: int, number: int) -> tuple[Net, Net]:
 def variants(width: int) -> dict[str, tuple[Net, Net]]:
     """Return generators and critics like those of the paper's LSUN bedrooms, with a given width."""
     conv = {"name": "conv", "channels": [width, 2 * width], "norm": "batch"}
-    g, c = {**conv, "activation": "relu"}, {**conv, "activation": "leaky-relu"}
+    g, c = (
+        {**conv, "activation": "relu", "upsample": "transposed"},
+        {**conv, "activation": "leaky-relu"},
+    )
     deep = {"name": "mlp", "hidden": [128] * 20, "activation": "relu", "norm": "batch"}
     return {
         "baseline": (g, c),

@@ -25,12 +25,16 @@ import genzoo
 from genzoo.contract.dataset import Dataset
 
 MODELS = {"WGAN": "wgan", "WGAN-GP": "wgan-gp"}
+LEARNING_RATES = {"wgan": 5e-5, "wgan-gp": 1e-4}
+"""The learning rates of the papers."""
 
 
 def train(name: str, data: Dataset, rate: float, settings: dict[str, Any]) -> dict[str, Any]:
     """Train on few images, and record the negative critic loss on training and held-out images."""
     net = {"name": "mlp", "hidden": [settings["width"]] * 3, "activation": "relu"}
-    model = genzoo.build({"name": name, "generator": net, "critic": net}, shape=data.shape)
+    model = genzoo.build(
+        {"name": name, "generator": net, "critic": net, "critic_steps": 5}, shape=data.shape
+    )
     known, held_out = (
         data.prepare(torch.as_tensor(columns["x"])) for columns in (data.train, data.test)
     )
@@ -45,7 +49,7 @@ def train(name: str, data: Dataset, rate: float, settings: dict[str, Any]) -> di
         every,
         lambda: {"training": negative_loss(known), "held out": negative_loss(held_out)},
     )
-    players = {player.name: {"lr": rate * player.optimizer["lr"]} for player in model.players()}
+    players = {player.name: {"lr": rate * LEARNING_RATES[name]} for player in model.players()}
     genzoo.fit(model, data, players=players, steps=settings["steps"], batch_size=64, progress=False)
     return {"seen": seen}
 

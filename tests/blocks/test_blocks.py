@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import genzoo
-from genzoo.blocks.conv import ConvCritic, ConvDecoder, ConvEncoder
+from genzoo.blocks.conv import ConvCritic, ConvDecoder, ConvEncoder, default_channels
 from genzoo.blocks.mlp import MLPDecoder, MLPEncoder
 from genzoo.errors import SettingError
 
@@ -29,6 +29,7 @@ CASES = [
     ),
 ]
 SMALL = {"conv": {"channels": (4, 6)}, "mlp": {"hidden": (12, 8)}}
+UPSAMPLING = ["nearest", "bilinear", "transposed"]
 
 
 def parts(name, shape, norm, dim=1):
@@ -72,6 +73,9 @@ def test_compiles_without_graph_breaks_and_equals_eager(name, shape, norm):
 def test_a_decoder_mirrors_an_encoder_with_the_same_settings(name, norm):
     """The weights of a decoder have the shapes of an encoder's weights in reverse order."""
     (encoder, _, _), (decoder, _, _), _ = parts(name, (3, 25, 31), norm, dim=5)
+    if name == "conv":
+        settings = {"name": name, "norm": norm, **SMALL[name], "upsample": "transposed"}
+        decoder = genzoo.build(settings, "decoders", dim=5, shape=(3, 25, 31))
     weights = [
         sorted(p.numel() for p in part.parameters() if p.dim() > 1) for part in (encoder, decoder)
     ]
@@ -138,7 +142,7 @@ def test_spectral_norm_bounds_every_layer(name):
 
 
 def outputs_after(part, kind, x):
-    """Return the outputs of all layers of a type."""
+    """Return the outputs of the layers of a class."""
     seen = []
     for layer in part.modules():
         if isinstance(layer, kind):
@@ -156,17 +160,16 @@ def outputs_after(part, kind, x):
     ],
 )
 def test_norms_standardize_the_right_axes(norm, kind, over):
-    """All levels but the one next to the data have norms: two in an encoder, three in a decoder."""
     shape, channels = (1, 32, 32), (4, 6, 8)
-    encoder, decoder = (
-        ConvEncoder(shape, 2, channels, norm=norm),
-        ConvDecoder(2, shape, channels, norm=norm),
-    )
-    for part, given, count in (
+    encoder = ConvEncoder(shape, 2, channels, norm=norm)
+    decoders = [ConvDecoder(2, shape, channels, norm=norm, upsample=name) for name in UPSAMPLING]
+    # a decoder has a norm after its linear layer, and interpolation adds a layer at full size
+    counts = [4, 4, 3]
+    for part, x, count in (
         (encoder, torch.rand(8, *shape), 2),
-        (decoder, 50 * torch.randn(8, 2), 3),
+        *((d, 50 * torch.randn(8, 2), count) for d, count in zip(decoders, counts, strict=True)),
     ):
-        seen = outputs_after(part, kind, given)
+        seen = outputs_after(part, kind, x)
         assert len(seen) == count
         # only the first: deeper layers of an untrained network may have variances below the epsilon
         for y in seen[:1]:
@@ -178,7 +181,61 @@ def test_norms_standardize_the_right_axes(norm, kind, over):
             )
 
 
-def test_only_layers_before_batch_or_instance_norm_have_no_bias():
+@pytest.mark.parametrize("upsample", ["nearest", "bilinear"])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 25, 31), (4, 65, 47), (2, 9, 8)])
+def test_interpolating_decoders_are_their_formula(upsample, shape):
+    """Interpolate, pad, and convolve by hand with the weights of the decoder."""
+    decoder = ConvDecoder(3, shape, activation="tanh", upsample=upsample).double()
+    linear, *convolutions = [m for m in decoder.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    z = torch.randn(2, 3, dtype=torch.float64)
+    levels = len(convolutions) - 1
+    sizes = [(shape[1] >> level, shape[2] >> level) for level in range(levels + 1)]
+    x = (z @ linear.weight.T + linear.bias).view(2, -1, *sizes[levels])
+    for level, convolution in zip(reversed(range(levels)), convolutions, strict=False):
+        (height, width), (rows, columns) = sizes[level], x.shape[2:]
+        if upsample == "nearest":
+            i = torch.arange(height) * rows // height
+            j = torch.arange(width) * columns // width
+            enlarged = x.tanh()[:, :, i][:, :, :, j]
+        else:
+            along_rows = linear_weights(height, rows)
+            along_columns = linear_weights(width, columns)
+            enlarged = along_rows @ x.tanh() @ along_columns.T
+        x = convolved(enlarged, convolution)
+    x = convolved(x.tanh(), convolutions[-1])
+    torch.testing.assert_close(decoder(z), x)
+
+
+def linear_weights(outputs, inputs):
+    """Return the matrix that interpolates `inputs` values linearly to `outputs` values."""
+    centers = ((torch.arange(outputs).double() + 0.5) * inputs / outputs - 0.5).clamp(0, inputs - 1)
+    distances = (centers[:, None] - torch.arange(inputs)).abs()
+    return (1 - distances).clamp(min=0)
+
+
+def convolved(x, layer):
+    """Return a 3x3 convolution as a sum over shifted images."""
+    padded = nn.functional.pad(x, (1, 1, 1, 1))
+    height, width = x.shape[2:]
+    y = layer.bias[:, None, None]
+    for i in range(3):
+        for j in range(3):
+            window = padded[:, :, i : i + height, j : j + width]
+            y = y + torch.einsum("oc,nchw->nohw", layer.weight[:, :, i, j], window)
+    return y
+
+
+def test_depth_and_channels_follow_the_size_of_the_image():
+    depths = {3: 1, 4: 2, 8: 2, 16: 2, 28: 3, 32: 3, 47: 3, 64: 4, 128: 5}
+    for side, depth in depths.items():
+        channels = tuple(min(32 * 2**level, 256) for level in range(depth))
+        assert default_channels((3, side, side + 3)) == channels
+    encoder = ConvEncoder((1, 65, 47), 2)
+    widths = [m.out_channels for m in encoder.modules() if isinstance(m, nn.Conv2d)]
+    assert widths == [32, 64, 128]
+
+
+def test_no_bias_before_a_norm_that_cancels_it():
     for norm, biased in (
         ("none", True),
         ("batch", False),
@@ -232,7 +289,7 @@ def test_a_gradient_penalty_can_be_computed_with_function_transforms(norm):
         ),
         (
             lambda: ConvEncoder((3, 1, 5), 2),
-            "channels = (32, 64): each level halves images of 1 x 5; take 'mlp'.",
+            "channels = None: each level halves images of 1 x 5; take 'mlp'.",
         ),
         (
             lambda: ConvEncoder((1, 8, 8), 2, channels=()),

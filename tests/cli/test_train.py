@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 SMALL = [
     "train.batch_size=8",
     "model.latent_dim=2",
-    "model.encoder.hidden=[8]",
-    "model.decoder.hidden=[8]",
+    'model.encoder={name="mlp", hidden=[8]}',
+    'model.decoder={name="mlp", hidden=[8]}',
     "train.checkpoint_every=2",
 ]
 

@@ -62,15 +62,25 @@ def models():
     table = {"shape": (1, 8, 8), "latent_dim": 2}
     return [
         Plain(),
-        genzoo.load("vae", encoder={"hidden": (4,)}, decoder={"hidden": (4,)}, **table),
+        genzoo.load(
+            "vae",
+            encoder={"name": "mlp", "hidden": (4,)},
+            decoder={"name": "mlp", "hidden": (4,)},
+            **table,
+        ),
         genzoo.load(
             "wae-mmd",
             random_encoder=True,
-            encoder={"hidden": (4,)},
-            decoder={"hidden": (4,)},
+            encoder={"name": "mlp", "hidden": (4,)},
+            decoder={"name": "mlp", "hidden": (4,)},
             **table,
         ),
-        genzoo.load("gan", generator={"hidden": (4,)}, critic={"hidden": (4,)}, **table),
+        genzoo.load(
+            "gan",
+            generator={"name": "mlp", "hidden": (4,)},
+            critic={"name": "mlp", "hidden": (4,)},
+            **table,
+        ),
         genzoo.load("nade", hidden=3, shape=(1, 8, 8)),
         genzoo.load("eonade", hidden=(3,), shape=(1, 8, 8)),
         genzoo.load("pixel-rnn", hidden=2, depth=1, head=2, layer="conv", shape=(1, 8, 8)),

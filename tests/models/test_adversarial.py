@@ -142,7 +142,7 @@ def test_vectors_are_not_scaled():
 @pytest.mark.parametrize("kind", [DCGAN, LSGAN])
 def test_a_sample_with_batch_norm_does_not_depend_on_its_batch(kind):
     model = genzoo.fit(
-        kind(4, width=4, shape=(1, 8, 8)), torch.rand(64, 1, 8, 8), steps=3, batch_size=16
+        kind(4, channels=(4,), shape=(1, 8, 8)), torch.rand(64, 1, 8, 8), steps=3, batch_size=16
     ).model
     assert not model.training
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -12,7 +12,7 @@ from genzoo.contract import has_capability
 from genzoo.registry.lookup import registries
 
 TINY = (1, 4, 4)
-NARROW = {"hidden": (8,)}
+NARROW = {"name": "mlp", "hidden": (8,)}
 VARIANTS: dict[str, list[dict[str, Any]]] = {
     "vae": [
         {"encoder": NARROW, "decoder": NARROW},
@@ -34,8 +34,8 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "gan": [{"generator": NARROW, "critic": NARROW}],
     "wgan": [{"generator": NARROW, "critic": NARROW}],
     "wgan-gp": [{"generator": NARROW, "critic": NARROW}],
-    "dcgan": [{"width": 4, "shape": (1, 8, 8)}],
-    "lsgan": [{"width": 4, "shape": (1, 8, 8)}],
+    "dcgan": [{"channels": (4,), "shape": (1, 8, 8)}],
+    "lsgan": [{"channels": (4,), "shape": (1, 8, 8)}],
     "nade": [{"hidden": 8, "shape": TINY}],
     "rnade": [{"hidden": 8, "components": 2, "shape": TINY}],
     "eonade": [{"hidden": (8, 8), "orderings": 2, "shape": (1, 2, 2)}],

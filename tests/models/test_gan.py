@@ -22,7 +22,8 @@ P, Q = torch.tensor([8, 6, 5, 1]), torch.tensor([2, 4, 4, 10])
 
 
 def gan(**settings):
-    return GAN(1, **{"generator": SMALL, "critic": SMALL, "shape": (1,), **settings})
+    settings = {"generator": SMALL, "critic": SMALL, "penalty": "none", **settings}
+    return GAN(1, **{"shape": (1,), **settings})
 
 
 def on_table(model, scores):
@@ -184,7 +185,7 @@ def test_with_the_best_critic_the_minimax_gradient_is_that_of_jensen_shannon(d):
 
 
 def test_presets_match_the_papers():
-    model = DCGAN(shape=(3, 64, 64), width=2, latent_dim=5)
+    model = DCGAN(shape=(3, 64, 64), channels=(2, 4, 8, 16), latent_dim=5)
     convolutions = [m for m in model.generator.modules() if isinstance(m, nn.ConvTranspose2d)]
     assert [m.out_channels for m in convolutions] == [8, 4, 2, 3]  # four levels, from 4 x 4 pixels
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -193,7 +194,7 @@ def test_presets_match_the_papers():
     (critic, generator) = model.players()
     for player in (critic, generator):
         assert dict(player.optimizer) == {"name": "Adam", "lr": 2e-4, "betas": (0.5, 0.999)}
-    wide = DCGAN(shape=(1, 28, 28), width=32)
+    wide = DCGAN(shape=(1, 28, 28), channels=(32, 64))
     weights = torch.cat(
         [
             m.weight.flatten()
@@ -208,7 +209,7 @@ def test_presets_match_the_papers():
         pytest.approx(1, abs=0.01),
         pytest.approx(0.02, rel=0.3),
     )
-    least = LSGAN(width=4, labels=(-1.0, 1.0, 0.0), shape=(1, 8, 8))
+    least = LSGAN(channels=(4,), labels=(-1.0, 1.0, 0.0), shape=(1, 8, 8))
     assert (least.loss_name, least.labels) == ("least-squares", (-1.0, 1.0, 0.0))
     scores = torch.tensor([0.0, 2.0])
     assert least.critic_objective(scores, scores).item() == 0.5 * (1 + 5)
@@ -218,8 +219,8 @@ def test_presets_match_the_papers():
     ("kind", "optimizer", "steps"),
     [
         (WGAN, {"name": "RMSprop", "lr": 5e-5}, 5),
-        (WGANGP, {"name": "Adam", "lr": 1e-4, "betas": (0.0, 0.9)}, 5),
-        (GAN, {"name": "Adam", "lr": 2e-4, "betas": (0.5, 0.999)}, 1),
+        (WGANGP, {"name": "Adam", "lr": 5e-4, "betas": (0.0, 0.9)}, 5),
+        (GAN, {"name": "Adam", "lr": 5e-4, "betas": (0.0, 0.9)}, 1),
     ],
 )
 def test_optimizers_match_the_papers(kind, optimizer, steps):

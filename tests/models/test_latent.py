@@ -51,7 +51,7 @@ def test_truncation_of_an_unsupported_prior_is_refused():
         SettingError,
         match=r'Uniform cannot be truncated; take a prior that can, such as "normal" or "mog"',
     ):
-        GAN(2, shape=(3,)).sample(5, truncation=1.0)
+        GAN(2, prior="uniform", shape=(3,)).sample(5, truncation=1.0)
     with pytest.raises(
         SettingError, match=r"truncation at 0 standard deviations; take a number above 0"
     ):

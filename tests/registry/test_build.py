@@ -343,9 +343,11 @@ SLOTS = {
     "critic": ("critics", {"hidden": (8,)}),
     "prior": ("priors", {}),
     "divergence": ("divergences", {}),
-    "penalty": ("divergences", {"target": 0.5}),
+    "penalty": ("divergences", {}),
 }
 PARTIAL = {
+    "r1": {"every": 2},
+    "gradient-penalty": {"target": 0.5},
     "normal": {"scale": 2},
     "uniform": {"low": -3},
     "kl": {"estimator": "monte-carlo"},
@@ -358,8 +360,8 @@ def _slots():
     slots = []
     for name in ("vae", "wae-mmd", "wae-gan", "gan", "dcgan", "lsgan", "wgan", "wgan-gp"):
         for key, parameter in parameters(registries["models"].get(name)).items():
-            if key in SLOTS and parameter.default is not None:
-                default = parameter.default
+            default = parameter.default
+            if key in SLOTS and default is not None and default != "none":
                 table = {"name": default} if isinstance(default, str) else dict(default)
                 slots.append(pytest.param(name, key, table, id=f"{name}-{key}"))
     return slots
@@ -375,6 +377,22 @@ def test_a_direct_call_accepts_a_table_without_a_name_like_build(name, key, defa
     assert model.config == expected.config
     assert model.config[key]["name"] == default["name"]
     assert repr(build(model.config)) == repr(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "slot", "shape", "table"),
+    [
+        ("vae", "encoder", (1, 8, 8), {"name": "conv", "norm": "layer"}),
+        ("wae-mmd", "decoder", (5,), {"name": "mlp", "norm": "layer"}),
+        ("gan", "critic", (1, 8, 8), {"name": "conv", "norm": "layer"}),
+        ("wgan-gp", "generator", (5,), {"name": "mlp", "hidden": (8,)}),
+    ],
+)
+def test_a_table_without_a_name_changes_the_default_for_the_data(name, slot, shape, table):
+    changes = {key: value for key, value in table.items() if key != "name"}
+    default = getattr(build(name, shape=shape), slot).config
+    changed = getattr(build({"name": name, slot: changes}, shape=shape), slot).config
+    assert changed == {**default, **table}
 
 
 def test_a_metric_called_directly_accepts_a_table_without_a_name():

@@ -10,7 +10,7 @@ import genzoo
 from genzoo import errors
 from genzoo.errors import GenzooError, RunError, SettingError
 
-SMALL = {"hidden": (8,)}
+SMALL = {"name": "mlp", "hidden": (8,)}
 PACKAGE = str(Path(genzoo.__file__).parent)
 
 

@@ -86,7 +86,7 @@ def test_parts_added_to_a_game_are_restored():
     table = record(
         change(small("gan", **net), penalty=part("r1", "divergences"), labels=[0.0, 1.0, 0.5])
     )
-    assert (table["penalty"], table["labels"]) == ({"name": "r1"}, (0.0, 1.0, 0.5))
+    assert (table["penalty"], table["labels"]) == ({"name": "r1", "every": 1}, (0.0, 1.0, 0.5))
 
 
 def test_a_reduced_number_of_orders_is_restored(tmp_path):

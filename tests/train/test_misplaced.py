@@ -58,7 +58,13 @@ def overridden(message: str) -> dict:
         ({"binarize": "threshold"}, {"data": {"name": "digits", "binarize": "threshold"}}),
         (
             {"hidden": (8,)},
-            {"model": {"name": "vae", "encoder": {"hidden": [8]}, "decoder": {"hidden": [8]}}},
+            {
+                "model": {
+                    "name": "vae",
+                    "encoder": {"name": "mlp", "hidden": [8]},
+                    "decoder": {"name": "mlp", "hidden": [8]},
+                }
+            },
         ),
         ({"learning_rate": 1e-2}, {"players": {"autoencoder": {"lr": 1e-2}}}),
         ({"optimizer": "sgd"}, {"players": {"autoencoder": {"name": "sgd"}}}),
@@ -72,7 +78,13 @@ def overridden(message: str) -> dict:
         ({"latent_size": 4}, {"model": {"name": "vae", "latent_dim": 4}}),
         (
             {"hidden_size": 8},
-            {"model": {"name": "vae", "encoder": {"hidden": [8]}, "decoder": {"hidden": [8]}}},
+            {
+                "model": {
+                    "name": "vae",
+                    "encoder": {"name": "mlp", "hidden": [8]},
+                    "decoder": {"name": "mlp", "hidden": [8]},
+                }
+            },
         ),
     ],
 )
@@ -144,7 +156,8 @@ def test_the_message_for_an_instance_uses_its_name():
         ({"z_dim": 3}, 'genzoo.load("vae", latent_dim=3)'),
         (
             {"hidden": (3,)},
-            'genzoo.load("vae", encoder={"hidden": (3,)}, decoder={"hidden": (3,)})',
+            'genzoo.load("vae", encoder={"name": "mlp", "hidden": (3,)}, '
+            'decoder={"name": "mlp", "hidden": (3,)})',
         ),
         ({"name": "gan"}, "the first argument, 'vae', is the model's name"),
         ({"laten_dim": 3}, "Did you mean 'latent_dim'?"),

@@ -29,7 +29,7 @@ DATA = {
     "wae-gan": {"name": "digits"},
 }
 MODELS = {
-    "vae": {"name": "vae", "latent_dim": 3},
+    "vae": {"name": "vae", "latent_dim": 3, "sampler": {"name": "mog", "components": 3}},
     "wae-mmd": {"name": "wae-mmd", "latent_dim": 3, "random_encoder": True},
     "wgan-gp": {
         "name": "wgan-gp",

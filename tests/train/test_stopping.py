@@ -19,8 +19,8 @@ FAST = {"batch_size": 16, "progress": False}
 VAE_TABLE = {
     "name": "vae",
     "latent_dim": 2,
-    "encoder": {"hidden": [8]},
-    "decoder": {"hidden": [8]},
+    "encoder": {"name": "mlp", "hidden": [8]},
+    "decoder": {"name": "mlp", "hidden": [8]},
 }
 
 
