@@ -15,7 +15,7 @@ from genzoo.blocks.augment import Augmentation
 from genzoo.contract import Count, Part, Positive, PositiveFloat, Shape, is_image
 from genzoo.errors import SettingError
 from genzoo.models.adversarial import Adversarial, Output, initialize
-from genzoo.models.networks import CONV, network
+from genzoo.models.networks import CONV_GENERATOR, network
 
 __all__ = ["DCGAN", "GAN", "LSGAN", "Loss", "Smoothing", "levels"]
 
@@ -107,7 +107,7 @@ class GAN(Adversarial):
     ) -> None:
         super().__init__(
             latent_dim=latent_dim,
-            generator=network(generator, shape, conv=CONV, mlp=_MLP_GENERATOR),
+            generator=network(generator, shape, conv=CONV_GENERATOR, mlp=_MLP_GENERATOR),
             critic=network(critic, shape, conv="conv", mlp="mlp"),
             prior=prior,
             output=output,

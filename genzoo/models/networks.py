@@ -8,10 +8,15 @@ from typing import Any
 
 from genzoo.contract import Part, Shape, is_image
 
-__all__ = ["CONV", "Default", "network"]
+__all__ = ["CONV_AUTOENCODER", "CONV_GENERATOR", "Default", "network"]
 
-CONV = MappingProxyType({"name": "conv", "norm": "batch"})
-"""Convolutions with batch norm: the default generator, encoder, and decoder of images."""
+CONV_GENERATOR = MappingProxyType({"name": "conv", "norm": "batch"})
+"""The default generator of images."""
+CONV_AUTOENCODER = MappingProxyType({"name": "conv", "norm": "layer"})
+"""The default encoder and decoder of images.
+
+They do not have batch norm, so that results do not depend on ranks and microbatches.
+"""
 Default = str | Mapping[str, Any]
 """A default network: a name, or a table with a name and settings."""
 

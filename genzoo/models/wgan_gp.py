@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from genzoo.blocks.augment import Augmentation
 from genzoo.contract import Count, Part, Positive, PositiveFloat, Shape
 from genzoo.models.adversarial import Adversarial, Output
-from genzoo.models.networks import CONV, network
+from genzoo.models.networks import CONV_GENERATOR, network
 from genzoo.models.wgan import MLP
 
 __all__ = ["WGANGP"]
@@ -81,7 +81,7 @@ class WGANGP(Adversarial):
     ) -> None:
         super().__init__(
             latent_dim=latent_dim,
-            generator=network(generator, shape, conv=CONV, mlp=MLP),
+            generator=network(generator, shape, conv=CONV_GENERATOR, mlp=MLP),
             critic=network(critic, shape, conv="conv", mlp={**MLP, "norm": "layer"}),
             prior=prior,
             output=output,

@@ -214,7 +214,7 @@ def test_learning_rates_are_in_the_log(tmp_path):
         json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     ]
     assert [line["critic/lr"] for line in lines] == pytest.approx([1e-2 * 3 / 4, 1e-2 * 1 / 4])
-    assert [line["generator/lr"] for line in lines] == pytest.approx([2e-4 * 3 / 4, 2e-4 * 1 / 4])
+    assert [line["generator/lr"] for line in lines] == pytest.approx([5e-4 * 3 / 4, 5e-4 * 1 / 4])
     assert all(
         line["critic/lr"] == saved["critic/lr"]
         for line, saved in zip(run.history, lines, strict=True)

@@ -18,7 +18,7 @@ GAMES = {
         "critic": {**NET, "norm": "layer"},
         "critic_steps": 3,
     },
-    "dcgan": {"name": "dcgan", "latent_dim": 3, "width": 4},
+    "dcgan": {"name": "dcgan", "latent_dim": 3, "channels": (4,)},
     "gan": {
         "name": "gan",
         "latent_dim": 3,
