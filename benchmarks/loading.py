@@ -33,7 +33,7 @@ package = os.path.dirname(genzoo.__file__)
 assert os.path.dirname(package) == sys.argv[1], package
 
 def load():
-    small = {"hidden": (8,)}
+    small = {"name": "mlp", "hidden": (8,)}
     sizes = {"latent_dim": 2, "shape": (1, 8, 8)}
     genzoo.load("wae-mmd", prior="mog", encoder=small, decoder=small, **sizes)
 

@@ -15,7 +15,7 @@ from genzoo.contract import Batch, Part, Player, Prior, Shape, has_capability, i
 from genzoo.distributed import noise
 from genzoo.errors import SettingError
 from genzoo.models.latent import LatentModel, learned
-from genzoo.models.networks import CONV_AUTOENCODER, network
+from genzoo.models.networks import CONV, network
 from genzoo.registry.build import build
 
 __all__ = ["DEFAULT_SAMPLER", "Autoencoder", "diagonal_normal", "reparameterized"]
@@ -72,8 +72,8 @@ class Autoencoder(LatentModel):
         self.latent_dim = latent_dim
         self.shape = tuple(shape)
         self.unit_range = unit_range or is_image(self.shape)
-        encoder = network(encoder, self.shape, conv=CONV_AUTOENCODER, mlp="mlp")
-        decoder = network(decoder, self.shape, conv=CONV_AUTOENCODER, mlp="mlp")
+        encoder = network(encoder, self.shape, conv=CONV, mlp="mlp")
+        decoder = network(decoder, self.shape, conv=CONV, mlp="mlp")
         self.encoder = build(encoder, "encoders", shape=self.shape, dim=features)
         self.decoder = build(decoder, "decoders", dim=latent_dim, shape=self.shape)
         self.prior = build(prior, "priors", dim=latent_dim)

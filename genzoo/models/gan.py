@@ -15,7 +15,7 @@ from genzoo.blocks.augment import Augmentation
 from genzoo.contract import Count, Part, Positive, PositiveFloat, Shape, is_image
 from genzoo.errors import SettingError
 from genzoo.models.adversarial import Adversarial, Output, initialize
-from genzoo.models.networks import CONV_GENERATOR, network
+from genzoo.models.networks import CONV, network
 
 __all__ = ["DCGAN", "GAN", "LSGAN", "Loss", "Smoothing", "levels"]
 
@@ -50,7 +50,7 @@ class GAN(Adversarial):
             (-1, 1, 0) is Pearson's chi-squared divergence between p + q and 2q.
         smoothing: the share by which the label 1 of real examples is lowered, for the logistic
             losses.
-        generator: a part of kind `"decoders"`. By default, `"conv"` with batch norm for images of
+        generator: a part of kind `"decoders"`. By default, `"conv"` with layer norm for images of
             8 x 8 pixels or more, and two hidden layers of 1,200 units for other data.
         critic: a part of kind `"critics"`, whose score is the logit \( D \). By default, `"conv"`
             for images of 8 x 8 pixels or more, and `"mlp"` for other data.
@@ -107,7 +107,7 @@ class GAN(Adversarial):
     ) -> None:
         super().__init__(
             latent_dim=latent_dim,
-            generator=network(generator, shape, conv=CONV_GENERATOR, mlp=_MLP_GENERATOR),
+            generator=network(generator, shape, conv=CONV, mlp=_MLP_GENERATOR),
             critic=network(critic, shape, conv="conv", mlp="mlp"),
             prior=prior,
             output=output,
@@ -171,9 +171,9 @@ class DCGAN(GAN):
 
     Arguments:
         latent_dim: the number of latent coordinates.
+        width: the number of channels of the level next to the data; each level doubles it.
         loss: as in `GAN`.
-        channels: the number of channels of each level, starting at the data. By default, the
-            paper's 64, doubled at each level.
+        channels: the number of channels of each level, starting at the data, instead of `width`.
         generator: as in `GAN`; by default, transposed convolutions with batch norm.
         critic: as in `GAN`; by default, convolutions with batch norm. Set `norm = "none"` together
             with a penalty.
@@ -203,6 +203,7 @@ class DCGAN(GAN):
         self,
         latent_dim: Positive = 100,
         *,
+        width: Positive = 64,
         loss: Loss = "non-saturating",
         channels: tuple[Positive, ...] | None = None,
         generator: Part | None = None,
@@ -217,7 +218,7 @@ class DCGAN(GAN):
         # Kernels are 4x4. The paper does not specify them; its code has 5x5.
         default = {
             "name": "conv",
-            "channels": levels(shape) if channels is None else channels,
+            "channels": levels(shape, width) if channels is None else channels,
             "norm": "batch",
         }
         transposed = {**default, "upsample": "transposed"}
@@ -233,6 +234,7 @@ class DCGAN(GAN):
             augmentation=augmentation,
             shape=shape,
         )
+        self.width = width
         initialize(self.generator)
         initialize(self.critic)
 
@@ -246,6 +248,7 @@ class LSGAN(DCGAN):
 
     Arguments:
         latent_dim: the number of latent coordinates; the authors' code has 1,024 for scenes.
+        width: as in `DCGAN`.
         labels: a, b, and c, as in `GAN`.
         channels: as in `DCGAN`.
         generator: as in `DCGAN`.
@@ -270,6 +273,7 @@ class LSGAN(DCGAN):
         self,
         latent_dim: Positive = 100,
         *,
+        width: Positive = 64,
         labels: tuple[float, float, float] = (0.0, 1.0, 1.0),
         channels: tuple[Positive, ...] | None = None,
         generator: Part | None = None,
@@ -283,6 +287,7 @@ class LSGAN(DCGAN):
     ) -> None:
         super().__init__(
             latent_dim,
+            width=width,
             loss="least-squares",
             channels=channels,
             generator=generator,

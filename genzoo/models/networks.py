@@ -8,12 +8,10 @@ from typing import Any
 
 from genzoo.contract import Part, Shape, is_image
 
-__all__ = ["CONV_AUTOENCODER", "CONV_GENERATOR", "Default", "network"]
+__all__ = ["CONV", "Default", "network"]
 
-CONV_GENERATOR = MappingProxyType({"name": "conv", "norm": "batch"})
-"""The default generator of images."""
-CONV_AUTOENCODER = MappingProxyType({"name": "conv", "norm": "layer"})
-"""The default encoder and decoder of images.
+CONV = MappingProxyType({"name": "conv", "norm": "layer"})
+"""The default generator, encoder, and decoder of images.
 
 They do not have batch norm, so that results do not depend on ranks and microbatches.
 """

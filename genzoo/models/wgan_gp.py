@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from genzoo.blocks.augment import Augmentation
 from genzoo.contract import Count, Part, Positive, PositiveFloat, Shape
 from genzoo.models.adversarial import Adversarial, Output
-from genzoo.models.networks import CONV_GENERATOR, network
+from genzoo.models.networks import CONV, network
 from genzoo.models.wgan import MLP
 
 __all__ = ["WGANGP"]
@@ -35,7 +35,7 @@ class WGANGP(Adversarial):
             critic, rounds are three times as fast, but the generator can collapse early.
         penalty: a part of kind `"divergences"`: `"gradient-penalty"` (one-sided with
             `{sides = "one"}`), `"dragan"`, or `"r1"`.
-        generator: a part of kind `"decoders"`. By default, `"conv"` with batch norm for images of
+        generator: a part of kind `"decoders"`. By default, `"conv"` with layer norm for images of
             8 x 8 pixels or more, and three hidden layers of 512 units for other data.
         critic: a part of kind `"critics"`, without batch norm, which couples the gradients of the
             examples of a batch. By default, `"conv"` for images of 8 x 8 pixels or more, and three
@@ -81,7 +81,7 @@ class WGANGP(Adversarial):
     ) -> None:
         super().__init__(
             latent_dim=latent_dim,
-            generator=network(generator, shape, conv=CONV_GENERATOR, mlp=MLP),
+            generator=network(generator, shape, conv=CONV, mlp=MLP),
             critic=network(critic, shape, conv="conv", mlp={**MLP, "norm": "layer"}),
             prior=prior,
             output=output,
