@@ -78,7 +78,7 @@ class Autoencoder(LatentModel):
         self.decoder = build(decoder, "decoders", dim=latent_dim, shape=self.shape)
         self.prior = build(prior, "priors", dim=latent_dim)
         self.sampler: Prior | None = None
-        self.register_buffer("has_fitted_sampler", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("has_fitted_sampler", torch.tensor(0))
         if sampler != "none":
             self._set_sampler(build(sampler, "priors", slot="sampler", dim=latent_dim))
 
