@@ -38,6 +38,8 @@ def network(part: Part | None, shape: Shape, *, conv: Default, mlp: Default) -> 
     if part is None:
         return default
     if isinstance(part, Mapping) and "name" not in part:
-        table = {"name": default} if isinstance(default, str) else default
+        # only fully connected networks have hidden layers
+        chosen = mlp if "hidden" in part else default
+        table = {"name": chosen} if isinstance(chosen, str) else chosen
         return {**table, **part}
     return part

@@ -16,7 +16,7 @@ from genzoo.contract import NonNegativeFloat, Part, Player, Positive, PositiveFl
 from genzoo.distributed import gather
 from genzoo.errors import SettingError
 from genzoo.models.latent import learned, positive_everywhere, scores
-from genzoo.models.wae import WAE
+from genzoo.models.wae_base import WAE
 from genzoo.registry.build import build
 
 __all__ = ["WAEGAN"]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from genzoo.contract import NonNegativeFloat, Part, Positive, PositiveFloat, SampleDivergence, Shape
 from genzoo.errors import SettingError
-from genzoo.models.wae import WAE
+from genzoo.models.wae_base import WAE
 from genzoo.registry.build import build
 
 __all__ = ["WAEMMD"]
