@@ -12,13 +12,13 @@ demo: $(VENV)/plots.installed  ## about a minute: train, sample, and say where t
 	$(VENV)/bin/genzoo sample demo -n 64 -o demo/samples.png
 	@echo "64 samples: $(CURDIR)/demo/samples.png"
 
-# The workers of pytest-xdist share all tests, those of plugins too. tests/conftest.py distributes them.
-PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto genzoo tests plugins
+# The workers of pytest-xdist share all tests, those of plugins too. Tests of one group share a worker.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadgroup genzoo tests plugins
 
 test: $(VENV)/dev.installed $(VENV)/plugins.installed  ## all tests: genzoo's and the plugins'
 	$(PYTEST)
 
-test-fast: $(VENV)/dev.installed $(VENV)/plugins.installed  ## the tests that take less than about a second
+test-fast: $(VENV)/dev.installed $(VENV)/plugins.installed  ## the tests that take at most a few seconds
 	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/dev.installed $(VENV)/plugins.installed

@@ -26,33 +26,6 @@ def pytest_configure(config):
         config.add_cleanup(fast_python.close_session)
 
 
-ONE_WORKER = (
-    "tests/test_scaffold.py",
-    "tests/test_typing.py",
-    "tests/test_wheels.py",
-    "tests/train/test_ranks.py",
-)
-"""Files whose tests share a fixture that takes long, so that one worker runs the whole file."""
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    """Distribute the tests one by one, but the files in `ONE_WORKER` as a whole and first.
-
-    pytest-xdist 3.8 ignores its mark `xdist_group` under pytest 9.2.
-    """
-    from xdist.scheduler import LoadScopeScheduling
-
-    assert all((config.rootpath / file).is_file() for file in ONE_WORKER)
-
-    class Scheduler(LoadScopeScheduling):
-        def _split_scope(self, nodeid):
-            file = nodeid.partition("::")[0]
-            return file if file in ONE_WORKER else nodeid
-
-    return Scheduler(config, log)
-
-
 def pytest_collection_modifyitems(items):
     """Mark tests as slow if they use the server of Python processes, or are checks that compile."""
     for item in items:

@@ -28,6 +28,11 @@ from genzoo.registry.plugins import CONTRACT_VERSION
 ROOT = Path(__file__).parents[1]
 
 
+def built(test):
+    """Mark a test of the built package: it is slow, and one worker builds the package for all."""
+    return pytest.mark.slow(pytest.mark.xdist_group("scaffold")(test))
+
+
 def run(*command, cwd=None, **environment):
     """Run a command that must succeed, and return its output."""
     variables = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", **environment}
@@ -59,7 +64,7 @@ def installed(home, python):
     return lambda *arguments: run(python, *arguments, cwd=home, **environment)
 
 
-@pytest.mark.slow
+@built
 def test_the_wheel_contains_the_module_and_the_type_marker(home):
     (wheel,) = (home / "wheels").glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
@@ -77,7 +82,7 @@ def test_the_wheel_of_genzoo_contains_the_templates(tmp_path):
     assert templates <= set(zipfile.ZipFile(wheel).namelist())
 
 
-@pytest.mark.slow
+@built
 def test_the_tests_of_the_package_pass_in_any_folder(home, installed):
     printed = installed(
         "-m", "pytest", home / "build" / "genzoo-my-model", "-p", "no:cacheprovider"
@@ -88,7 +93,7 @@ def test_the_tests_of_the_package_pass_in_any_folder(home, installed):
     assert f"rootdir: {home / 'build' / 'genzoo-my-model'}" in printed
 
 
-@pytest.mark.slow
+@built
 def test_the_model_trains_samples_and_loads(home, installed):
     train = ("train", "digits", "--model", "my-model", "--steps", "20", "--out", "run")
     assert "run is complete: step 20" in installed("-m", "genzoo", *train)
@@ -101,7 +106,7 @@ def test_the_model_trains_samples_and_loads(home, installed):
     assert installed("-c", script).split() == ["MyModel", "my-model", "2", "1", "8", "8"]
 
 
-@pytest.mark.slow
+@built
 def test_the_model_learns(home, installed):
     """The error falls below half of the error of the mean image, which is the best constant."""
     script = """
@@ -116,13 +121,13 @@ print(run.history[-1]["error"] < 0.5 * mean)
     assert installed("-c", script).strip() == "True"
 
 
-@pytest.mark.slow
+@built
 def test_genzoo_check_passes_and_lists_the_model(installed):
     assert "my-model: passed;" in installed("-m", "genzoo", "check", "my-model")
     assert "genzoo-my-model 0.1.0" in installed("-m", "genzoo", "list", "models", "my-model")
 
 
-@pytest.mark.slow
+@built
 def test_the_model_has_at_most_forty_lines_and_no_lint_errors(home):
     package = home / "build" / "genzoo-my-model"
     assert len((package / "genzoo_my_model" / "__init__.py").read_text().splitlines()) <= 40
@@ -130,7 +135,7 @@ def test_the_model_has_at_most_forty_lines_and_no_lint_errors(home):
         run(sys.executable, "-m", "ruff", *arguments, package, cwd=home)
 
 
-@pytest.mark.slow
+@built
 def test_the_package_passes_type_checks(home):
     # The cache of `make lint`, whose options for torch are the same: torch is analyzed only once.
     cache = ROOT / ".mypy_cache"

@@ -158,7 +158,7 @@ def shell(line, interpreter=sys.executable, folder=None):
     ("line", "code"),
     [
         ("$genzoo list | :", READER_GONE),
-        pytest.param("$genzoo info vae >&-", 0, marks=pytest.mark.slow),
+        ("$genzoo info vae >&-", 0),
         ("$genzoo list 2>&-", 0),
         ("$genzoo list frobs >&- 2>&-", 2),
         ("$genzoo list <&- >&- 2>&-", 0),

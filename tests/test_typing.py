@@ -10,6 +10,8 @@ import pytest
 from genzoo.registry.kinds import BUILT_IN
 from tests.test_docs import FENCE, PAGES, ROOT
 
+pytestmark = pytest.mark.xdist_group("typing")  # all tests share one call of mypy
+
 SETTINGS = """\
 [mypy]
 strict = true

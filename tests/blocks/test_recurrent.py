@@ -106,7 +106,6 @@ def test_neighbors_and_fronts_match_hand_written_ones():
     assert repr(fronts) == "Fronts(2 x 3 in 4 fronts)"
 
 
-@pytest.mark.slow
 def test_custom_operators_pass_the_checks_of_torch():
     fronts = diagonals(2, 3)
     given = tensors(fronts, 2, 2)

@@ -236,7 +236,6 @@ def test_a_run_can_be_resumed_by_its_folder(genzoo_, run_folder):
     assert (code, "--resume" in text, "--overwrite" in text) == (2, True, True)
 
 
-@pytest.mark.slow
 def test_samples_are_written_as_pictures_and_arrays(genzoo_, run_folder, tmp_path):
     for command, n, out in [
         (("sample", run_folder, "-n", 12), 12, "s.png"),

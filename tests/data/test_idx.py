@@ -42,7 +42,6 @@ def scratch(tmp_path_factory):
     return tmp_path_factory.mktemp("idx")
 
 
-@pytest.mark.slow
 @given(file=files(), zipped=st.booleans())
 def test_every_type_and_shape_is_read(scratch, file, zipped):
     code, axes, values = file

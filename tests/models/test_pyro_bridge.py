@@ -66,7 +66,6 @@ def test_svi_equals_a_plain_training_loop(settings):
         torch.testing.assert_close(vae.state_dict()[name], value, msg=name)
 
 
-@pytest.mark.slow
 def test_pyro_samples_from_the_prior():
     vae, x = make(prior="mog", sigma=0.3)
     samples = Predictive(vae.model, num_samples=400, return_sites=["z"])(x)["z"].reshape(-1, 3)

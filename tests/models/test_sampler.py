@@ -103,7 +103,6 @@ def test_errors():
         VAE(latent_dim=2, shape=(4,)).fit_sampler(DATA[:10])
 
 
-@pytest.mark.slow
 def test_commands_say_where_samples_come_from(tmp_path, genzoo_):
     genzoo.fit(model(), DATA, tmp_path / "run", steps=2, batch_size=50)
     code, printed = genzoo_("sample", str(tmp_path / "run"), "-o", str(tmp_path / "samples.npy"))

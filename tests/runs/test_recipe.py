@@ -153,10 +153,9 @@ GOOD = b'model = "vae"\ndata = "digits"\n'
             GOOD + b"[train]\nx = " + b"[" * 200 + b"]" * 200,
             r"train is nested deeper than 100 levels",
         ),
-        pytest.param(
+        (
             GOOD + b"[train." + b"a." * 20_000 + b"a]\nb = 1",
             r"train is nested deeper than 100 levels",
-            marks=pytest.mark.slow,
         ),
         (GOOD + b"# " + b"x" * 2**20, "has more than 1,048,576 bytes"),
         (GOOD + b"[train]\nsteps = \0", "Invalid value"),

@@ -479,7 +479,6 @@ def test_an_expected_failure_passes_with_its_reason():
     ]
 
 
-@pytest.mark.slow
 def test_a_model_may_declare_expected_failures():
     class Excused(SampleOutOfRange):
         expected_failures = {"sample": "unbounded by design"}

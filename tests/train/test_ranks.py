@@ -19,6 +19,8 @@ from genzoo import distributed
 from genzoo.models.wae_mmd import WAEMMD
 from genzoo.runs.checkpoint import Checkpoints
 
+# the tests share the runs of `folder`
+pytestmark = pytest.mark.xdist_group("ranks")
 SMALL = {"name": "mlp", "hidden": (16, 16)}
 DATA = {
     "vae": {"name": "digits", "dequantize": True},

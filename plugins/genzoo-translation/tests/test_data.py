@@ -214,7 +214,6 @@ def test_unsuitable_images_are_refused(make, message):
         make()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     not art._FONT.exists(), reason="the Debian package fonts-noto-color-emoji is not installed"
 )

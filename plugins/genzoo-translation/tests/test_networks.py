@@ -102,10 +102,7 @@ def test_the_score_is_the_mean_over_patches():
 
 
 @pytest.mark.parametrize("name", ["unet", "resnet", "bottleneck"])
-@pytest.mark.parametrize(
-    "size",
-    [(8, 8), (9, 14), (28, 28), (31, 45), pytest.param((256, 256), marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("size", [(8, 8), (9, 14), (28, 28), (31, 45), (256, 256)])
 def test_image_sizes_are_kept(name, size):
     settings = {"bottleneck": {}, "unet": {"width": 2}, "resnet": {"width": 2, "blocks": 1}}[name]
     net = build({"name": name, **settings}, "translators", given_shape=(2, *size), shape=(3, *size))
