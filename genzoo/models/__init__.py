@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from genzoo.models.pixel_rnn import PixelRNN
     from genzoo.models.pixels import Independent, Markov
     from genzoo.models.vae import VAE
-    from genzoo.models.wae_gan import WAEGAN
-    from genzoo.models.wae_mmd import WAEMMD
+    from genzoo.models.wae import WAEGAN, WAEMMD
     from genzoo.models.wgan import WGAN
     from genzoo.models.wgan_gp import WGANGP
 else:
@@ -42,8 +41,7 @@ else:
             "genzoo.models.pixel_rnn": ("PixelRNN",),
             "genzoo.models.pixels": ("Independent", "Markov"),
             "genzoo.models.vae": ("VAE",),
-            "genzoo.models.wae_gan": ("WAEGAN",),
-            "genzoo.models.wae_mmd": ("WAEMMD",),
+            "genzoo.models.wae": ("WAEGAN", "WAEMMD"),
             "genzoo.models.wgan": ("WGAN",),
             "genzoo.models.wgan_gp": ("WGANGP",),
         },

@@ -7,8 +7,8 @@ __all__ = ["BUILT_IN", "KINDS"]
 BUILT_IN: dict[str, dict[str, str]] = {
     "models": {
         "vae": "genzoo.models.vae:VAE",
-        "wae-mmd": "genzoo.models.wae_mmd:WAEMMD",
-        "wae-gan": "genzoo.models.wae_gan:WAEGAN",
+        "wae-mmd": "genzoo.models.wae:WAEMMD",
+        "wae-gan": "genzoo.models.wae:WAEGAN",
         "gan": "genzoo.models.gan:GAN",
         "dcgan": "genzoo.models.gan:DCGAN",
         "lsgan": "genzoo.models.gan:LSGAN",

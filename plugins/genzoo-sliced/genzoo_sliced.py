@@ -9,7 +9,7 @@ from torch import Tensor
 from genzoo import distributed
 from genzoo.blocks.precision import at_least_single
 from genzoo.contract import Part, Positive, PositiveFloat, Prior, SampleDivergence
-from genzoo.models.wae_mmd import WAEMMD
+from genzoo.models.wae import WAEMMD
 
 __all__ = ["SWAE", "Sliced"]
 

@@ -48,7 +48,7 @@ def test_list_shows_names_and_owners(genzoo_, monkeypatch):
     code, text = genzoo_("list", "models", "wae-*")
     assert code == 0
     assert "wae-mmd" in text
-    assert "genzoo.models.wae_mmd:WAEMMD" in text
+    assert "genzoo.models.wae:WAEMMD" in text
     assert "vae  " not in text.replace("wae", "")
     assert genzoo_("list", "--check")[1].count("broken") == 0
     assert genzoo_("list", "priorz")[0] == 2
@@ -61,7 +61,7 @@ def test_info_shows_documentation_and_settings(genzoo_):
         "latent_dim",
         "200.0",
         "https://arxiv.org/abs/1711.01558",
-        "genzoo.models.wae_mmd:WAEMMD",
+        "genzoo.models.wae:WAEMMD",
     ):
         assert expected in text
     assert genzoo_("info", "mlp")[1].count("activation") >= 3  # encoder, decoder and critic

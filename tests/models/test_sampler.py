@@ -7,7 +7,7 @@ from sklearn.mixture import GaussianMixture
 import genzoo
 from genzoo.errors import DataError, SettingError
 from genzoo.models.vae import VAE
-from genzoo.models.wae_mmd import WAEMMD
+from genzoo.models.wae import WAEMMD
 
 MOG = {"name": "mog", "components": 3}
 DATA = torch.rand(200, 4, generator=torch.Generator().manual_seed(0))

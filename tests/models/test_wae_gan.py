@@ -8,7 +8,7 @@ from torch import nn
 
 import genzoo
 from genzoo.errors import SettingError
-from genzoo.models.wae_gan import WAEGAN
+from genzoo.models.wae import WAEGAN
 from genzoo.priors.simple import Normal
 from tests.models.distributions import Sample, quantiles, train_critic
 from tests.models.linear import LINEAR

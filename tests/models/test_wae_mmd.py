@@ -8,7 +8,7 @@ import genzoo
 from genzoo.contract import has_capability
 from genzoo.errors import GenzooError, SettingError
 from genzoo.models.vae import VAE
-from genzoo.models.wae_mmd import WAEMMD
+from genzoo.models.wae import WAEMMD
 from tests.models.linear import LINEAR
 
 

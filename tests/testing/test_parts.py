@@ -29,7 +29,7 @@ from genzoo.divergences.kl import KL
 from genzoo.divergences.penalties import R1
 from genzoo.errors import MissingDataError, SettingError
 from genzoo.models.vae import VAE
-from genzoo.models.wae_mmd import WAEMMD
+from genzoo.models.wae import WAEMMD
 from genzoo.registry.records import settings_of
 from genzoo.testing import ConformanceError, check, checks, kind_of
 from genzoo.testing.suites import SUITES

@@ -198,7 +198,7 @@ def test_an_invalid_device_is_refused(device):
 DEADLY = """
 import os, signal, sys
 import genzoo
-from genzoo.models.wae_mmd import WAEMMD
+from genzoo.models.wae import WAEMMD
 
 calls, real = 0, WAEMMD.loss
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 import genzoo
 from genzoo import distributed
-from genzoo.models.wae_mmd import WAEMMD
+from genzoo.models.wae import WAEMMD
 from genzoo.runs.checkpoint import Checkpoints
 
 # the tests share the runs of `folder`
