@@ -18,6 +18,7 @@ from genzoo.metrics.features import (
     extract_features,
     network_for,
 )
+from genzoo.metrics.held_out import with_samples
 
 __all__ = ["Frechet", "frechet_distance"]
 
@@ -125,14 +126,12 @@ class Frechet(Metric):
                 f"{available_networks()}"
             )
         one, other, both, sampled = (FeatureStatistics(NETWORKS[name].dim) for _ in range(4))
-        for batch in batches:
-            x, given = model.unpack(batch)
+        for x, samples in with_samples(model, batches):
             real = extract_features(name, x)
             one.update(real[both.n % 2 :: 2])
             other.update(real[1 - both.n % 2 :: 2])
             both.update(real)
-            condition = () if given is None else (given,)
-            sampled.update(extract_features(name, model.sample(len(x), *condition)))
+            sampled.update(extract_features(name, samples))
         if both.n < 4:
             raise DataError(
                 f"The Fréchet distance needs at least four held-out images, but there are {both.n}."

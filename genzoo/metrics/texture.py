@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from genzoo.contract import Batch, Metric, generated_columns, is_image
 from genzoo.errors import DataError
+from genzoo.metrics.held_out import with_samples
 
 __all__ = ["Texture", "high_frequency_power"]
 
@@ -60,7 +60,7 @@ class Texture(Metric):
 
     Returns:
         `power_ratio`, and `floor`: the ratio of one half of the held-out images (every other image)
-        to the other half.
+        to the other half, or its inverse, whichever is above 1.
 
     Raises:
         DataError: there are fewer than two held-out images, or they have no power at these
@@ -91,11 +91,9 @@ class Texture(Metric):
     @torch.no_grad()
     def __call__(self, model: Any, batches: Iterable[Batch]) -> Mapping[str, float]:
         real, generated = [], []
-        for batch in batches:
-            x, given = model.unpack(batch)
-            condition = () if given is None else (given,)
+        for x, samples in with_samples(model, batches):
             real.append(high_frequency_power(x))
-            generated.append(high_frequency_power(model.sample(len(x), *condition)))
+            generated.append(high_frequency_power(samples))
         powers = torch.cat(real).double()
         if len(powers) < 2:
             raise DataError(
@@ -110,5 +108,5 @@ class Texture(Metric):
         ratio = torch.cat(generated).double().mean() / powers.mean()
         return {
             "power_ratio": ratio.item(),
-            "floor": math.exp(abs(math.log(halves[0] / halves[1]))),
+            "floor": max(halves) / min(halves),
         }

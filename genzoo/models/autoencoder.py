@@ -80,9 +80,10 @@ class Autoencoder(LatentModel):
         self.sampler: Prior | None = None
         self.register_buffer("has_fitted_sampler", torch.tensor(0))
         if sampler != "none":
-            self._set_sampler(build(sampler, "priors", slot="sampler", dim=latent_dim))
+            self.sampler = self._built_sampler(sampler)
 
-    def _set_sampler(self, sampler: Prior) -> None:
+    def _built_sampler(self, part: Part) -> Prior:
+        sampler = build(part, "priors", slot="sampler", dim=self.latent_dim)
         name = type(sampler).__name__
         if not callable(getattr(sampler, "fit", None)):
             raise SettingError(
@@ -94,7 +95,7 @@ class Autoencoder(LatentModel):
                 f"sampler = {name} has parameters that training would change; leave out learn = "
                 "true. The sampler is fitted after training."
             )
-        self.sampler = sampler
+        return sampler
 
     @property
     def latent_distribution(self) -> Prior:
@@ -135,8 +136,7 @@ class Autoencoder(LatentModel):
             'MixtureOfGaussians'
         """
         if self.sampler is None:
-            built = build(sampler, "priors", slot="sampler", dim=self.latent_dim)
-            self._set_sampler(built.to(x))
+            self.sampler = self._built_sampler(sampler).to(x)
         self._fit_sampler(self._sampled_codes(part) for part in x.split(_CHUNK))
         return self
 

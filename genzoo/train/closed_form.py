@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from genzoo.contract import Batch, Dataset, Model
-from genzoo.data.stream import once
+from genzoo.contract import Batch, Model
 from genzoo.distributed import replicated
-from genzoo.train.engine import Engine
 from genzoo.train.settings import Settings
 
 __all__ = ["has_closed_form", "solve", "warn_unused_settings"]
@@ -26,43 +24,27 @@ def has_closed_form(model: Any) -> bool:
     return callable(getattr(type(model), "solve", None))
 
 
-def solve(
-    model: Model, dataset: Dataset, settings: Settings, engine: Engine, cast: Callable[[Any], Batch]
-) -> tuple[dict[str, Tensor], int]:
+def solve(model: Model, rows: Callable[[], Iterable[Batch]]) -> tuple[dict[str, Tensor], int]:
     """Set the parameters of a model in closed form from the training data.
 
     Frozen parameters keep their values. Every rank reads all rows and gets the same parameters.
 
     Arguments:
         model: a model with a method `solve(batches)`.
-        dataset: the training data.
-        settings: the settings of the run.
-        engine: the device.
-        cast: a function that converts a batch to the dtype of the run.
+        rows: a function that returns one pass over the training rows. It is called twice.
 
     Returns:
         The mean of each value of the loss over all rows, and the number of rows.
     """
     player = model.players()[0]
-
-    def batches() -> Iterator[Batch]:
-        rows = once(
-            dataset,
-            model.inputs,
-            settings.batch_size,
-            device=engine.device,
-            split="train",
-        )
-        return map(cast, rows)
-
     with replicated(), torch.no_grad():
         frozen = [(p, p.clone()) for p in model.parameters() if not p.requires_grad]
-        model.solve(batches())  # type: ignore[operator]
+        model.solve(rows())  # type: ignore[operator]
         for parameter, value in frozen:
             parameter.copy_(value)
         totals: dict[str, Tensor] = {}
         n = 0
-        for batch in batches():
+        for batch in rows():
             size = model.batch_size(batch)
             n += size
             for name, value in player.loss(batch).items():

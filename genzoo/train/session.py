@@ -269,9 +269,7 @@ class Session:
 
     def _solve(self) -> None:
         """Set the parameters of the model in closed form, and report its mean loss."""
-        report, rows = solve(
-            self.model, self.stream.dataset, self.settings, self.engine, self._cast
-        )
+        report, rows = solve(self.model, self._training_rows)
         self.log.add(self.game.players[0].name, self.round, report)
         self.log.clock.images += rows
 
@@ -335,15 +333,16 @@ class Session:
         models = [self.model, self.average.module] if self.average else [self.model]
         seed, device = self.settings.seed, self.engine.device
         for model in models:
-            rows = once(
-                self.stream.dataset,
-                model.inputs,
-                self.settings.batch_size,
-                device=device,
-                split="train",
-            )
             with eval_mode(model), torch.no_grad(), replicated(), draws(device, seed, "after"):
-                model.after_training(map(self._cast, rows))
+                model.after_training(self._training_rows())
+
+    def _training_rows(self) -> Iterator[Batch]:
+        """Return one pass over the training rows in their stored order, the same on every rank."""
+        batch_size, device = self.settings.batch_size, self.engine.device
+        rows = once(
+            self.stream.dataset, self.model.inputs, batch_size, device=device, split="train"
+        )
+        return map(self._cast, rows)
 
     def _save_checkpoint(self) -> None:
         self.log.pool(self.engine)
