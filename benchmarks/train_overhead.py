@@ -27,9 +27,11 @@ import genzoo
 
 BATCH = 128
 _MLP = {"encoder": "mlp", "decoder": "mlp"}
+_CONV = {"name": "conv", "channels": (32, 64)}
+_TRANSPOSED = {**_CONV, "upsample": "transposed"}
 CASES: dict[str, tuple[dict[str, Any], int]] = {
     "VAE, mlp": ({"name": "vae", **_MLP}, 300),
-    "VAE, conv": ({"name": "vae"}, 90),
+    "VAE, conv": ({"name": "vae", "encoder": _CONV, "decoder": _TRANSPOSED}, 90),
     "WAE-MMD, mlp": ({"name": "wae-mmd", **_MLP}, 300),
 }
 """Model and steps a segment."""

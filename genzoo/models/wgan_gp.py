@@ -32,7 +32,7 @@ class WGANGP(Adversarial):
         latent_dim: the number of latent coordinates.
         penalty_weight: \( \lambda \).
         critic_steps: the critic's steps per round; the generator takes one. With one step of the
-            critic, rounds are three times as fast, but the generator can collapse early.
+            critic, a round takes less time, but the generator can collapse early.
         penalty: a part of kind `"divergences"`: `"gradient-penalty"` (one-sided with
             `{sides = "one"}`), `"dragan"`, or `"r1"`.
         generator: a part of kind `"decoders"`. By default, `"conv"` with layer norm for images of
