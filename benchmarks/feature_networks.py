@@ -1,9 +1,9 @@
 """Train the feature networks that come with genzoo, and print their constants.
 
-The constants belong in `genzoo/metrics/features.py`. Run `OMP_NUM_THREADS=1 python
-benchmarks/feature_networks.py`, which takes about two minutes. Other versions of torch and other
-processors round differently, so their files and hashes differ. A file that is shipped therefore
-gets a new version and new constants.
+The constants belong in `genzoo/metrics/networks/classifiers.py`. Run `OMP_NUM_THREADS=1
+python benchmarks/feature_networks.py`, which takes about two minutes. Other versions of torch and
+other processors round differently, so their files and hashes differ. A file that is shipped
+therefore gets a new version and new constants.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 import genzoo
-from genzoo.metrics.features import FOLDER, NETWORKS, FeatureNetwork, Name
+from genzoo.metrics import DigitsCNN, FashionCNN
+from genzoo.metrics.networks.classifiers import FOLDER, Classifier
 
-DATA: dict[Name, tuple[str, int]] = {
-    "fmnist-cnn": ("fashion-mnist", 7),
-    "digits-cnn": ("digits", 100),
+DATA = {
+    "fmnist-cnn": (FashionCNN.file, "fashion-mnist", 7),
+    "digits-cnn": (DigitsCNN.file, "digits", 100),
 }
-"""Dataset and epochs."""
+"""File, dataset, and epochs."""
 BATCH, RATE = 100, 2e-3
 
 
-def train(name: Name) -> tuple[FeatureNetwork, float]:
+def train(name: str) -> tuple[Classifier, float]:
     """Train a network, and return it with float16 weights and its accuracy on test images."""
-    data, epochs = DATA[name]
+    file, data, epochs = DATA[name]
     dataset = genzoo.build(data, "datasets")
 
     def split(name: str) -> tuple[Tensor, Tensor]:
@@ -37,7 +38,7 @@ def train(name: Name) -> tuple[FeatureNetwork, float]:
         return dataset.prepare(torch.as_tensor(columns["x"])), torch.as_tensor(columns["y"])
 
     torch.manual_seed(0)
-    network = FeatureNetwork(NETWORKS[name].shape, NETWORKS[name].dim)
+    network = Classifier(file.shape, file.dim)
     x, y = split("train")
     steps = epochs * (len(x) // BATCH)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
@@ -66,7 +67,7 @@ def main() -> None:
     for name in arguments.networks:
         network, accuracy = train(name)
         content = save({key: value.half() for key, value in network.state_dict().items()})
-        path = arguments.out / NETWORKS[name].path.name
+        path = arguments.out / DATA[name][0].path.name
         path.write_bytes(content)
         parameters = sum(p.numel() for p in network.parameters())
         print(

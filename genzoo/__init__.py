@@ -28,7 +28,16 @@ from genzoo.registry.lookup import Registry, available, registries
 
 if TYPE_CHECKING:
     from genzoo import blocks, contract, data, distributed, runs, testing, train
-    from genzoo.contract import Critic, Dataset, Decoder, Encoder, Model, Player, Translator
+    from genzoo.contract import (
+        Critic,
+        Dataset,
+        Decoder,
+        Encoder,
+        FeatureNetwork,
+        Model,
+        Player,
+        Translator,
+    )
     from genzoo.loading import load
     from genzoo.metrics.evaluate import evaluate
     from genzoo.models.latents import interpolate, latent_arithmetic
@@ -42,6 +51,7 @@ decoders: Registry[Decoder] = registries["decoders"]
 critics: Registry[Critic] = registries["critics"]
 translators: Registry[Translator] = registries["translators"]
 datasets: Registry[Dataset] = registries["datasets"]
+networks: Registry[FeatureNetwork] = registries["networks"]
 
 __all__ = [
     "DataError",
@@ -76,6 +86,7 @@ __all__ = [
     "load",
     "metrics",
     "models",
+    "networks",
     "priors",
     "runs",
     "save",

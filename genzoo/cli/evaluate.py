@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from genzoo.cli.common import console, load, note_sampler, say
-from genzoo.errors import printable
-
-if TYPE_CHECKING:
-    from genzoo.metrics.evaluate import Evaluation
 
 __all__ = ["evaluate"]
 
@@ -25,8 +19,10 @@ def evaluate(
         typer.Argument(help="Names of metrics. Default: all that the model supports."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Use only this number of held-out examples.")
-    ] = None,
+        int,
+        typer.Option("--limit", "-n", min=1, help="Use at most this number of held-out examples."),
+    ] = 10_000,
+    seed: Annotated[int, typer.Option(help="The seed of samples and metrics.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Examples per batch.")] = 500,
     allow_other_data: Annotated[
         bool,
@@ -45,53 +41,10 @@ def evaluate(
     model, dataset = load(str(run), device), folder.dataset()
     if not allow_other_data:
         check_same_data(folder, dataset, "test", tuple(dataset.test))
-    evaluation = measure(model, dataset, metrics or None, limit=limit, batch_size=batch_size)
+    evaluation = measure(model, dataset, metrics or None, n=limit, seed=seed, batch_size=batch_size)
     note_sampler(model)
     for name, reason in evaluation.skipped.items():
         say(f"note: {name}: {reason}")
-    rows = _rows(evaluation)
-    console.print(_table(rows))
-    _write(folder.report, evaluation, rows)
-    console.print(
-        f"\n{evaluation.rows:,} held-out examples; written to {folder.report}", markup=False
-    )
-
-
-Rows = list[tuple[str, str, str]]
-"""Metric, quantity, and value, for each line of a table."""
-
-
-def _rows(evaluation: Evaluation) -> Rows:
-    """Return the lines of the table, with values to six significant digits."""
-    return [
-        (metric, quantity, f"{value:.6g}")
-        for metric, values in evaluation.items()
-        for quantity, value in values.items()
-    ]
-
-
-def _table(rows: Rows) -> Table:
-    """Return the table for the terminal."""
-    table = Table("metric", "quantity", "value", box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _write(report: Path, evaluation: Evaluation, rows: Rows) -> None:
-    """Write the values as evaluation.json and as a Markdown table."""
-    from genzoo.files import write_atomic
-    from genzoo.train.history import strict
-
-    lines = [
-        f"Measured on {evaluation.rows:,} held-out examples.",
-        "",
-        "| metric | quantity | value |",
-        "| --- | --- | ---: |",
-    ]
-    for metric, quantity, value in rows:
-        lines.append(f"| {printable(metric)} | {printable(quantity)} | {value} |")
-    markdown = "\n".join(lines) + "\n"
-    values = json.dumps(strict(evaluation), indent=2, allow_nan=False) + "\n"
-    write_atomic(report / "evaluation.json", lambda path: path.write_text(values))
-    write_atomic(report / "evaluation.md", lambda path: path.write_text(markdown))
+    console.print(evaluation.table(console.width), markup=False, soft_wrap=True)
+    evaluation.save(folder.report)
+    console.print(f"\n{evaluation.n:,} held-out examples; written to {folder.report}", markup=False)

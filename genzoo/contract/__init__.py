@@ -19,7 +19,7 @@ from genzoo.contract.capabilities import (
     has_capability,
 )
 from genzoo.contract.dataset import Dataset, Shape, is_image
-from genzoo.contract.judging import Metric
+from genzoo.contract.judging import Evidence, FeatureNetwork, Measurement, Metric, Source
 from genzoo.contract.model import Batch, Model, generated_columns
 from genzoo.contract.parts import (
     Configurable,
@@ -55,6 +55,8 @@ __all__ = [
     "Divergence",
     "Encoder",
     "Encodes",
+    "Evidence",
+    "FeatureNetwork",
     "HasBitsPerDim",
     "HasConditionals",
     "HasElbo",
@@ -62,6 +64,7 @@ __all__ = [
     "HasLogProbBound",
     "HasPosterior",
     "HasText",
+    "Measurement",
     "Metric",
     "Model",
     "NonNegativeFloat",
@@ -77,6 +80,7 @@ __all__ = [
     "ScoresSamples",
     "Shape",
     "Solves",
+    "Source",
     "Translates",
     "Translator",
     "generated_columns",

@@ -1,21 +1,165 @@
-"""The base class of metrics."""
+"""The contract of evaluation: metrics, measurements, evidence, and feature networks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+from torch import Tensor
 
 from genzoo.contract.capabilities import has_capability
-from genzoo.contract.model import Model
+from genzoo.contract.dataset import Shape
+from genzoo.contract.parts import Configurable, Part
 from genzoo.registry.records import Recorded
 
-__all__ = ["Metric"]
+__all__ = ["Evidence", "FeatureNetwork", "Measurement", "Metric", "Source"]
+
+Source = Literal["samples", "test", "train"]
+"""The origin of examples: samples of the model, held-out rows, or training rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """A number that a metric measured, with everything that is needed to read it.
+
+    Example:
+        >>> Measurement(quantity="distance", value=3.2, floor=0.4, n=500).metric
+        ''
+    """
+
+    metric: str = ""
+    """The registered name of the metric. `genzoo.evaluate` fills it in."""
+    quantity: str
+    """The name of the number, such as `"distance"`."""
+    value: float
+    """The number."""
+    standard_error: float | None = None
+    """The standard error of the value, or None if it is not estimated."""
+    floor: float | None = None
+    """The same quantity for real data, which no model is expected to beat."""
+    n: int
+    """The number of examples that the value is computed from."""
+    network: str | None = None
+    """The version of the feature network, such as `"digits-cnn-v1"`, or None without features."""
+    estimator: str | None = None
+    """The name of the estimator, such as `"mean"`."""
+    split: str = "test"
+    """The part of the data that the model is compared with."""
+    higher_is_better: bool | None = None
+    """True if higher values are better, False if lower ones are, None if neither holds."""
+
+    @classmethod
+    def from_examples(cls, quantity: str, values: Tensor, **fields: Any) -> Self:
+        r"""Return the mean of one value per example, with its standard error.
+
+        The standard error is \( s / \sqrt n \), with the standard deviation \( s \) of the values.
+
+        Arguments:
+            quantity: the name of the mean.
+            values: one value per example, `(n,)`.
+            **fields: other fields, such as `higher_is_better`.
+
+        Example:
+            >>> Measurement.from_examples("error", torch.tensor([1.0, 2.0, 3.0])).standard_error
+            0.5773502691896258
+        """
+        values, n = values.double(), len(values)
+        error = (values.std() / n**0.5).item() if n > 1 else None
+        return cls(
+            quantity=quantity,
+            value=values.mean().item(),
+            standard_error=error,
+            n=n,
+            estimator="mean",
+            **fields,
+        )
+
+
+class FeatureNetwork(Configurable):
+    """A fixed map from examples to features, for metrics that compare samples with data.
+
+    A network is the same for every build: its weights come from a file or a fixed seed.
+
+    Arguments:
+        shape: the shape of one example.
+        dim: the number of features.
+    """
+
+    kind_of_part: ClassVar[str] = "networks"
+    version: str
+    """The name in results. It changes whenever the features change, such as with a setting."""
+
+    def __init__(self, shape: Shape, dim: int) -> None:
+        super().__init__()
+        self.shape, self.dim = tuple(shape), dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute features, float32 `(batch, *shape)` -> `(batch, dim)`; images are in [0, 1]."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward(x)")
+
+
+class Evidence(Protocol):
+    """The material of an evaluation: a model, rows of data, samples, and their features.
+
+    The class `genzoo.metrics.Evidence` implements this protocol.
+    """
+
+    @property
+    def model(self) -> Any:
+        """The model, in eval mode."""
+        ...
+
+    @property
+    def n(self) -> int:
+        """The number of held-out rows, and of samples."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """The seed of the evaluation. Torch's generators are seeded with it before each metric."""
+        ...
+
+    @property
+    def samples(self) -> Any:
+        """The samples, `(n, *shape)`, on the CPU; a mapping for several generated columns.
+
+        They are generated once. A conditional model is given the conditions of the held-out rows.
+        """
+        ...
+
+    def batches(self, split: Literal["test", "train"] = "test") -> Iterator[Any]:
+        """Yield the rows of a split in batches, as `loss` receives them, on the model's device.
+
+        Held-out batches also have the columns that the metric reads. `"train"` yields as many
+        training rows as held-out rows, or all if there are fewer.
+        """
+        ...
+
+    def examples(self, source: Source) -> Iterator[Any]:
+        """Yield samples, or the generated columns of a split, in batches on the model's device."""
+        ...
+
+    def pairs(self) -> Iterator[tuple[Any, Any]]:
+        """Yield held-out examples and as many samples under the same conditions, in batches."""
+        ...
+
+    def network(self, network: Part | None = None) -> FeatureNetwork:
+        """Return a feature network; by default, the one for the model's shape."""
+        ...
+
+    def features(self, network: Part | None, source: Source) -> Tensor:
+        """Return features, float32 `(n, dim)`, on the CPU. They are computed once per network.
+
+        `"train"` may have fewer rows than n.
+        """
+        ...
 
 
 class Metric(Recorded):
     """A measurement of a trained model.
 
-    A metric is built by name with its settings, then called with a model and batches of data.
+    A metric is built by name with its settings, then called with evidence.
     """
 
     kind_of_part: ClassVar[str] = "metrics"
@@ -32,14 +176,16 @@ class Metric(Recorded):
             if not any(has_capability(model, name) for name in need.split("|"))
         ]
 
-    def __call__(self, model: Model, batches: Iterable[Any]) -> Mapping[str, float]:
+    def __call__(self, evidence: Evidence) -> Iterable[Measurement]:
         """Measure a model, without gradients.
 
+        The method may be a generator. Random numbers come from torch's default generators, which
+        `genzoo.evaluate` seeds before each metric.
+
         Arguments:
-            model: the model.
-            batches: batches as `loss` receives them.
+            evidence: the model, held-out rows, training rows, samples, and features.
 
         Returns:
-            Name -> value.
+            The measurements. Their field `metric` may be left out.
         """
         raise NotImplementedError

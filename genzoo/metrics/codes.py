@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from genzoo.contract import Part, Prior, SampleDivergence, has_capability
+from genzoo.contract import (
+    Evidence,
+    Measurement,
+    Part,
+    Prior,
+    SampleDivergence,
+    has_capability,
+)
 from genzoo.errors import SettingError
 from genzoo.metrics.one_input import OneInput
 from genzoo.registry.build import build
@@ -33,9 +40,10 @@ class Codes(OneInput):
             out if the prior does not define `variance`, which sets the MMD's bandwidth.
 
     Example:
-        >>> from genzoo import build
-        >>> sorted(Codes()(build("wae-mmd", shape=(1, 8, 8)), [torch.rand(9, 1, 8, 8)]))
-        ['covariance_deviation', 'divergence', 'mean_deviation', 'squared_norm']
+        >>> from genzoo import build, evaluate
+        >>> wae = build("wae-mmd", shape=(1, 8, 8))
+        >>> [row.quantity for row in evaluate(wae, "digits", "codes", n=50)]
+        ['squared_norm', 'mean_deviation', 'covariance_deviation', 'divergence']
     """
 
     needs: ClassVar[tuple[str, ...]] = ("encode", "prior")
@@ -49,22 +57,32 @@ class Codes(OneInput):
             )
 
     @torch.no_grad()
-    def __call__(self, model: Any, batches: Iterable[Tensor]) -> Mapping[str, float]:
+    def __call__(self, evidence: Evidence) -> Iterator[Measurement]:
+        model: Any = evidence.model
+
         def codes_of(x: Tensor) -> Tensor:
             if has_capability(model, "posterior"):
                 return model.posterior(x).sample()
             return model.encode(x)
 
-        z = torch.cat([codes_of(x) for x in batches])
+        z = torch.cat([codes_of(x) for x in evidence.examples("test")])
         prior_samples = model.prior.sample(len(z))
-        values = {
-            "squared_norm": z.square().mean().item(),
-            "mean_deviation": (z.mean(0) - prior_samples.mean(0)).norm().item(),
-            "covariance_deviation": (_covariance(z) - _covariance(prior_samples)).norm().item(),
-        }
+
+        def measured(
+            quantity: str, value: Tensor, *, higher_is_better: bool | None = None
+        ) -> Measurement:
+            return Measurement(
+                quantity=quantity, value=value.item(), n=len(z), higher_is_better=higher_is_better
+            )
+
+        yield measured("squared_norm", z.square().mean())
+        mean_deviation = (z.mean(0) - prior_samples.mean(0)).norm()
+        yield measured("mean_deviation", mean_deviation, higher_is_better=False)
+        covariance_deviation = (_covariance(z) - _covariance(prior_samples)).norm()
+        yield measured("covariance_deviation", covariance_deviation, higher_is_better=False)
         if getattr(type(model.prior), "variance", Prior.variance) is not Prior.variance:
-            values["divergence"] = self.divergence(z, model.prior).item()
-        return values
+            divergence = self.divergence(z, model.prior)
+            yield measured("divergence", divergence, higher_is_better=False)
 
 
 def _covariance(z: Tensor) -> Tensor:

@@ -2,103 +2,165 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from genzoo.contract import Dataset, Metric, Model
-from genzoo.data.arrays import as_dataset
-from genzoo.data.stream import iterate_split
+from genzoo.contract import Measurement, Metric, Model
+from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import SettingError, describe
+from genzoo.metrics.evidence import Evidence
+from genzoo.metrics.report import Evaluation
 from genzoo.registry.build import build
 from genzoo.registry.lookup import registry
+from genzoo.registry.records import recorded
+from genzoo.runs.folder import Run, RunFolder
 from genzoo.runs.modes import eval_mode
+from genzoo.runs.same_data import check_same_data
 
-__all__ = ["Evaluation", "evaluate"]
-
-
-class Evaluation(dict[str, dict[str, float]]):
-    """The measured values of a model: metric -> quantity -> value.
-
-    Attributes:
-        rows: the number of held-out rows that were used.
-        skipped: the metrics that failed -> the reason in one line.
-    """
-
-    def __init__(self, rows: int) -> None:
-        super().__init__()
-        self.rows = rows
-        self.skipped: dict[str, str] = {}
+__all__ = ["evaluate", "measure"]
 
 
 def evaluate(
-    model: Model,
-    dataset: Any,
-    metrics: Sequence[str] | None = None,
+    run: Run[Any] | Model | str | Path,
+    data: Any = None,
+    metrics: str | Mapping[str, Any] | Metric | Sequence[Any] | None = None,
     *,
-    limit: int | None = None,
+    n: int = 10_000,
+    seed: int = 0,
     batch_size: int = 500,
 ) -> Evaluation:
-    """Measure a model on the held-out rows of a dataset.
+    """Measure a trained model on held-out data.
 
-    The model is in eval mode while it is measured. Each metric starts from the same seed. The
-    random state of torch and the mode of the model are restored at the end.
+    Samples and features are computed once and shared by all metrics. Each metric has its own seed,
+    so its results do not depend on the other metrics. The model is in eval mode while it is
+    measured; its modes and torch's random state are restored at the end.
 
     Arguments:
-        model: a trained model.
-        dataset: a `Dataset`, or a name, table, or arrays as for `genzoo.fit`.
-        metrics: names of metrics. By default, every registered metric that the model supports; a
-            metric that fails is then skipped.
-        limit: use only the first `limit` held-out rows.
-        batch_size: rows per batch.
+        run: the result of `fit`, a run folder, or a model.
+        data: a `Dataset`, or a name, table, or arrays as for `genzoo.fit`. By default, the data of
+            the run. A model needs them.
+        metrics: the name, table, or instance of a metric, or several of them. By default, every
+            registered metric that the model supports.
+        n: the largest number of held-out examples, and of samples.
+        seed: the seed of the samples, of the choice of training rows, and of the metrics.
+        batch_size: the number of rows per batch.
 
     Returns:
-        Metric -> quantity -> value. `skipped` holds the reasons of the metrics that failed.
+        The measurements. A metric that fails does not affect the others; `skipped` has the reasons.
 
     Raises:
         SettingError: a metric in `metrics` is unknown, or the model does not support it.
-        DataError: the dataset has no held-out rows.
+        DataError: the data have no held-out rows, or do not fit the model.
+        RunError: a path is not a run folder, or the data of its run have changed.
+        Exception: the error of a metric, if all metrics in `metrics` fail.
 
     Example:
         >>> import genzoo
         >>> run = genzoo.fit("vae", "digits", steps=2)
-        >>> evaluation = evaluate(run.model, "digits", ["reconstruction"], limit=100)
-        >>> sorted(evaluation["reconstruction"]), evaluation.rows
-        (['squared_error'], 100)
+        >>> evaluation = evaluate(run, metrics=["reconstruction", "frechet"], n=100)
+        >>> evaluation["frechet", "distance"].network
+        'digits-cnn-v1'
     """
-    dataset = as_dataset(dataset)
-    rows = dataset.rows("test")
-    evaluation = Evaluation(rows if limit is None else min(rows, limit))
-    for name in registry("metrics").available() if metrics is None else metrics:
+    model, data = _model_and_data(run, data)
+    if isinstance(metrics, str | Mapping | Metric):
+        metrics = [metrics]
+    evidence = Evidence(model, data, n=n, seed=seed, batch_size=batch_size)
+    evaluation = Evaluation(n=evidence.n, seed=seed, data=evidence.dataset.name)
+    if metrics is None:
+        chosen = list(_supported(model, evaluation.skipped))
+    else:
+        chosen = [_requested(spec, model) for spec in metrics]
+    errors = []
+    for name, metric in chosen:
         try:
-            metric = build(name, "metrics")
-            missing = metric.lacking(model)
-            if not missing:
-                evaluation[name] = _measure(metric, model, dataset, limit, batch_size)
-            elif metrics is not None:
-                raise SettingError(_unsupported(name, missing, model))
+            evaluation.rows += measure(metric, evidence, name)
         except Exception as error:
-            if metrics is not None:
-                raise
+            errors.append(error)
             evaluation.skipped[name] = describe(error)
+    if metrics is not None and errors and not evaluation.rows:
+        raise errors[0]
     return evaluation
 
 
-def _measure(
-    metric: Metric, model: Model, dataset: Dataset, limit: int | None, batch_size: int
-) -> dict[str, float]:
-    """Return the values of one metric: quantity -> value."""
-    columns = tuple(dict.fromkeys((*model.inputs, *metric.reads)))
-    device = model.reference_tensor.device
-    batches = iterate_split(dataset, columns, batch_size, model, limit=limit)
-    with eval_mode(model), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(0)
-        with torch.no_grad():
-            return dict(metric(model, batches))
+def measure(metric: Metric, evidence: Evidence, name: str = "") -> tuple[Measurement, ...]:
+    """Return the measurements of one metric, with its name filled in.
+
+    Arguments:
+        metric: the metric.
+        evidence: the evidence.
+        name: the name of the metric, which is also the key of its seed.
+
+    Raises:
+        SettingError: the metric returns something other than measurements.
+    """
+    device = evidence.model.reference_tensor.device
+    with eval_mode(evidence.model), exclusive(device), torch.no_grad():
+        reseed(device, "evaluate", evidence.seed, "metric", name)
+        values = list(metric(evidence.reading(metric.reads)))
+    rows = []
+    for value in values:
+        if not isinstance(value, Measurement):
+            raise SettingError(
+                f"metric {name!r} returns {type(value).__name__} objects; it should return "
+                "genzoo.contract.Measurement objects."
+            )
+        rows.append(replace(value, metric=name))
+    return tuple(rows)
 
 
-def _unsupported(name: str, missing: Sequence[str], model: Model) -> str:
-    """Return the message for a model without the capabilities that a metric needs."""
-    needs = " and ".join(need.replace("|", " or ") for need in missing)
-    return f"metric {name!r} needs {needs}; {type(model).__name__} does not provide it."
+def _model_and_data(run: Any, data: Any) -> tuple[Model, Any]:
+    """Return the model and the data of an evaluation.
+
+    Raises:
+        SettingError: there are no data.
+    """
+    if isinstance(run, str | Path):
+        folder = RunFolder(run)
+        model = folder.model()
+        if data is None:
+            data = folder.dataset()
+            check_same_data(folder, data, "test", tuple(data.test))
+        return model, data
+    model = run.model if isinstance(run, Run) else run
+    if data is None and isinstance(run, Run):
+        data = run.dataset
+    if data is None:
+        raise SettingError(
+            f"{type(run).__name__} has no data of its own; pass them, as in "
+            'genzoo.evaluate(model, "digits").'
+        )
+    return model, data
+
+
+def _supported(model: Model, skipped: dict[str, str]) -> Iterator[tuple[str, Metric]]:
+    """Yield every registered metric that a model supports; add the broken ones to `skipped`."""
+    for name in registry("metrics").available():
+        try:
+            metric = build(name, "metrics")
+            if not metric.lacking(model):
+                yield name, metric
+        except Exception as error:
+            skipped[name] = describe(error)
+
+
+def _requested(spec: Any, model: Model) -> tuple[str, Metric]:
+    """Return a metric and its name.
+
+    Raises:
+        SettingError: there is no such metric, or the model does not support it.
+    """
+    metric = build(spec, "metrics")
+    record = recorded(metric)
+    names = (record.name if record else "", registry("metrics").name_of(type(metric)))
+    name = next(filter(None, names), type(metric).__name__)
+    missing = metric.lacking(model)
+    if missing:
+        needs = " and ".join(need.replace("|", " or ") for need in missing)
+        raise SettingError(
+            f"metric {name!r} needs {needs}; {type(model).__name__} does not provide it."
+        )
+    return name, metric

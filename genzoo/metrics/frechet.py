@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal
+import warnings
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from genzoo.contract import Batch, Metric, generated_columns
+from genzoo.contract import Evidence, Measurement, Metric, Part, generated_columns
 from genzoo.errors import DataError, SettingError
-from genzoo.metrics.features import (
-    NETWORKS,
-    FeatureStatistics,
-    available_networks,
-    extract_features,
-    network_for,
-)
-from genzoo.metrics.held_out import with_samples
+from genzoo.metrics.features import FeatureStatistics
 
 __all__ = ["Frechet", "frechet_distance"]
+
+_MOST_FEATURES = 2048
+"""The largest number of features: the time grows with its third power."""
 
 
 def frechet_distance(
@@ -64,84 +61,89 @@ def frechet_distance(
 
 
 class Frechet(Metric):
-    r"""The Fréchet distance between the features of held-out images and of equally many samples.
+    r"""The Fréchet distance between the features of held-out examples and of equally many samples.
 
-    It is the distance between Gaussians with the means and covariances of the features. The
-    features come from a small network that is part of genzoo; the results name its version. It is
-    not the Inception network, so the distance is not an "FID". It compares models of the same
-    images, with the same network.
+    It is the distance between Gaussians with the means and covariances of the features. Values of
+    different feature networks are not comparable, so results name the version of the network. The
+    networks of genzoo are not the Inception network, so the distance is not an "FID".
 
-    The distance is biased upwards by about \( c (1/n + 1/m) \) for n images and m samples, where
+    The distance is biased upwards by about \( c (1/n + 1/m) \) for n examples and m samples, where
     \( c \) depends on the variance of the features. On Fashion-MNIST, true images score 0.1 against
     other true images for n = m = 10,000, and 0.9 to 1.7 for 1,000. So only compare values of equal
-    n. The floor is the distance between two halves of the held-out images (every other image). The
-    halves have n / 2 images, so the bias of the floor is twice the bias of the distance. A distance
-    near or below the floor is indistinguishable from zero.
+    n. The floor is the distance of as many training rows from the held-out examples. If there are
+    fewer training rows, it is the distance between two halves of the held-out examples (every other
+    one), with twice the bias. A distance near or below the floor is indistinguishable from zero.
 
-    The distance depends only on means and covariances, so a model that repeats a few good images is
-    penalized too little. A conditional model is given the conditions of the held-out images.
+    The distance depends only on means and covariances, so a model that repeats a few good examples
+    is penalized too little. A conditional model is given the conditions of the held-out examples.
 
     Arguments:
-        network: `"fmnist-cnn"` for 28x28 gray images, `"digits-cnn"` for 8x8 gray images, or
-            `"auto"`, which depends on the model's shape. Images of other sizes are not resized.
+        network: a feature network: a name, a table, or an instance. None selects the one for the
+            model's shape: `"digits-cnn"` for 8x8 and `"fmnist-cnn"` for 28x28 gray images,
+            `"random-conv"` for other images, and `"pixels"` for anything else.
 
     Returns:
-        `distance (fmnist-cnn-v1)`, with the network's version, and `floor (fmnist-cnn-v1)`.
+        `distance`, with its floor and the version of the network.
 
     Raises:
-        SettingError: the network does not fit the model's shape, or no network does.
-        DataError: there are fewer than four held-out images.
+        SettingError: the network does not fit the model's shape, or has more than 2,048 features.
+        DataError: there are fewer than four held-out examples.
 
     References:
         GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium, Martin
         Heusel et al., 2017, https://arxiv.org/abs/1706.08500
 
     Example:
-        >>> from genzoo import build
-        >>> sorted(Frechet()(build("vae", shape=(1, 8, 8)), [torch.rand(20, 1, 8, 8)]))
-        ['distance (digits-cnn-v1)', 'floor (digits-cnn-v1)']
+        >>> from genzoo import build, evaluate
+        >>> vae = build("vae", shape=(1, 8, 8))
+        >>> (row,) = evaluate(vae, "digits", "frechet", n=100)
+        >>> row.quantity, row.network, row.value > row.floor
+        ('distance', 'digits-cnn-v1', True)
     """
 
     needs: ClassVar[tuple[str, ...]] = ("sample",)
 
-    def __init__(self, network: Literal["auto", "fmnist-cnn", "digits-cnn"] = "auto") -> None:
+    def __init__(self, network: Part | None = None) -> None:
         self.network = network
 
     def lacking(self, model: Any) -> list[str]:
         lacking = super().lacking(model)
-        names = NETWORKS if self.network == "auto" else (self.network,)
-        shapes = [NETWORKS[name].shape for name in names]
-        if tuple(model.shape) not in shapes:
-            lacking.append(f"images of shape {' or '.join(map(str, shapes))}")
         if len(generated_columns(model)) != 1:
             lacking.append("a single generated column")
         return lacking
 
     @torch.no_grad()
-    def __call__(self, model: Any, batches: Iterable[Batch]) -> Mapping[str, float]:
-        name = network_for(model.shape) if self.network == "auto" else self.network
-        if name is None:
+    def __call__(self, evidence: Evidence) -> Iterator[Measurement]:
+        network, n = evidence.network(self.network), evidence.n
+        if network.dim > _MOST_FEATURES:
             raise SettingError(
-                f"No feature network fits images of shape {tuple(model.shape)}. "
-                f"{available_networks()}"
+                f"The Fréchet distance allows {_MOST_FEATURES:,} features at most, but "
+                f"{network.version} has {network.dim:,}; choose another network."
             )
-        one, other, both, sampled = (FeatureStatistics(NETWORKS[name].dim) for _ in range(4))
-        for x, samples in with_samples(model, batches):
-            real = extract_features(name, x)
-            one.update(real[both.n % 2 :: 2])
-            other.update(real[1 - both.n % 2 :: 2])
-            both.update(real)
-            sampled.update(extract_features(name, samples))
-        if both.n < 4:
+        if n < 4:
             raise DataError(
-                f"The Fréchet distance needs at least four held-out images, but there are {both.n}."
+                f"The Fréchet distance needs at least four held-out examples, but there are {n}."
             )
-        version = NETWORKS[name].version
-        return {
-            f"distance ({version})": frechet_distance(
-                both.mean, both.covariance, sampled.mean, sampled.covariance
-            ),
-            f"floor ({version})": frechet_distance(
-                one.mean, one.covariance, other.mean, other.covariance
-            ),
-        }
+        if n <= network.dim:
+            warnings.warn(
+                f"The Fréchet distance is unreliable: {n:,} examples are too few for the "
+                f"{network.dim:,} features of {network.version}.",
+                stacklevel=2,
+            )
+        test, train = (evidence.features(network, source) for source in ("test", "train"))
+        floor = (test, train) if len(train) >= n else (test[::2], test[1::2])
+        yield Measurement(
+            quantity="distance",
+            value=_distance(test, evidence.features(network, "samples")),
+            floor=_distance(*floor),
+            n=n,
+            network=network.version,
+            estimator="plug-in",
+            higher_is_better=False,
+        )
+
+
+def _distance(one: Tensor, other: Tensor) -> float:
+    """Return the Fréchet distance between two sets of features, `(n, dim)` and `(m, dim)`."""
+    a, b = (FeatureStatistics(x.shape[1]).update(x) for x in (one, other))
+    return frechet_distance(a.mean, a.covariance, b.mean, b.covariance)

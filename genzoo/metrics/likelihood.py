@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from genzoo.contract import Batch, Metric, Positive, has_capability
+from genzoo.contract import Evidence, Measurement, Metric, Positive, has_capability
 from genzoo.metrics.one_input import OneInput
 
 __all__ = ["Likelihood"]
@@ -33,18 +33,20 @@ class Likelihood(OneInput):
 
     Returns:
         `log_prob` if it is exact, else `elbo`, and `log_prob_bound` if the model has it; all are
-        means over examples. In addition `bits_per_dim`, or its upper bound `bits_per_dim_bound` if
-        the likelihood is a bound.
+        means over examples, with their standard errors. In addition `bits_per_dim`, or its upper
+        bound `bits_per_dim_bound` if the likelihood is a bound.
 
     References:
         A Note on the Evaluation of Generative Models, Theis, van den Oord and Bethge, 2015,
         https://arxiv.org/abs/1511.01844
 
     Example:
-        >>> from genzoo import build
+        >>> from genzoo import build, evaluate
         >>> vae = build({"name": "vae", "likelihood": "bernoulli"}, shape=(1, 8, 8))
-        >>> sorted(Likelihood(samples=5)(vae, [torch.ones(3, 1, 8, 8)]))
-        ['bits_per_dim_bound', 'elbo', 'log_prob_bound']
+        >>> data = {"name": "digits", "binarize": "threshold"}
+        >>> rows = evaluate(vae, data, Likelihood(samples=5), n=50)
+        >>> [row.quantity for row in rows]
+        ['elbo', 'log_prob_bound', 'bits_per_dim_bound']
     """
 
     needs: ClassVar[tuple[str, ...]] = ("log_prob|elbo",)
@@ -54,18 +56,20 @@ class Likelihood(OneInput):
         self.levels = levels
 
     @torch.no_grad()
-    def __call__(self, model: Any, batches: Iterable[Batch]) -> Mapping[str, float]:
+    def __call__(self, evidence: Evidence) -> Iterator[Measurement]:
+        model: Any = evidence.model
         exact = has_capability(model, "log_prob")
-        totals: dict[str, float] = {}
-        rows, binary = 0, True
-        for batch in batches:
+        parts: dict[str, list[Tensor]] = {}
+        binary = True
+        for batch in evidence.batches():
             x, given = model.unpack(batch)
-            rows += model.batch_size(batch)
             binary = binary and bool(((x == 0) | (x == 1)).all())
             condition = () if given is None else (given,)
             for name, nats in self._measure(model, x, *condition, exact=exact).items():
-                totals[name] = totals.get(name, 0.0) + nats.double().sum().item()
-        means = {name: total / rows for name, total in totals.items()}
+                parts.setdefault(name, []).append(nats.double().cpu())
+        nats_of = {name: torch.cat(nats) for name, nats in parts.items()}
+        for name, nats in nats_of.items():
+            yield Measurement.from_examples(name, nats, higher_is_better=True)
         discrete = getattr(model, "is_discrete", False)
         # A model with bits_per_dim rejects data that are not on its levels. Other discrete models
         # are only known to be right for zeros and ones.
@@ -75,10 +79,10 @@ class Likelihood(OneInput):
         elif not discrete and not binary:
             levels = self.levels
         if levels:
-            best = means["log_prob"] if exact else max(means.values())
+            best = max(nats_of.values(), key=lambda nats: nats.mean().item())
             bits = -best / (math.prod(model.shape) * math.log(2)) + math.log2(levels)
-            means["bits_per_dim" if exact else "bits_per_dim_bound"] = bits
-        return means
+            name = "bits_per_dim" if exact else "bits_per_dim_bound"
+            yield Measurement.from_examples(name, bits, higher_is_better=False)
 
     def lacking(self, model: Any) -> list[str]:
         """Return the missing requirements; inputs other than `x` are allowed as conditions."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from genzoo.contract import Positive
+from genzoo.contract import Evidence, Measurement, Positive
 from genzoo.data.toy_points import MODES
 from genzoo.divergences.transport import Wasserstein
 from genzoo.errors import DataError
@@ -38,13 +38,13 @@ class Modes(OneInput):
 
     Returns:
         `modes`: the number of reached modes, out of `modes_of`, the number \( K \) of all modes;
-        `high_quality`: the fraction of high-quality samples;
+        `high_quality`: the fraction of high-quality samples, with its standard error;
         `reverse_kl`: \( \sum_k h_k \log (K h_k) \) in nats, the divergence of the fractions \( h \)
             of the modes from the uniform distribution. Every sample counts for its nearest mode, at
             any quality. The value is log K if all samples have collapsed to one mode, and
             about (K - 1) / 2n for true samples;
-        `w1`: the exact Wasserstein distance of order 1 between samples and held-out points;
-        `high_quality_floor`, `reverse_kl_floor`, `w1_floor`: the floors.
+        `w1`: the exact Wasserstein distance of order 1 between samples and held-out points.
+        The last three have floors.
 
     Raises:
         DataError: there are fewer than two held-out points.
@@ -57,9 +57,11 @@ class Modes(OneInput):
         https://arxiv.org/abs/1712.04086
 
     Example:
-        >>> from genzoo import build
-        >>> sorted(Modes()(build("vae", shape=(2,)), [torch.randn(20, 2)]))
-        ['w1', 'w1_floor']
+        >>> from genzoo import build, evaluate
+        >>> vae = build("vae", shape=(2,))
+        >>> data = {"name": "toy", "distribution": "8-gaussians"}
+        >>> [row.quantity for row in evaluate(vae, data, "modes", n=100)]
+        ['modes', 'modes_of', 'high_quality', 'reverse_kl', 'w1']
     """
 
     needs: ClassVar[tuple[str, ...]] = ("sample",)
@@ -81,9 +83,9 @@ class Modes(OneInput):
         return lacking
 
     @torch.no_grad()
-    def __call__(self, model: Any, batches: Iterable[Tensor]) -> Mapping[str, float]:
+    def __call__(self, evidence: Evidence) -> Iterator[Measurement]:
         real, rows = [], 0
-        for x in batches:
+        for x in evidence.examples("test"):
             real.append(x.cpu().double())
             rows += len(x)
             if rows >= 2 * self.samples:
@@ -93,26 +95,49 @@ class Modes(OneInput):
             raise DataError(f"Modes needs at least two held-out points, but there are {rows}.")
         # Every other row is a reference.
         reference, other = torch.cat(real)[: 2 * n].view(n, 2, 2).unbind(1)
-        sampled = model.sample(n).cpu().double()
-        distance = Wasserstein()
-        values = {
-            "w1": distance(sampled, reference).item(),
-            "w1_floor": distance(other, reference).item(),
-        }
+        sampled = evidence.samples[:n].double()
         distribution = self.distribution or _distribution_of(reference)
-        if distribution is None:
-            return values
-        quality, shares = _quality(sampled, distribution)
-        floor, floor_shares = _quality(other, distribution)
-        return {
-            "modes": (quality >= self.least).sum().item(),
-            "modes_of": len(quality),
-            "high_quality": quality.sum().item() / n,
-            "high_quality_floor": floor.sum().item() / n,
-            "reverse_kl": _to_uniform(shares),
-            "reverse_kl_floor": _to_uniform(floor_shares),
-            **values,
-        }
+        if distribution is not None:
+            yield from _compare(sampled, other, distribution, self.least)
+        distance = Wasserstein()
+        yield Measurement(
+            quantity="w1",
+            value=distance(sampled, reference).item(),
+            floor=distance(other, reference).item(),
+            n=n,
+            estimator="exact",
+            higher_is_better=False,
+        )
+
+
+def _compare(
+    sampled: Tensor, other: Tensor, distribution: str, least: int
+) -> Iterator[Measurement]:
+    """Yield the modes, the quality, and the divergence of samples, with held-out floors."""
+    n = len(sampled)
+    per_mode, shares = _quality(sampled, distribution)
+    floor, floor_shares = _quality(other, distribution)
+    modes = (per_mode >= least).sum().item()
+    yield Measurement(quantity="modes", value=modes, n=n, higher_is_better=True)
+    yield Measurement(quantity="modes_of", value=len(per_mode), n=n)
+    good = per_mode.sum().item() / n
+    yield Measurement(
+        quantity="high_quality",
+        value=good,
+        standard_error=math.sqrt(good * (1 - good) / n),
+        floor=floor.sum().item() / n,
+        n=n,
+        estimator="mean",
+        higher_is_better=True,
+    )
+    yield Measurement(
+        quantity="reverse_kl",
+        value=_to_uniform(shares),
+        floor=_to_uniform(floor_shares),
+        n=n,
+        estimator="plug-in",
+        higher_is_better=False,
+    )
 
 
 def _quality(x: Tensor, distribution: str) -> tuple[Tensor, Tensor]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
-from torch import Tensor
 
+from genzoo.contract import Evidence, Measurement
 from genzoo.metrics.one_input import OneInput
 
 __all__ = ["Reconstruction"]
@@ -20,20 +19,22 @@ class Reconstruction(OneInput):
     \[ \frac 1D \| x - \hat x \|^2 \]
 
     Returns:
-        `squared_error`, the mean over examples.
+        `squared_error`, the mean over examples, with its standard error.
 
     Example:
-        >>> from genzoo import build
-        >>> sorted(Reconstruction()(build("vae", shape=(1, 8, 8)), [torch.rand(3, 1, 8, 8)]))
+        >>> from genzoo import build, evaluate
+        >>> vae = build("vae", shape=(1, 8, 8))
+        >>> [row.quantity for row in evaluate(vae, "digits", "reconstruction", n=50)]
         ['squared_error']
     """
 
     needs: ClassVar[tuple[str, ...]] = ("reconstruct",)
 
     @torch.no_grad()
-    def __call__(self, model: Any, batches: Iterable[Tensor]) -> Mapping[str, float]:
-        total, rows = 0.0, 0
-        for x in batches:
-            total += (x - model.reconstruct(x)).double().square().sum().item()
-            rows += model.batch_size(x)
-        return {"squared_error": total / (rows * math.prod(model.shape))}
+    def __call__(self, evidence: Evidence) -> Iterator[Measurement]:
+        reconstruct = evidence.model.reconstruct
+        errors = [
+            (x - reconstruct(x)).double().square().flatten(1).mean(dim=1).cpu()
+            for x in evidence.examples("test")
+        ]
+        yield Measurement.from_examples("squared_error", torch.cat(errors), higher_is_better=False)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from genzoo.contract import Batch, Metric, generated_columns, is_image
+from genzoo.contract import Evidence, Measurement, Metric, generated_columns, is_image
 from genzoo.errors import DataError
-from genzoo.metrics.held_out import with_samples
 
 __all__ = ["Texture", "high_frequency_power"]
 
@@ -59,7 +58,7 @@ class Texture(Metric):
     images.
 
     Returns:
-        `power_ratio`, and `floor`: the ratio of one half of the held-out images (every other image)
+        `power_ratio`. Its floor is the ratio of one half of the held-out images (every other image)
         to the other half, or its inverse, whichever is above 1.
 
     Raises:
@@ -73,9 +72,10 @@ class Texture(Metric):
             https://arxiv.org/abs/2003.01826
 
     Example:
-        >>> from genzoo import build
-        >>> sorted(Texture()(build("vae", shape=(1, 8, 8)), [torch.rand(20, 1, 8, 8)]))
-        ['floor', 'power_ratio']
+        >>> from genzoo import build, evaluate
+        >>> vae = build("vae", shape=(1, 8, 8))
+        >>> [row.quantity for row in evaluate(vae, "digits", "texture", n=50)]
+        ['power_ratio']
     """
 
     needs: ClassVar[tuple[str, ...]] = ("sample",)
@@ -89,11 +89,11 @@ class Texture(Metric):
         return lacking
 
     @torch.no_grad()
-    def __call__(self, model: Any, batches: Iterable[Batch]) -> Mapping[str, float]:
+    def __call__(self, evidence: Evidence) -> Iterator[Measurement]:
         real, generated = [], []
-        for x, samples in with_samples(model, batches):
-            real.append(high_frequency_power(x))
-            generated.append(high_frequency_power(samples))
+        for x, samples in evidence.pairs():
+            real.append(high_frequency_power(x).cpu())
+            generated.append(high_frequency_power(samples).cpu())
         powers = torch.cat(real).double()
         if len(powers) < 2:
             raise DataError(
@@ -106,7 +106,10 @@ class Texture(Metric):
                 "nothing to compare with."
             )
         ratio = torch.cat(generated).double().mean() / powers.mean()
-        return {
-            "power_ratio": ratio.item(),
-            "floor": max(halves) / min(halves),
-        }
+        yield Measurement(
+            quantity="power_ratio",
+            value=ratio.item(),
+            floor=max(halves) / min(halves),
+            n=len(powers),
+            estimator="ratio of means",
+        )

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         Decoder,
         Divergence,
         Encoder,
+        FeatureNetwork,
         Metric,
         Model,
         Part,
@@ -89,6 +90,10 @@ def build(
 def build(
     spec: Metric | str | Mapping[str, Any], kind: Literal["metrics"], /, **options: Any
 ) -> Metric: ...
+
+
+@overload
+def build(spec: Part, kind: Literal["networks"], /, **options: Any) -> FeatureNetwork: ...
 
 
 @overload

@@ -65,6 +65,12 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "frechet": "genzoo.metrics.frechet:Frechet",
         "modes": "genzoo.metrics.modes:Modes",
     },
+    "networks": {
+        "pixels": "genzoo.metrics.networks.fixed:Pixels",
+        "random-conv": "genzoo.metrics.networks.fixed:RandomConv",
+        "digits-cnn": "genzoo.metrics.networks.classifiers:DigitsCNN",
+        "fmnist-cnn": "genzoo.metrics.networks.classifiers:FashionCNN",
+    },
 }
 
 KINDS = tuple(BUILT_IN)

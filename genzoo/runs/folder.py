@@ -48,6 +48,7 @@ class Run(Generic[M]):
         was_complete: the folder held a complete run, so nothing was trained.
         requested_steps: the number of rounds that the settings ask for, in all. A complete run may
             have more.
+        dataset: the dataset of the run.
     """
 
     model: M
@@ -56,6 +57,7 @@ class Run(Generic[M]):
     folder: Path | None = None
     was_complete: bool = False
     requested_steps: int = 0
+    dataset: Dataset | None = field(default=None, repr=False)
 
 
 class RunFolder:

@@ -21,7 +21,16 @@ from unittest import SkipTest
 
 import torch
 
-from genzoo.contract import Critic, Decoder, Encoder, Model, Prior, Shape, Translator
+from genzoo.contract import (
+    Critic,
+    Decoder,
+    Encoder,
+    FeatureNetwork,
+    Model,
+    Prior,
+    Shape,
+    Translator,
+)
 from genzoo.distributed.random_state import exclusive
 from genzoo.errors import GenzooError, SettingError, did_you_mean
 from genzoo.registry.build import build
@@ -268,8 +277,8 @@ def _suite(
     if len(suites) > 1:
         built = _built(Subject(maker), kind)
         suite = next((suite for suite in suites if isinstance(built, suite.base)), suites[-1])
-    if isinstance(thing, Model):
-        return suite, [thing.shape]
+    if isinstance(thing, Model | FeatureNetwork):
+        return suite, [tuple(thing.shape)]
     if isinstance(thing, Prior):
         return suite, [(thing.dim,)]
     target: Any = thing

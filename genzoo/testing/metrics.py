@@ -11,8 +11,18 @@ from unittest import SkipTest
 import torch
 from torch import Tensor
 
-from genzoo.contract import Metric, Model, Shape
+from genzoo.contract import (
+    Dataset,
+    Measurement,
+    Metric,
+    Model,
+    Shape,
+    generated_columns,
+    has_capability,
+)
 from genzoo.errors import GenzooError
+from genzoo.metrics.evaluate import measure
+from genzoo.metrics.evidence import Evidence
 from genzoo.registry.build import build
 from genzoo.registry.lookup import registry
 from genzoo.testing.subject import Subject, close, demand
@@ -50,37 +60,69 @@ def check_lacking(subject: Subject) -> None:
 
 
 def check_measures(subject: Subject) -> None:
-    """Check that it measures a suitable model: name -> finite number."""
+    """Check that it measures a suitable model: finite numbers with their fields."""
     metric = subject()
-    values = _measure(metric, _model_for(metric))
-    right = (
-        isinstance(values, Mapping)
-        and len(values) > 0
-        and all(isinstance(key, str) for key in values)
-    )
-    demand(right, f"it measures {values!r}, not a mapping from names")
-    for key, value in values.items():
+    rows = _measure(metric, _evidence(metric))
+    demand(len(rows) > 0, "it returns no measurement")
+    for row in rows:
+        name = row.quantity
+        demand(isinstance(name, str) and name != "", f"quantity = {name!r}: expected a name")
+        for key in ("value", "standard_error", "floor"):
+            number = getattr(row, key)
+            if number is None and key != "value":
+                continue
+            demand(
+                isinstance(number, int | float),
+                f"{key} of {name!r} is a {type(number).__name__}, not a plain number",
+            )
+            demand(math.isfinite(number), f"{key} of {name!r} is {number}")
         demand(
-            isinstance(value, int | float),
-            f"{key!r} is a {type(value).__name__}, not a plain number",
+            row.standard_error is None or row.standard_error >= 0,
+            f"standard_error of {name!r} is {row.standard_error}",
         )
-        demand(math.isfinite(value), f"{key!r} is {value}")
+        demand(
+            isinstance(row.n, int) and row.n > 0, f"n of {name!r} is {row.n!r}: expected a count"
+        )
+        demand(
+            row.higher_is_better in (True, False, None),
+            f"higher_is_better of {name!r} is {row.higher_is_better!r}",
+        )
+    keys = [(row.quantity, row.network) for row in rows]
+    demand(len(set(keys)) == len(keys), f"several measurements have the same name: {keys}")
 
 
 def check_repeats(subject: Subject) -> None:
     """Check that it measures the same values again with the same seed."""
     metric = subject()
-    model = _model_for(metric)
-    first, second = _measure(metric, model), _measure(metric, model)
+    evidence = _evidence(metric)
+    first, second = _measure(metric, evidence), _measure(metric, evidence)
     demand(first == second, f"with the same seed, it measures {first}, then {second}")
+
+
+def check_order(subject: Subject) -> None:
+    """Check that values do not depend on the samples and features that other metrics asked for."""
+    metric = subject()
+    fresh, used = _evidence(metric), _evidence(metric)
+    first = _measure(metric, fresh)
+    if has_capability(used.model, "sample"):
+        _ = used.samples
+        if len(generated_columns(used.model)) == 1:
+            used.features(None, "train")
+    demand(
+        _measure(metric, used) == first,
+        "its values depend on which other metrics were measured before",
+    )
 
 
 def check_leaves_the_model(subject: Subject) -> None:
     """Check that it does not change the model's weights, buffers, mode, or gradients."""
     metric = subject()
-    model = _model_for(metric)
+    evidence = _evidence(metric)
+    model = evidence.model
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    _measure(metric, model)
+    # `measure` would restore the mode.
+    torch.manual_seed(0)
+    list(metric(evidence.reading(metric.reads)))
     close(dict(model.state_dict()), before, "it changes the model")
     demand(
         not any(module.training for module in model.modules()),
@@ -89,22 +131,23 @@ def check_leaves_the_model(subject: Subject) -> None:
     demand(all(p.grad is None for p in model.parameters()), "it leaves gradients in the model")
 
 
-def _measure(metric: Metric, model: Model) -> Mapping[str, float]:
-    torch.manual_seed(0)
-    batches = list(_batches(metric, model))
-    torch.manual_seed(0)
-    return metric(model, batches)
+def _measure(metric: Metric, evidence: Evidence) -> tuple[Measurement, ...]:
+    return measure(metric, evidence, "test")
 
 
-def _batches(metric: Metric, model: Model) -> Iterator[Any]:
-    """Yield three batches; the last one is shorter. Columns in `reads` have the model's shape."""
-    for n in (_ROWS, _ROWS, 5):
-        batch = model.example(n)
-        if metric.reads:
-            columns = {model.inputs[0]: batch} if isinstance(batch, Tensor) else dict(batch)
-            yield {**{name: torch.rand(n, *model.shape) for name in metric.reads}, **columns}
-        else:
-            yield batch
+def _evidence(metric: Metric) -> Evidence:
+    """Return evidence of a suitable model: random rows in three batches, the last one shorter."""
+    model = _model_for(metric)
+    torch.manual_seed(0)
+    n = 2 * _ROWS + 5
+    train, test = ({**_columns(model, model.example(n))} for _ in range(2))
+    for name in metric.reads:
+        test.setdefault(name, torch.rand(n, *model.shape))
+    return Evidence(model, Dataset(train, test), batch_size=_ROWS)
+
+
+def _columns(model: Model, batch: Any) -> Mapping[str, Tensor]:
+    return {model.inputs[0]: batch} if isinstance(batch, Tensor) else batch
 
 
 def _model_for(metric: Metric) -> Model:
@@ -134,5 +177,12 @@ def _candidates() -> Iterator[tuple[str, Shape]]:
         yield from ((name, shape) for shape in getattr(target, "example_shapes", ()))
 
 
-ALWAYS = (check_builds, check_lacking, check_measures, check_repeats, check_leaves_the_model)
+ALWAYS = (
+    check_builds,
+    check_lacking,
+    check_measures,
+    check_repeats,
+    check_order,
+    check_leaves_the_model,
+)
 """The checks of every metric."""

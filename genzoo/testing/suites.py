@@ -19,6 +19,7 @@ from genzoo.contract import (
     DistributionDivergence,
     Divergence,
     Encoder,
+    FeatureNetwork,
     Metric,
     Model,
     Penalty,
@@ -28,7 +29,16 @@ from genzoo.contract import (
     Translator,
     has_capability,
 )
-from genzoo.testing import capabilities, datasets, divergences, metrics, models, networks, priors
+from genzoo.testing import (
+    capabilities,
+    datasets,
+    divergences,
+    feature_networks,
+    metrics,
+    models,
+    networks,
+    priors,
+)
 from genzoo.testing.subject import Subject, check_device, no_inputs, no_outputs
 
 __all__ = ["KIND_OF", "SUITES", "CheckFunction", "Suite"]
@@ -146,6 +156,16 @@ SUITES: Mapping[str, tuple[Suite, ...]] = {
     "translators": (_network(Translator, networks.given, networks.translator_sizes),),
     "datasets": (Suite(base=Dataset, always=datasets.ALWAYS),),
     "metrics": (Suite(base=Metric, always=metrics.ALWAYS),),
+    "networks": (
+        Suite(
+            base=FeatureNetwork,
+            always=feature_networks.ALWAYS,
+            shapes=_IMAGES,
+            sizes=lambda shape: {"shape": shape},
+            inputs=networks.data,
+            outputs=feature_networks.outputs,
+        ),
+    ),
 }
 """Kind -> its suites; a thing gets the first one whose base class it has."""
 KIND_OF: Mapping[type, str] = {

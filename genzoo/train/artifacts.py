@@ -226,7 +226,8 @@ class Artifacts:
         else:
             run_name = folder.resolve().name
             note_origin(final, data=data, run=run_name, sha256=model_fingerprint(final))
-        return Run(final, self.history.lines, round, folder, was_complete, total)
+        lines = self.history.lines
+        return Run(final, lines, round, folder, was_complete, total, self.dataset)
 
     def _write_recipe(self) -> None:
         assert self.folder is not None

@@ -14,8 +14,8 @@ import genzoo
 from genzoo.contract import Model
 from genzoo.contract.dataset import Dataset
 from genzoo.errors import TrainingError
-from genzoo.metrics.features import NETWORKS, FeatureStatistics, extract_features, network_for
-from genzoo.metrics.frechet import frechet_distance
+from genzoo.metrics import FeatureStatistics, extract_features, frechet_distance
+from genzoo.metrics.features import build_network
 
 Net = Mapping[str, Any]
 GAN: Net = {
@@ -81,30 +81,24 @@ def variants(width: int) -> dict[str, tuple[Net, Net]]:
 class Real:
     """Training images, with a method that computes the distance of other images to them.
 
-    The distance is the Fréchet distance in the features of a small network that comes with genzoo.
-    `floor` is the distance of other training images.
+    The distance is the Fréchet distance in the features of the default network for the shape of the
+    images. `floor` is the distance of other training images.
 
     Arguments:
-        name: an image dataset whose shape matches one of these networks.
+        name: an image dataset.
         most: the number of images to compare with, limited to half of the training images.
     """
 
     def __init__(self, name: str, most: int = 1000) -> None:
         self.data: Dataset = genzoo.build(name, "datasets")
         self.n = min(most, self.data.rows() // 2)
-        network = network_for(self.data.shape)
-        assert network is not None, (
-            f"{name}: no feature network fits images of shape {self.data.shape}"
-        )
-        self.network = network
+        self.network = build_network(None, self.data.shape)
         images = self.data.prepare(torch.as_tensor(self.data.train["x"][: 2 * self.n]))
         self.real = self._statistics(images[: self.n])
         self.floor = self._distance(images[self.n :])
 
     def _statistics(self, images: torch.Tensor) -> FeatureStatistics:
-        return FeatureStatistics(NETWORKS[self.network].dim).update(
-            extract_features(self.network, images)
-        )
+        return FeatureStatistics(self.network.dim).update(extract_features(self.network, images))
 
     def _distance(self, images: torch.Tensor) -> float:
         other = self._statistics(images)

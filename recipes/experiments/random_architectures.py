@@ -31,7 +31,6 @@ import torch
 from figure import COLORS, Cells, common_parser, figure, table, write
 from methods import GAN, METHODS, WGANGP, Real, architecture, train, variants
 
-from genzoo.metrics.features import NETWORKS
 from genzoo.plots import sheet
 
 CURVES = {**METHODS, "WGAN-GP, RMSprop": {**WGANGP, "optimizer": {"name": "RMSprop", "lr": 1e-4}}}
@@ -211,8 +210,8 @@ def main(arguments: list[str] | None = None) -> None:
     real = Real(options.data)
     keep = Cells(options, options.part, settings)
     result, page = run(options, keep, real)
-    content = {"floor": real.floor, "network": real.network, "images": real.n, **result}
-    version = NETWORKS[real.network].version
+    content = {"floor": real.floor, "network": real.network.version, "images": real.n, **result}
+    version = real.network.version
     page += (
         f"\nOther real images: {real.floor:.3g}. Compared with {real.n:,} images, by {version}.\n"
     )

@@ -35,14 +35,15 @@ def train(recipe: Recipe, distribution: str, samples: int) -> dict[str, Any]:
     model = genzoo.fit(
         recipe["model"], data, players=recipe["players"], progress=False, **recipe["train"]
     ).model
-    measurements = genzoo.build({"name": "modes", "samples": samples}, "metrics")(
-        model, [torch.as_tensor(data.test["x"])]
-    )
+    evaluation = genzoo.evaluate(model, data, {"name": "modes", "samples": samples})
+    measured = {row.quantity: round_to(row.value) for row in evaluation}
+    floors = {f"{row.quantity}_floor": row.floor for row in evaluation if row.floor is not None}
+    measured |= {name: round_to(floor) for name, floor in floors.items()}
     line = torch.linspace(-REACH, REACH, SIDE)
     with torch.no_grad():
         surface = model.score(torch.cartesian_prod(line, line)).view(SIDE, SIDE).T
     return {
-        "measured": {name: round_to(value) for name, value in measurements.items()},
+        "measured": measured,
         "samples": [[round(value, 3) for value in point] for point in model.sample(1000).tolist()],
         "data": [[round(float(value), 3) for value in point] for point in data.test["x"][:1000]],
         "surface": [[round_to(value) for value in row] for row in surface.tolist()],

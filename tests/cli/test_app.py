@@ -461,7 +461,10 @@ def test_evaluate_writes_a_table(genzoo_, run_folder):
     code, text = genzoo_("evaluate", run_folder, "reconstruction", "likelihood", "--limit", "50")
     assert code == 0, text
     evaluation = json.loads((run_folder / "report" / "evaluation.json").read_text())
-    assert set(evaluation) == {"reconstruction", "likelihood"}
+    metrics = {row["metric"] for row in evaluation["measurements"]}
+    assert metrics == {"reconstruction", "likelihood"}
+    assert (evaluation["n"], evaluation["skipped"]) == (50, {})
+    assert "squared_error" in text
     assert "50 held-out examples" in (run_folder / "report" / "evaluation.md").read_text()
     assert genzoo_("evaluate", run_folder, "likelihod")[0] == 2
 
@@ -505,13 +508,15 @@ def test_an_evaluation_is_strict_json_whatever_a_metric_returns(genzoo_, run_fol
         def lacking(self, model):
             return []
 
-        def __call__(self, model, batches):
-            return {"nothing": float("nan"), "much": float("inf"), "half": 0.5}
+        def __call__(self, evidence):
+            for quantity, value in (("nothing", "nan"), ("much", "inf"), ("half", 0.5)):
+                yield genzoo.contract.Measurement(quantity=quantity, value=float(value), n=1)
 
     assert genzoo_("evaluate", run_folder, "test-infinite")[0] == 0
     text = (run_folder / "report" / "evaluation.json").read_text()
-    evaluation = json.loads(text, parse_constant=pytest.fail)
-    assert evaluation == {"test-infinite": {"nothing": "nan", "much": "inf", "half": 0.5}}
+    rows = json.loads(text, parse_constant=pytest.fail)["measurements"]
+    values = {row["quantity"]: row["value"] for row in rows}
+    assert values == {"nothing": "nan", "much": "inf", "half": 0.5}
 
 
 def test_nan_weights_are_refused_in_one_line(genzoo_, run_folder, tmp_path):
@@ -558,9 +563,9 @@ def test_evaluate_and_arrays_in_other_precisions(genzoo_, tmp_path, precision):
     code, text = genzoo_("evaluate", out, "--limit", "3")
     assert code == 0, text
     assert "note: frechet: " in text  # it needs more than three images; the other metrics still run
-    assert {"codes", "reconstruction"} <= set(
-        json.loads((out / "report" / "evaluation.json").read_text())
-    )
+    evaluation = json.loads((out / "report" / "evaluation.json").read_text())
+    assert {"codes", "reconstruction"} <= {row["metric"] for row in evaluation["measurements"]}
+    assert "frechet" in evaluation["skipped"]
     assert genzoo_("evaluate", out, "frechet", "--limit", "3")[0] == 2
     assert genzoo_("sample", out, "-n", "3", "-o", tmp_path / "x.npy")[0] == 0
     assert np.isfinite(np.load(tmp_path / "x.npy")).all()

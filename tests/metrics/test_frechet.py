@@ -1,18 +1,13 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 from scipy import linalg
 from sklearn.datasets import load_digits
 
-import genzoo
 from genzoo.errors import DataError, SettingError
-from genzoo.metrics.features import feature_network
 from genzoo.metrics.frechet import frechet_distance
 from genzoo.registry.build import build
-
-DISTANCE, FLOOR = "distance (digits-cnn-v1)", "floor (digits-cnn-v1)"
+from tests.metrics.stand_in import StandIn, measurements, replay
 
 
 def with_scipy(mean1, covariance1, mean2, covariance2):
@@ -26,20 +21,6 @@ def moments(x):
 
 def distance_of(*arrays):
     return frechet_distance(*map(torch.from_numpy, arrays))
-
-
-class StandIn(SimpleNamespace):
-    unpack = genzoo.Model.unpack
-
-
-def model(sample, shape=(1, 8, 8), **more):
-    return StandIn(**{"shape": shape, "inputs": ("x",), "given": (), "sample": sample, **more})
-
-
-def replay(x):
-    """Return a model whose samples are the rows of `x`, one after another."""
-    rows = iter(x)
-    return model(lambda n: torch.stack([next(rows) for _ in range(n)]))
 
 
 @pytest.fixture(scope="module")
@@ -85,25 +66,35 @@ def test_constant_pixels_match_scipy(digits):
     )
 
 
+def measured(samples, test, train=None, network=None, **settings):
+    """Return the measurement of a model with the given samples."""
+    metric = build({"name": "frechet", "network": network} if network else "frechet", "metrics")
+    (row,) = measurements(metric, replay(samples), test, train, **settings).values()
+    return row
+
+
+def features_of(x):
+    return build("digits-cnn", "networks", shape=(1, 8, 8))(x).double().numpy()
+
+
 @pytest.mark.filterwarnings("ignore:Matrix is singular")
-def test_distance_and_floor_match_scipy_on_the_features(digits):
+def test_distance_and_floors_match_scipy_on_the_features(digits):
     real, fake = digits[:401], (digits[401:802] + 0.3 * torch.rand(401, 1, 8, 8)).clamp(max=1)
-    values = build("frechet", "metrics")(replay(fake), real.split([150, 1, 250]))
-    see = lambda x: feature_network("digits-cnn")(x).double().numpy()  # noqa: E731
-    assert list(values) == [DISTANCE, FLOOR]
-    assert values[DISTANCE] == pytest.approx(
-        with_scipy(*moments(see(real)), *moments(see(fake))), rel=1e-4
-    )
-    assert values[FLOOR] == pytest.approx(
-        with_scipy(*moments(see(real[::2])), *moments(see(real[1::2]))), rel=1e-4
-    )
+    f = features_of
+    row = measured(fake, real, digits[802:1203], batch_size=150)
+    assert (row.quantity, row.network, row.n) == ("distance", "digits-cnn-v1", 401)
+    expected = with_scipy(*moments(f(real)), *moments(f(fake)))
+    assert row.value == pytest.approx(expected, rel=1e-4)
+    floor = with_scipy(*moments(f(real)), *moments(f(digits[802:1203])))
+    assert row.floor == pytest.approx(floor, rel=1e-4)
+    halves = with_scipy(*moments(f(real[::2])), *moments(f(real[1::2])))
+    few = measured(fake, real, digits[802:1202])  # one training row too few
+    assert few.floor == pytest.approx(halves, rel=1e-4)
 
 
-def test_the_order_of_batches_does_not_matter(digits):
-    parts, metric = digits[:300].split(100), build("frechet", "metrics")
+def test_the_size_of_batches_does_not_matter(digits):
     values = [
-        metric(replay(digits[300:600]), order)[DISTANCE]
-        for order in (parts, parts[::-1], [digits[:300]])
+        measured(digits[300:600], digits[:300], batch_size=size).value for size in (100, 70, 300)
     ]
     assert values[1:] == pytest.approx(values[:1] * 2, rel=1e-5)
 
@@ -111,71 +102,75 @@ def test_the_order_of_batches_does_not_matter(digits):
 def test_worse_images_have_a_larger_distance(digits):
     torch.manual_seed(0)
     real, other = digits[:800], digits[800:1600]
-    metric = build("frechet", "metrics")
     fakes = (
         other,
         (other + 0.3 * torch.rand_like(other)).clamp(max=1),
         torch.rand_like(other),
         other.mean(dim=0).expand_as(other),
     )
-    values = [metric(replay(fake), [real])[DISTANCE] for fake in fakes]
+    values = [measured(fake, real).value for fake in fakes]
     assert values == sorted(values)
-    assert metric(replay(real), [real])[DISTANCE] == pytest.approx(0, abs=1e-3)
+    assert measured(real, real).value == pytest.approx(0, abs=1e-3)
 
 
-def test_the_network_is_chosen_by_shape_or_by_name(digits):
-    real, twenty_eight = digits[:20], torch.rand(20, 1, 28, 28)
-    assert list(build("frechet", "metrics")(replay(real), [real])) == [DISTANCE, FLOOR]
-    named = build({"name": "frechet", "network": "fmnist-cnn"}, "metrics")
-    clothes = model(lambda n: torch.rand(n, 1, 28, 28), (1, 28, 28))
-    for metric in (named, build("frechet", "metrics")):
-        assert list(metric(clothes, [twenty_eight])) == [
-            "distance (fmnist-cnn-v1)",
-            "floor (fmnist-cnn-v1)",
-        ]
-    assert named.lacking(model(None)) == ["images of shape (1, 28, 28)"]
-    with pytest.raises(SettingError, match=r"fmnist-cnn does not fit images of shape \(1, 8, 8\)"):
-        named(replay(real), [real])
-    with pytest.raises(SettingError, match=r'metric.network = "inception": expected.*fmnist-cnn'):
-        build({"name": "frechet", "network": "inception"}, "metrics")
+@pytest.mark.parametrize(
+    ("shape", "version"),
+    [((1, 8, 8), "digits-cnn-v1"), ((3, 6, 9), "random-conv-v1"), ((2,), "pixels-v1")],
+)
+def test_every_shape_has_a_network(shape, version):
+    torch.manual_seed(0)
+    x, other = torch.rand(2, 100, *shape)
+    row = measured(other, x)
+    assert row.network == version
+    assert 0 < row.value < measured(other / 2, x).value
 
 
-def test_other_shapes_are_not_resized():
-    metric, color_model = (
-        build("frechet", "metrics"),
-        model(lambda n: torch.rand(n, 3, 28, 28), (3, 28, 28)),
-    )
-    assert metric.lacking(color_model) == ["images of shape (1, 28, 28) or (1, 8, 8)"]
-    with pytest.raises(
-        SettingError,
-        match=r"shape \(3, 28, 28\).*fmnist-cnn for images of shape \(1, 28, 28\) and digits-cnn",
-    ):
-        metric(color_model, [torch.rand(8, 3, 28, 28)])
+def test_pixels_of_gaussians_match_the_closed_form():
+    x, y = torch.randn(2, 20_000, 3, generator=torch.Generator().manual_seed(0))
+    row = measured(2 * y + 1, x, n=20_000)
+    assert row.value == pytest.approx(3 * 1 + 3 * (2 - 1) ** 2, rel=0.02)
+
+
+def test_a_network_is_chosen_by_name_and_does_not_resize(digits):
+    assert measured(digits[:70], digits[70:140], network="pixels").network == "pixels-v1"
+    with pytest.raises(SettingError, match=r"fmnist-cnn-v1 reads images of shape \(1, 28, 28\)"):
+        measured(digits[:70], digits[70:140], network="fmnist-cnn")
+    with pytest.raises(SettingError, match="inception"):
+        measured(digits[:70], digits[70:140], network="inception")
 
 
 def test_unsuitable_models_are_refused():
+    def model(**members):
+        return StandIn((1, 8, 8), sample=None, **members)
+
     lacking = build("frechet", "metrics").lacking
     assert lacking(build("vae", shape=(1, 8, 8))) == []
-    assert lacking(model(None, inputs=("x", "y"), given=("y",))) == []
-    assert lacking(model(None, inputs=("x", "y"))) == ["a single generated column"]
+    assert lacking(model(inputs=("x", "y"), given=("y",))) == []
+    assert lacking(model(inputs=("x", "y"))) == ["a single generated column"]
 
 
-def test_a_conditional_model_is_given_the_labels_of_the_held_out_images():
+def test_a_conditional_model_is_given_the_labels_of_the_held_out_images(digits):
     """Sampling the image of each label gives distance 0; ignoring the labels does not."""
-    digits = torch.from_numpy(load_digits().images).float()[:200, None] / 16
-    label = torch.arange(200)
-    like = {"shape": (1, 8, 8), "inputs": ("x", "y"), "given": ("y",)}
-    right = StandIn(**like, sample=lambda n, given: digits[given])
-    wrong = StandIn(**like, sample=lambda n, given: digits[given * 0])
-    batches = [{"x": digits[i : i + 50], "y": label[i : i + 50]} for i in range(0, 200, 50)]
+    labels = torch.arange(200)
+    like = {"inputs": ("x", "y"), "given": ("y",)}
+    right = StandIn((1, 8, 8), **like, sample=lambda n, given: digits[given])
+    wrong = StandIn((1, 8, 8), **like, sample=lambda n, given: digits[given * 0])
     distances = [
-        build("frechet", "metrics")(model_, batches)["distance (digits-cnn-v1)"]
-        for model_ in (right, wrong)
+        measurements("frechet", model, {"x": digits[:200], "y": labels}, batch_size=50)
+        for model in (right, wrong)
     ]
-    assert abs(distances[0]) < 1e-3
-    assert distances[1] > 10
+    assert abs(distances[0]["distance"].value) < 1e-3
+    assert distances[1]["distance"].value > 10
 
 
-def test_too_few_images_are_refused(digits):
-    with pytest.raises(DataError, match="at least four held-out images, but there are 3"):
-        build("frechet", "metrics")(replay(digits), [digits[:3]])
+def test_too_few_images_are_refused_or_warned_about(digits):
+    with pytest.raises(DataError, match="at least four held-out examples, but there are 3"):
+        measured(digits[:3], digits[:3])
+    with pytest.warns(UserWarning, match="32 examples are too few for the 32 features"):
+        measured(digits[:32], digits[:32])
+
+
+def test_too_many_features_are_refused():
+    x = torch.rand(4, 2049)
+    with pytest.raises(SettingError, match="2,048 features at most, but pixels-v1 has 2,049"):
+        measured(x, x)

@@ -1,43 +1,36 @@
 import math
-from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from genzoo.registry.build import build
+from tests.metrics.stand_in import StandIn, measurements, values
 
 
 def model(**methods):
-    return SimpleNamespace(
-        **{
-            "shape": (1, 2, 3),
-            "inputs": ("x",),
-            "batch_size": len,
-            "unpack": lambda x: (x, None),
-            **methods,
-        }
-    )
+    return StandIn((1, 2, 3), **methods)
 
 
 def test_the_mean_is_over_examples_not_over_batches():
     exact = model(log_prob=lambda x: x.flatten(1).sum(1))
-    values = build("likelihood", "metrics")(
-        exact, [torch.full((3, 1, 2, 3), 0.5), torch.full((1, 1, 2, 3), 0.25)]
-    )
-    assert values == {"log_prob": pytest.approx((3 * 3 + 1.5) / 4)}
+    x = torch.cat([torch.full((3, 1, 2, 3), 0.5), torch.full((1, 1, 2, 3), 0.25)])
+    row = measurements("likelihood", exact, x, batch_size=3)["log_prob"]
+    assert row.value == pytest.approx((3 * 3 + 1.5) / 4)
+    assert row.standard_error == pytest.approx(np.std([3, 3, 3, 1.5], ddof=1) / 2)
+    assert (row.n, row.higher_is_better) == (4, True)
 
 
 @pytest.mark.parametrize("levels", [None, 256])
 def test_a_fair_coin_has_one_bit(levels):
     exact = model(log_prob=lambda x: torch.full((len(x),), -6 * math.log(2)), is_discrete=True)
-    measure = build({"name": "likelihood", "levels": levels}, "metrics")
-    assert measure(exact, [torch.ones(2, 1, 2, 3)])["bits_per_dim"] == pytest.approx(1)
+    measured = values({"name": "likelihood", "levels": levels}, exact, torch.ones(2, 1, 2, 3))
+    assert measured["bits_per_dim"] == pytest.approx(1)
 
 
 def test_the_uniform_density_has_all_bits_of_the_levels():
     exact = model(log_prob=lambda x: torch.zeros(len(x)))
-    measure = build({"name": "likelihood", "levels": 256}, "metrics")
-    assert measure(exact, [torch.rand(5, 1, 2, 3)]) == {
+    assert values({"name": "likelihood", "levels": 256}, exact, torch.rand(5, 1, 2, 3)) == {
         "log_prob": 0,
         "bits_per_dim": pytest.approx(8),
     }
@@ -50,10 +43,7 @@ def test_bounds_are_named_as_bounds():
     bounded = model(
         elbo=lambda x: torch.full((len(x),), -9.0), log_prob_bound=bound, is_discrete=True
     )
-    values = build({"name": "likelihood", "samples": 2}, "metrics")(
-        bounded, [torch.zeros(2, 1, 2, 3)]
-    )
-    assert values == {
+    assert values({"name": "likelihood", "samples": 2}, bounded, torch.zeros(2, 1, 2, 3)) == {
         "elbo": -9,
         "log_prob_bound": -3,
         "bits_per_dim_bound": pytest.approx(3 / (6 * math.log(2))),
@@ -72,17 +62,13 @@ def test_bounds_are_named_as_bounds():
 )
 def test_continuous_likelihoods_have_no_bits(discrete, x, levels):
     exact = model(log_prob=lambda x: x.sum((1, 2, 3)), is_discrete=discrete)
-    assert list(build({"name": "likelihood", "levels": levels}, "metrics")(exact, [x])) == [
-        "log_prob"
-    ]
+    assert list(values({"name": "likelihood", "levels": levels}, exact, x)) == ["log_prob"]
 
 
 @pytest.mark.parametrize(("likelihood", "bits"), [("gaussian", False), ("bernoulli", True)])
 def test_a_vae_has_bits_only_with_a_bernoulli_likelihood(likelihood, bits):
     vae = build({"name": "vae", "likelihood": likelihood}, shape=(1, 2, 3))
-    assert (
-        "bits_per_dim_bound" in build("likelihood", "metrics")(vae, [torch.ones(2, 1, 2, 3)])
-    ) == bits
+    assert ("bits_per_dim_bound" in values("likelihood", vae, torch.ones(2, 1, 2, 3))) == bits
 
 
 def test_a_likelihood_or_a_bound_is_required():
@@ -101,8 +87,7 @@ def test_a_model_of_levels_counts_no_extra_bits_for_levels():
         model.head[-1].weight.zero_()
         model.head[-1].bias.zero_()
     x = torch.randint(17, (3, 1, 2, 3)) / 16
-    values = build({"name": "likelihood", "levels": 256}, "metrics")(model, [x])
-    assert values == {
+    assert values({"name": "likelihood", "levels": 256}, model, x) == {
         "log_prob": pytest.approx(-6 * math.log(17)),
         "bits_per_dim": pytest.approx(math.log2(17)),
     }
@@ -115,10 +100,8 @@ def test_a_conditional_likelihood_is_measured_with_labels():
     )
     with torch.no_grad():
         model.layers[0].label.weight.normal_()
-    measure = build("likelihood", "metrics")
-    assert measure.lacking(model) == []
+    assert build("likelihood", "metrics").lacking(model) == []
     x, y = torch.randint(2, (4, 1, 2, 3)).float(), torch.tensor([0, 1, 2, 0])
     expected = model.log_prob(x, y).mean().item()
-    assert measure(model, [{"x": x[:3], "y": y[:3]}, {"x": x[3:], "y": y[3:]}])[
-        "log_prob"
-    ] == pytest.approx(expected)
+    measured = values("likelihood", model, {"x": x, "y": y}, batch_size=3)
+    assert measured["log_prob"] == pytest.approx(expected)

@@ -1,5 +1,4 @@
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from scipy.spatial.distance import cdist
 from genzoo.data.toy_points import toy
 from genzoo.errors import DataError, SettingError
 from genzoo.registry.build import build
+from tests.metrics.stand_in import StandIn, measurements
 
 CENTERS = {
     "8-gaussians": np.array(
@@ -24,15 +24,23 @@ TRUE = 1 - math.exp(-4.5)
 """The fraction of a two-dimensional Gaussian within three standard deviations."""
 
 
-def model(sample, shape=(2,), **more):
-    return SimpleNamespace(
-        **{"shape": shape, "inputs": ("x",), "given": (), "sample": sample, **more}
-    )
-
-
 def model_of_points(points):
-    points = torch.as_tensor(points)
-    return model(lambda n: points[:n])
+    """Return a model whose samples are the points, over and over."""
+    points, start = torch.as_tensor(points).float(), 0
+
+    def sample(n):
+        nonlocal start
+        start += n
+        return points[torch.arange(start - n, start) % len(points)]
+
+    return StandIn((2,), sample=sample)
+
+
+def measured(metric, points, held_out, **settings):
+    """Return quantity -> value, and the floors under the names that end in `_floor`."""
+    rows = measurements(metric, model_of_points(points), held_out, **settings)
+    floors = {f"{name}_floor": row.floor for name, row in rows.items() if row.floor is not None}
+    return {**{name: row.value for name, row in rows.items()}, **floors}
 
 
 def draws(distribution, n, seed=0, modes=slice(None)):
@@ -46,9 +54,7 @@ def draws(distribution, n, seed=0, modes=slice(None)):
 def measure(distribution, points, n=600, **settings):
     """Evaluate points against held-out points from numpy."""
     held_out = torch.from_numpy(draws(distribution, 2 * n, seed=1)).float()
-    return build({"name": "modes", "samples": n, **settings}, "metrics")(
-        model_of_points(points), held_out.split(500)
-    )
+    return measured({"name": "modes", "samples": n, **settings}, points, held_out)
 
 
 @pytest.mark.parametrize("distribution", CENTERS)
@@ -126,10 +132,9 @@ def test_high_quality_ends_at_three_deviations():
 
 
 def test_the_distance_equals_scipy():
-    held_out, points = draws("8-gaussians", 120, seed=1), draws("8-gaussians", 60, seed=2)
-    values = build({"name": "modes", "samples": 60}, "metrics")(
-        model_of_points(points), torch.from_numpy(held_out).split(7)
-    )
+    held_out = draws("8-gaussians", 120, seed=1).astype("float32")
+    points = draws("8-gaussians", 60, seed=2).astype("float32")
+    values = measured({"name": "modes", "samples": 60}, points, held_out, batch_size=7)
 
     def w1(x, y):
         cost = cdist(x, y)
@@ -141,42 +146,42 @@ def test_the_distance_equals_scipy():
 
 def test_the_distribution_of_the_dataset_is_recognized():
     for distribution in CENTERS:
-        x = torch.from_numpy(toy(distribution, rows=100).test["x"])
-        assert build("modes", "metrics")(model_of_points(x), [x])["modes_of"] == len(
-            CENTERS[distribution]
-        )
-    x = torch.from_numpy(toy("moons", rows=100).test["x"])
-    assert sorted(build("modes", "metrics")(model_of_points(x), [x])) == ["w1", "w1_floor"]
-    assert (
-        build({"name": "modes", "distribution": "8-gaussians"}, "metrics")(model_of_points(x), [x])[
-            "modes_of"
-        ]
-        == 8
-    )
+        x = toy(distribution, rows=100).test["x"]
+        assert measured("modes", x, x)["modes_of"] == len(CENTERS[distribution])
+    x = toy("moons", rows=100).test["x"]
+    assert sorted(measured("modes", x, x)) == ["w1", "w1_floor"]
+    named = {"name": "modes", "distribution": "8-gaussians"}
+    assert measured(named, x, x)["modes_of"] == 8
 
 
-def test_only_the_needed_samples_and_rows_are_used():
-    x, read, asked = torch.from_numpy(draws("8-gaussians", 100)), [], []
+@pytest.mark.parametrize(("samples", "expected"), [(15, 15), (80, 50)])
+def test_at_most_half_of_the_held_out_points_are_compared(samples, expected):
+    x = draws("8-gaussians", 100)
+    rows = measurements({"name": "modes", "samples": samples}, model_of_points(x), x)
+    assert {row.n for row in rows.values()} == {expected}
 
-    def sample(n):
-        asked.append(n)
-        return x[:n]
 
-    batches = (read.append(len(part)) or part for part in x.split(10))
-    build({"name": "modes", "samples": 15}, "metrics")(model(sample), batches)
-    build({"name": "modes", "samples": 80}, "metrics")(model(sample), [x])
-    assert (sum(read), asked) == (30, [15, 50])
+def test_the_error_of_the_share_is_binomial():
+    center = CENTERS["8-gaussians"][:1]
+    points = np.repeat(np.concatenate([center, center + 1]), [75, 25], axis=0)
+    held_out = draws("8-gaussians", 200, seed=1)
+    row = measurements("modes", model_of_points(points), held_out)["high_quality"]
+    assert row.value == 0.75
+    assert row.standard_error == pytest.approx(math.sqrt(0.75 * 0.25 / 100))
 
 
 def test_unsuitable_models_are_refused():
+    def model(shape=(2,), **members):
+        return StandIn(shape, sample=None, **members)
+
     lacking = build("modes", "metrics").lacking
     assert lacking(build("vae", shape=(2,))) == []
     assert (
-        lacking(model(None, shape=(1, 8, 8)))
-        == lacking(model(None, shape=(3,)))
+        lacking(model(shape=(1, 8, 8)))
+        == lacking(model(shape=(3,)))
         == ["points in the plane, of shape (2,)"]
     )
-    assert lacking(model(None, given=("y",))) == ["samples without given"]
+    assert lacking(model(given=("y",))) == ["samples without given"]
 
 
 def test_invalid_settings_and_data_are_named():
@@ -185,4 +190,4 @@ def test_invalid_settings_and_data_are_named():
     ):
         build({"name": "modes", "distribution": "moons"}, "metrics")
     with pytest.raises(DataError, match="at least two held-out points, but there are 1"):
-        build("modes", "metrics")(model_of_points(torch.zeros(1, 2)), [torch.zeros(1, 2)])
+        measured("modes", torch.zeros(1, 2), torch.zeros(1, 2))

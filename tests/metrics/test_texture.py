@@ -1,7 +1,5 @@
 """The power at high spatial frequencies, against NumPy and closed forms."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -9,21 +7,7 @@ import torch
 import genzoo
 from genzoo.errors import DataError
 from genzoo.metrics import high_frequency_power
-
-
-class Replay(SimpleNamespace):
-    """A model that returns stored images as its samples, one after another."""
-
-    unpack = genzoo.Model.unpack
-
-    def __init__(self, images):
-        rows = iter(images)
-        super().__init__(
-            shape=tuple(images.shape[1:]),
-            inputs=("x",),
-            given=(),
-            sample=lambda n: torch.stack([next(rows) for _ in range(n)]),
-        )
+from tests.metrics.stand_in import measurements, replay
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 7, 12), (2, 65, 47), (4, 4, 5)])
@@ -50,27 +34,26 @@ def test_stripes_have_all_their_variance_there_and_a_smooth_ramp_almost_none():
 
 def test_ratio_of_scaled_images_is_the_square_of_the_scale():
     x = torch.rand(50, 1, 8, 8)
-    values = genzoo.build("texture", "metrics")(Replay(0.5 * x), [x[:20], x[20:]])
-    assert values["power_ratio"] == pytest.approx(0.25, rel=1e-5)
+    row = measurements("texture", replay(0.5 * x), x, batch_size=20)["power_ratio"]
+    assert row.value == pytest.approx(0.25, rel=1e-5)
     one, other = (high_frequency_power(half).mean().item() for half in (x[::2], x[1::2]))
-    assert values["floor"] == pytest.approx(max(one / other, other / one), rel=1e-5)
+    assert row.floor == pytest.approx(max(one / other, other / one), rel=1e-5)
 
 
 def test_a_transposed_convolution_shows_as_a_grid():
     x = torch.rand(64, 1, 8, 8).repeat_interleave(4, 2).repeat_interleave(4, 3)
     smooth = torch.nn.functional.avg_pool2d(x, 3, 1, 1)
     grid = smooth + 0.2 * torch.tensor([0.0, 1.0]).repeat(16)
-    texture = genzoo.build("texture", "metrics")
-    assert texture(Replay(grid), [smooth])["power_ratio"] > 2
+    assert measurements("texture", replay(grid), smooth)["power_ratio"].value > 2
     blurred = torch.nn.functional.avg_pool2d(smooth, 3, 1, 1)
-    assert texture(Replay(blurred), [smooth])["power_ratio"] < 0.5
+    assert measurements("texture", replay(blurred), smooth)["power_ratio"].value < 0.5
 
 
 def test_refuses_what_has_no_texture():
     texture = genzoo.build("texture", "metrics")
     with pytest.raises(DataError, match=r"two held-out images.*1"):
-        texture(Replay(torch.rand(1, 1, 8, 8)), [torch.rand(1, 1, 8, 8)])
+        measurements("texture", replay(torch.rand(1, 1, 8, 8)), torch.rand(1, 1, 8, 8))
     with pytest.raises(DataError, match="no power"):
-        texture(Replay(torch.rand(2, 1, 8, 8)), [torch.full((2, 1, 8, 8), 0.5)])
+        measurements("texture", replay(torch.rand(2, 1, 8, 8)), torch.full((2, 1, 8, 8), 0.5))
     vectors = genzoo.load("vae", shape=(5,))
     assert texture.lacking(vectors) == ["images of 4 x 4 pixels or more"]

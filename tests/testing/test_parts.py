@@ -18,6 +18,8 @@ from genzoo.blocks.mlp import MLPCritic, MLPDecoder, MLPEncoder
 from genzoo.contract import (
     Divergence,
     Encoder,
+    FeatureNetwork,
+    Measurement,
     Metric,
     Penalty,
     Prior,
@@ -321,8 +323,12 @@ class Size(Metric):
 
     needs = ("reconstruct",)
 
-    def __call__(self, model, batches):
-        return {"size": torch.cat([model.reconstruct(x) for x in batches]).square().mean().item()}
+    def value(self, evidence):
+        x = [evidence.model.reconstruct(x) for x in evidence.examples("test")]
+        return torch.cat(x).square().mean().item()
+
+    def __call__(self, evidence):
+        yield Measurement(quantity="size", value=self.value(evidence), n=evidence.n)
 
 
 class NeedsIsAString(Size):
@@ -340,30 +346,102 @@ class AsksForMore(Size):
 
 
 class ReturnsATensor(Size):
-    def __call__(self, model, batches):
-        return {key: torch.tensor(value) for key, value in super().__call__(model, batches).items()}
+    def value(self, evidence):
+        return torch.tensor(super().value(evidence))
 
 
 class ReturnsNaN(Size):
-    def __call__(self, model, batches):
-        return {"size": float("nan")}
+    def value(self, evidence):
+        return float("nan")
+
+
+class ReturnsAMapping(Size):
+    def __call__(self, evidence):
+        return {"size": self.value(evidence)}
+
+
+class ReturnsNothing(Size):
+    def __call__(self, evidence):
+        return ()
+
+
+class RepeatsAName(Size):
+    def __call__(self, evidence):
+        return [*super().__call__(evidence), *super().__call__(evidence)]
+
+
+class HasANegativeError(Size):
+    def __call__(self, evidence):
+        yield Measurement(quantity="size", value=1.0, standard_error=-1.0, n=evidence.n)
 
 
 class RandomMetric(Size):
-    def __call__(self, model, batches):
-        return {"size": random.random()}
+    def value(self, evidence):
+        return random.random()
+
+
+class CountsDraws(Size):
+    """Its value depends on the samples that other metrics asked for."""
+
+    needs = ("sample",)
+
+    def value(self, evidence):
+        return float("samples" in evidence._cache)
 
 
 class TrainsTheModel(Size):
-    def __call__(self, model, batches):
-        model.train()
-        return super().__call__(model, batches)
+    def value(self, evidence):
+        evidence.model.train()
+        return super().value(evidence)
 
 
 class ScalesTheModel(Size):
-    def __call__(self, model, batches):
-        next(model.parameters()).data *= 2
-        return super().__call__(model, batches)
+    def value(self, evidence):
+        next(evidence.model.parameters()).data *= 2
+        return super().value(evidence)
+
+
+class RowSums(FeatureNetwork):
+    """The sums of rows, which pass all checks."""
+
+    version = "row-sums-v1"
+
+    def __init__(self, shape):
+        super().__init__(shape, shape[-2])
+
+    def forward(self, x):
+        return x.sum(dim=(1, -1)) if x.dim() == 4 else x.sum(dim=-1)
+
+
+class HasNoVersion(RowSums):
+    version = ""
+
+
+class HasAnotherDim(RowSums):
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.dim += 1
+
+
+class HasRandomWeights(RowSums):
+    def __init__(self, shape):
+        super().__init__(shape)
+        self.scale = torch.rand(())
+
+    def forward(self, x):
+        return self.scale * super().forward(x)
+
+
+class DrawsNumbers(RowSums):
+    def forward(self, x):
+        torch.rand(())
+        return super().forward(x)
+
+
+class NormalizesOverExamples(RowSums):
+    def forward(self, x):
+        features = super().forward(x)
+        return features - features.mean(dim=0)
 
 
 def with_faults(base, method):
@@ -424,6 +502,7 @@ SUITE_CASES = {
     ("translators", 0): (Gray, "forward"),
     ("datasets", 0): (good, None),
     ("metrics", 0): (Size, None),
+    ("networks", 0): (RowSums, None),
 }
 FAULTS = {
     ("priors", 0): [
@@ -493,9 +572,22 @@ FAULTS = {
         (AsksForMore, "lacking", "has no attribute 'prior'"),
         (ReturnsATensor, "measures", "'size' is a Tensor, not a plain number"),
         (ReturnsNaN, "measures", "'size' is nan"),
+        (ReturnsAMapping, "measures", "returns str objects"),
+        (ReturnsNothing, "measures", "no measurement"),
+        (RepeatsAName, "measures", "several measurements have the same name"),
+        (HasANegativeError, "measures", "standard_error of 'size' is -1.0"),
         (RandomMetric, "repeats", "with the same seed, it measures"),
+        (CountsDraws, "order", "depend on which other metrics"),
         (TrainsTheModel, "leaves_the_model", "leaves the model in training mode"),
         (ScalesTheModel, "leaves_the_model", "it changes the model"),
+    ],
+    ("networks", 0): [
+        (HasNoVersion, "features", "version = ''"),
+        (HasAnotherDim, "features", r"features have the shape \(4, 8\), not \(4, 9\)"),
+        (HasRandomWeights, "fixed", "features depend on the random state"),
+        (DrawsNumbers, "fixed", "it draws random numbers"),
+        (NormalizesOverExamples, "rows", "features depend on the other examples"),
+        *(fault for fault in with_faults(RowSums, "forward") if fault[1] in ("config", "deepcopy")),
     ],
 }
 for suite_case, (sound, method) in SUITE_CASES.items():
@@ -614,12 +706,13 @@ def test_a_metric_gets_the_columns_that_it_reads():
         needs = ("reconstruct",)
         reads = ("truth",)
 
-        def __call__(self, model, batches):
-            return {
-                "gap": sum(
-                    (model.reconstruct(b["x"]) - b["truth"]).square().mean().item() for b in batches
-                )
-            }
+        def __call__(self, evidence):
+            reconstruct = evidence.model.reconstruct
+            gap = sum(
+                (reconstruct(b["x"]) - b["truth"]).square().mean().item()
+                for b in evidence.batches()
+            )
+            yield Measurement(quantity="gap", value=gap, n=evidence.n)
 
     assert all(result.ok and not result.skipped for result in check(Gap))
 
@@ -637,6 +730,7 @@ def test_the_kind_is_inferred_if_it_is_unique():
         (MLPCritic, "critics"),
         (Gray, "translators"),
         (Size, "metrics"),
+        (RowSums, "networks"),
         (Bell(3), "priors"),
         (good(), "datasets"),
         (lambda shape: None, "models"),

@@ -101,4 +101,5 @@ def test_sample_of_an_unconditional_model_may_omit_given(tmp_path):
     finally:
         registries["models"].unregister("test-small")
     assert (tmp_path / "run" / "samples" / "step-000001.png").exists()
-    assert genzoo.build("frechet", "metrics")(run.model, [torch.rand(8, 1, 8, 8)])
+    data = (torch.rand(8, 1, 8, 8), torch.rand(40, 1, 8, 8))
+    assert genzoo.evaluate(run.model, data, "frechet").n == 40

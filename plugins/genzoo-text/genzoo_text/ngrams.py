@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from genzoo.contract import Metric, Positive
+from genzoo.contract import Evidence, Measurement, Metric, Positive
 from genzoo.errors import DataError, SettingError
 from genzoo_text.blocks import symbols_of
 
 __all__ = ["NgramJS", "js", "ngrams"]
-
-_AT_ONCE = 500
-"""Samples per batch."""
 
 
 def ngrams(symbols: Tensor, n: int, base: int) -> Tensor:
@@ -86,7 +83,7 @@ class NgramJS(Metric):
         samples: the largest number of samples. It is at most half the number of held-out lines.
 
     Returns:
-        For each n, `js_n`, `js_n_floor`, and `js_n_shuffled`.
+        For each n, `js_n` with its floor, and `js_n_shuffled`.
 
     Raises:
         SettingError: n-grams are longer than lines, or have more values than an int64 can number.
@@ -98,12 +95,13 @@ class NgramJS(Metric):
             code: https://github.com/igul222/improved_wgan_training (language_helpers.py)
 
     Example:
-        >>> from genzoo import build
+        >>> from genzoo import Dataset, build, evaluate
         >>> small = {"width": 8, "depth": 1}
         >>> table = {"name": "char-wgan-gp", "generator": small, "critic": small}
         >>> model = build(table, shape=(6, 5))
-        >>> sorted(NgramJS(orders=1)(model, [model.example(10)]))
-        ['js_1', 'js_1_floor', 'js_1_shuffled']
+        >>> data = Dataset({"x": model.example(10)}, {"x": model.example(10)})
+        >>> [row.quantity for row in evaluate(model, data, NgramJS(orders=1))]
+        ['js_1', 'js_1_shuffled']
     """
 
     needs: ClassVar[tuple[str, ...]] = ("sample",)
@@ -121,16 +119,16 @@ class NgramJS(Metric):
         return missing
 
     @torch.no_grad()
-    def __call__(self, model: Any, batches: Iterable[Tensor]) -> Mapping[str, float]:
-        """Return the divergences for each n."""
-        length, base = model.shape
+    def __call__(self, evidence: Evidence) -> Iterator[Measurement]:
+        """Yield the divergences for each n."""
+        length, base = evidence.model.shape
         if self.orders > length or base**self.orders >= 2**63:
             raise SettingError(
                 f"ngram-js: orders = {self.orders} is too large for lines of {length} out of "
                 f"{base} symbols."
             )
         batches_of_symbols, rows = [], 0
-        for x in batches:
+        for x in evidence.examples("test"):
             batches_of_symbols.append(symbols_of(x, "ngram-js").cpu())
             rows += len(x)
             if rows >= 2 * self.samples:
@@ -142,16 +140,23 @@ class NgramJS(Metric):
             )
         pairs = torch.cat(batches_of_symbols)[: 2 * n].view(n, 2, length)
         reference, other = pairs.unbind(1)
-        samples = [
-            model.sample(min(_AT_ONCE, n - i)).argmax(-1).cpu() for i in range(0, n, _AT_ONCE)
-        ]
-        compared = {"": torch.cat(samples), "_floor": other, "_shuffled": _shuffled(other)}
-        values = {}
+        samples, rows = [], 0
+        for x in evidence.examples("samples"):
+            samples.append(x.argmax(-1).cpu())
+            rows += len(x)
+            if rows >= n:
+                break
+        samples_of_n, shuffled = torch.cat(samples)[:n], _shuffled(other)
         for order in range(1, self.orders + 1):
             expected = ngrams(reference, order, base)
-            for suffix, lines in compared.items():
-                values[f"js_{order}{suffix}"] = js(ngrams(lines, order, base), expected)
-        return values
+            divergence, floor, of_shuffled = (
+                js(ngrams(lines, order, base), expected)
+                for lines in (samples_of_n, other, shuffled)
+            )
+            yield Measurement(
+                quantity=f"js_{order}", value=divergence, floor=floor, n=n, higher_is_better=False
+            )
+            yield Measurement(quantity=f"js_{order}_shuffled", value=of_shuffled, n=n)
 
 
 def _shuffled(symbols: Tensor) -> Tensor:

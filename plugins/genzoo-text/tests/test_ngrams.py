@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from torch.nn.functional import one_hot
 
-from genzoo import build
+from genzoo import Dataset, Model, build
 from genzoo.errors import DataError, SettingError
+from genzoo.metrics import Evidence
 
 LINES = st.integers(0, 2**32 - 1).map(
     lambda seed: np.random.RandomState(seed).randint(0, 4, size=(7, 6))
@@ -63,36 +64,40 @@ def test_equal_samples_score_zero_and_different_alphabets_one_bit():
 
 
 class Fixed:
-    """A model whose samples are given lines."""
+    """A model whose samples are given lines, over and over."""
 
     inputs, given = ("x",), ()
+    reference_tensor = torch.zeros(())
+    unpack, batch_size = Model.unpack, Model.batch_size
 
     def __init__(self, lines, symbols):
-        self.lines, self.shape, self.count = (
-            one_hot(lines, symbols).float(),
-            (lines.shape[1], symbols),
-            0,
-        )
+        self.lines, self.shape = one_hot(lines, symbols).float(), (lines.shape[1], symbols)
+        self.count = 0
 
     def sample(self, n):
         self.count += n
-        return self.lines[self.count - n : self.count]
+        return self.lines[torch.arange(self.count - n, self.count) % len(self.lines)]
+
+
+def measure(metric, model, lines, **settings):
+    """Return quantity -> value, and the floors under the names that end in `_floor`."""
+    rows = list(metric(Evidence(model, Dataset({"x": lines}, {"x": lines}), **settings)))
+    floors = {f"{row.quantity}_floor": row.floor for row in rows if row.floor is not None}
+    return {**{row.quantity: row.value for row in rows}, **floors}
 
 
 def test_the_metric_compares_equal_numbers_of_samples_and_lines():
     """Even rows are the reference, odd rows the floor. A model that repeats even rows scores 0."""
     real = torch.randint(5, (1300, 6))
     model = Fixed(real[::2].flip(0), 5)
-    values = NgramJS(orders=3)(model, one_hot(real, 5).float().split(70))
-    assert model.count == 650
+    values = measure(NgramJS(orders=3), model, one_hot(real, 5).float(), batch_size=70)
     for n in (1, 2, 3):
         assert values[f"js_{n}"] == 0
         assert values[f"js_{n}_floor"] == pytest.approx(
             divergence(real[1::2].numpy(), real[::2].numpy(), n)
         )
     few = Fixed(real[1::2], 5)
-    values = NgramJS(orders=1, samples=100)(few, one_hot(real, 5).float().split(70))
-    assert few.count == 100
+    values = measure(NgramJS(orders=1, samples=100), few, one_hot(real, 5).float(), batch_size=70)
     assert (
         values["js_1"]
         == values["js_1_floor"]
@@ -103,7 +108,7 @@ def test_the_metric_compares_equal_numbers_of_samples_and_lines():
 def test_shuffled_lines_keep_only_lengths_and_frequencies():
     """Padded lines "ab" and "abab" have the pairs ab and ba. Shuffling adds aa and bb."""
     real = torch.tensor([[1, 2, 0, 0], [1, 2, 0, 0], [1, 2, 1, 2], [1, 2, 1, 2]]).repeat(500, 1)
-    values = NgramJS(orders=2)(Fixed(real[::2], 3), one_hot(real, 3).float().split(500))
+    values = measure(NgramJS(orders=2), Fixed(real[::2], 3), one_hot(real, 3).float())
     assert values["js_1_shuffled"] == values["js_1_floor"] == values["js_2_floor"] == 0
     # Six pairs in two lines: 1 ab, 1 b_, 1 __, and 2 ab, 1 ba. After shuffling, each of the four
     # inner pairs is one of four pairs, and the pair at the end of a word is a_ or b_.
@@ -123,13 +128,13 @@ def test_missing_requirements_are_named():
 
 def test_invalid_input_is_refused():
     model = Fixed(torch.zeros(9, 6, dtype=torch.long), 256)
-    real = [model.lines]
     with pytest.raises(SettingError, match="orders = 7 is too large for lines of 6"):
-        NgramJS(orders=7)(model, real)
+        measure(NgramJS(orders=7), model, model.lines)
+    long = Fixed(torch.zeros(9, 9, dtype=torch.long), 256)
     with pytest.raises(SettingError, match="orders = 8 is too large for lines of 9 out of 256"):
-        NgramJS(orders=8)(Fixed(torch.zeros(9, 9, dtype=torch.long), 256), real)
+        measure(NgramJS(orders=8), long, long.lines)
     with pytest.raises(DataError, match="at least two held-out lines, and the data have 1"):
-        NgramJS()(model, [model.lines[:1]])
+        measure(NgramJS(), model, model.lines[:1])
     with pytest.raises(DataError, match="one-hot"):
-        NgramJS()(model, [model.lines / 2])
+        measure(NgramJS(), model, model.lines / 2)
     assert math.log2(256**7) < 63 <= math.log2(256**8)

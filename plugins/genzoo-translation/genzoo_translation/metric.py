@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from genzoo.contract import Metric
-from genzoo.errors import DataError
+from genzoo.contract import Evidence, Measurement, Metric
 
 __all__ = ["Translation"]
 
@@ -27,40 +26,40 @@ class Translation(Metric):
 
     Returns:
         `absolute_error`, `squared_error`, `absolute_error (identity)`, and
-        `squared_error (identity)`: means over pixels in [0, 1].
+        `squared_error (identity)`: means over pixels in [0, 1], with standard errors over images.
 
     Example:
-        >>> from types import SimpleNamespace
-        >>> inverts = SimpleNamespace(
-        ...     translate=lambda x: 1 - x, unpack=lambda batch: (batch["y"], batch["x"])
-        ... )
-        >>> x = torch.ones(2, 1, 8, 8)
-        >>> Translation()(inverts, [{"x": x, "y": 1 - x, "truth": 1 - x}])["absolute_error"]
-        0.0
+        >>> from genzoo import Dataset, build, evaluate
+        >>> x = torch.rand(9, 1, 8, 8)
+        >>> pairs = {"x": x, "y": 1 - x}
+        >>> translator = {"name": "unet", "width": 2}
+        >>> table = {"name": "pix2pix", "translator": translator}
+        >>> model = build(table, shape=(1, 8, 8), given_shape=(1, 8, 8))
+        >>> rows = evaluate(model, Dataset(pairs, {**pairs, "truth": 1 - x}), "translation")
+        >>> [row.quantity for row in rows][:2]
+        ['absolute_error', 'squared_error']
     """
 
     needs: ClassVar[tuple[str, ...]] = ("translate",)
     reads: ClassVar[tuple[str, ...]] = ("truth",)
 
     @torch.no_grad()
-    def __call__(self, model: Any, batches: Iterable[Mapping[str, Tensor]]) -> Mapping[str, float]:
-        """Return the mean errors."""
-        totals: defaultdict[str, float] = defaultdict(float)
-        pixels = 0
-        for batch in batches:
+    def __call__(self, evidence: Evidence) -> Iterator[Measurement]:
+        """Yield the mean errors."""
+        model: Any = evidence.model
+        errors: defaultdict[str, list[Tensor]] = defaultdict(list)
+        for batch in evidence.batches():
             _, x = model.unpack(batch)
             truth = batch["truth"]
-            pixels += truth.numel()
             images = {"": model.translate(x), " (identity)": _in_channels(x, truth.shape[1])}
             for suffix, image in images.items():
                 if image is None:
                     continue
-                error = (image - truth).double()
-                totals[f"absolute_error{suffix}"] += error.abs().sum().item()
-                totals[f"squared_error{suffix}"] += error.square().sum().item()
-        if not pixels:
-            raise DataError("translation: the dataset does not have held-out images.")
-        return {name: total / pixels for name, total in totals.items()}
+                error = (image - truth).double().flatten(1).cpu()
+                errors[f"absolute_error{suffix}"].append(error.abs().mean(dim=1))
+                errors[f"squared_error{suffix}"].append(error.square().mean(dim=1))
+        for name, parts in errors.items():
+            yield Measurement.from_examples(name, torch.cat(parts), higher_is_better=False)
 
 
 def _in_channels(x: Tensor, channels: int) -> Tensor | None:

@@ -1,7 +1,6 @@
 """Complete runs: exact resume, content of an export, commands, and the metric."""
 
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -144,11 +143,8 @@ def test_the_metric_equals_the_error_from_numpy(tmp_path):
     data = build(DATA["cyclegan"], "datasets")
     model = build(MODELS["cyclegan"], shape=(1, 8, 8)).eval()
     x, t = (data.prepare(data.test[name]) for name in ("x", "truth"))
-    batches = [
-        {"x": x[i : i + 100], "y": 1 - t[i : i + 100], "truth": t[i : i + 100]}
-        for i in range(0, len(x), 100)
-    ]
-    values = build("translation", "metrics")(model, batches)
+    evaluation = genzoo.evaluate(model, data, "translation", batch_size=100)
+    values = {row.quantity: row.value for row in evaluation}
     with torch.no_grad():
         gap = (model.translate(x) - t).double().numpy()
     identity = (x - t).double().numpy()
@@ -165,8 +161,12 @@ def test_the_metric_equals_the_error_from_numpy(tmp_path):
 @pytest.mark.parametrize(("given", "output"), [(3, 1), (1, 3), (2, 3)])
 def test_identity_between_different_numbers_of_channels(given, output):
     x, t = torch.rand(4, given, 8, 8), torch.rand(4, output, 8, 8)
-    model = SimpleNamespace(translate=lambda x: t, unpack=lambda batch: (None, batch["x"]))
-    values = build("translation", "metrics")(model, [{"x": x, "truth": t}])
+    model = build(MODELS["pix2pix"], shape=t.shape[1:], given_shape=x.shape[1:])
+    model.translate = lambda x: t
+    pairs = {"x": x, "y": t}
+    data = genzoo.Dataset(pairs, {**pairs, "truth": t})
+    evaluation = genzoo.evaluate(model, data, "translation")
+    values = {row.quantity: row.value for row in evaluation}
     assert values["absolute_error"] == 0
     oracle = {(3, 1): x.mean(1, keepdim=True), (1, 3): x}.get((given, output))
     if oracle is None:

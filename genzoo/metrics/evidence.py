@@ -1,0 +1,221 @@
+"""Evidence: a model, rows of data, samples, and features, each computed once and shared."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor
+
+from genzoo.contract import Batch, Dataset, FeatureNetwork, Part, Source, generated_columns
+from genzoo.contract.inputs import fits, whole
+from genzoo.data.arrays import as_dataset, as_tensor
+from genzoo.data.stream import iterate_split
+from genzoo.distributed.random_state import exclusive, reseed, seed_for
+from genzoo.errors import DataError
+from genzoo.metrics.features import build_network, extract_features
+
+__all__ = ["Evidence"]
+
+
+class Evidence:
+    """The material of an evaluation: a model, rows of data, samples, and their features.
+
+    Samples and features are computed when a metric first asks for them, then kept on the CPU, so
+    all metrics share them. Everything random has its own seed: the results of a metric do not
+    depend on which other metrics were measured. Memory grows linearly with the number of rows.
+
+    Arguments:
+        model: a model in eval mode.
+        data: a `Dataset`, or a name, table, or arrays as for `genzoo.fit`.
+        n: the largest number of held-out rows to use. They are the first ones.
+        seed: the seed of the samples and of the choice of training rows.
+        batch_size: the number of rows per batch.
+
+    Raises:
+        DataError: the data have no held-out rows, a column that the model reads is missing, or the
+            rows have another shape than the samples of the model.
+        SettingError: `n` or `batch_size` is not a positive integer.
+
+    Example:
+        >>> from genzoo import build
+        >>> evidence = Evidence(build("vae", shape=(1, 8, 8)), "digits", n=100)
+        >>> evidence.samples.shape, evidence.features("pixels", "test").shape
+        (torch.Size([100, 1, 8, 8]), torch.Size([100, 64]))
+    """
+
+    def __init__(
+        self, model: Any, data: Any, *, n: int = 10_000, seed: int = 0, batch_size: int = 500
+    ) -> None:
+        self.model, self.seed = model, seed
+        self.batch_size = whole(batch_size, f"batch_size = {batch_size!r}", 1)
+        self.dataset = as_dataset(data)
+        self.n = min(whole(n, f"n = {n!r}", 1), _rows(self.dataset, model, "test"))
+        self._check_shape()
+        self._reads: tuple[str, ...] = ()
+        # Shared by all copies, see `reading`.
+        self._cache: dict[Any, Any] = {}
+
+    def _check_shape(self) -> None:
+        """Check that the rows have the shape of samples."""
+        columns, model = generated_columns(self.model), self.model
+        if len(columns) != 1 or columns[0] not in self.dataset.train:
+            return
+        shape = tuple(self.dataset.shape_of(columns[0]))
+        if shape != tuple(model.shape):
+            raise DataError(
+                f"{type(model).__name__} generates examples of shape {tuple(model.shape)}, but "
+                f"column {columns[0]!r} of {self.dataset.name} has examples of shape {shape}; "
+                "evaluate it on data of its own shape."
+            )
+
+    def reading(self, columns: Sequence[str]) -> Self:
+        """Return a view whose held-out batches have more columns. It shares everything else."""
+        view = copy.copy(self)
+        view._reads = tuple(columns)
+        return view
+
+    def batches(self, split: Literal["test", "train"] = "test") -> Iterator[Batch]:
+        """Yield the rows of a split in batches, as `loss` receives them, on the model's device.
+
+        Held-out batches also have the columns of `reading`. `"train"` yields as many training rows
+        as held-out rows, or all if there are fewer. The seed chooses them.
+        """
+        columns, dataset = tuple(self.model.inputs), self.dataset
+        if split == "test":
+            columns = tuple(dict.fromkeys((*columns, *self._reads)))
+        else:
+            dataset = self._shared("training rows", self._training_rows)
+        return iterate_split(dataset, columns, self.batch_size, self.model, split, limit=self.n)
+
+    def examples(self, source: Source) -> Iterator[Any]:
+        """Yield samples, or the generated columns of a split, in batches on the model's device."""
+        if source == "samples":
+            for begin in range(0, self.n, self.batch_size):
+                yield self._slice(begin)
+        else:
+            for batch in self.batches(source):
+                yield self.model.unpack(batch)[0]
+
+    def pairs(self) -> Iterator[tuple[Any, Any]]:
+        """Yield held-out examples and as many samples under the same conditions, in batches."""
+        return zip(self.examples("test"), self.examples("samples"), strict=True)
+
+    @property
+    def samples(self) -> Any:
+        """The samples, `(n, *shape)`, on the CPU; a mapping for several generated columns.
+
+        They are generated once. A conditional model is given the conditions of the held-out rows.
+        """
+        return self._shared("samples", self._draw)
+
+    def network(self, network: Part | None = None) -> FeatureNetwork:
+        """Return a feature network; by default, the one for the model's shape.
+
+        Arguments:
+            network: a name, a table, an instance, or None.
+
+        Raises:
+            SettingError: there is no such network, or it does not fit the shape.
+        """
+        if isinstance(network, FeatureNetwork):
+            return build_network(network, self.model.shape)
+        key = ("network", repr(network))
+        return self._shared(key, lambda: build_network(network, self.model.shape))
+
+    def features(self, network: Part | None, source: Source) -> Tensor:
+        """Return features, float32 `(n, dim)`, on the CPU. They are computed once per network.
+
+        Arguments:
+            network: the network, as for `network`.
+            source: `"samples"`, `"test"`, or `"train"`, which may have fewer rows than n.
+
+        Raises:
+            DataError: the model generates several columns.
+        """
+        built = self.network(network)
+        columns = generated_columns(self.model)
+        if len(columns) != 1:
+            raise DataError(
+                f"Features need one generated column; {type(self.model).__name__} has "
+                f"{', '.join(columns)}."
+            )
+
+        def computed() -> Tensor:
+            parts = [extract_features(built, x).cpu() for x in self.examples(source)]
+            return torch.cat(parts)
+
+        return self._shared(("features", built.version, source), computed)
+
+    def _shared(self, key: Any, compute: Any) -> Any:
+        """Return a value that is computed once for all metrics."""
+        if key not in self._cache:
+            self._cache[key] = compute()
+        return self._cache[key]
+
+    @torch.no_grad()
+    def _draw(self) -> Any:
+        """Generate the samples with a seed of their own."""
+        model = self.model
+        like = model.reference_tensor
+        fits(self.n * math.prod(model.shape), like.cpu(), f"n = {self.n:,} samples")
+        stored: dict[str | None, Tensor] = {}
+        begin = 0
+        with exclusive(like.device):
+            reseed(like.device, "evaluate", self.seed, "samples")
+            for batch in self.batches():
+                _, given = model.unpack(batch)
+                size = model.batch_size(batch)
+                drawn = model.sample(size) if given is None else model.sample(size, given)
+                columns = drawn if isinstance(drawn, Mapping) else {None: drawn}
+                for name, column in columns.items():
+                    if name not in stored:
+                        stored[name] = column.new_empty((self.n, *column.shape[1:]), device="cpu")
+                    stored[name][begin : begin + size] = column
+                begin += size
+        return stored.get(None, stored)
+
+    def _slice(self, begin: int) -> Any:
+        """Return a batch of samples on the model's device."""
+        samples, device = self.samples, self.model.reference_tensor.device
+        rows = slice(begin, begin + self.batch_size)
+        if isinstance(samples, Mapping):
+            return {name: column[rows].to(device) for name, column in samples.items()}
+        return samples[rows].to(device)
+
+    def _training_rows(self) -> Dataset:
+        """Return a dataset of the chosen training rows. Groups of columns are chosen apart."""
+        dataset, inputs = self.dataset, self.model.inputs
+        n = min(self.n, _rows(dataset, self.model, "train"))
+        groups = [tuple(name for name in group if name in inputs) for group in dataset.groups]
+        train = {}
+        for number, group in enumerate(groups):
+            seed = seed_for("evaluate", self.seed, "training rows", number)
+            generator = torch.Generator().manual_seed(seed)
+            for name in group:
+                column = as_tensor(dataset.train[name], f"{dataset.name}, train, column {name!r}")
+                if name == group[0]:
+                    order = torch.randperm(len(column), generator=generator)
+                    rows = order[:n].sort().values.to(column.device)
+                train[name] = column.index_select(0, rows)
+        return replace(dataset, train=train, test={}, groups=tuple(filter(None, groups)))
+
+
+def _rows(dataset: Dataset, model: Any, split: str) -> int:
+    """Return the number of rows of a split that a model can read.
+
+    Raises:
+        DataError: the split or a column is missing.
+    """
+    columns = dataset.split(split)
+    for name in model.inputs:
+        if name not in columns:
+            raise DataError(
+                f"{type(model).__name__} reads the column {name!r}, but the {split} split of "
+                f"{dataset.name} has {', '.join(columns)}."
+            )
+    return min(len(columns[name]) for name in model.inputs)

@@ -1,0 +1,176 @@
+"""The result of an evaluation: its measurements as a table, HTML, Markdown, and JSON."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, overload
+
+from genzoo.contract import Measurement
+from genzoo.errors import SettingError, did_you_mean, printable
+from genzoo.files import write_atomic
+
+__all__ = ["Evaluation"]
+
+_COLUMNS = ("metric", "quantity", "value", "standard error", "floor", "n", "network", "better")
+
+
+@dataclass(kw_only=True)
+class Evaluation:
+    """The measurements of a model.
+
+    Iteration yields the measurements. `evaluation["frechet"]` returns the measurements of one
+    metric, `evaluation["frechet", "distance"]` a single one. If several networks measure the same
+    quantity, add the version of one: `evaluation["frechet", "distance", "pixels-v1"]`.
+
+    Example:
+        >>> row = Measurement(metric="frechet", quantity="distance", value=2.5, n=100)
+        >>> evaluation = Evaluation(rows=(row,), n=100)
+        >>> evaluation["frechet", "distance"].value, len(evaluation)
+        (2.5, 1)
+    """
+
+    rows: tuple[Measurement, ...] = ()
+    """The measurements."""
+    n: int
+    """The number of held-out examples, and of samples."""
+    seed: int = 0
+    """The seed of the evaluation."""
+    data: str = ""
+    """The name of the data."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """The metrics that failed -> the reason in one line."""
+
+    def __iter__(self) -> Iterator[Measurement]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, key: str) -> tuple[Measurement, ...]: ...
+
+    @overload
+    def __getitem__(self, key: tuple[str, ...]) -> Measurement: ...
+
+    def __getitem__(self, key: str | tuple[str, ...]) -> tuple[Measurement, ...] | Measurement:
+        wanted = (key,) if isinstance(key, str) else tuple(key)
+        keys = [(row.metric, row.quantity, row.network or "") for row in self.rows]
+        rows = tuple(
+            row
+            for row, names in zip(self.rows, keys, strict=True)
+            if names[: len(wanted)] == wanted
+        )
+        if not rows:
+            options = sorted({" ".join(names[: len(wanted)]) for names in keys})
+            hint = did_you_mean(" ".join(wanted), options)
+            raise SettingError(f"No measurement is named {' '.join(wanted)!r}.{hint}")
+        if isinstance(key, str):
+            return rows
+        if len(rows) > 1:
+            raise SettingError(
+                f"{key!r} names {len(rows)} measurements; add the network, one of "
+                f"{', '.join(str(row.network) for row in rows)}."
+            )
+        return rows[0]
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def __repr__(self) -> str:
+        return f"<Evaluation of {len(self)} measurements on {self.n:,} held-out examples>"
+
+    def table(self, width: int = 80) -> str:
+        """Return the measurements as plain text, at most `width` characters wide."""
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, show_edge=False)
+        table.add_column("quantity", overflow="fold")
+        for column in ("value", "std. error", "floor", "n", "better"):
+            table.add_column(column, justify="right", no_wrap=True)
+        title = None
+        for row in self.rows:
+            if title != (row.metric, row.network):
+                title = (row.metric, row.network)
+                table.add_row(escape(printable(", ".join(filter(None, title)))))
+            cells = _cells(row)
+            table.add_row("  " + escape(printable(row.quantity)), *cells[2:6], cells[7])
+        file = io.StringIO()
+        console = Console(file=file, width=width, color_system=None, legacy_windows=False)
+        console.print(table, highlight=False)
+        return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines())
+
+    def to_markdown(self) -> str:
+        """Return the measurements as a table in Markdown."""
+        align = ("---", "---", "---:", "---:", "---:", "---:", "---", "---")
+        lines = [
+            f"Measured on {self.n:,} held-out examples{f' of {self.data}' if self.data else ''}.",
+            "",
+            f"| {' | '.join(_COLUMNS)} |",
+            f"| {' | '.join(align)} |",
+        ]
+        for row in self.rows:
+            cells = (printable(cell).replace("|", "\\|") for cell in _cells(row))
+            lines.append(f"| {' | '.join(cells)} |")
+        if self.skipped:
+            lines.append("")
+        lines += [f"- {name}: not measured. {reason}" for name, reason in self.skipped.items()]
+        return "\n".join(lines) + "\n"
+
+    def to_json(self) -> str:
+        """Return everything as strict JSON. Values that are not finite become strings."""
+        content = {
+            "data": self.data,
+            "n": self.n,
+            "seed": self.seed,
+            "measurements": [
+                {key: _strict(value) for key, value in asdict(row).items()} for row in self.rows
+            ],
+            "skipped": self.skipped,
+        }
+        return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+    def _repr_html_(self) -> str:
+        """Return the table for a notebook."""
+        head = "".join(f"<th>{column}</th>" for column in _COLUMNS)
+        rows = [
+            "".join(f"<td>{html.escape(printable(cell))}</td>" for cell in _cells(row))
+            for row in self.rows
+        ]
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def save(self, folder: str | Path) -> None:
+        """Write `evaluation.json` and `evaluation.md` into a folder."""
+        for name, text in (("json", self.to_json()), ("md", self.to_markdown())):
+            _write(Path(folder) / f"evaluation.{name}", text)
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _cells(row: Measurement) -> tuple[str, ...]:
+    """Return a measurement as the cells of a table; unknown ones are empty."""
+    better = {True: "higher", False: "lower", None: ""}[row.higher_is_better]
+    return (
+        row.metric,
+        row.quantity,
+        f"{row.value:.6g}",
+        *("" if number is None else f"{number:.4g}" for number in (row.standard_error, row.floor)),
+        f"{row.n:,}",
+        row.network or "",
+        better,
+    )
+
+
+def _strict(value: Any) -> Any:
+    """Return a value that JSON can express."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
