@@ -109,8 +109,10 @@ def test_the_commands_work(tmp_path, monkeypatch, capsys):
     assert printed == written
     assert call(monkeypatch, "evaluate", "run") == 0
     evaluation = json.loads((tmp_path / "run" / "report" / "evaluation.json").read_text())
-    assert evaluation.keys() == {"ngram-js"}
-    assert sorted(evaluation["ngram-js"]) == sorted(
-        f"js_{n}{suffix}" for n in range(1, 5) for suffix in ("", "_floor", "_shuffled")
+    rows = [row for row in evaluation["measurements"] if row["metric"] == "ngram-js"]
+    assert sorted(row["quantity"] for row in rows) == sorted(
+        f"js_{n}{suffix}" for n in range(1, 5) for suffix in ("", "_shuffled")
     )
-    assert all(0 <= value <= 1 for value in evaluation["ngram-js"].values())
+    for row in rows:
+        assert 0 <= row["value"] <= 1
+        assert (row["floor"] is None) == row["quantity"].endswith("shuffled")
