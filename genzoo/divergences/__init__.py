@@ -12,6 +12,14 @@ from genzoo.registry.lookup import Registry, registries
 
 if TYPE_CHECKING:
     from genzoo.contract import Divergence, Penalty
+    from genzoo.divergences.distances import (
+        histograms,
+        jensen_shannon,
+        kullback_leibler,
+        kullback_leibler_knn,
+        on_grid,
+        total_variation,
+    )
     from genzoo.divergences.kl import KL
     from genzoo.divergences.mmd import MMD
     from genzoo.divergences.penalties import (
@@ -26,6 +34,14 @@ else:
     __getattr__ = lazy_names(
         __name__,
         {
+            "genzoo.divergences.distances": (
+                "histograms",
+                "jensen_shannon",
+                "kullback_leibler",
+                "kullback_leibler_knn",
+                "on_grid",
+                "total_variation",
+            ),
             "genzoo.divergences.kl": ("KL",),
             "genzoo.divergences.mmd": ("MMD",),
             "genzoo.divergences.penalties": (
@@ -55,5 +71,11 @@ __all__ = [
     "get",
     "gradient_norms",
     "gradient_penalty",
+    "histograms",
+    "jensen_shannon",
+    "kullback_leibler",
+    "kullback_leibler_knn",
+    "on_grid",
     "register",
+    "total_variation",
 ]
