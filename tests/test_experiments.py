@@ -16,6 +16,7 @@ from genzoo.registry.lookup import registries
 
 FOLDER = Path(__file__).parents[1] / "recipes" / "experiments"
 RUNS = {
+    "parallel-lines": "parallel_lines --n 5 --steps 2",
     "toy": "toy --steps 2 --samples 50",
     "clip-vs-penalty": "clip_vs_penalty --steps 2 --depth 3 --width 8",
     "overfit": "overfit --data digits --steps 2 --rows 80 --width 16 --looks 2",
