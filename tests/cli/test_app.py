@@ -469,6 +469,18 @@ def test_evaluate_writes_a_table(genzoo_, run_folder):
     assert genzoo_("evaluate", run_folder, "likelihod")[0] == 2
 
 
+def test_evaluate_writes_and_prints_what_python_returns(genzoo_, run_folder):
+    import genzoo
+
+    code, text = genzoo_("evaluate", run_folder, "-n", "60", "--seed", "3", "frechet", "codes")
+    assert code == 0, text
+    evaluation = genzoo.evaluate(run_folder, metrics=["frechet", "codes"], n=60, seed=3)
+    report = run_folder / "report"
+    assert (report / "evaluation.json").read_text(encoding="utf-8") == evaluation.to_json()
+    assert (report / "evaluation.md").read_text(encoding="utf-8") == evaluation.to_markdown()
+    assert evaluation.table() in text
+
+
 @pytest.mark.slow
 def test_evaluate_on_other_data_is_refused_by_name_or_allowed(genzoo_, tmp_path):
     import torch
