@@ -13,35 +13,77 @@ from genzoo.registry.lookup import Registry, registries
 if TYPE_CHECKING:
     from genzoo.contract import Metric
     from genzoo.metrics.codes import Codes
+    from genzoo.metrics.estimates import Estimate
     from genzoo.metrics.evidence import Evidence
     from genzoo.metrics.features import FeatureStatistics, default_network, extract_features
-    from genzoo.metrics.frechet import Frechet, frechet_distance
+    from genzoo.metrics.frechet import (
+        Frechet,
+        debiased_frechet_distance,
+        frechet_bias,
+        frechet_distance,
+        frechet_standard_error,
+    )
+    from genzoo.metrics.kernel import kernel_distance, kernel_permutation_test
     from genzoo.metrics.likelihood import Likelihood
+    from genzoo.metrics.memorization import Memorization, measure_memorization, nearest_neighbors
     from genzoo.metrics.modes import Modes
+    from genzoo.metrics.neighbors import coverage_null, fidelity_and_diversity
     from genzoo.metrics.networks.classifiers import DigitsCNN, FashionCNN
     from genzoo.metrics.networks.fixed import Pixels, RandomConv
     from genzoo.metrics.reconstruction import Reconstruction
     from genzoo.metrics.report import Evaluation
+    from genzoo.metrics.sliced import sliced_wasserstein
     from genzoo.metrics.texture import Texture, high_frequency_power
+    from genzoo.metrics.two_sample import (
+        ClassifierTest,
+        classifier_two_sample_test,
+        wilson_interval,
+    )
 else:
     __getattr__ = lazy_names(
         __name__,
         {
             "genzoo.metrics.codes": ("Codes",),
+            "genzoo.metrics.estimates": ("Estimate",),
             "genzoo.metrics.evidence": ("Evidence",),
             "genzoo.metrics.features": (
                 "FeatureStatistics",
                 "default_network",
                 "extract_features",
             ),
-            "genzoo.metrics.frechet": ("Frechet", "frechet_distance"),
+            "genzoo.metrics.frechet": (
+                "Frechet",
+                "debiased_frechet_distance",
+                "frechet_bias",
+                "frechet_distance",
+                "frechet_standard_error",
+            ),
+            "genzoo.metrics.kernel": (
+                "kernel_distance",
+                "kernel_permutation_test",
+            ),
             "genzoo.metrics.likelihood": ("Likelihood",),
+            "genzoo.metrics.memorization": (
+                "Memorization",
+                "measure_memorization",
+                "nearest_neighbors",
+            ),
             "genzoo.metrics.modes": ("Modes",),
+            "genzoo.metrics.neighbors": (
+                "coverage_null",
+                "fidelity_and_diversity",
+            ),
             "genzoo.metrics.networks.classifiers": ("DigitsCNN", "FashionCNN"),
             "genzoo.metrics.networks.fixed": ("Pixels", "RandomConv"),
             "genzoo.metrics.reconstruction": ("Reconstruction",),
             "genzoo.metrics.report": ("Evaluation",),
+            "genzoo.metrics.sliced": ("sliced_wasserstein",),
             "genzoo.metrics.texture": ("Texture", "high_frequency_power"),
+            "genzoo.metrics.two_sample": (
+                "ClassifierTest",
+                "classifier_two_sample_test",
+                "wilson_interval",
+            ),
         },
     )
 
@@ -51,24 +93,39 @@ available = _registry.available
 get = _registry.get
 
 __all__ = [
+    "ClassifierTest",
     "Codes",
     "DigitsCNN",
+    "Estimate",
     "Evaluation",
     "Evidence",
     "FashionCNN",
     "FeatureStatistics",
     "Frechet",
     "Likelihood",
+    "Memorization",
     "Modes",
     "Pixels",
     "RandomConv",
     "Reconstruction",
     "Texture",
     "available",
+    "classifier_two_sample_test",
+    "coverage_null",
+    "debiased_frechet_distance",
     "default_network",
     "extract_features",
+    "fidelity_and_diversity",
+    "frechet_bias",
     "frechet_distance",
+    "frechet_standard_error",
     "get",
     "high_frequency_power",
+    "kernel_distance",
+    "kernel_permutation_test",
+    "measure_memorization",
+    "nearest_neighbors",
     "register",
+    "sliced_wasserstein",
+    "wilson_interval",
 ]

@@ -5,7 +5,12 @@ from scipy import linalg
 from sklearn.datasets import load_digits
 
 from genzoo.errors import DataError, SettingError
-from genzoo.metrics.frechet import frechet_distance
+from genzoo.metrics.frechet import (
+    debiased_frechet_distance,
+    frechet_bias,
+    frechet_distance,
+    frechet_standard_error,
+)
 from genzoo.registry.build import build
 from tests.metrics.stand_in import StandIn, measurements, replay
 
@@ -174,3 +179,94 @@ def test_too_many_features_are_refused():
     x = torch.rand(4, 2049)
     with pytest.raises(SettingError, match="2,048 features at most, but pixels-v1 has 2,049"):
         measured(x, x)
+
+
+def skewed(n, dim, seed):
+    """Return correlated features that are not Gaussian."""
+    rng = np.random.default_rng(seed)
+    mixing = np.random.default_rng(99).normal(size=(dim, dim))
+    return rng.exponential(size=(n, dim)) @ mixing
+
+
+def scipy_distance(x, y):
+    return with_scipy(*moments(x), *moments(y))
+
+
+def test_the_bias_constant_of_gaussians_matches_the_closed_form():
+    scales = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+    x = torch.randn(100_000, 3, generator=torch.Generator().manual_seed(0)) * scales
+    variances = scales.square()
+    pairs = variances[:, None] * variances / (variances[:, None] + variances)
+    expected = 1.25 * variances.sum() + pairs.sum() / 2
+    assert frechet_bias(x) == pytest.approx(expected.item(), rel=0.02)
+    constant = torch.full((len(x), 2), 7.0)
+    assert frechet_bias(torch.cat([x, constant], 1)) == pytest.approx(frechet_bias(x), rel=1e-9)
+
+
+def test_the_bias_constant_predicts_the_mean_distance():
+    n, m = 300, 200
+    distances = [
+        scipy_distance(skewed(n, 3, seed), skewed(m, 3, seed + 10_000)) for seed in range(300)
+    ]
+    predicted = frechet_bias(torch.from_numpy(skewed(50_000, 3, 1))) * (1 / n + 1 / m)
+    assert np.mean(distances) == pytest.approx(predicted, rel=0.12)
+
+
+@pytest.mark.parametrize("dead", [0, 2])
+def test_the_standard_error_matches_the_jackknife(dead):
+    x, y = skewed(500, 3, 0), 1.5 * skewed(400, 3, 1) + 1
+    variance = 0.0
+    for sample, distance in (
+        (x, lambda rows: scipy_distance(x[rows], y)),
+        (y, lambda rows: scipy_distance(x, y[rows])),
+    ):
+        n = len(sample)
+        leave_one_out = [distance(np.arange(n) != i) for i in range(n)]
+        variance += (n - 1) * np.var(leave_one_out)
+    wide = [np.concatenate([z, np.ones((len(z), dead))], axis=1) for z in (x, y)]
+    error = frechet_standard_error(*map(torch.from_numpy, wide))
+    assert error == pytest.approx(variance**0.5, rel=0.06)
+
+
+def test_the_debiased_distance_is_unbiased_and_its_error_true():
+    dim, n = 4, 250
+    truth = dim * (1.5 - 1) ** 2
+    estimates, raw = [], []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        x, y = rng.normal(size=(n, dim)), 1.5 * rng.normal(size=(n, dim))
+        estimates.append(debiased_frechet_distance(torch.from_numpy(x), torch.from_numpy(y)))
+        raw.append(scipy_distance(x, y))
+    values = np.array([estimate.value for estimate in estimates])
+    deviation = values.std(ddof=1)
+    assert abs(values.mean() - truth) < 4 * deviation / 300**0.5
+    assert np.mean(raw) - truth > 6 * deviation / 300**0.5
+    errors = np.mean([estimate.standard_error for estimate in estimates])
+    assert errors == pytest.approx(deviation, rel=0.2)
+
+
+def test_the_debiased_distance_combines_whole_and_halves():
+    x, y = skewed(101, 3, 0), skewed(80, 3, 1)
+    expected = 2 * scipy_distance(x, y) - (
+        scipy_distance(x[::2], y[::2]) + scipy_distance(x[1::2], y[1::2])
+    ) / 2  # fmt: skip
+    estimate = debiased_frechet_distance(torch.from_numpy(x), torch.from_numpy(y))
+    assert estimate.value == pytest.approx(expected, rel=1e-6)
+
+
+def test_fewer_rows_than_features_cause_a_warning():
+    x, y = torch.randn(2, 20, 30)
+    with pytest.warns(UserWarning, match="20 rows with 30 features .* use more than 60 rows"):
+        estimate = debiased_frechet_distance(x, y)
+    assert np.isfinite(estimate).all()
+
+
+@pytest.mark.filterwarnings("ignore:The Fréchet distance of")
+def test_unsuitable_features_are_refused():
+    x = torch.randn(5, 2)
+    with pytest.raises(DataError, match="x has 3 examples, but at least 4"):
+        debiased_frechet_distance(x[:3], x)
+    with pytest.raises(DataError, match="y has values that are not finite"):
+        frechet_standard_error(x, x / 0)
+    with pytest.raises(DataError, match="x has 1 examples"):
+        frechet_bias(x[:1])
