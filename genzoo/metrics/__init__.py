@@ -23,19 +23,25 @@ if TYPE_CHECKING:
         frechet_distance,
         frechet_standard_error,
     )
-    from genzoo.metrics.kernel import kernel_distance, kernel_permutation_test
+    from genzoo.metrics.kernel import KernelDistance, kernel_distance, kernel_permutation_test
     from genzoo.metrics.likelihood import Likelihood
-    from genzoo.metrics.memorization import Memorization, measure_memorization, nearest_neighbors
+    from genzoo.metrics.memorization import (
+        Memorization,
+        MemorizationResult,
+        measure_memorization,
+        nearest_neighbors,
+    )
     from genzoo.metrics.modes import Modes
-    from genzoo.metrics.neighbors import coverage_null, fidelity_and_diversity
+    from genzoo.metrics.neighbors import PrecisionRecall, coverage_null, fidelity_and_diversity
     from genzoo.metrics.networks.classifiers import DigitsCNN, FashionCNN
     from genzoo.metrics.networks.fixed import Pixels, RandomConv
     from genzoo.metrics.reconstruction import Reconstruction
     from genzoo.metrics.report import Evaluation
-    from genzoo.metrics.sliced import sliced_wasserstein
+    from genzoo.metrics.sliced import SlicedWasserstein, sliced_wasserstein
     from genzoo.metrics.texture import Texture, high_frequency_power
     from genzoo.metrics.two_sample import (
         ClassifierTest,
+        TwoSample,
         classifier_two_sample_test,
         wilson_interval,
     )
@@ -59,17 +65,20 @@ else:
                 "frechet_standard_error",
             ),
             "genzoo.metrics.kernel": (
+                "KernelDistance",
                 "kernel_distance",
                 "kernel_permutation_test",
             ),
             "genzoo.metrics.likelihood": ("Likelihood",),
             "genzoo.metrics.memorization": (
+                "MemorizationResult",
                 "Memorization",
                 "measure_memorization",
                 "nearest_neighbors",
             ),
             "genzoo.metrics.modes": ("Modes",),
             "genzoo.metrics.neighbors": (
+                "PrecisionRecall",
                 "coverage_null",
                 "fidelity_and_diversity",
             ),
@@ -77,9 +86,13 @@ else:
             "genzoo.metrics.networks.fixed": ("Pixels", "RandomConv"),
             "genzoo.metrics.reconstruction": ("Reconstruction",),
             "genzoo.metrics.report": ("Evaluation",),
-            "genzoo.metrics.sliced": ("sliced_wasserstein",),
+            "genzoo.metrics.sliced": (
+                "SlicedWasserstein",
+                "sliced_wasserstein",
+            ),
             "genzoo.metrics.texture": ("Texture", "high_frequency_power"),
             "genzoo.metrics.two_sample": (
+                "TwoSample",
                 "ClassifierTest",
                 "classifier_two_sample_test",
                 "wilson_interval",
@@ -102,13 +115,18 @@ __all__ = [
     "FashionCNN",
     "FeatureStatistics",
     "Frechet",
+    "KernelDistance",
     "Likelihood",
     "Memorization",
+    "MemorizationResult",
     "Modes",
     "Pixels",
+    "PrecisionRecall",
     "RandomConv",
     "Reconstruction",
+    "SlicedWasserstein",
     "Texture",
+    "TwoSample",
     "available",
     "classifier_two_sample_test",
     "coverage_null",

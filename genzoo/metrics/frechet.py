@@ -217,7 +217,8 @@ class Frechet(Metric):
             `"random-conv"` for other images, and `"pixels"` for anything else.
 
     Returns:
-        `distance`, with its floor and the version of the network.
+        `distance`, with its standard error, its floor, and the version of the network. If n / 2
+            exceeds the number of features, also `debiased`, see `debiased_frechet_distance`.
 
     Raises:
         SettingError: the network does not fit the model's shape, or has more than 2,048 features.
@@ -230,9 +231,11 @@ class Frechet(Metric):
     Example:
         >>> from genzoo import build, evaluate
         >>> vae = build("vae", shape=(1, 8, 8))
-        >>> (row,) = evaluate(vae, "digits", "frechet", n=100)
+        >>> row, debiased = evaluate(vae, "digits", "frechet", n=100)
         >>> row.quantity, row.network, row.value > row.floor
         ('distance', 'digits-cnn-v1', True)
+        >>> debiased.quantity, debiased.value < row.value
+        ('debiased', True)
     """
 
     needs: ClassVar[tuple[str, ...]] = ("sample",)
@@ -265,16 +268,31 @@ class Frechet(Metric):
                 stacklevel=2,
             )
         test, train = (evidence.features(network, source) for source in ("test", "train"))
+        samples = evidence.features(network, "samples")
         floor = (test, train) if len(train) >= n else (test[::2], test[1::2])
+        fields: dict[str, Any] = {
+            "n": n,
+            "network": network.version,
+            "higher_is_better": False,
+            "standard_error": frechet_standard_error(test, samples),
+        }
         yield Measurement(
             quantity="distance",
-            value=_distance(test, evidence.features(network, "samples")),
+            value=_distance(test, samples),
             floor=_distance(*floor),
-            n=n,
-            network=network.version,
             estimator="plug-in",
-            higher_is_better=False,
+            **fields,
         )
+        if n // 2 > network.dim:
+            yield Measurement(
+                quantity="debiased",
+                value=debiased_frechet_distance(test, samples).value,
+                floor=debiased_frechet_distance(*floor).value
+                if len(floor[0]) // 2 > network.dim
+                else None,
+                estimator="whole and halves",
+                **fields,
+            )
 
 
 def _distance(one: Tensor, other: Tensor) -> float:

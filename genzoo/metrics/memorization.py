@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from genzoo.contract import Evidence, Measurement, Part, Positive
 from genzoo.metrics.estimates import Estimate, as_features
+from genzoo.metrics.feature_metric import FeatureMetric, evenly_spaced
 from genzoo.metrics.neighbors import squared_distances
 
 __all__ = ["Memorization", "measure_memorization", "nearest_neighbors"]
@@ -17,7 +20,7 @@ _LEAST_IN_CELL = 20
 """The smallest number of held-out examples, and of samples, in a cell that is compared."""
 
 
-class Memorization(NamedTuple):
+class MemorizationResult(NamedTuple):
     """Measurements of memorization."""
 
     nearer_to_train: Estimate
@@ -35,7 +38,7 @@ class Memorization(NamedTuple):
 
 def measure_memorization(
     samples: Tensor, train: Tensor, held_out: Tensor, *, cells: int = 5, seed: int = 0
-) -> Memorization:
+) -> MemorizationResult:
     r"""Measure whether samples copy training examples.
 
     **Nearer to train.** The pooled training and held-out examples contain the nearest neighbor of
@@ -89,7 +92,7 @@ def measure_memorization(
     share = is_train.mean()
     residuals = torch.zeros(2 * len(train), dtype=torch.float64)
     residuals.index_add_(0, neighbor, is_train - share)
-    return Memorization(
+    return MemorizationResult(
         nearer_to_train=Estimate(share.item(), residuals.norm().item() / len(samples)),
         copying=_copying(samples, train, held_out, to_train, between, cells=cells, seed=seed),
         nearest=nearest,
@@ -168,3 +171,72 @@ def _mann_whitney(q: Tensor, p: Tensor) -> float:
     variance = n * m * (n + m + 1 - correction) / 12
     difference = below.sum().item() / 2 - n * m / 2
     return difference / math.sqrt(variance) if variance > 0 else 0.0
+
+
+class Memorization(FeatureMetric):
+    """The memorization of training examples, by nearest neighbors.
+
+    See `measure_memorization`. Samples are compared with as many training rows as there are
+    held-out rows, so copies of other training rows are missed. The floor of `nearer_to_train` is
+    1/2 and that of `copying` is 0, the exact values of a model that copies nothing. With the
+    network `"pixels"`, the images themselves are compared.
+
+    Arguments:
+        network: a feature network: a name, a table, or an instance. None selects the one for the
+            model's shape.
+        limit: the largest number of rows. More rows are thinned out evenly.
+        cells: the number of cells of C_T.
+
+    Returns:
+        `nearer_to_train`, and `copying`: C_T, unless every cell has fewer than 20 samples or
+            held-out examples.
+
+    Raises:
+        DataError: there are fewer than four held-out examples, or a feature is not finite.
+
+    Example:
+        >>> from genzoo import build, evaluate
+        >>> vae = build("vae", shape=(1, 8, 8))
+        >>> rows = evaluate(vae, "digits", "memorization", n=100)
+        >>> rows["memorization", "nearer_to_train"].floor
+        0.5
+    """
+
+    def __init__(
+        self, network: Part | None = None, limit: Positive = 5000, cells: Positive = 5
+    ) -> None:
+        super().__init__(network, limit)
+        self.cells = cells
+
+    def __call__(self, evidence: Evidence) -> Iterator[Measurement]:
+        samples, train, held_out = (
+            self._rows(evidence, source) for source in ("samples", "train", "test")
+        )
+        size = min(len(train), len(held_out))
+        train, held_out = (z[evenly_spaced(len(z), size)] for z in (train, held_out))
+        result = measure_memorization(
+            samples, train, held_out, cells=self.cells, seed=evidence.seed
+        )
+        fields: dict[str, Any] = {
+            "n": len(samples),
+            "network": evidence.network(self.network).version,
+            "split": "test and train",
+        }
+        yield Measurement(
+            quantity="nearer_to_train",
+            value=result.nearer_to_train.value,
+            standard_error=result.nearer_to_train.standard_error,
+            floor=0.5,
+            estimator="nearest neighbors",
+            higher_is_better=False,
+            **fields,
+        )
+        if not math.isnan(result.copying.value):
+            yield Measurement(
+                quantity="copying",
+                value=result.copying.value,
+                standard_error=result.copying.standard_error,
+                floor=0.0,
+                estimator="C_T",
+                **fields,
+            )

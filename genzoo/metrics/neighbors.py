@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from genzoo.contract import Part, Positive
 from genzoo.errors import DataError
 from genzoo.metrics.estimates import Estimate, as_features, chunk_rows, shuffled
+from genzoo.metrics.feature_metric import FeatureMetric
 
-__all__ = ["coverage_null", "fidelity_and_diversity"]
+__all__ = ["PrecisionRecall", "coverage_null", "fidelity_and_diversity"]
 
 _ENTRIES = 2**20
 """The entries of a chunk of a distance matrix: 8 MB."""
@@ -207,3 +210,55 @@ def _block_errors(real: Tensor, samples: Tensor, k: int, seed: int) -> dict[str,
         name: torch.tensor([value[name] for value in values]).std().item() / math.sqrt(blocks)
         for name in values[0]
     }
+
+
+class PrecisionRecall(FeatureMetric):
+    """Precision, recall, density, and coverage of samples, and the clipped forms of the last two.
+
+    See `fidelity_and_diversity`. Precision and density measure whether samples are plausible;
+    recall and coverage measure whether they vary as much as real examples. None of them is reliable
+    alone. The floors are the values of as many training rows, which are not always 1.
+
+    Arguments:
+        network: a feature network: a name, a table, or an instance. None selects the one for the
+            model's shape.
+        limit: the largest number of rows. More rows are thinned out evenly.
+        k: the number of neighbors.
+
+    Returns:
+        `precision`, `recall`, `density`, `coverage`, `clipped_density`, and `clipped_coverage`.
+
+    Raises:
+        DataError: there are fewer than k + 2 held-out examples, or a feature is not finite.
+
+    Example:
+        >>> from genzoo import build, evaluate
+        >>> vae = build("vae", shape=(1, 8, 8))
+        >>> rows = evaluate(vae, "digits", "precision-recall", n=100)
+        >>> rows["precision-recall", "coverage"].value < 0.5
+        True
+    """
+
+    estimator: ClassVar[str | None] = "nearest neighbors"
+    higher_is_better: ClassVar[bool] = True
+
+    def __init__(
+        self, network: Part | None = None, limit: Positive = 5000, k: Positive = 5
+    ) -> None:
+        super().__init__(network, limit)
+        self.k = k
+
+    def estimates(self, real: Tensor, samples: Tensor, seed: int) -> Mapping[str, Estimate]:
+        return fidelity_and_diversity(real, samples, k=self.k, seed=seed)
+
+    def floors(
+        self,
+        one: Tensor,
+        other: Tensor,
+        seed: int,  # noqa: ARG002
+    ) -> Mapping[str, float]:
+        if len(one) < self.k + 2:
+            return {}
+        one, other = as_features(one, other, equal=True)
+        center = one.mean(dim=0)
+        return _values(one - center, other - center, self.k)

@@ -63,6 +63,11 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "texture": "genzoo.metrics.texture:Texture",
         "codes": "genzoo.metrics.codes:Codes",
         "frechet": "genzoo.metrics.frechet:Frechet",
+        "kernel-distance": "genzoo.metrics.kernel:KernelDistance",
+        "sliced-wasserstein": "genzoo.metrics.sliced:SlicedWasserstein",
+        "precision-recall": "genzoo.metrics.neighbors:PrecisionRecall",
+        "two-sample": "genzoo.metrics.two_sample:TwoSample",
+        "memorization": "genzoo.metrics.memorization:Memorization",
         "modes": "genzoo.metrics.modes:Modes",
     },
     "networks": {

@@ -72,10 +72,9 @@ def test_constant_pixels_match_scipy(digits):
 
 
 def measured(samples, test, train=None, network=None, **settings):
-    """Return the measurement of a model with the given samples."""
+    """Return the measured distance of a model with the given samples."""
     metric = build({"name": "frechet", "network": network} if network else "frechet", "metrics")
-    (row,) = measurements(metric, replay(samples), test, train, **settings).values()
-    return row
+    return measurements(metric, replay(samples), test, train, **settings)["distance"]
 
 
 def features_of(x):
