@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import runpy
 from pathlib import Path
 
 import pytest
@@ -379,3 +380,12 @@ def test_a_handwritten_round_trains_each_player_on_static_buffers(script, monkey
     # The bias of a Wasserstein critic's last layer has no gradient.
     assert all(before[key].shape == (1,) for key in constant)
     assert all(p.isfinite().all() for p in model.parameters())
+
+
+def test_the_metrics_and_their_peers_are_timed(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["metrics.py", "--rows", "150", "--repeats", "1"])
+    runpy.run_path(str(FOLDER / "metrics.py"), run_name="__main__")
+    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert [line.split("|")[3].strip() for line in table[2:]] == [
+        "torchmetrics", "", "", "torchmetrics", "", "POT", "prdc", "",
+    ]  # fmt: skip
