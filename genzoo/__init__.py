@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Translator,
     )
     from genzoo.loading import load
+    from genzoo.metrics.compare import compare
     from genzoo.metrics.evaluate import evaluate
     from genzoo.models.latents import interpolate, latent_arithmetic
     from genzoo.runs.folder import Run
@@ -70,6 +71,7 @@ __all__ = [
     "blocks",
     "build",
     "check",
+    "compare",
     "contract",
     "critics",
     "data",
@@ -103,6 +105,7 @@ if not TYPE_CHECKING:
         {
             "genzoo.contract": ("Dataset", "Model", "Player"),
             "genzoo.loading": ("load",),
+            "genzoo.metrics.compare": ("compare",),
             "genzoo.metrics.evaluate": ("evaluate",),
             "genzoo.models.latents": ("interpolate", "latent_arithmetic"),
             "genzoo.runs.folder": ("Run",),

@@ -27,6 +27,7 @@ __all__ = [
     "scatter",
     "sheet",
     "side_by_side",
+    "values",
 ]
 
 
@@ -226,6 +227,39 @@ def _panel(name: str) -> str:
     if name.startswith("gradient/"):
         return "gradient norms"
     return "learning rate" if "lr" in name.split("/")[:2] else name
+
+
+@_plain()
+def values(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Any:
+    """Plot values by group, and return a matplotlib figure.
+
+    Each panel has a row for each group: a point for each value, and a line at their mean.
+
+    Arguments:
+        panels: title -> group -> values.
+
+    Example:
+        >>> figure = values({"distance": {"vae": [4.0, 4.2, 4.1], "gan": [3.1, 3.0, 3.3]}})
+    """
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(panels)) or 1
+    rows = math.ceil(len(panels) / columns) or 1
+    groups = list(dict.fromkeys(name for panel in panels.values() for name in panel))
+    height = 0.9 + 0.3 * len(groups)
+    figure = Figure(figsize=(4.2 * columns, height * rows), dpi=100, layout="constrained")
+    for index, (title, panel) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(rows, columns, index)
+        for name, numbers in panel.items():
+            place = groups.index(name)
+            mean = math.fsum(numbers) / len(numbers)
+            axes.plot(numbers, [place] * len(numbers), "o", color="tab:blue", alpha=0.6)
+            axes.plot([mean, mean], [place - 0.3, place + 0.3], color="black", linewidth=1.2)
+        axes.set_yticks(range(len(groups)), groups)
+        axes.set_ylim(len(groups) - 0.5, -0.5)
+        axes.set_title(title, fontsize=8)
+        axes.grid(alpha=0.3, axis="x")
+    return figure
 
 
 def draw(

@@ -13,6 +13,7 @@ from genzoo.registry.lookup import Registry, registries
 if TYPE_CHECKING:
     from genzoo.contract import Metric
     from genzoo.metrics.codes import Codes
+    from genzoo.metrics.comparison import Comparison, Group, Summary
     from genzoo.metrics.estimates import Estimate
     from genzoo.metrics.evidence import Evidence
     from genzoo.metrics.features import FeatureStatistics, default_network, extract_features
@@ -50,6 +51,7 @@ else:
         __name__,
         {
             "genzoo.metrics.codes": ("Codes",),
+            "genzoo.metrics.comparison": ("Comparison", "Group", "Summary"),
             "genzoo.metrics.estimates": ("Estimate",),
             "genzoo.metrics.evidence": ("Evidence",),
             "genzoo.metrics.features": (
@@ -108,6 +110,7 @@ get = _registry.get
 __all__ = [
     "ClassifierTest",
     "Codes",
+    "Comparison",
     "DigitsCNN",
     "Estimate",
     "Evaluation",
@@ -115,6 +118,7 @@ __all__ = [
     "FashionCNN",
     "FeatureStatistics",
     "Frechet",
+    "Group",
     "KernelDistance",
     "Likelihood",
     "Memorization",
@@ -125,6 +129,7 @@ __all__ = [
     "RandomConv",
     "Reconstruction",
     "SlicedWasserstein",
+    "Summary",
     "Texture",
     "TwoSample",
     "available",

@@ -1,0 +1,47 @@
+"""The command `compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genzoo.cli.common import console, say
+
+__all__ = ["compare"]
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders, or folders of run folders such as of seeds.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write the comparison and pictures into this folder."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="The dataset to measure on. Default: that of the runs.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="A metric; may be repeated. Default: all that the models support."),
+    ] = None,
+    limit: Annotated[
+        int,
+        typer.Option("--limit", "-n", min=1, help="Use at most this number of held-out examples."),
+    ] = 10_000,
+    seed: Annotated[int, typer.Option(help="The seed of samples and metrics.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or mps.")] = "cpu",
+) -> None:
+    """Measure runs on the same data, and tell differences from chance."""
+    from genzoo.metrics.compare import compare as measure
+
+    comparison = measure(runs, data, metric or None, n=limit, seed=seed, device=device)
+    for group in comparison.groups:
+        skipped = {name: why for one in group.evaluations for name, why in one.skipped.items()}
+        for name, reason in skipped.items():
+            say(f"note: {group.name}: {name}: {reason}")
+    console.print(comparison.table(), markup=False, soft_wrap=True)
+    for path in comparison.save(out) if out is not None else ():
+        console.print(f"written to {path}", markup=False)
