@@ -62,9 +62,28 @@ def train(
             help="Start with the weights of this run and, without RECIPE, with its recipe.",
         ),
     ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Train with this number of seeds, in OUT/seed-0, OUT/seed-1, ... Repeat the "
+            "command to continue after an interruption.",
+        ),
+    ] = None,
 ) -> None:
     """Train a recipe, or a model on a dataset, and write a run folder."""
     texts = _texts(overrides, steps, device)
+    if seeds is not None:
+        has_seed = any(text.partition("=")[0].strip() == "train.seed" for text in texts)
+        if what is None or init_from is not None or resume or has_seed:
+            raise SettingError(
+                "--seeds needs a recipe, or the name of a dataset with --model. It sets train.seed "
+                "and continues unfinished runs by itself; leave out train.seed, --resume, and "
+                "--from."
+            )
+        recipe, name = named_recipe(what, model, texts)
+        options = {"overwrite": overwrite, "allow_other_data": allow_other_data}
+        return _train_seeds(seeds, recipe, out or Path("runs") / name, options)
     if init_from is not None and (what is None or ("=" in what and not Path(what).is_file())):
         recipe = recipe_to_begin_from(init_from, [*([what] if what else []), *texts])
         name = f"from-{init_from.resolve().name}"
@@ -95,6 +114,18 @@ def train(
     return train_into(
         out or Path("runs") / name, recipe, resume, overwrite, init_from, allow_other_data
     )
+
+
+def _train_seeds(seeds: int, recipe: Recipe, folder: Path, options: dict[str, bool]) -> None:
+    """Train a recipe with several seeds, and print a summary."""
+    from genzoo.train.seeds import fit_seeds
+
+    settings = {key: value for key, value in recipe["train"].items() if key != "seed"}
+    settings.update(options, players=recipe["players"])
+    for run in fit_seeds(recipe["model"], recipe["data"], folder, seeds, **settings):
+        console.print(f"{run.folder} is complete: step {run.steps:,}", markup=False, soft_wrap=True)
+    path = shlex.quote(str(folder))
+    console.print(f"Next: genzoo compare {path}", markup=False, soft_wrap=True)
 
 
 def resume(
