@@ -28,6 +28,8 @@ class Likelihood(OneInput):
     Arguments:
         samples: the number of importance samples of `log_prob_bound`, for models without an exact
             likelihood.
+        limit: the number of examples after which `log_prob_bound` stops, at the end of a batch. It
+            decodes `samples` latent vectors for each example.
         levels: \( L \) for dequantized data, else None. It is ignored for data of zeros and ones,
             which are not dequantized.
 
@@ -51,8 +53,11 @@ class Likelihood(OneInput):
 
     needs: ClassVar[tuple[str, ...]] = ("log_prob|elbo",)
 
-    def __init__(self, samples: Positive = 100, levels: Positive | None = None) -> None:
+    def __init__(
+        self, samples: Positive = 100, levels: Positive | None = None, *, limit: Positive = 1000
+    ) -> None:
         self.samples = samples
+        self.limit = limit
         self.levels = levels
 
     @torch.no_grad()
@@ -65,8 +70,13 @@ class Likelihood(OneInput):
             x, given = model.unpack(batch)
             binary = binary and bool(((x == 0) | (x == 1)).all())
             condition = () if given is None else (given,)
-            for name, nats in self._measure(model, x, *condition, exact=exact).items():
-                parts.setdefault(name, []).append(nats.double().cpu())
+            nats = model.log_prob(x, *condition) if exact else model.elbo(x, *condition)
+            parts.setdefault("log_prob" if exact else "elbo", []).append(nats.double().cpu())
+            measured = sum(map(len, parts.get("log_prob_bound", [])))
+            has_bound = not exact and has_capability(model, "log_prob_bound")
+            if has_bound and measured < self.limit:
+                nats = model.log_prob_bound(x, *condition, samples=self.samples)
+                parts.setdefault("log_prob_bound", []).append(nats.double().cpu())
         nats_of = {name: torch.cat(nats) for name, nats in parts.items()}
         for name, nats in nats_of.items():
             yield Measurement.from_examples(name, nats, higher_is_better=True)
@@ -88,11 +98,3 @@ class Likelihood(OneInput):
         """Return the missing requirements; inputs other than `x` are allowed as conditions."""
         conditional = tuple(model.inputs) == ("x", *getattr(model, "given", ()))
         return Metric.lacking(self, model) if conditional else super().lacking(model)
-
-    def _measure(self, model: Any, x: Tensor, *given: Any, exact: bool) -> dict[str, Tensor]:
-        if exact:
-            return {"log_prob": model.log_prob(x, *given)}
-        bounds = {"elbo": model.elbo(x, *given)}
-        if has_capability(model, "log_prob_bound"):
-            bounds["log_prob_bound"] = model.log_prob_bound(x, *given, samples=self.samples)
-        return bounds

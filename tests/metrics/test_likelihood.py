@@ -50,6 +50,18 @@ def test_bounds_are_named_as_bounds():
     }
 
 
+def test_the_importance_weighted_bound_reads_limited_examples():
+    bounded = model(
+        elbo=lambda x: torch.full((len(x),), -9.0),
+        log_prob_bound=lambda x, samples: -x.flatten(1).sum(1) / samples,
+    )
+    x = torch.arange(6.0)[:, None, None, None].expand(6, 1, 2, 3) / 6
+    table = {"name": "likelihood", "samples": 1, "limit": 3}
+    rows = measurements(table, bounded, x, batch_size=2)
+    assert (rows["elbo"].n, rows["log_prob_bound"].n) == (6, 4)
+    assert rows["log_prob_bound"].value == pytest.approx(-(0 + 1 + 2 + 3) / 4)
+
+
 @pytest.mark.parametrize(
     ("discrete", "x", "levels"),
     [
