@@ -42,7 +42,7 @@ def random_dataset(table):
     if columns["x"] == TEXT:
         rows = torch.randint(TEXT[1], (64, TEXT[0]), generator=generator, dtype=torch.uint8)
         return genzoo.Dataset({"x": rows}, symbols=TEXT[1])
-    rows = {name: torch.rand(64, *shape, generator=generator) for name, shape in columns.items()}
+    rows = {name: torch.rand(200, *shape, generator=generator) for name, shape in columns.items()}
     is_unpaired = name in ("mapped", "classes", "icons")
     groups = tuple((column,) for column in columns) if is_unpaired else ()
     return genzoo.Dataset(rows, groups=groups, binarize=table.get("binarize"))
