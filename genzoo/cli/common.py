@@ -126,14 +126,25 @@ def kinds_named(name: str) -> list[str]:
 def load(run: str, device: str) -> Model:
     """Return the model of a run, or a registered model, on a device and in eval mode."""
     from genzoo import loading
+
+    device = available_device(device)
+    return loading.load(run).to(device).eval()
+
+
+def available_device(name: str) -> str:
+    """Return the name of a device of this machine.
+
+    Raises:
+        SettingError: the name is invalid, or this machine does not have the device.
+    """
     from genzoo.train.engine import check_device
 
-    kind, _ = check_device(device)
+    kind, _ = check_device(name)
     if kind == "auto":
         from genzoo.train.engine import Engine
 
-        device = str(Engine("auto", "32-true").device)
-    return loading.load(run).to(device).eval()
+        return str(Engine("auto", "32-true").device)
+    return name
 
 
 def require(model: Model, capability: str) -> Any:

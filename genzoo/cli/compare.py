@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from genzoo.cli.common import console, say
+from genzoo.cli.common import available_device, console, say
 
 __all__ = ["compare"]
 
@@ -37,6 +37,7 @@ def compare(
     """Measure runs on the same data, and tell differences from chance."""
     from genzoo.metrics.compare import compare as measure
 
+    device = available_device(device)
     comparison = measure(runs, data, metric or None, n=limit, seed=seed, device=device)
     for group in comparison.groups:
         skipped = {name: why for one in group.evaluations for name, why in one.skipped.items()}

@@ -12,12 +12,11 @@ from torch import Tensor
 from genzoo.contract import Model, is_image
 from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import SettingError
-from genzoo.metrics.comparison import IGNORED_SETTINGS, PICTURES, Comparison, Group
-from genzoo.metrics.evaluate import evaluate
+from genzoo.metrics.comparison import PICTURES, Comparison, Group, differing_settings
+from genzoo.metrics.evaluate import evaluate, model_and_data
 from genzoo.runs.folder import Run, RunFolder
 from genzoo.runs.modes import eval_mode
 from genzoo.runs.recipe import Recipe, differences
-from genzoo.runs.same_data import check_same_data
 
 __all__ = ["compare"]
 
@@ -68,7 +67,7 @@ def compare(
     groups: list[list[RunFolder]] = []
     for folder in folders:
         for group in groups:
-            if _are_repeats(recipes[group[0]], recipes[folder]):
+            if not differing_settings([recipes[group[0]], recipes[folder]]):
                 group.append(folder)
                 break
         else:
@@ -78,11 +77,8 @@ def compare(
     for name, group in zip(names, groups, strict=True):
         evaluations, samples = [], None
         for folder in group:
-            model = folder.model().to(device)
-            dataset = data
-            if dataset is None:
-                dataset = folder.dataset()
-                check_same_data(folder, dataset, "test", tuple(dataset.test))
+            model, dataset = model_and_data(folder.path, data)
+            model.to(device)
             evaluations.append(evaluate(model, dataset, metrics, n=n, seed=seed))
             samples = _images(model, seed) if samples is None else samples
         results.append(
@@ -134,11 +130,6 @@ def _check_same_dataset(recipes: Mapping[RunFolder, Recipe]) -> None:
                 f"({'; '.join(changes)}), so their values do not compare; pass the data on which "
                 "to measure all of them."
             )
-
-
-def _are_repeats(recipe: Recipe, other: Recipe) -> bool:
-    """Return whether two recipes differ in the seed only."""
-    return all(change.startswith(IGNORED_SETTINGS) for change in differences(recipe, other))
 
 
 def _names(groups: Sequence[Sequence[RunFolder]]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import math
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,12 @@ from genzoo import plots
 from genzoo.contract import Measurement
 from genzoo.errors import printable
 from genzoo.files import write_atomic
-from genzoo.metrics.report import Evaluation
+from genzoo.metrics.report import Evaluation, markdown_row, write_text
 from genzoo.runs.recipe import Recipe
 
-__all__ = ["IGNORED_SETTINGS", "PICTURES", "Comparison", "Group", "Quantity", "Summary"]
+__all__ = ["PICTURES", "Comparison", "Group", "Quantity", "Summary", "differing_settings"]
 
-IGNORED_SETTINGS = ("train.seed", "train.device")
+_IGNORED = ("train.seed", "train.device")
 """Settings that may differ between the runs of a group."""
 _FEWEST_SEEDS = 3
 """The number of runs in each of two groups that a verdict needs."""
@@ -31,7 +32,7 @@ PICTURES = 12
 
 
 class Quantity(NamedTuple):
-    """What is compared: a quantity of a metric, with the version of its network."""
+    """A quantity of a metric, with the version of the feature network."""
 
     metric: str
     quantity: str
@@ -48,13 +49,17 @@ class Summary:
 
     values: tuple[float, ...]
     """A value for each run."""
-    standard_error: float | None
-    r"""The standard error of the mean over the runs, \( s / \sqrt k \). For a single run, None."""
 
     @property
     def mean(self) -> float:
         """The mean of the values."""
         return math.fsum(self.values) / len(self.values)
+
+    @property
+    def standard_error(self) -> float | None:
+        r"""The standard error of the mean over the runs, \( s / \sqrt k \), or None for one run."""
+        k = len(self.values)
+        return statistics.stdev(self.values) / k**0.5 if k > 1 else None
 
     def differs(self, other: Summary) -> bool | None:
         r"""Return whether the means differ by more than chance, or None for too few runs.
@@ -94,12 +99,8 @@ class Group:
 
     def summary(self, quantity: Quantity) -> Summary | None:
         """Return the values of a quantity, or None if no run has it."""
-        values = torch.tensor([row.value for row in self.rows(quantity)], dtype=torch.float64)
-        if not len(values):
-            return None
-        k = len(values)
-        error = (values.std() / k**0.5).item() if k > 1 else None
-        return Summary(values=tuple(values.tolist()), standard_error=error)
+        values = tuple(row.value for row in self.rows(quantity))
+        return Summary(values=values) if values else None
 
 
 class Comparison:
@@ -115,7 +116,7 @@ class Comparison:
 
     def __init__(self, groups: Sequence[Group]) -> None:
         self.groups = tuple(groups)
-        self.settings = _differing_settings([group.recipe for group in groups])
+        self.settings = differing_settings([group.recipe for group in groups])
 
     def quantities(self) -> list[Quantity]:
         """Return everything that was measured, in the order of the metrics."""
@@ -188,13 +189,13 @@ class Comparison:
                 mean = f"**{mean}**" if leaders == [name] else mean
                 first = (f"{quantity}{facts}", self.verdict(quantity)) if number == 0 else ("", "")
                 cells = (first[0], name, mean, error, span, seeds, first[1])
-                lines.append(f"| {' | '.join(map(_cell, cells))} |")
+                lines.append(markdown_row(cells))
         if self.settings:
-            lines += ["", "| setting | " + " | ".join(_cell(g.name) for g in self.groups) + " |"]
+            lines += ["", markdown_row(["setting", *(group.name for group in self.groups)])]
             lines.append("| --- |" + " --- |" * len(self.groups))
         for setting, values in self.settings.items():
             shown = ("" if value is None else json.dumps(value, default=str) for value in values)
-            lines.append(f"| {' | '.join(map(_cell, (setting, *shown)))} |")
+            lines.append(markdown_row([setting, *shown]))
         return "\n".join(lines) + "\n"
 
     def to_json(self) -> str:
@@ -232,9 +233,8 @@ class Comparison:
         folder.mkdir(parents=True, exist_ok=True)
         written = []
         for name, text in (("md", self.to_markdown()), ("json", self.to_json())):
-            path = folder / f"comparison.{name}"
-            write_atomic(path, lambda file: file.write_text(text, encoding="utf-8"))  # noqa: B023
-            written.append(path)
+            written.append(folder / f"comparison.{name}")
+            write_text(written[-1], text)
         pictures = {"samples.png": self._samples(), "comparison.png": self._figure()}
         for name, picture in pictures.items():
             if picture is not None:
@@ -277,10 +277,10 @@ class Comparison:
         return plots.values(panels) if panels and plots.can_plot() else None
 
 
-def _differing_settings(recipes: Sequence[Recipe]) -> dict[str, list[Any]]:
-    """Return the settings in which recipes differ -> the value in each recipe."""
+def differing_settings(recipes: Sequence[Recipe]) -> dict[str, list[Any]]:
+    """Return the settings in which recipes differ, except the seed -> the value in each recipe."""
     flat = [dict(_flat({k: v for k, v in recipe.items() if v is not None})) for recipe in recipes]
-    names = dict.fromkeys(name for table in flat for name in table if name not in IGNORED_SETTINGS)
+    names = dict.fromkeys(name for table in flat for name in table if name not in _IGNORED)
     values = {name: [table.get(name) for table in flat] for name in names}
     return {name: column for name, column in values.items() if any(v != column[0] for v in column)}
 
@@ -310,7 +310,3 @@ def _values(values: Sequence[Any]) -> str:
     return ", ".join(
         "default" if value is None else json.dumps(value, default=str) for value in values
     )
-
-
-def _cell(text: str) -> str:
-    return printable(text).replace("|", "\\|")

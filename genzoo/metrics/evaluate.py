@@ -21,7 +21,7 @@ from genzoo.runs.folder import Run, RunFolder
 from genzoo.runs.modes import eval_mode
 from genzoo.runs.same_data import check_same_data
 
-__all__ = ["evaluate", "measure"]
+__all__ = ["evaluate", "measure", "model_and_data"]
 
 
 def evaluate(
@@ -65,7 +65,7 @@ def evaluate(
         >>> evaluation["frechet", "distance"].network
         'digits-cnn-v1'
     """
-    model, data = _model_and_data(run, data)
+    model, data = model_and_data(run, data)
     if isinstance(metrics, str | Mapping | Metric):
         metrics = [metrics]
     evidence = Evidence(model, data, n=n, seed=seed, batch_size=batch_size)
@@ -112,7 +112,7 @@ def measure(metric: Metric, evidence: Evidence, name: str = "") -> tuple[Measure
     return tuple(rows)
 
 
-def _model_and_data(run: Any, data: Any) -> tuple[Model, Any]:
+def model_and_data(run: Any, data: Any) -> tuple[Model, Any]:
     """Return the model and the data of an evaluation.
 
     Raises:

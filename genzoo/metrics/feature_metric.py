@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from genzoo.contract import Evidence, Measurement, Metric, Part, Positive, Source, generated_columns
+from genzoo.contract import Evidence, Measurement, Part, Positive, Source
 from genzoo.errors import DataError
 from genzoo.metrics.estimates import Estimate
+from genzoo.metrics.one_output import OneOutput
 
 __all__ = ["FeatureMetric", "evenly_spaced"]
 
@@ -21,7 +22,7 @@ _NAMES: dict[Source, str] = {
 }
 
 
-class FeatureMetric(Metric):
+class FeatureMetric(OneOutput):
     """A metric of features of samples and of equally many held-out examples.
 
     Subclasses define `estimates`. The floor of each quantity is its value for held-out examples and
@@ -34,7 +35,6 @@ class FeatureMetric(Metric):
         limit: the largest number of rows. More rows are thinned out evenly.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("sample",)
     least: ClassVar[int] = 4
     """The smallest number of held-out examples."""
     estimator: ClassVar[str | None] = None
@@ -42,12 +42,6 @@ class FeatureMetric(Metric):
 
     def __init__(self, network: Part | None = None, limit: Positive = 10_000) -> None:
         self.network, self.limit = network, limit
-
-    def lacking(self, model: Any) -> list[str]:
-        lacking = super().lacking(model)
-        if len(generated_columns(model)) != 1:
-            lacking.append("a single generated column")
-        return lacking
 
     def estimates(self, real: Tensor, samples: Tensor, seed: int) -> Mapping[str, Estimate]:
         """Return quantity -> estimate, for features `(n, dim)` of real examples and of samples."""

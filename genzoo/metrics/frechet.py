@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from genzoo.contract import Evidence, Measurement, Metric, Part, generated_columns
+from genzoo.contract import Evidence, Measurement, Part
 from genzoo.errors import DataError, SettingError
 from genzoo.metrics.estimates import Estimate, as_features, moments, variance_of_mean
-from genzoo.metrics.features import FeatureStatistics
+from genzoo.metrics.one_output import OneOutput
 
 __all__ = [
     "Frechet",
@@ -146,7 +146,8 @@ def debiased_frechet_distance(x: Tensor, y: Tensor) -> Estimate:
 
     The halves are every other row. The bias of the distance \( F_n \) is inversely proportional to
     n, so it cancels. The estimate may be negative if the distributions are nearly equal. If the
-    halves have no more rows than there are features, the bias does not cancel: a warning says so.
+    halves have no more rows than there are features, the bias does not cancel, and there is a
+    warning.
 
     Arguments:
         x: features, `(n, dim)`.
@@ -173,11 +174,7 @@ def debiased_frechet_distance(x: Tensor, y: Tensor) -> Estimate:
             f"correction; use more than {2 * dim:,} rows.",
             stacklevel=2,
         )
-    whole, even, odd = (
-        frechet_distance(*moments(x[rows]), *moments(y[rows]))
-        for rows in (slice(None), slice(0, None, 2), slice(1, None, 2))
-    )
-    return Estimate(2 * whole - (even + odd) / 2, frechet_standard_error(x, y))
+    return Estimate(_debiased(x, y, _distance(x, y)), frechet_standard_error(x, y))
 
 
 def _potential(
@@ -194,7 +191,7 @@ def _potential(
     return centered.square().sum(dim=1) - projected.square().sum(dim=1) + 2 * centered @ shift
 
 
-class Frechet(Metric):
+class Frechet(OneOutput):
     r"""The Fréchet distance between the features of held-out examples and of equally many samples.
 
     It is the distance between Gaussians with the means and covariances of the features. Values of
@@ -238,16 +235,8 @@ class Frechet(Metric):
         ('debiased', True)
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("sample",)
-
     def __init__(self, network: Part | None = None) -> None:
         self.network = network
-
-    def lacking(self, model: Any) -> list[str]:
-        lacking = super().lacking(model)
-        if len(generated_columns(model)) != 1:
-            lacking.append("a single generated column")
-        return lacking
 
     @torch.no_grad()
     def __call__(self, evidence: Evidence) -> Iterator[Measurement]:
@@ -267,9 +256,11 @@ class Frechet(Metric):
                 f"{network.dim:,} features of {network.version}.",
                 stacklevel=2,
             )
-        test, train = (evidence.features(network, source) for source in ("test", "train"))
-        samples = evidence.features(network, "samples")
-        floor = (test, train) if len(train) >= n else (test[::2], test[1::2])
+        test, train, samples = (
+            evidence.features(network, source).double() for source in ("test", "train", "samples")
+        )
+        pair = (test, train) if len(train) >= n else (test[::2], test[1::2])
+        distance, floor = _distance(test, samples), _distance(*pair)
         fields: dict[str, Any] = {
             "n": n,
             "network": network.version,
@@ -278,18 +269,16 @@ class Frechet(Metric):
         }
         yield Measurement(
             quantity="distance",
-            value=_distance(test, samples),
-            floor=_distance(*floor),
+            value=distance,
+            floor=floor,
             estimator="plug-in",
             **fields,
         )
         if n // 2 > network.dim:
             yield Measurement(
                 quantity="debiased",
-                value=debiased_frechet_distance(test, samples).value,
-                floor=debiased_frechet_distance(*floor).value
-                if len(floor[0]) // 2 > network.dim
-                else None,
+                value=_debiased(test, samples, distance),
+                floor=_debiased(*pair, floor) if len(pair[0]) // 2 > network.dim else None,
                 estimator="whole and halves",
                 **fields,
             )
@@ -297,5 +286,9 @@ class Frechet(Metric):
 
 def _distance(one: Tensor, other: Tensor) -> float:
     """Return the Fréchet distance between two sets of features, `(n, dim)` and `(m, dim)`."""
-    a, b = (FeatureStatistics(x.shape[1]).update(x) for x in (one, other))
-    return frechet_distance(a.mean, a.covariance, b.mean, b.covariance)
+    return frechet_distance(*moments(one), *moments(other))
+
+
+def _debiased(one: Tensor, other: Tensor, distance: float) -> float:
+    """Return the distance between two sets of features without its bias of order 1/n."""
+    return 2 * distance - (_distance(one[::2], other[::2]) + _distance(one[1::2], other[1::2])) / 2

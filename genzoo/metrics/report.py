@@ -6,7 +6,7 @@ import html
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, overload
@@ -15,7 +15,7 @@ from genzoo.contract import Measurement
 from genzoo.errors import SettingError, did_you_mean, printable
 from genzoo.files import write_atomic
 
-__all__ = ["Evaluation"]
+__all__ = ["Evaluation", "markdown_row", "write_text"]
 
 _COLUMNS = ("metric", "quantity", "value", "standard error", "floor", "n", "network", "better")
 
@@ -116,9 +116,7 @@ class Evaluation:
             f"| {' | '.join(_COLUMNS)} |",
             f"| {' | '.join(align)} |",
         ]
-        for row in self.rows:
-            cells = (printable(cell).replace("|", "\\|") for cell in _cells(row))
-            lines.append(f"| {' | '.join(cells)} |")
+        lines += [markdown_row(_cells(row)) for row in self.rows]
         if self.skipped:
             lines.append("")
         lines += [f"- {name}: not measured. {reason}" for name, reason in self.skipped.items()]
@@ -150,10 +148,17 @@ class Evaluation:
     def save(self, folder: str | Path) -> None:
         """Write `evaluation.json` and `evaluation.md` into a folder."""
         for name, text in (("json", self.to_json()), ("md", self.to_markdown())):
-            _write(Path(folder) / f"evaluation.{name}", text)
+            write_text(Path(folder) / f"evaluation.{name}", text)
 
 
-def _write(path: Path, text: str) -> None:
+def markdown_row(cells: Iterable[str]) -> str:
+    """Return a row of a table in Markdown."""
+    escaped = (printable(cell).replace("|", "\\|") for cell in cells)
+    return f"| {' | '.join(escaped)} |"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text completely, or not at all."""
     write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from genzoo.contract import Evidence, Measurement, Metric, generated_columns, is_image
+from genzoo.contract import Evidence, Measurement, is_image
 from genzoo.errors import DataError
+from genzoo.metrics.one_output import OneOutput
 
 __all__ = ["Texture", "high_frequency_power"]
 
@@ -47,7 +48,7 @@ def high_frequency_power(images: Tensor) -> Tensor:
     return (spectrum * high).sum(dim=(1, 2, 3))
 
 
-class Texture(Metric):
+class Texture(OneOutput):
     r"""The power of samples at the highest spatial frequencies, divided by that of real images.
 
     \[ \frac{E_{x \sim q}\, P(x)}{E_{x \sim p}\, P(x)} \]
@@ -78,14 +79,10 @@ class Texture(Metric):
         ['power_ratio']
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("sample",)
-
     def lacking(self, model: Any) -> list[str]:
         lacking = super().lacking(model)
         if not is_image(model.shape) or min(model.shape[1:]) < _SMALLEST:
             lacking.append(f"images of {_SMALLEST} x {_SMALLEST} pixels or more")
-        if len(generated_columns(model)) != 1:
-            lacking.append("a single generated column")
         return lacking
 
     @torch.no_grad()

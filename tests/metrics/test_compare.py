@@ -63,7 +63,7 @@ def test_a_verdict_needs_three_seeds_and_a_difference_beyond_chance(values, word
 @pytest.mark.parametrize("gap", [0.27, 0.29])
 def test_the_limit_of_a_tie(gap):
     values = torch.tensor([-1.0, 0.0, 1.0]).double() * 0.1 * 3**0.5  # standard error 0.1
-    a, b = (Summary(values=tuple((values + m).tolist()), standard_error=0.1) for m in (0, gap))
+    a, b = (Summary(values=tuple((values + m).tolist())) for m in (0, gap))
     assert a.differs(b) is b.differs(a) is (gap > 2 * math.hypot(0.1, 0.1))
 
 
@@ -161,3 +161,5 @@ def test_the_command_prints_and_writes_the_comparison(folder, tmp_path, genzoo_)
     assert "2 seeds" in text
     assert "no verdict: it needs 3 seeds of each" in text
     assert (tmp_path / "out" / "comparison.md").read_text().startswith("| metric | group |")
+    code, text = genzoo_("compare", str(folder / "small"), "--device", "tpu")
+    assert (code, "tpu" in text) == (2, True)
