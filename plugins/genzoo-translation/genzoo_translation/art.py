@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,13 +23,18 @@ __all__ = ["emoji", "icons"]
 
 _FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 _ICONS = Path("/usr/share/icons")
+_SKIN_TONES = range(0x1F3FB, 0x1F400)
+"""The code points of the five skin tones, which follow a person's or a hand's code point."""
+
+Glyphs = Literal["single", "all", "skin-tones"]
+"""The glyphs that `emoji` takes; see there."""
 
 
 def emoji(
     size: Count = 32,
     font: str | None = None,
     *,
-    variants: bool = False,
+    glyphs: Glyphs = "single",
     test_fraction: Fraction = 0.1,
     seed: Seed = 0,
 ) -> Dataset:
@@ -40,8 +45,10 @@ def emoji(
             with a Lanczos filter.
         font: a font with bitmap glyphs (a table CBDT). By default, the font of the Debian package
             fonts-noto-color-emoji.
-        variants: include glyphs without a code point: skin tones, flags, and families. They
-            resemble other glyphs, so the training data then contain near copies of held-out glyphs.
+        glyphs: which glyphs. `"single"` takes those with a code point of their own. `"all"` adds
+            combinations: skin tones, flags, and families. `"skin-tones"` takes only people and
+            hands with one skin tone. Except for `"single"`, the training data contain glyphs that
+            differ from a held-out glyph only in its colors.
         test_fraction: the held-out fraction, rounded down.
         seed: the seed of the split.
 
@@ -64,19 +71,51 @@ def emoji(
     try:
         with TTFont(path) as opened:
             strikes = opened["CBDT"].strikeData if "CBDT" in opened else []
-            known = set(opened.getBestCmap().values())
             strike = strikes[0] if strikes else {}
-            glyphs = {
-                name: glyph.imageData for name, glyph in strike.items() if variants or name in known
-            }
+            chosen = _chosen(opened, glyphs, list(strike))
+            pictures = {name: strike[name].imageData for name in chosen}
     except (TTLibError, OSError, AttributeError) as error:
         raise DataError(
             f"emoji: {path} cannot be read as a font with bitmap glyphs ({error})."
         ) from error
-    if not glyphs:
-        raise DataError(f"emoji: {path} does not have bitmap glyphs (a table CBDT).")
-    images = [_square(io.BytesIO(glyphs[name]), size, name) for name in sorted(glyphs)]
+    if not pictures:
+        raise DataError(f"emoji: {path} does not have such bitmap glyphs (a table CBDT).")
+    images = [_square(io.BytesIO(pictures[name]), size, name) for name in sorted(pictures)]
     return _split({"x": images}, test_fraction, seed, "emoji", groups=(("x",),))
+
+
+def _chosen(font: Any, glyphs: Glyphs, names: Sequence[str]) -> list[str]:
+    """Return those of the glyphs of a font that `emoji` is asked for."""
+    if glyphs == "all":
+        return list(names)
+    characters = font.getBestCmap()
+    if glyphs == "single":
+        known = set(characters.values())
+        return [name for name in names if name in known]
+    tones = {characters[code] for code in _SKIN_TONES if code in characters}
+    sequences = _ligatures(font)
+
+    def spelled(name: str) -> list[str]:
+        parts = sequences.get(name)
+        return [name] if parts is None else [one for part in parts for one in spelled(part)]
+
+    return [
+        name
+        for name in names
+        if name in sequences and sum(part in tones for part in spelled(name)) == 1
+    ]
+
+
+def _ligatures(font: Any) -> dict[str, list[str]]:
+    """Return the glyphs that a font draws for a sequence of glyphs, with the sequences."""
+    found: dict[str, list[str]] = {}
+    for lookup in font["GSUB"].table.LookupList.Lookup if "GSUB" in font else []:
+        for table in lookup.SubTable:
+            table = getattr(table, "ExtSubTable", table)
+            for first, ligatures in getattr(table, "ligatures", {}).items():
+                for ligature in ligatures:
+                    found.setdefault(ligature.LigGlyph, [first, *ligature.Component])
+    return found
 
 
 def icons(
