@@ -136,6 +136,10 @@ class Evidence(Protocol):
         """
         ...
 
+    def labels(self, column: str, split: Literal["test", "train"] = "test") -> Tensor | None:
+        """Return the integer labels of the rows of `batches`, or None if there are none."""
+        ...
+
     def examples(self, source: Source) -> Iterator[Any]:
         """Yield samples, or the generated columns of a split, in batches on the model's device."""
         ...

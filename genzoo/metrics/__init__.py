@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from genzoo.contract import Metric
     from genzoo.metrics.codes import Codes
     from genzoo.metrics.comparison import Comparison, Group, Summary
+    from genzoo.metrics.elbo_surgery import ElboSurgery, aggregate_log_prob
     from genzoo.metrics.estimates import Estimate
     from genzoo.metrics.evidence import Evidence
     from genzoo.metrics.features import FeatureStatistics, default_network, extract_features
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         measure_memorization,
         nearest_neighbors,
     )
+    from genzoo.metrics.mixture_usage import MixtureUsage
     from genzoo.metrics.modes import Modes
     from genzoo.metrics.neighbors import PrecisionRecall, coverage_null, fidelity_and_diversity
     from genzoo.metrics.networks.classifiers import DigitsCNN, FashionCNN
@@ -52,6 +54,7 @@ else:
         {
             "genzoo.metrics.codes": ("Codes",),
             "genzoo.metrics.comparison": ("Comparison", "Group", "Summary"),
+            "genzoo.metrics.elbo_surgery": ("ElboSurgery", "aggregate_log_prob"),
             "genzoo.metrics.estimates": ("Estimate",),
             "genzoo.metrics.evidence": ("Evidence",),
             "genzoo.metrics.features": (
@@ -78,6 +81,7 @@ else:
                 "measure_memorization",
                 "nearest_neighbors",
             ),
+            "genzoo.metrics.mixture_usage": ("MixtureUsage",),
             "genzoo.metrics.modes": ("Modes",),
             "genzoo.metrics.neighbors": (
                 "PrecisionRecall",
@@ -112,6 +116,7 @@ __all__ = [
     "Codes",
     "Comparison",
     "DigitsCNN",
+    "ElboSurgery",
     "Estimate",
     "Evaluation",
     "Evidence",
@@ -123,6 +128,7 @@ __all__ = [
     "Likelihood",
     "Memorization",
     "MemorizationResult",
+    "MixtureUsage",
     "Modes",
     "Pixels",
     "PrecisionRecall",
@@ -132,6 +138,7 @@ __all__ = [
     "Summary",
     "Texture",
     "TwoSample",
+    "aggregate_log_prob",
     "available",
     "classifier_two_sample_test",
     "coverage_null",

@@ -92,6 +92,18 @@ class Evidence:
             dataset = self._shared("training rows", self._training_rows)
         return iterate_split(dataset, columns, self.batch_size, self.model, split, limit=self.n)
 
+    def labels(self, column: str, split: Literal["test", "train"] = "test") -> Tensor | None:
+        """Return the integer labels of the rows of `batches`, int64 `(n,)`, on the CPU.
+
+        Arguments:
+            column: the name of a column.
+            split: `"test"`, or `"train"`, which may have fewer rows than n.
+
+        Returns:
+            The labels, or None if the split has no such column of integers `(rows,)`.
+        """
+        return self._shared(("labels", column, split), lambda: self._labels(column, split))
+
     def examples(self, source: Source) -> Iterator[Any]:
         """Yield samples, or the generated columns of a split, in batches on the model's device."""
         if source == "samples":
@@ -190,19 +202,39 @@ class Evidence:
     def _training_rows(self) -> Dataset:
         """Return a dataset of the chosen training rows. Groups of columns are chosen apart."""
         dataset, inputs = self.dataset, self.model.inputs
-        n = min(self.n, _rows(dataset, self.model, "train"))
         groups = [tuple(name for name in group if name in inputs) for group in dataset.groups]
-        train = {}
-        for number, group in enumerate(groups):
-            seed = seed_for("evaluate", self.seed, "training rows", number)
-            generator = torch.Generator().manual_seed(seed)
-            for name in group:
-                column = as_tensor(dataset.train[name], f"{dataset.name}, train, column {name!r}")
-                if name == group[0]:
-                    order = torch.randperm(len(column), generator=generator)
-                    rows = order[:n].sort().values.to(column.device)
-                train[name] = column.index_select(0, rows)
+        train = {
+            name: self._chosen(name, number)
+            for number, group in enumerate(groups)
+            for name in group
+        }
         return replace(dataset, train=train, test={}, groups=tuple(filter(None, groups)))
+
+    def _chosen(self, name: str, group: int) -> Tensor:
+        """Return the chosen training rows of a column."""
+        dataset = self.dataset
+        n = min(self.n, _rows(dataset, self.model, "train"))
+        generator = torch.Generator().manual_seed(
+            seed_for("evaluate", self.seed, "training rows", group)
+        )
+        column = as_tensor(dataset.train[name], f"{dataset.name}, train, column {name!r}")
+        order = torch.randperm(len(column), generator=generator)
+        return column.index_select(0, order[:n].sort().values.to(column.device))
+
+    def _labels(self, column: str, split: Literal["test", "train"]) -> Tensor | None:
+        """Return the labels of held-out rows, or of the chosen training rows, if there are any."""
+        dataset, (name, *_) = self.dataset, generated_columns(self.model)
+        if column not in dataset.split(split) or name not in dataset.split(split):
+            return None
+        stored = as_tensor(dataset.split(split)[column], f"{dataset.name}, column {column!r}")
+        if stored.ndim != 1 or stored.is_floating_point():
+            return None
+        if split == "train":
+            groups = [number for number, group in enumerate(dataset.groups) if column in group]
+            if name not in dataset.groups[groups[0]]:
+                return None
+            stored = self._chosen(column, groups[0])
+        return stored[: self.n].long().cpu()
 
 
 def _rows(dataset: Dataset, model: Any, split: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar
 
 import torch
@@ -101,22 +101,44 @@ def kernel_permutation_test(
     """
     x, y = as_features(x, y)
     x, y = (z[shuffled(len(z), seed)[:limit]] for z in (x, y))
-    n, m = len(x), len(y)
     rows = _with_constant(torch.cat([x, y]))
+    return permutation_p_value(
+        _kernel(rows, rows), _on_diagonal(rows), len(x), permutations=permutations, seed=seed
+    )
+
+
+def permutation_p_value(
+    chunks: Iterable[tuple[slice, Tensor]],
+    diagonal: Tensor,
+    n: int,
+    *,
+    permutations: int = 499,
+    seed: int = 0,
+) -> float:
+    """Return the p-value of the squared MMD of a kernel, as in `kernel_permutation_test`.
+
+    Arguments:
+        chunks: chunks of rows of the kernel matrix of both samples together, with their indices.
+        diagonal: the diagonal of that matrix.
+        n: the number of rows of the first sample, which come first.
+        permutations: the number of permutations.
+        seed: the seed of the permutations.
+    """
+    both = len(diagonal)
+    m = both - n
     generator = torch.Generator().manual_seed(seed)
-    first = torch.zeros(n + m, permutations + 1, dtype=torch.float64)
+    first = torch.zeros(both, permutations + 1, dtype=torch.float64)
     first[:n, 0] = 1
     for column in first[:, 1:].T:
-        column[torch.randperm(n + m, generator=generator)[:n]] = 1
+        column[torch.randperm(both, generator=generator)[:n]] = 1
     # With the indicator a of the first sample, a'Ka and a'K1 determine all three sums.
     inside, crossing = torch.zeros(2, permutations + 1, dtype=torch.float64)
     total = 0.0
-    for span, kernel in _kernel(rows, rows):
+    for span, kernel in chunks:
         inside += (first[span] * (kernel @ first)).sum(dim=0)
         sums = kernel.sum(dim=1)
         crossing += sums @ first[span]
         total += sums.sum().item()
-    diagonal = _on_diagonal(rows)
     within_x = (inside - diagonal @ first) / (n * (n - 1))
     within_y = (total - 2 * crossing + inside - diagonal @ (1 - first)) / (m * (m - 1))
     distances = within_x + within_y - 2 * (crossing - inside) / (n * m)

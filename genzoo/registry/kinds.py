@@ -62,6 +62,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "reconstruction": "genzoo.metrics.reconstruction:Reconstruction",
         "texture": "genzoo.metrics.texture:Texture",
         "codes": "genzoo.metrics.codes:Codes",
+        "elbo-surgery": "genzoo.metrics.elbo_surgery:ElboSurgery",
+        "mixture-usage": "genzoo.metrics.mixture_usage:MixtureUsage",
         "frechet": "genzoo.metrics.frechet:Frechet",
         "kernel-distance": "genzoo.metrics.kernel:KernelDistance",
         "sliced-wasserstein": "genzoo.metrics.sliced:SlicedWasserstein",

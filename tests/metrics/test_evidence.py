@@ -56,6 +56,22 @@ def test_columns_of_a_training_row_stay_together_and_unpaired_ones_do_not():
     assert not torch.equal(batch["x"], batch["y"])
 
 
+def test_labels_belong_to_the_rows_of_batches():
+    x = torch.arange(30.0)[:, None]
+    data = Dataset({"x": x, "y": x[:, 0].int()}, {"x": x[:9] + 100, "y": 100 + torch.arange(9)})
+    evidence = Evidence(StandIn((1,)), data, n=8, batch_size=3)
+    for split in ("test", "train"):
+        rows = torch.cat(list(evidence.examples(split)))
+        assert torch.equal(evidence.labels("y", split), rows[:, 0].long())
+        assert evidence.labels("x", split) is evidence.labels("z", split) is None
+
+
+def test_labels_of_another_group_are_not_those_of_the_rows():
+    columns = {"x": torch.rand(6, 1), "y": torch.arange(6)}
+    data = Dataset(columns, columns, groups=(("x",), ("y",)))
+    assert Evidence(StandIn((1,)), data).labels("y", "train") is None
+
+
 def test_samples_are_drawn_once_and_depend_only_on_the_seed():
     torch.manual_seed(3)
     expected = torch.rand(())

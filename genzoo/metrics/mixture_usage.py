@@ -1,0 +1,102 @@
+"""The use of the components of a mixture by latent codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from genzoo.contract import Evidence, Measurement, has_capability
+from genzoo.metrics.one_input import OneInput
+
+__all__ = ["MixtureUsage"]
+
+
+class MixtureUsage(OneInput):
+    r"""The number of used components of a mixture of latent codes, and their match with labels.
+
+    The mixture is the fitted sampler of an autoencoder, or else its prior. The share of component k
+    is the mean responsibility \( \bar p_k = E_x\, p(k \mid z) \) over the codes of held-out
+    examples. With labels, each code belongs to its most probable component.
+
+    Arguments:
+        labels: the column of integer labels. Without it, only the perplexity is measured.
+
+    Returns:
+        `perplexity`: \( \exp \big( -\sum_k \bar p_k \log \bar p_k \big) \), the effective number of
+            used components;
+        `nmi`: the mutual information of component and label, divided by the mean of their
+            entropies. It is 0 if they are independent and 1 if each determines the other;
+        `accuracy`: the fraction of held-out examples whose component has their label. The label of
+            a component is the most frequent one of its training examples.
+
+    Example:
+        >>> from genzoo import build, evaluate
+        >>> vae = build({"name": "vae", "prior": {"name": "mog", "components": 5}}, shape=(1, 8, 8))
+        >>> [row.quantity for row in evaluate(vae, "digits", "mixture-usage", n=100)]
+        ['perplexity', 'nmi', 'accuracy']
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("encode", "prior")
+
+    def __init__(self, labels: str = "y") -> None:
+        self.labels = labels
+
+    def lacking(self, model: Any) -> list[str]:
+        """Return the missing requirements; the prior or the sampler is a mixture."""
+        lacking = super().lacking(model)
+        if not lacking and not hasattr(_mixture(model), "component"):
+            lacking.append("a prior or sampler that is a mixture")
+        return lacking
+
+    @torch.no_grad()
+    def __call__(self, evidence: Evidence) -> Iterator[Measurement]:
+        from sklearn.metrics import normalized_mutual_info_score
+
+        model: Any = evidence.model
+        shares = _responsibilities(model, evidence.examples("test"))
+        usage, n = shares.mean(dim=0), len(shares)
+        entropy = -torch.special.xlogy(usage, usage).sum()
+        yield Measurement(quantity="perplexity", value=entropy.exp().item(), n=n)
+        labels, known = (evidence.labels(self.labels, split) for split in ("test", "train"))
+        if labels is None or known is None:
+            return
+        component = shares.argmax(dim=1)
+        yield Measurement(
+            quantity="nmi",
+            value=float(normalized_mutual_info_score(labels.numpy(), component.numpy())),
+            n=n,
+            estimator="plug-in",
+            higher_is_better=True,
+        )
+        train = _responsibilities(model, evidence.examples("train")).argmax(dim=1)
+        label_of = _majority(train, known, shares.shape[1])
+        yield Measurement.from_examples(
+            "accuracy", label_of[component] == labels, higher_is_better=True
+        )
+
+
+def _mixture(model: Any) -> Any:
+    return getattr(model, "latent_distribution", model.prior)
+
+
+def _responsibilities(model: Any, examples: Iterator[Any]) -> Tensor:
+    """Return p(k | z) for one code of each example, float64 `(n, K)`, on the CPU."""
+    parts = []
+    for x in examples:
+        random = has_capability(model, "posterior")
+        z = model.posterior(x).sample() if random else model.encode(x)
+        parts.append(_mixture(model).component(z).double().cpu())
+    return torch.cat(parts)
+
+
+def _majority(component: Tensor, labels: Tensor, components: int) -> Tensor:
+    """Return the most frequent label of each component; an empty one has the overall one."""
+    values, index = labels.unique(return_inverse=True)
+    counts = torch.zeros(components, len(values))
+    counts.index_put_((component, index), torch.ones(len(labels)), accumulate=True)
+    # The small overall counts decide only for an empty component, and between equal counts.
+    counts += counts.sum(dim=0) / (2 * len(labels) + 1)
+    return values[counts.argmax(dim=1)]
