@@ -90,10 +90,14 @@ def load(name: Literal["markov"], /, **settings: Any) -> Markov: ...
 
 
 @overload
-def load(name: str | Path, /, **settings: Any) -> Model: ...
+def load(
+    name: str | Path, /, *, checkpoint: Literal["last", "best"] = "last", **settings: Any
+) -> Model: ...
 
 
-def load(name: str | Path, /, **settings: Any) -> Model:
+def load(
+    name: str | Path, /, *, checkpoint: Literal["last", "best"] = "last", **settings: Any
+) -> Model:
     """Return an untrained model by its registered name, or the trained model of a run folder.
 
     A trained model is in eval mode. If a folder has the name of a registered model, the model
@@ -101,6 +105,8 @@ def load(name: str | Path, /, **settings: Any) -> Model:
 
     Arguments:
         name: a registered name, or the path of a run folder.
+        checkpoint: the weights of a run folder: `"last"` (the averaged ones, if the run has them),
+            or `"best"`, those of the best evaluation on validation rows (see `train.monitor`).
         **settings: arguments of the constructor. Only a registered name takes them.
 
     Raises:
@@ -114,6 +120,8 @@ def load(name: str | Path, /, **settings: Any) -> Model:
         >>> genzoo.load("wae-mmd", prior="mog", latent_dim=2, shape=(1, 8, 8)).sample(4).shape
         torch.Size([4, 1, 8, 8])
     """
+    if checkpoint not in ("last", "best"):
+        raise SettingError(f'checkpoint = {checkpoint!r}: expected "last" or "best".')
     names = registry("models")
     if isinstance(name, str) and name in names:
         from genzoo.train.misplaced import explained
@@ -131,7 +139,7 @@ def load(name: str | Path, /, **settings: Any) -> Model:
                 f"{path} is a run folder, whose settings are fixed; leave out "
                 f"{', '.join(settings)}."
             )
-        return RunFolder(path).model()
+        return RunFolder(path).model(checkpoint=checkpoint)
     if isinstance(name, str) and len(path.parts) == 1 and not path.suffix:
         # raises an error that suggests similar names
         return build(name)

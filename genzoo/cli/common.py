@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from genzoo.contract import Dataset, Model
 
 __all__ = [
-    "Count", "Device", "RunName", "Seed", "console", "data", "errors", "held_out", "interrupted",
-    "kinds_named", "load", "note_sampler", "require", "say", "with_plugins", "write",
+    "Checkpoint", "Count", "Device", "RunName", "Seed", "console", "data", "errors", "held_out",
+    "interrupted", "kinds_named", "load", "note_sampler", "require", "say", "with_plugins", "write",
 ]  # fmt: skip
 
 console = Console(width=None if is_terminal(sys.stdout) else 160)
@@ -35,6 +35,9 @@ RunName = Annotated[
 ]
 Count = Annotated[int, typer.Option("-n", min=1, help="The number of examples.")]
 Seed = Annotated[int, typer.Option(help="The seed of the noise.")]
+Checkpoint = Annotated[
+    str, typer.Option(help="The weights: last, or best, those of the best validation.")
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or mps.")]
 
 
@@ -123,12 +126,12 @@ def kinds_named(name: str) -> list[str]:
     return kinds
 
 
-def load(run: str, device: str) -> Model:
+def load(run: str, device: str, checkpoint: Any = "last") -> Model:
     """Return the model of a run, or a registered model, on a device and in eval mode."""
     from genzoo import loading
 
     device = available_device(device)
-    return loading.load(run).to(device).eval()
+    return loading.load(run, checkpoint=checkpoint).to(device).eval()
 
 
 def available_device(name: str) -> str:

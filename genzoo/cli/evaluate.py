@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from genzoo.cli.common import console, load, note_sampler, say
+from genzoo.cli.common import Checkpoint, Device, console, load, note_sampler, say
 
 __all__ = ["evaluate"]
 
@@ -30,7 +30,8 @@ def evaluate(
             "--allow-other-data", help="Accept held-out data that differ from those of the run."
         ),
     ] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or mps.")] = "cpu",
+    checkpoint: Checkpoint = "last",
+    device: Device = "cpu",
 ) -> None:
     """Measure a trained model on held-out data, and write a report into the run folder."""
     from genzoo.metrics.evaluate import evaluate as measure
@@ -38,7 +39,7 @@ def evaluate(
     from genzoo.runs.same_data import check_same_data
 
     folder = RunFolder(run)
-    model, dataset = load(str(run), device), folder.dataset()
+    model, dataset = load(str(run), device, checkpoint), folder.dataset()
     if not allow_other_data:
         check_same_data(folder, dataset, "test", tuple(dataset.test))
     evaluation = measure(model, dataset, metrics or None, n=limit, seed=seed, batch_size=batch_size)

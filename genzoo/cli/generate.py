@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from genzoo.cli.common import (
+    Checkpoint,
     Count,
     Device,
     RunName,
@@ -42,6 +43,7 @@ def sample(
         float | None,
         typer.Option(help="Keep latent codes within this number of standard deviations."),
     ] = None,
+    checkpoint: Checkpoint = "last",
     device: Device = "cpu",
 ) -> None:
     """Draw samples from a trained model.
@@ -53,7 +55,7 @@ def sample(
     from genzoo.progress import shown as show_progress
     from genzoo.train.pictures import side_by_side, text
 
-    model = load(run, device)
+    model = load(run, device, checkpoint)
     note_sampler(model)
     torch.manual_seed(seed)
     dataset = data(run) if model.given else None

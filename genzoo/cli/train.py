@@ -293,6 +293,9 @@ def train_into(
     if line:
         summary += f", {line['seconds']:,.0f} s. {format_line(line)}"
     path = shlex.quote(str(folder))
+    if run.best is not None:
+        best = f"{run.best.quantity} {run.best.value:.4g} at step {run.best.step:,}"
+        console.print(f"Best evaluation: {best} (best.safetensors)", markup=False, soft_wrap=True)
     if not run.was_complete:
         first = f"{folder} is complete: {summary}"
         second = f"Next: genzoo sample {path} -n 64"

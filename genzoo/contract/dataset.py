@@ -29,7 +29,7 @@ def is_image(shape: Shape) -> bool:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Named columns of a training split and a test split.
+    """Named columns of a training split, a test split, and perhaps a validation split.
 
     Arguments:
         train: column name -> array with one row per example. An array is a tensor, a NumPy array,
@@ -37,6 +37,8 @@ class Dataset:
             shape of the first column.
         test: the same columns for held-out examples, and any other columns that only a metric
             reads. It may be empty.
+        validation: the same columns for examples on which training is monitored (see
+            `genzoo.train.settings.Settings`). If it is empty, training rows are set aside for this.
         groups: columns that share a permutation, such as paired images, or an image and its label.
             Groups permute independently, so they can be unpaired domains of different lengths. By
             default, all columns are one group.
@@ -63,6 +65,7 @@ class Dataset:
 
     train: Mapping[str, Any]
     test: Mapping[str, Any] = field(default_factory=dict)
+    validation: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     groups: tuple[tuple[str, ...], ...] = ()
     levels: int = 256
     binarize: Literal["threshold", "stochastic"] | None = None
@@ -81,8 +84,8 @@ class Dataset:
         self._check_extra_columns()
 
     def _check_columns(self) -> None:
-        """Check that both splits are mappings to arrays."""
-        for split, columns in (("train", self.train), ("test", self.test)):
+        """Check that the splits are mappings to arrays."""
+        for split, columns in self.splits.items():
             if not isinstance(columns, Mapping):
                 raise DataError(
                     f"{self.name}, {split} = {show(columns)}: expected columns, as in {{'x': ...}}."
@@ -127,15 +130,16 @@ class Dataset:
                 f"{self.name}: groups {self.groups} must name each column once; the columns are "
                 f"{', '.join(self.train)}."
             )
-        for name, column in self.test.items():
-            if name in self.train and column.shape[1:] != self.train[name].shape[1:]:
-                train, test = tuple(self.train[name].shape[1:]), tuple(column.shape[1:])
-                raise DataError(
-                    f"{self.name}: column {name!r} has rows of shape {train} in train and {test} "
-                    "in test; make them equal."
-                )
-        for split, columns in (("train", self.train), ("test", self.test)):
-            if split == "test" and not columns:
+        for split, columns in self.splits.items():
+            for name, column in columns.items():
+                if name in self.train and column.shape[1:] != self.train[name].shape[1:]:
+                    train, other = tuple(self.train[name].shape[1:]), tuple(column.shape[1:])
+                    raise DataError(
+                        f"{self.name}: column {name!r} has rows of shape {train} in train and "
+                        f"{other} in {split}; make them equal."
+                    )
+        for split, columns in self.splits.items():
+            if split != "train" and not columns:
                 continue
             for group in self.groups:
                 present = {name: columns[name] for name in group if name in columns}
@@ -173,16 +177,22 @@ class Dataset:
         shape = tuple(stored.shape[1:])
         return (*shape, self.symbols) if self.symbols and _is_uint8(stored) else shape
 
+    @property
+    def splits(self) -> dict[str, Mapping[str, Any]]:
+        """The columns of `"train"`, `"test"`, and `"validation"`, which may be empty."""
+        return {"train": self.train, "test": self.test, "validation": self.validation}
+
     def split(self, name: str) -> Mapping[str, Any]:
-        """Return the columns of `"train"` or `"test"`.
+        """Return the columns of `"train"`, `"test"`, or `"validation"`.
 
         Raises:
             DataError: the dataset does not have this split.
         """
-        columns = {"train": self.train, "test": self.test}.get(name)
+        columns = self.splits.get(name)
         if not columns:
-            splits = "train and test" if self.test else "train only"
-            raise DataError(f"{self.name} has no {name} split; it has {splits}.")
+            present = [split for split, held in self.splits.items() if held]
+            has = f"{present[0]} only" if len(present) == 1 else " and ".join(present)
+            raise DataError(f"{self.name} has no {name} split; it has {has}.")
         return columns
 
     def rows(self, split: str = "train") -> int:

@@ -45,7 +45,9 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
     settings = {name: getattr(dataset, name) for name in _SETTINGS}
     table: dict[str, Any] = {"settings": {k: v for k, v in settings.items() if v is not None}}
     table["settings"]["groups"] = [list(group) for group in dataset.groups]
-    for split, columns in (("train", dataset.train), ("test", dataset.test)):
+    for split, columns in dataset.splits.items():
+        if split == "validation" and not columns:
+            continue
         table[split] = {
             name: _digest(as_tensor(x, f"{dataset.name}, {split}, column {name!r}"))
             for name, x in columns.items()
@@ -61,7 +63,7 @@ def changes(
     Arguments:
         old: the fingerprint that a run stores.
         new: the fingerprint of the current data.
-        split: `"train"` or `"test"`.
+        split: `"train"`, `"test"`, or `"validation"`.
         columns: the columns that are read; all others are ignored.
 
     Example:

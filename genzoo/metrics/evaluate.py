@@ -21,7 +21,7 @@ from genzoo.runs.folder import Run, RunFolder
 from genzoo.runs.modes import eval_mode
 from genzoo.runs.same_data import check_same_data
 
-__all__ = ["evaluate", "measure", "model_and_data"]
+__all__ = ["evaluate", "measure", "model_and_data", "requested"]
 
 
 def evaluate(
@@ -73,7 +73,7 @@ def evaluate(
     if metrics is None:
         chosen = list(_supported(model, evaluation.skipped))
     else:
-        chosen = [_requested(spec, model) for spec in metrics]
+        chosen = [requested(spec, model) for spec in metrics]
     errors = []
     for name, metric in chosen:
         try:
@@ -147,7 +147,7 @@ def _supported(model: Model, skipped: dict[str, str]) -> Iterator[tuple[str, Met
             skipped[name] = describe(error)
 
 
-def _requested(spec: Any, model: Model) -> tuple[str, Metric]:
+def requested(spec: Any, model: Model) -> tuple[str, Metric]:
     """Return a metric and its name.
 
     Raises:

@@ -3,6 +3,7 @@
 ```
 recipe.toml          the recipe with every default filled in, and the versions and device of the run
 model.safetensors    the weights (and model-ema.safetensors if they were averaged)
+best.safetensors     the weights of the best evaluation, if `train.monitor` or `patience` was set
 checkpoints/         the last few checkpoints; each holds everything for an exact resume
 metrics.jsonl        one line for each logged step
 samples/             pictures of samples from fixed noise
@@ -17,7 +18,9 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
+
+from torch import Tensor
 
 from genzoo.contract import Dataset, Model
 from genzoo.errors import PluginError, RunError, SettingError
@@ -30,9 +33,24 @@ from genzoo.runs.recipe import Recipe, checked, parse
 from genzoo.runs.requirements import IN_MEMORY, install_advice
 from genzoo.runs.weights import model_fingerprint, note_origin
 
-__all__ = ["Run", "RunFolder"]
+__all__ = ["Best", "Run", "RunFolder"]
 
 M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best evaluation on the validation rows.
+
+    Arguments:
+        step: the step after which it was made.
+        quantity: the name of the monitored number in the log, such as `"validation/loss"`.
+        value: the number.
+    """
+
+    step: int
+    quantity: str
+    value: float
 
 
 @dataclass
@@ -49,6 +67,8 @@ class Run(Generic[M]):
         requested_steps: the number of rounds that the settings ask for, in all. A complete run may
             have more.
         dataset: the dataset of the run.
+        best: the best evaluation on the validation rows, if `monitor` or `patience` was set. The
+            run folder has its weights: `genzoo.load(folder, checkpoint="best")`.
     """
 
     model: M
@@ -58,6 +78,7 @@ class Run(Generic[M]):
     was_complete: bool = False
     requested_steps: int = 0
     dataset: Dataset | None = field(default=None, repr=False)
+    best: Best | None = None
 
 
 class RunFolder:
@@ -86,6 +107,11 @@ class RunFolder:
     def averaged(self) -> Path:
         """The averaged weights."""
         return self.path / "model-ema.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best evaluation on the validation rows."""
+        return self.path / "best.safetensors"
 
     @property
     def checkpoints(self) -> Path:
@@ -155,17 +181,47 @@ class RunFolder:
         recorded = self.facts().get("data")
         return recorded if isinstance(recorded, dict) else None
 
-    def model(self, *, averaged: bool = True) -> Model:
+    def model(
+        self, *, averaged: bool = True, checkpoint: Literal["last", "best"] = "last"
+    ) -> Model:
         """Return the trained model, in eval mode.
 
-        It has the averaged weights if the run has them, and the last weights otherwise. For a run
-        that was killed, use its newest readable checkpoint, with a warning.
+        The last weights are the averaged ones if the run has them. For a run that was killed, they
+        come from its newest readable checkpoint, with a warning.
+
+        Arguments:
+            averaged: prefer the averaged weights.
+            checkpoint: `"last"`, or `"best"` for the weights of the best evaluation on validation
+                rows.
 
         Raises:
-            RunError: the folder is not a run, or has no weights that can be read.
+            RunError: the folder is not a run, or has no such weights that can be read.
         """
         recipe = self.recipe()
         model: Model = self._built(recipe["model"], "models")
+        weights, file = self._best_weights() if checkpoint == "best" else self._last(averaged)
+        dtypes = (value.dtype for value in weights.values() if value.is_floating_point())
+        model.to(dtype=next(dtypes, None))
+        load_weights(model, weights, file)
+        note_origin(
+            model,
+            data=recipe.get("data"),
+            run=self.path.resolve().name,
+            sha256=model_fingerprint(model),
+        )
+        return model.eval()
+
+    def _best_weights(self) -> tuple[Mapping[str, Tensor], Path]:
+        """Return the weights of the best evaluation, and their file."""
+        if not self.best.exists():
+            raise RunError(
+                f"{self.path} has no best.safetensors; train with train.monitor, such as "
+                'train.monitor="frechet", to keep the best weights.'
+            )
+        return read_weights(self.best)[0], self.best
+
+    def _last(self, averaged: bool) -> tuple[Mapping[str, Tensor], Path]:  # noqa: FBT001
+        """Return the last weights, and their file."""
         file = self.averaged if averaged and self.averaged.exists() else self.weights
         weights, round = read_weights(file) if file.exists() else ({}, -1)
         paths = Checkpoints(self.checkpoints).paths()
@@ -178,23 +234,14 @@ class RunFolder:
                 weights = state["ema"] if has_average else state["model"]
                 warnings.warn(
                     f"{self.path} did not finish; these are the weights of step {round:,}.",
-                    stacklevel=3,
+                    stacklevel=4,
                 )
         if round < 0:
             raise RunError(
                 f"{self.path} has no weights and no readable checkpoint yet; train it with "
                 "--resume."
             )
-        dtypes = (value.dtype for value in weights.values() if value.is_floating_point())
-        model.to(dtype=next(dtypes, None))
-        load_weights(model, weights, file)
-        note_origin(
-            model,
-            data=recipe.get("data"),
-            run=self.path.resolve().name,
-            sha256=model_fingerprint(model),
-        )
-        return model.eval()
+        return weights, file
 
     def dataset(self) -> Dataset:
         """Return the training data of the run.

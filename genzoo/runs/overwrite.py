@@ -19,6 +19,7 @@ _WRITTEN = (
     "report/evaluation.*",
     "model.safetensors",
     "model-ema.safetensors",
+    "best.safetensors",
     "events.out.tfevents.*",
     "metrics.jsonl",
     "curves.png",
@@ -76,7 +77,8 @@ def _check_no_links(run: RunFolder) -> None:
 
 def _check_file_types(run: RunFolder) -> None:
     """Check that no folder has the path of a file that a run writes, and the reverse."""
-    for file in (run.recipe_file, run.weights, run.averaged, run.path / "metrics.jsonl"):
+    written = (run.recipe_file, run.weights, run.averaged, run.best, run.path / "metrics.jsonl")
+    for file in written:
         if file.is_dir():
             raise RunError(f"{file} is a folder, and a run writes a file there; move it away.")
     for folder in (run.checkpoints, run.samples):
@@ -92,7 +94,7 @@ def is_remainder(run: RunFolder, recipe: str) -> bool:
         names = {path.name for path in run.path.iterdir() if not _is_temporary(path)}
     except (OSError, ValueError):
         return False
-    return names <= {"checkpoints", "samples", "metrics.jsonl", "curves.png"}
+    return names <= {"checkpoints", "samples", "metrics.jsonl", "curves.png", "best.safetensors"}
 
 
 def remove_artifacts(run: RunFolder) -> None:

@@ -28,7 +28,7 @@ def check_same_data(
     Arguments:
         folder: the run.
         dataset: the dataset to resume with or to evaluate on.
-        split: `"train"` for a resume, `"test"` for an evaluation.
+        split: `"train"` or `"validation"` for a resume, `"test"` for an evaluation.
         columns: the columns to compare. A resume depends only on the training columns that the
             model reads.
         prints: the fingerprint of `dataset`, if it was computed before.
@@ -45,7 +45,7 @@ def check_same_data(
         return
     prints = fingerprint(dataset) if prints is None else prints
     if changed := changes(recorded, prints, split, columns):
-        use = "resume with" if split == "train" else "evaluate on"
+        use = "evaluate on" if split == "test" else "resume with"
         unsteady = _unsteady(dataset, prints, split, columns)
         raise RunError(
             f"{folder.path} was trained on other data: {'; '.join(changed[:3])}.{unsteady} "

@@ -21,6 +21,7 @@ RESUMABLE_SETTINGS = frozenset(
         "keep_checkpoints",
         "log_every",
         "sample_every",
+        "patience",
         "gradient_norms",
         "resident",
     }

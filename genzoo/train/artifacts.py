@@ -13,7 +13,7 @@ from genzoo.errors import RunError
 from genzoo.files import write_atomic
 from genzoo.plots import can_plot, curves, save
 from genzoo.runs.checkpoint import Checkpoints, read_weights, write_weights
-from genzoo.runs.folder import Run, RunFolder
+from genzoo.runs.folder import Best, Run, RunFolder
 from genzoo.runs.overwrite import remove_artifacts, remove_temporary
 from genzoo.runs.provenance import recipe_text
 from genzoo.runs.recipe import Recipe
@@ -93,9 +93,10 @@ class Artifacts:
         if resume and self.folder.recipe_file.exists():
             check_same_recipe(self.folder, recipe, allow_other_data=allow_other_data)
             if not allow_other_data:
-                check_same_data(
-                    self.folder, self.dataset, "train", model.inputs, prints=data_fingerprint
-                )
+                for split in ("train", "validation") if self.dataset.validation else ("train",):
+                    check_same_data(
+                        self.folder, self.dataset, split, model.inputs, prints=data_fingerprint
+                    )
             checkpoint = next(reversed(self.checkpoints.paths()), None)
             if checkpoint is None:
                 check_beginning(self.folder, beginning)
@@ -193,6 +194,11 @@ class Artifacts:
         if can_plot() and lines:
             write_atomic(folder.path / "curves.png", lambda path: save(curves(lines), path))
 
+    def save_best(self, model: Model, round: int) -> None:
+        """Write the weights of the best evaluation so far."""
+        if self.folder is not None and self.engine.main:
+            write_weights(self.folder.best, model, model.state_dict(), round)
+
     def is_exported(self, average: Average | None, round: int) -> bool:
         """Return whether the exported weights are those of a round."""
         assert self.folder is not None
@@ -211,6 +217,7 @@ class Artifacts:
         round: int,
         total: int,
         *,
+        best: Best | None = None,
         was_complete: bool = False,
     ) -> Run[Any]:
         """Return the run. Its model is in eval mode and has the averaged weights, if any."""
@@ -227,7 +234,7 @@ class Artifacts:
             run_name = folder.resolve().name
             note_origin(final, data=data, run=run_name, sha256=model_fingerprint(final))
         lines = self.history.lines
-        return Run(final, lines, round, folder, was_complete, total, self.dataset)
+        return Run(final, lines, round, folder, was_complete, total, self.dataset, best)
 
     def _write_recipe(self) -> None:
         assert self.folder is not None

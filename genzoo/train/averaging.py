@@ -16,7 +16,7 @@ from genzoo.contract import Batch, Model
 from genzoo.errors import SettingError
 from genzoo.train.frozen import train_mode
 
-__all__ = ["BN_BATCHES", "Average", "update_batch_norm"]
+__all__ = ["BN_BATCHES", "Average", "replica", "update_batch_norm"]
 
 BN_BATCHES = 20
 """The number of batches from which averaged weights get their batch-norm statistics."""
@@ -41,7 +41,7 @@ class Average:
 
     def __init__(self, model: Model, decay: float) -> None:
         self.decay = decay
-        self.module = _replica(model, decay)
+        self.module = replica(model, f"train.ema = {decay:g}", "train.ema")
         self.updates = 0
         """The number of updates; on the host, so that an update does not wait for the device."""
         self.batch_norm_round = 0
@@ -67,12 +67,20 @@ class Average:
         self.updates += 1
 
 
-def _replica(model: Model, decay: float) -> Model:
+def replica(model: Model, setting: str, name: str) -> Model:
     """Return a deep copy of a model.
 
     A module may keep a tensor as a plain attribute and compute it at each pass, such as the weight
     of `torch.nn.utils.weight_norm`. It is part of a graph, which torch does not copy, so copy its
     value.
+
+    Arguments:
+        model: the model.
+        setting: the setting that needs the copy, with its value, for error messages.
+        name: the name of this setting.
+
+    Raises:
+        SettingError: the model cannot be copied.
     """
     memo: dict[int, Any] = {}
     for module in model.modules():
@@ -83,8 +91,8 @@ def _replica(model: Model, decay: float) -> Model:
     except Exception as error:
         culprit = _uncopied(model, memo) or f"a {type(model).__name__}"
         raise SettingError(
-            f"train.ema = {decay:g} keeps a copy of the model, and {culprit} cannot be copied "
-            f"({error}). Give its class a __deepcopy__ method, or leave out train.ema."
+            f"{setting} needs a copy of the model, and {culprit} cannot be copied ({error}). Give "
+            f"its class a __deepcopy__ method, or leave out {name}."
         ) from error
 
 

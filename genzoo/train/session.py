@@ -25,7 +25,7 @@ from genzoo.runs.checkpoint import load_weights, read_checkpoint
 from genzoo.runs.folder import Run, RunFolder
 from genzoo.runs.modes import eval_mode
 from genzoo.train.artifacts import Artifacts
-from genzoo.train.averaging import BN_BATCHES, Average, update_batch_norm
+from genzoo.train.averaging import BN_BATCHES, Average, replica, update_batch_norm
 from genzoo.train.closed_form import has_closed_form, solve, warn_unused_settings
 from genzoo.train.display import Display
 from genzoo.train.engine import Engine
@@ -36,6 +36,7 @@ from genzoo.train.microbatches import compare_halves, split
 from genzoo.train.monitor import Monitor
 from genzoo.train.settings import Settings
 from genzoo.train.stopping import Stopped, stop_message, stop_signals
+from genzoo.train.validation import Validation, with_validation
 
 __all__ = ["Session"]
 
@@ -74,8 +75,9 @@ class Session:
         engine.adopt(model)
         self.model, self.settings, self.engine = model, settings, engine
         self.game = Game(model, overrides, engine, settings)
+        rows = with_validation(dataset, settings)
         self.stream = Stream(
-            dataset,
+            rows,
             model.inputs,
             settings.batch_size,
             seed=settings.seed,
@@ -90,6 +92,9 @@ class Session:
         self.average = Average(model, settings.ema) if settings.ema else None
         self.log = LogBuffer(prefixed=len(self.game.players) > 1)
         self.monitor = Monitor(model, engine, self._first_batch)
+        self.validation: Validation | None = None
+        if rows.validation:
+            self.validation = Validation(model, rows, settings, engine)
         self.artifacts = Artifacts(folder, dataset, engine, settings.keep_checkpoints)
         if has_closed_form(model):
             self.total = 1
@@ -123,6 +128,7 @@ class Session:
             "averaged": self.average.updates if self.average else 0,
             "players": self.game.state(),
             "log": self.log.state(),
+            "validation": self.validation.state() if self.validation else None,
             "seconds": self.log.clock.seconds(),
         }
 
@@ -148,6 +154,8 @@ class Session:
             self.average.updates = state["averaged"]
         load_weights(self.model, state["model"], path)
         self.log.restore(state["log"], state["seconds"])
+        if self.validation:
+            self.validation.restore(state["validation"])
         self.round, self.batches = state["round"], state["batches"]
         self.artifacts.last_checkpoint = path
 
@@ -163,7 +171,7 @@ class Session:
                 resume.
         """
         artifacts = self.artifacts
-        if artifacts.folder is not None and self.round >= self.total:
+        if artifacts.folder is not None and self._is_over():
             self._update_batch_norm()
             # a kill between the last checkpoint and the export leaves older weights
             if self.engine.main and not artifacts.is_exported(self.average, self.round):
@@ -200,7 +208,7 @@ class Session:
         self._compare_halves()
         if self.round == 0:
             self._save_picture()
-        while self.round < self.total:
+        while not self._is_over():
             last = self.round + 1 == self.total
             log_is_due = (self.round + 1) % settings.log_every == 0
             norms: Norms | None = {} if settings.gradient_norms and (log_is_due or last) else None
@@ -208,22 +216,20 @@ class Session:
             display.move(self.round, images)
             stop = self._stops(requested, log_is_due=log_is_due)
             save = self._checkpoint_is_due(ends=last or stop)
-            if log_is_due or last or save:
-                self.monitor.check_losses(self.log, self.round, self.artifacts.last_checkpoint)
-                save = self.artifacts.rewrite_if_lost(self.round) or save
-            if last or save:
-                self.monitor.check_weights(self.round, self.artifacts.last_checkpoint)
-            if log_is_due or last:
-                line = self._log_line(norms)
-                self.artifacts.history.add(line)
-                if log_is_due:
-                    display.log(line)
-                self.monitor.diagnose(line, self.round, self.total)
+            evaluate = self._evaluation_is_due(last=last)
+            if log_is_due or last or save or evaluate:
+                save = self._check(weights=last or save or evaluate) or save
+            numbers = self._evaluate() if evaluate else {}
+            last = last or self._is_over()
+            save = save or self._checkpoint_is_due(ends=last)
+            if log_is_due or last or evaluate:
+                line = {**self._log_line(norms), **numbers}
+                self._add_line(line, display if log_is_due or evaluate else None)
             picture = last or self.round % settings.sample_every == 0
             if save or picture or stop:
                 self._update_batch_norm()
             if last:
-                self._after_training()
+                self._finish(self.model, self._final())
             if save:
                 self._save_checkpoint()
             if picture:
@@ -231,6 +237,22 @@ class Session:
             if stop and not last:
                 return True
         return False
+
+    def _check(self, *, weights: bool) -> bool:
+        """Check the losses and, if asked, the weights; return whether the folder was lost."""
+        monitor, last_checkpoint = self.monitor, self.artifacts.last_checkpoint
+        monitor.check_losses(self.log, self.round, last_checkpoint)
+        was_lost = self.artifacts.rewrite_if_lost(self.round)
+        if weights or was_lost:
+            monitor.check_weights(self.round, last_checkpoint)
+        return was_lost
+
+    def _add_line(self, line: dict[str, float], display: Display | None) -> None:
+        """Add a line to the log, show it on a display, and warn about what it tells."""
+        self.artifacts.history.add(line)
+        if display is not None:
+            display.log(line)
+        self.monitor.diagnose(line, self.round, self.total)
 
     def _play_round(self, batches: Iterator[Batch], norms: Norms | None) -> int:
         """Make the steps of all players in one round.
@@ -288,6 +310,35 @@ class Session:
             return requested.is_set()
         return log_is_due and self.engine.any(requested.is_set())
 
+    def _is_over(self) -> bool:
+        """Return whether all rounds are done, or patience is over."""
+        return self.round >= self.total or bool(
+            self.validation and self.validation.patience_is_over
+        )
+
+    def _evaluation_is_due(self, *, last: bool) -> bool:
+        if self.validation is None:
+            return False
+        return last or self.round % self.settings.evaluate_every == 0
+
+    def _evaluate(self) -> dict[str, float]:
+        """Measure the model on the validation rows, and keep it if it is the best one so far.
+
+        The model is measured as it would be if training ended now.
+        """
+        assert self.validation is not None
+        self._update_batch_norm()
+        final = replica(self._final(), "an evaluation on validation rows", "train.validation")
+        self._finish(final.eval())
+        numbers, is_best = self.validation.measure(final, self.round)
+        if is_best:
+            self.artifacts.save_best(final, self.round)
+        return numbers
+
+    def _final(self) -> Model:
+        """Return the model with the averaged weights, if there are any."""
+        return self.average.module if self.average else self.model
+
     def _checkpoint_is_due(self, *, ends: bool) -> bool:
         if self.artifacts.folder is None:
             return False
@@ -328,12 +379,11 @@ class Session:
             )
         self.average.batch_norm_round = self.round
 
-    def _after_training(self) -> None:
-        """Let the model, and its average, fit what depends on the trained weights."""
-        models = [self.model, self.average.module] if self.average else [self.model]
-        seed, device = self.settings.seed, self.engine.device
-        for model in models:
-            with eval_mode(model), torch.no_grad(), replicated(), draws(device, seed, "after"):
+    def _finish(self, *models: Model) -> None:
+        """Let models fit what depends on their trained weights."""
+        key = (self.settings.seed, "after")
+        for model in dict.fromkeys(models):
+            with eval_mode(model), torch.no_grad(), replicated(), draws(self.engine.device, *key):
                 model.after_training(self._training_rows())
 
     def _training_rows(self) -> Iterator[Batch]:
@@ -349,8 +399,7 @@ class Session:
         self.artifacts.save_checkpoint(self.state())
 
     def _save_picture(self) -> None:
-        final = self.average.module if self.average else self.model
-        self.artifacts.save_picture(final, self.round, self.settings.seed)
+        self.artifacts.save_picture(self._final(), self.round, self.settings.seed)
 
     def _stop_message(self, command: str, *, at_once: bool = False) -> str:
         return stop_message(
@@ -363,5 +412,10 @@ class Session:
 
     def _result(self, *, was_complete: bool = False) -> Run[Any]:
         return self.artifacts.result(
-            self.model, self.average, self.round, self.total, was_complete=was_complete
+            self.model,
+            self.average,
+            self.round,
+            self.total,
+            best=self.validation.best if self.validation else None,
+            was_complete=was_complete,
         )

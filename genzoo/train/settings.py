@@ -64,6 +64,16 @@ class Settings:
         keep_checkpoints: the number of checkpoints to keep; older ones are removed.
         log_every: steps between lines of the log.
         sample_every: steps between pictures of samples.
+        validation: the fraction of the training rows that is set aside for validation. They are the
+            same rows for every seed. A validation split of the dataset is used instead, if there is
+            one. By default 0, and 0.1 if `monitor` or `patience` is set. The losses of the rows are
+            logged as `validation/NAME` for each model that has a `loss`.
+        evaluate_every: steps between evaluations on the validation rows.
+        monitor: the number that decides which weights are the best: "loss", the name of a metric,
+            such as "frechet", or a quantity of a metric, such as "precision-recall/recall". The
+            best weights are kept in `best.safetensors`.
+        patience: the number of evaluations in a row without an improvement after which training
+            stops. Without `monitor`, the validation loss decides.
         gradient_norms: log the norm of each parameter's gradient, before clipping, as
             `gradient/NAME`.
         resident: keep the data on the device. By default, do so if they fit, and stream them
@@ -87,6 +97,10 @@ class Settings:
     keep_checkpoints: Positive = 3
     log_every: Positive = 50
     sample_every: Positive = 500
+    validation: Annotated[NonNegativeFloat, Ge(0), Lt(1)] | None = None
+    evaluate_every: Positive = 500
+    monitor: str | None = None
+    patience: Positive | None = None
     gradient_norms: bool = False
     resident: bool | None = None
 

@@ -226,7 +226,8 @@ def test_emoji_are_rendered_in_two_styles():
     assert everything > 2 * data.rows("train")
     # Each person and hand has five skin tones.
     tones = art.emoji(16, glyphs="skin-tones", test_fraction=0.0).rows("train")
-    assert tones % 5 == 0 and 1000 < tones < everything / 2
+    assert tones % 5 == 0
+    assert 1000 < tones < everything / 2
     both = np.concatenate([data.train["x"], data.test["x"]])
     assert np.median(both[:, :, 0, 0]) == 255  # corners are white
     pairs_of = build({"name": "edges", "of": {"name": "emoji", "size": 16}}, "datasets")
