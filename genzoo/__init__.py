@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from genzoo.loading import load
     from genzoo.metrics.compare import compare
     from genzoo.metrics.evaluate import evaluate
+    from genzoo.metrics.outliers.detect import outliers
     from genzoo.models.latents import interpolate, latent_arithmetic
     from genzoo.runs.folder import Run
     from genzoo.runs.saving import save
@@ -89,6 +90,7 @@ __all__ = [
     "metrics",
     "models",
     "networks",
+    "outliers",
     "priors",
     "runs",
     "save",
@@ -107,6 +109,7 @@ if not TYPE_CHECKING:
             "genzoo.loading": ("load",),
             "genzoo.metrics.compare": ("compare",),
             "genzoo.metrics.evaluate": ("evaluate",),
+            "genzoo.metrics.outliers.detect": ("outliers",),
             "genzoo.models.latents": ("interpolate", "latent_arithmetic"),
             "genzoo.runs.folder": ("Run",),
             "genzoo.runs.saving": ("save",),

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from genzoo.__about__ import __version__
-from genzoo.cli import author, compare, evaluate, generate, latents, listing, train
+from genzoo.cli import author, compare, evaluate, generate, latents, listing, outliers, train
 from genzoo.cli.common import console, errors, interrupted, say, with_plugins
 from genzoo.errors import GenzooError, shorten
 from genzoo.terminal import repair_streams
@@ -45,6 +45,7 @@ for command in (
     train.resume,
     evaluate.evaluate,
     compare.compare,
+    outliers.outliers,
     generate.sample,
     generate.complete,
     generate.reconstruct,

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from genzoo.metrics.neighbors import PrecisionRecall, coverage_null, fidelity_and_diversity
     from genzoo.metrics.networks.classifiers import DigitsCNN, FashionCNN
     from genzoo.metrics.networks.fixed import Pixels, RandomConv
+    from genzoo.metrics.outliers.auroc import Auroc, auroc
+    from genzoo.metrics.outliers.background import Background, png_bits
+    from genzoo.metrics.outliers.result import OutlierRow, OutlierScores
     from genzoo.metrics.reconstruction import Reconstruction
     from genzoo.metrics.report import Evaluation
     from genzoo.metrics.sliced import SlicedWasserstein, sliced_wasserstein
@@ -90,6 +93,9 @@ else:
             ),
             "genzoo.metrics.networks.classifiers": ("DigitsCNN", "FashionCNN"),
             "genzoo.metrics.networks.fixed": ("Pixels", "RandomConv"),
+            "genzoo.metrics.outliers.auroc": ("Auroc", "auroc"),
+            "genzoo.metrics.outliers.background": ("Background", "png_bits"),
+            "genzoo.metrics.outliers.result": ("OutlierRow", "OutlierScores"),
             "genzoo.metrics.reconstruction": ("Reconstruction",),
             "genzoo.metrics.report": ("Evaluation",),
             "genzoo.metrics.sliced": (
@@ -112,6 +118,8 @@ available = _registry.available
 get = _registry.get
 
 __all__ = [
+    "Auroc",
+    "Background",
     "ClassifierTest",
     "Codes",
     "Comparison",
@@ -130,6 +138,8 @@ __all__ = [
     "MemorizationResult",
     "MixtureUsage",
     "Modes",
+    "OutlierRow",
+    "OutlierScores",
     "Pixels",
     "PrecisionRecall",
     "RandomConv",
@@ -139,6 +149,7 @@ __all__ = [
     "Texture",
     "TwoSample",
     "aggregate_log_prob",
+    "auroc",
     "available",
     "classifier_two_sample_test",
     "coverage_null",
@@ -155,6 +166,7 @@ __all__ = [
     "kernel_permutation_test",
     "measure_memorization",
     "nearest_neighbors",
+    "png_bits",
     "register",
     "sliced_wasserstein",
     "wilson_interval",

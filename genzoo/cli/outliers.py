@@ -1,0 +1,60 @@
+"""The command `outliers`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genzoo.cli.common import Device, Seed, console, load, say
+
+__all__ = ["outliers"]
+
+
+def outliers(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATA...", help="Pictures, folders of pictures, or the name of a dataset."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write the scores into this .csv file.")
+    ] = None,
+    score: Annotated[
+        list[str] | None,
+        typer.Option(help="A score; may be repeated. Default: all that the model supports."),
+    ] = None,
+    resize: Annotated[
+        bool,
+        typer.Option("--resize", help="Crop, resize, and convert pictures to the run's shape."),
+    ] = False,
+    limit: Annotated[
+        int,
+        typer.Option("--limit", "-n", min=1, help="Use at most this number of held-out examples."),
+    ] = 10_000,
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Score how unusual pictures are for a trained model.
+
+    Pictures that cannot be read are named, the others are scored, and the exit code is then 1.
+    """
+    from genzoo.metrics.outliers.detect import outliers as detect
+    from genzoo.runs.folder import RunFolder
+    from genzoo.runs.same_data import check_same_data
+
+    folder = RunFolder(run)
+    model, reference = load(str(run), device), folder.dataset()
+    check_same_data(folder, reference, "test", tuple(reference.test))
+    result = detect(model, data, reference, scores=score or None, n=limit, seed=seed, resize=resize)
+    console.print(result.table(width=console.width), markup=False, soft_wrap=True)
+    if out is not None:
+        result.to_csv(out)
+        console.print(f"\n{out}: {len(result):,} rows", markup=False)
+    for reason in result.failed.values():
+        say(f"error: {reason}")
+    if result.failed:
+        raise typer.Exit(1)
