@@ -120,8 +120,6 @@ def load(
         >>> genzoo.load("wae-mmd", prior="mog", latent_dim=2, shape=(1, 8, 8)).sample(4).shape
         torch.Size([4, 1, 8, 8])
     """
-    if checkpoint not in ("last", "best"):
-        raise SettingError(f'checkpoint = {checkpoint!r}: expected "last" or "best".')
     names = registry("models")
     if isinstance(name, str) and name in names:
         from genzoo.train.misplaced import explained

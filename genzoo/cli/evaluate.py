@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from genzoo.cli.common import Checkpoint, Device, console, load, note_sampler, say
+from genzoo.cli.common import Checkpoint, Device, available_device, console, note_sampler, say
+from genzoo.errors import SettingError
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|SAMPLES",
+            help="A run folder, or samples of another program: a folder of images, or a file that "
+            "ends in .npy, .npz, or .onnx.",
+        ),
+    ],
     metrics: Annotated[
         list[str] | None,
         typer.Argument(help="Names of metrics. Default: all that the model supports."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="The data to compare with: the name of a dataset, a table in TOML, or a run "
+            "folder, whose data are used. Default: the data of the run."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="The folder of the report. Default: report/ in the run folder, or a folder next "
+            "to the samples.",
+        ),
+    ] = None,
+    value_range: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            "--range",
+            metavar="LOW HIGH",
+            help="The numbers that stand for black and white in samples of another program, such "
+            "as -1 1. Default: 0 255 for whole numbers, and 0 1 for others.",
+        ),
     ] = None,
     limit: Annotated[
         int,
@@ -24,28 +58,59 @@ def evaluate(
     ] = 10_000,
     seed: Annotated[int, typer.Option(help="The seed of samples and metrics.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Examples per batch.")] = 500,
-    allow_other_data: Annotated[
-        bool,
-        typer.Option(
-            "--allow-other-data", help="Accept held-out data that differ from those of the run."
-        ),
-    ] = False,
     checkpoint: Checkpoint = "last",
     device: Device = "cpu",
 ) -> None:
-    """Measure a trained model on held-out data, and write a report into the run folder."""
+    """Measure a trained model, or samples of another program, and write a report."""
+    from genzoo.data.arrays import as_dataset
     from genzoo.metrics.evaluate import evaluate as measure
-    from genzoo.runs.folder import RunFolder
-    from genzoo.runs.same_data import check_same_data
+    from genzoo.metrics.evaluate import model_and_data
+    from genzoo.runs.recipe import override
 
-    folder = RunFolder(run)
-    model, dataset = load(str(run), device, checkpoint), folder.dataset()
-    if not allow_other_data:
-        check_same_data(folder, dataset, "test", tuple(dataset.test))
-    evaluation = measure(model, dataset, metrics or None, n=limit, seed=seed, batch_size=batch_size)
+    device = available_device(device)
+    spec = None if data is None else override({}, [f"data={data}"])["data"]
+    model, data_of_model = model_and_data(run, spec, value_range, checkpoint)
+    dataset = as_dataset(data_of_model)
+    folder = out or _report(Path(run), None if data is None else dataset.name)
+    if out is not None and _is_inside(out, Path(run)):
+        raise SettingError(
+            f"-o {out} is inside the folder of the samples, where figures would count as samples; "
+            "choose another folder."
+        )
+    evaluation = measure(
+        model.to(device), dataset, metrics or None, n=limit, seed=seed, batch_size=batch_size
+    )
     note_sampler(model)
     for name, reason in evaluation.skipped.items():
         say(f"note: {name}: {reason}")
     console.print(evaluation.table(console.width), markup=False, soft_wrap=True)
-    evaluation.save(folder.report)
-    console.print(f"\n{evaluation.n:,} held-out examples; written to {folder.report}", markup=False)
+    evaluation.save(folder)
+    console.print(
+        f"\n{evaluation.n:,} held-out examples; written to {folder}", markup=False, soft_wrap=True
+    )
+
+
+def _report(run: Path, data: str | None) -> Path:
+    """Return the folder of the report: in the run folder, or next to samples of another program.
+
+    Arguments:
+        run: the run folder, or the path of the samples.
+        data: the name of the data, or None for those of the run.
+    """
+    from genzoo.metrics.evaluate import is_samples
+    from genzoo.runs.folder import RunFolder
+
+    if is_samples(run):
+        path = run.resolve()
+        return path.with_name(f"{path.name if path.is_dir() else path.stem}-report")
+    report = RunFolder(run).report
+    if data is None:
+        return report
+    return report / (re.sub(r"[^\w.-]+|^\.+", "-", data).strip("-") or "data")
+
+
+def _is_inside(out: Path, run: Path) -> bool:
+    """Return whether a folder is in a folder of samples."""
+    from genzoo.metrics.evaluate import is_samples
+
+    return is_samples(run) and run.is_dir() and out.resolve().is_relative_to(run.resolve())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,7 @@ from genzoo.data.cache import atomic_data, home
 from genzoo.errors import DataError, MissingDataError
 from genzoo.files import local_path
 
-__all__ = ["SUFFIXES", "Portion", "find_images", "folder", "read_image", "stored"]
+__all__ = ["SUFFIXES", "Portion", "find_images", "folder", "open_image", "read_image", "stored"]
 
 Portion = Literal["whole", "left", "right"]
 """The part of a picture to read."""
@@ -153,27 +154,51 @@ def read_image(file: Path, channels: int, height: int, width: int, part: Portion
     """
     from PIL import Image, ImageOps
 
+    with _reading(file):
+        image = open_image(file)
+        half = image.width // 2
+        if part == "left":
+            image = image.crop((0, 0, half, image.height))
+        if part == "right":
+            image = image.crop((image.width - half, 0, image.width, image.height))
+        image = ImageOps.fit(
+            image.convert("L" if channels == 1 else "RGB"),
+            (width, height),
+            Image.Resampling.LANCZOS,
+        )
+    pixels = np.asarray(image).reshape(height, width, channels)
+    return pixels.transpose(2, 0, 1)
+
+
+def open_image(file: Path) -> Any:
+    """Read an image file as a Pillow image, rotated, and on white where it is transparent.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    from PIL import Image, ImageOps
+
+    with _reading(file), Image.open(file) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return image
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Report a file that cannot be read, within a block.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    from PIL import Image
+
     try:
-        with Image.open(file) as opened:
-            image = ImageOps.exif_transpose(opened)
-            # Before resizing, which would mix the halves.
-            half = image.width // 2
-            if part == "left":
-                image = image.crop((0, 0, half, image.height))
-            if part == "right":
-                image = image.crop((image.width - half, 0, image.width, image.height))
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            image = ImageOps.fit(
-                image.convert("L" if channels == 1 else "RGB"),
-                (width, height),
-                Image.Resampling.LANCZOS,
-            )
+        yield
     # Pillow raises different errors for different formats.
     except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
         raise DataError(
             f"folder: {file} cannot be read as an image ({error}); repair or remove it."
         ) from error
-    pixels = np.asarray(image).reshape(height, width, channels)
-    return pixels.transpose(2, 0, 1)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from genzoo.metrics.outliers.result import OutlierRow, OutlierScores
     from genzoo.metrics.reconstruction import Reconstruction
     from genzoo.metrics.report import Evaluation
+    from genzoo.metrics.samples import OnnxGenerator, Samples
     from genzoo.metrics.sliced import SlicedWasserstein, sliced_wasserstein
     from genzoo.metrics.texture import Texture, high_frequency_power
     from genzoo.metrics.two_sample import (
@@ -98,6 +99,7 @@ else:
             "genzoo.metrics.outliers.result": ("OutlierRow", "OutlierScores"),
             "genzoo.metrics.reconstruction": ("Reconstruction",),
             "genzoo.metrics.report": ("Evaluation",),
+            "genzoo.metrics.samples": ("OnnxGenerator", "Samples"),
             "genzoo.metrics.sliced": (
                 "SlicedWasserstein",
                 "sliced_wasserstein",
@@ -138,12 +140,14 @@ __all__ = [
     "MemorizationResult",
     "MixtureUsage",
     "Modes",
+    "OnnxGenerator",
     "OutlierRow",
     "OutlierScores",
     "Pixels",
     "PrecisionRecall",
     "RandomConv",
     "Reconstruction",
+    "Samples",
     "SlicedWasserstein",
     "Summary",
     "Texture",

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from genzoo.contract import Measurement, Metric, Model
+from genzoo.data.arrays import as_dataset
+from genzoo.data.image_folder import find_images
 from genzoo.distributed.random_state import exclusive, reseed
-from genzoo.errors import SettingError, describe
+from genzoo.errors import MissingDataError, RunError, SettingError, describe, show
+from genzoo.files import local_path
 from genzoo.metrics.evidence import Evidence
 from genzoo.metrics.report import Evaluation
+from genzoo.metrics.samples import read_samples
 from genzoo.registry.build import build
 from genzoo.registry.lookup import registry
 from genzoo.registry.records import recorded
@@ -21,41 +28,47 @@ from genzoo.runs.folder import Run, RunFolder
 from genzoo.runs.modes import eval_mode
 from genzoo.runs.same_data import check_same_data
 
-__all__ = ["evaluate", "measure", "model_and_data", "requested"]
+__all__ = ["evaluate", "is_samples", "measure", "model_and_data", "requested"]
 
 
 def evaluate(
-    run: Run[Any] | Model | str | Path,
+    run: Run[Any] | Model | str | Path | Tensor | np.ndarray[Any, Any],
     data: Any = None,
     metrics: str | Mapping[str, Any] | Metric | Sequence[Any] | None = None,
     *,
     n: int = 10_000,
     seed: int = 0,
     batch_size: int = 500,
+    value_range: tuple[float, float] | None = None,
 ) -> Evaluation:
-    """Measure a trained model on held-out data.
+    """Measure a trained model, or samples of another program, on held-out data.
 
     Samples and features are computed once and shared by all metrics. Each metric has its own seed,
     so its results do not depend on the other metrics. The model is in eval mode while it is
     measured; its modes and torch's random state are restored at the end.
 
     Arguments:
-        run: the result of `fit`, a run folder, or a model.
-        data: a `Dataset`, or a name, table, or arrays as for `genzoo.fit`. By default, the data of
-            the run. A model needs them.
+        run: the result of `fit`, a run folder, or a model. Samples of another program are the path
+            of a folder of images, of a `.npy` or `.npz` file, or of an ONNX generator, or an array,
+            `(n, *shape)`: uint8 or floats, images in [0, 1] and with their channels first or last.
+        data: a `Dataset`, a name, table, or arrays as for `genzoo.fit`, or a run folder, whose data
+            are used. By default, the data of the run. A model and samples need them.
         metrics: the name, table, or instance of a metric, or several of them. By default, every
             registered metric that the model supports.
         n: the largest number of held-out examples, and of samples.
         seed: the seed of the samples, of the choice of training rows, and of the metrics.
         batch_size: the number of rows per batch.
+        value_range: the numbers that stand for black and white in samples of another program, such
+            as (-1, 1). By default, 0 and 255 for uint8, and 0 and 1 for floats.
 
     Returns:
         The measurements. A metric that fails does not affect the others; `skipped` has the reasons.
 
     Raises:
         SettingError: a metric in `metrics` is unknown, or the model does not support it.
-        DataError: the data have no held-out rows, or do not fit the model.
-        RunError: a path is not a run folder, or the data of its run have changed.
+        DataError: the data have no held-out rows, or do not fit the model. Samples cannot be read,
+            or have another shape or range than the data.
+        RunError: a path is neither a run folder nor samples, or the data of its run have changed.
         Exception: the error of a metric, if all metrics in `metrics` fail.
 
     Example:
@@ -64,8 +77,10 @@ def evaluate(
         >>> evaluation = evaluate(run, metrics=["reconstruction", "frechet"], n=100)
         >>> evaluation["frechet", "distance"].network
         'digits-cnn-v1'
+        >>> evaluate(torch.rand(50, 8, 8), "digits", "texture").n
+        50
     """
-    model, data = model_and_data(run, data)
+    model, data = model_and_data(run, data, value_range)
     if isinstance(metrics, str | Mapping | Metric):
         metrics = [metrics]
     evidence = Evidence(model, data, n=n, seed=seed, batch_size=batch_size)
@@ -112,15 +127,42 @@ def measure(metric: Metric, evidence: Evidence, name: str = "") -> tuple[Measure
     return tuple(rows)
 
 
-def model_and_data(run: Any, data: Any) -> tuple[Model, Any]:
+def model_and_data(
+    run: Any,
+    data: Any,
+    value_range: tuple[float, float] | None = None,
+    checkpoint: Any = "last",
+) -> tuple[Model, Any]:
     """Return the model and the data of an evaluation.
 
+    Arguments:
+        run: as in `evaluate`.
+        data: as in `evaluate`.
+        value_range: as in `evaluate`.
+        checkpoint: the weights of a run folder, `"last"` or `"best"`.
+
     Raises:
-        SettingError: there are no data.
+        SettingError: there are no data, or `value_range` was passed for a model.
+        DataError: samples cannot be read, or do not fit the data.
+        RunError: a path is neither a run folder nor samples, or the data of its run have changed.
     """
+    data = _data_of_run(data)
+    if isinstance(run, Tensor | np.ndarray) or is_samples(run):
+        if data is None:
+            name = f"{show(str(run))}" if isinstance(run, str | Path) else "samples"
+            raise SettingError(
+                f"{name}: samples of another program have no data of their own; name the data to "
+                f'compare them with, as in genzoo.evaluate({name}, "digits") (--data digits).'
+            )
+        dataset = as_dataset(data)
+        return read_samples(run, dataset, value_range), dataset
+    if value_range is not None:
+        raise SettingError(
+            f"value_range = {show(value_range)} is for samples of another program; leave it out."
+        )
     if isinstance(run, str | Path):
         folder = RunFolder(run)
-        model = folder.model()
+        model = folder.model(checkpoint=checkpoint)
         if data is None:
             data = folder.dataset()
             check_same_data(folder, data, "test", tuple(data.test))
@@ -134,6 +176,35 @@ def model_and_data(run: Any, data: Any) -> tuple[Model, Any]:
             'genzoo.evaluate(model, "digits").'
         )
     return model, data
+
+
+def is_samples(run: Any) -> bool:
+    """Return True if a path holds samples of another program, and False for a run folder.
+
+    Raises:
+        RunError: it is a folder, but neither of a run nor of images.
+    """
+    if not isinstance(run, str | Path):
+        return False
+    path = local_path(run, "run folder or samples", RunError)
+    if not path.is_dir() or RunFolder(path).recipe_file.exists():
+        return path.is_file()
+    try:
+        find_images(path)
+    except MissingDataError:
+        raise RunError(
+            f"{path} is not a run folder: it has no recipe.toml. It holds no samples, either: it "
+            "has no images."
+        ) from None
+    return True
+
+
+def _data_of_run(data: Any) -> Any:
+    """Return the data of a run folder. Anything else is returned as it is; names come first."""
+    if not isinstance(data, str | Path) or (isinstance(data, str) and data in registry("datasets")):
+        return data
+    is_folder = os.path.isdir(os.path.expanduser(data))  # noqa: PTH111, PTH112 any text may come
+    return RunFolder(data).dataset() if is_folder and RunFolder(data).is_run() else data
 
 
 def _supported(model: Model, skipped: dict[str, str]) -> Iterator[tuple[str, Metric]]:

@@ -18,6 +18,7 @@ from genzoo.data.stream import iterate_split
 from genzoo.distributed.random_state import exclusive, reseed, seed_for
 from genzoo.errors import DataError
 from genzoo.metrics.features import build_network, extract_features
+from genzoo.metrics.samples import Samples
 
 __all__ = ["Evidence"]
 
@@ -32,7 +33,8 @@ class Evidence:
     Arguments:
         model: a model in eval mode.
         data: a `Dataset`, or a name, table, or arrays as for `genzoo.fit`.
-        n: the largest number of held-out rows to use. They are the first ones.
+        n: the largest number of held-out rows to use. They are the first ones. It is lowered to the
+            number of `Samples`.
         seed: the seed of the samples and of the choice of training rows.
         batch_size: the number of rows per batch.
 
@@ -55,6 +57,8 @@ class Evidence:
         self.batch_size = whole(batch_size, f"batch_size = {batch_size!r}", 1)
         self.dataset = as_dataset(data)
         self.n = min(whole(n, f"n = {n!r}", 1), _rows(self.dataset, model, "test"))
+        if isinstance(model, Samples):
+            self.n = min(self.n, len(model))
         self._check_shape()
         self._reads: tuple[str, ...] = ()
         # Shared by all copies, see `reading`.
@@ -179,6 +183,8 @@ class Evidence:
         begin = 0
         with exclusive(like.device):
             reseed(like.device, "evaluate", self.seed, "samples")
+            if isinstance(model, Samples):  # in one call, so that no row is drawn twice
+                return model.sample(self.n).cpu()
             for batch in self.batches():
                 _, given = model.unpack(batch)
                 size = model.batch_size(batch)

@@ -79,8 +79,8 @@ class FeatureMetric(OneOutput):
         """
         if evidence.n < self.least:
             raise DataError(
-                f"{type(self).__name__} needs at least {self.least} held-out examples, but there "
-                f"are {evidence.n}."
+                f"{type(self).__name__} needs at least {self.least} held-out examples and as many "
+                f"samples, but there are {evidence.n}."
             )
         features = evidence.features(self.network, source)
         if not features.isfinite().all():

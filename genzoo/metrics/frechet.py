@@ -248,7 +248,8 @@ class Frechet(OneOutput):
             )
         if n < 4:
             raise DataError(
-                f"The Fréchet distance needs at least four held-out examples, but there are {n}."
+                "The Fréchet distance needs at least four held-out examples and as many samples, "
+                f"but there are {n}."
             )
         if n <= network.dim:
             warnings.warn(

@@ -196,7 +196,10 @@ class RunFolder:
 
         Raises:
             RunError: the folder is not a run, or has no such weights that can be read.
+            SettingError: `checkpoint` is another word.
         """
+        if checkpoint not in ("last", "best"):
+            raise SettingError(f'checkpoint = {checkpoint!r}: expected "last" or "best".')
         recipe = self.recipe()
         model: Model = self._built(recipe["model"], "models")
         weights, file = self._best_weights() if checkpoint == "best" else self._last(averaged)

@@ -8,7 +8,7 @@ from typing import Any
 
 from genzoo.contract import Dataset
 from genzoo.data.fingerprint import changes, fingerprint
-from genzoo.errors import RunError, SettingError
+from genzoo.errors import RunError, SettingError, show
 from genzoo.registry.build import build
 from genzoo.registry.records import config
 from genzoo.runs.folder import RunFolder
@@ -45,11 +45,14 @@ def check_same_data(
         return
     prints = fingerprint(dataset) if prints is None else prints
     if changed := changes(recorded, prints, split, columns):
-        use = "evaluate on" if split == "test" else "resume with"
+        advice = "resume with the new data anyway, set allow_other_data (--allow-other-data)"
+        if split == "test":
+            advice = f"evaluate on the new data anyway, name them: data = {show(str(folder.path))}"
+            advice += f" (--data {folder.path})"
         unsteady = _unsteady(dataset, prints, split, columns)
         raise RunError(
             f"{folder.path} was trained on other data: {'; '.join(changed[:3])}.{unsteady} "
-            f"To {use} the new data anyway, set allow_other_data (--allow-other-data)."
+            f"To {advice}."
         )
 
 

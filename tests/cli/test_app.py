@@ -507,8 +507,10 @@ def test_evaluate_on_other_data_is_refused_by_name_or_allowed(genzoo_, tmp_path)
     assert code == 2
     assert "error: " in text
     assert "was trained on other data: the test column 'x' holds other values" in text
-    assert "--allow-other-data" in text
-    assert genzoo_("evaluate", tmp_path / "run", "reconstruction", "--allow-other-data")[0] == 0
+    run = str(tmp_path / "run")
+    assert f"--data {run}" in " ".join(text.split())
+    assert genzoo_("evaluate", run, "reconstruction", "--data", run)[0] == 0
+    assert (tmp_path / "run" / "report" / "data" / "evaluation.json").is_file()
 
 
 def test_an_evaluation_is_strict_json_whatever_a_metric_returns(genzoo_, run_folder, monkeypatch):

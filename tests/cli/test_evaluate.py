@@ -1,0 +1,92 @@
+"""The command evaluate for samples of other programs, and for data other than a run's."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import genzoo
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (50, 8, 8), dtype=np.uint8)
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, image in enumerate(PIXELS):
+        Image.fromarray(image).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "vae"
+    genzoo.fit({"name": "vae", "latent_dim": 2}, "digits", folder, steps=2, batch_size=8)
+    return folder
+
+
+def test_the_report_of_a_folder_of_images_is_next_to_it(genzoo_, images):
+    before = sorted(images.iterdir())
+    code, text = genzoo_("evaluate", images, "--data", "digits", "frechet", "texture")
+    assert code == 0, text
+    report = images.with_name("images-report")
+    assert str(report) in text.replace("\n", "")
+    assert sorted(images.iterdir()) == before
+    expected = genzoo.evaluate(images, "digits", ["frechet", "texture"])
+    assert (report / "evaluation.json").read_text(encoding="utf-8") == expected.to_json()
+    assert expected.table() in text
+
+
+def test_the_report_goes_where_the_option_says(genzoo_, images, tmp_path):
+    out = tmp_path / "here"
+    assert genzoo_("evaluate", images, "texture", "--data", "digits", "-o", out)[0] == 0
+    assert json.loads((out / "evaluation.json").read_text())["n"] == 50
+    code, text = genzoo_("evaluate", images, "texture", "--data", "digits", "-o", images / "report")
+    assert code == 2
+    assert "inside the folder of the samples" in text
+    assert not (images / "report").exists()
+
+
+def test_the_range_and_a_table_of_data(genzoo_, tmp_path):
+    np.save(tmp_path / "tanh.npy", PIXELS / 127.5 - 1)
+    np.save(tmp_path / "bytes.npy", PIXELS)
+    table = '{name = "digits", binarize = "threshold"}'
+    for name, options in (("tanh", ("--range", "-1", "1")), ("bytes", ())):
+        code, text = genzoo_(
+            "evaluate", tmp_path / f"{name}.npy", "texture", "--data", table, *options
+        )
+        assert code == 0, text
+    reports = [tmp_path / f"{name}-report" / "evaluation.json" for name in ("tanh", "bytes")]
+    values = [json.loads(path.read_text())["measurements"][0]["value"] for path in reports]
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+    bits = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")
+    direct = genzoo.evaluate(PIXELS, bits, "texture")["texture", "power_ratio"].value
+    assert values[1] == pytest.approx(direct)
+
+
+def test_samples_without_data_are_refused(genzoo_, images):
+    code, text = genzoo_("evaluate", images)
+    assert code == 2
+    assert "--data digits" in text
+    code, text = genzoo_("evaluate", images, "--data", "digitz")
+    assert code == 2
+    assert "Did you mean" in text
+
+
+def test_a_run_is_evaluated_on_other_data(genzoo_, run, images):
+    code, text = genzoo_("evaluate", run, "texture", "-n", "60")
+    assert code == 0, text
+    own = json.loads((run / "report" / "evaluation.json").read_text())
+    table = '{name = "digits", binarize = "threshold"}'
+    code, text = genzoo_("evaluate", run, "texture", "-n", "60", "--data", table)
+    assert code == 0, text
+    other = json.loads((run / "report" / "digits" / "evaluation.json").read_text())
+    assert other["measurements"][0]["value"] != own["measurements"][0]["value"]
+    assert json.loads((run / "report" / "evaluation.json").read_text()) == own
+    code, text = genzoo_("evaluate", images, "texture", "--data", run, "-n", "60")
+    assert code == 0, text
+    code, text = genzoo_("evaluate", run, "texture", "--range", "0", "1")
+    assert code == 2
+    assert "value_range" in text
