@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -70,6 +70,14 @@ def train(
             "command to continue after an interruption.",
         ),
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="The number of seeds to train at the same time. Default: one for each CPU core, "
+            "or 1 on a GPU.",
+        ),
+    ] = None,
 ) -> None:
     """Train a recipe, or a model on a dataset, and write a run folder."""
     texts = _texts(overrides, steps, device)
@@ -82,8 +90,10 @@ def train(
                 "--from."
             )
         recipe, name = named_recipe(what, model, texts)
-        options = {"overwrite": overwrite, "allow_other_data": allow_other_data}
+        options = {"overwrite": overwrite, "allow_other_data": allow_other_data, "jobs": jobs}
         return _train_seeds(seeds, recipe, out or Path("runs") / name, options)
+    if jobs is not None:
+        raise SettingError(f"--jobs {jobs} needs --seeds, such as --seeds 3.")
     if init_from is not None and (what is None or ("=" in what and not Path(what).is_file())):
         recipe = recipe_to_begin_from(init_from, [*([what] if what else []), *texts])
         name = f"from-{init_from.resolve().name}"
@@ -116,10 +126,15 @@ def train(
     )
 
 
-def _train_seeds(seeds: int, recipe: Recipe, folder: Path, options: dict[str, bool]) -> None:
+def _train_seeds(seeds: int, recipe: Recipe, folder: Path, options: dict[str, Any]) -> None:
     """Train a recipe with several seeds, and print a summary."""
+    from genzoo.train.engine import Engine
+    from genzoo.train.seed_processes import available_cores
     from genzoo.train.seeds import fit_seeds
 
+    if options["jobs"] is None:
+        is_cpu = Engine(recipe["train"].get("device", "auto"), "32-true").device.type == "cpu"
+        options["jobs"] = min(seeds, available_cores()) if is_cpu else 1
     settings = {key: value for key, value in recipe["train"].items() if key != "seed"}
     settings.update(options, players=recipe["players"])
     for run in fit_seeds(recipe["model"], recipe["data"], folder, seeds, **settings):

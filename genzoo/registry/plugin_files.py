@@ -15,7 +15,7 @@ from genzoo.errors import PluginError, describe
 from genzoo.files import local_path
 from genzoo.registry.registration import File
 
-__all__ = ["is_loaded", "load_file", "loading"]
+__all__ = ["is_loaded", "load_file", "loaded_files", "loading"]
 
 _files: dict[Path, File] = {}
 _loading: ContextVar[File | None] = ContextVar("loading", default=None)
@@ -32,6 +32,11 @@ def is_loaded(file: File) -> bool:
     They are not if the file failed, or if a later execution of the same path replaced it.
     """
     return _files.get(file.path) is file
+
+
+def loaded_files() -> list[Path]:
+    """Return the files whose names are registered, in the order of their execution."""
+    return [*_files]
 
 
 def load_file(file: str | Path) -> ModuleType:

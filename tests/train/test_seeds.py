@@ -1,10 +1,16 @@
 """Training with several seeds makes the runs that single trainings make, and continues them."""
 
+import os
+import signal
+import time
+
 import pytest
+import torch
 
 import genzoo
-from genzoo.errors import SettingError
-from genzoo.train import fit_seeds
+from genzoo.errors import RunError, SettingError
+from genzoo.runs.lock import FolderLock
+from genzoo.train import fit_seeds, seed_processes
 
 VAE = {"name": "vae", "encoder": {"hidden": [8]}, "decoder": {"hidden": [8]}}
 pytestmark = pytest.mark.filterwarnings("error:.*no checkpoint to resume from")
@@ -48,6 +54,9 @@ def test_the_same_call_keeps_complete_runs_and_resumes_the_others(tmp_path):
         ((VAE, "digits", "x", [-1]), {}, "seed = -1"),
         ((VAE, "digits", "x", 2), {"seed": 3}, "sets seed itself"),
         ((VAE, "digits", "x", 2), {"resume": True}, "sets resume itself"),
+        ((VAE, "digits", "x", 2), {"jobs": 0}, "jobs = 0"),
+        ((VAE, torch.rand(9, 2), "x", 2), {"jobs": 2}, "pass the name or the table"),
+        ((VAE, "digits", "x", 2), {"jobs": 2, "schedule": lambda t: 1 - t}, "a function cannot"),
     ],
 )
 def test_errors_come_before_training(arguments, settings, message):
@@ -62,9 +71,58 @@ def test_an_instance_cannot_be_built_again():
 
 def test_the_command_trains_seeds(tmp_path, genzoo_):
     arguments = ("digits", "--model", "vae", "train.batch_size=16", "--out", str(tmp_path / "v"))
-    code, text = genzoo_("train", *arguments, "--steps", "1", "--seeds", "2")
+    code, text = genzoo_("train", *arguments, "--steps", "1", "--seeds", "2", "--jobs", "1")
     assert code == 0, text
     assert f"Next: genzoo compare {tmp_path / 'v'}" in text
     assert sorted(path.name for path in (tmp_path / "v").iterdir()) == ["seed-0", "seed-1"]
     code, text = genzoo_("train", *arguments, "--resume", "--seeds", "2")
     assert (code, "continues unfinished runs by itself" in " ".join(text.split())) == (2, True)
+    code, text = genzoo_("train", *arguments, "--jobs", "2")
+    assert (code, "--jobs 2 needs --seeds" in text) == (2, True)
+
+
+@pytest.mark.slow
+def test_runs_in_processes_are_those_of_one_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(seed_processes, "available_cores", lambda: 2)  # one thread for each run
+    alone = [weights(run.folder) for run in fit_seeds(VAE, "digits", tmp_path / "a", 2, **SHORT)]
+    runs = {run.folder: run for run in fit_seeds(VAE, "digits", tmp_path / "b", 2, jobs=2, **SHORT)}
+    assert [weights(folder) for folder in sorted(runs)] == alone
+    assert all(run.steps == 4 for run in runs.values())
+    # the next call finds everything done, and trains what is new in the same way
+    again = list(fit_seeds(VAE, "digits", tmp_path / "b", 2, jobs=2, **SHORT))
+    assert len(again) == 2
+
+
+@pytest.mark.slow
+def test_an_error_in_a_process_is_raised_after_the_other_runs_have_ended(tmp_path):
+    (tmp_path / "seed-0").mkdir()
+    (tmp_path / "seed-0" / "note.txt").write_text("not a run")
+    runs = []
+    with pytest.raises(RunError, match="is not a run folder"):
+        runs.extend(fit_seeds(VAE, "digits", tmp_path, 2, jobs=2, **SHORT))
+    assert (tmp_path / "seed-1" / "model.safetensors").exists()
+
+
+def stopped(folder):
+    """Start two long runs in processes, and stop them as Ctrl-C in a terminal does."""
+    from threading import Thread
+
+    def interrupt():
+        while len(list(folder.glob("seed-*/metrics.jsonl"))) < 2:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt, match="repeat the command"):
+        list(
+            fit_seeds(VAE, "digits", folder, 2, jobs=2, **{**SHORT, "steps": 10**6, "log_every": 1})
+        )
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_every_process_with_a_checkpoint(tmp_path):
+    stopped(tmp_path)
+    for folder in tmp_path.iterdir():
+        steps = [int(path.stem.split("-")[1]) for path in (folder / "checkpoints").iterdir()]
+        assert steps, folder
+        FolderLock(folder).acquire().release()  # no process holds it any longer
