@@ -48,6 +48,12 @@ class Measurement:
     """The part of the data that the model is compared with."""
     higher_is_better: bool | None = None
     """True if higher values are better, False if lower ones are, None if neither holds."""
+    basis: str | None = None
+    """The meaning of a likelihood, such as `"probability of bits"`.
+
+    Values of another basis or estimator are not comparable. With `higher_is_better = None`, it says
+    why no value is better.
+    """
 
     @classmethod
     def from_examples(cls, quantity: str, values: Tensor, **fields: Any) -> Self:
@@ -171,6 +177,8 @@ class Metric(Recorded):
     """The required capabilities, such as `("encode", "log_prob|elbo")`; `|` means either one."""
     reads: ClassVar[tuple[str, ...]] = ()
     """Held-out columns to read in addition to the model's inputs. Batches are then mappings."""
+    on_request: ClassVar[bool] = False
+    """True if `genzoo.evaluate` measures it only if it is named, because it takes long."""
 
     def lacking(self, model: Any) -> list[str]:
         """Return the requirements that a model does not meet."""

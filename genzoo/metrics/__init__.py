@@ -12,8 +12,9 @@ from genzoo.registry.lookup import Registry, registries
 
 if TYPE_CHECKING:
     from genzoo.contract import Metric
+    from genzoo.metrics.annealing import AIS, ais_lower_bound, ais_upper_bound
     from genzoo.metrics.codes import Codes
-    from genzoo.metrics.comparison import Comparison, Group, Summary
+    from genzoo.metrics.comparison import Comparison
     from genzoo.metrics.elbo_surgery import ElboSurgery, aggregate_log_prob
     from genzoo.metrics.estimates import Estimate
     from genzoo.metrics.evidence import Evidence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         frechet_distance,
         frechet_standard_error,
     )
+    from genzoo.metrics.groups import Group, Summary
     from genzoo.metrics.kernel import KernelDistance, kernel_distance, kernel_permutation_test
     from genzoo.metrics.likelihood import Likelihood
     from genzoo.metrics.memorization import (
@@ -56,8 +58,9 @@ else:
     __getattr__ = lazy_names(
         __name__,
         {
+            "genzoo.metrics.annealing": ("AIS", "ais_lower_bound", "ais_upper_bound"),
             "genzoo.metrics.codes": ("Codes",),
-            "genzoo.metrics.comparison": ("Comparison", "Group", "Summary"),
+            "genzoo.metrics.comparison": ("Comparison",),
             "genzoo.metrics.elbo_surgery": ("ElboSurgery", "aggregate_log_prob"),
             "genzoo.metrics.estimates": ("Estimate",),
             "genzoo.metrics.evidence": ("Evidence",),
@@ -73,6 +76,7 @@ else:
                 "frechet_distance",
                 "frechet_standard_error",
             ),
+            "genzoo.metrics.groups": ("Group", "Summary"),
             "genzoo.metrics.kernel": (
                 "KernelDistance",
                 "kernel_distance",
@@ -120,6 +124,7 @@ available = _registry.available
 get = _registry.get
 
 __all__ = [
+    "AIS",
     "Auroc",
     "Background",
     "ClassifierTest",
@@ -153,6 +158,8 @@ __all__ = [
     "Texture",
     "TwoSample",
     "aggregate_log_prob",
+    "ais_lower_bound",
+    "ais_upper_bound",
     "auroc",
     "available",
     "classifier_two_sample_test",

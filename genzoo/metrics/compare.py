@@ -12,8 +12,9 @@ from torch import Tensor
 from genzoo.contract import Model, is_image
 from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import SettingError
-from genzoo.metrics.comparison import PICTURES, Comparison, Group, differing_settings
+from genzoo.metrics.comparison import PICTURES, Comparison, differing_settings
 from genzoo.metrics.evaluate import evaluate, model_and_data
+from genzoo.metrics.groups import Group
 from genzoo.runs.folder import Run, RunFolder
 from genzoo.runs.modes import eval_mode
 from genzoo.runs.recipe import Recipe, differences

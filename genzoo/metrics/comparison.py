@@ -5,102 +5,25 @@ from __future__ import annotations
 import html
 import json
 import math
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from genzoo import plots
-from genzoo.contract import Measurement
 from genzoo.errors import printable
 from genzoo.files import write_atomic
-from genzoo.metrics.report import Evaluation, markdown_row, write_text
+from genzoo.metrics.groups import FEWEST_SEEDS, Group, Quantity, Summary, quantity_of
+from genzoo.metrics.report import markdown_row, write_text
 from genzoo.runs.recipe import Recipe
 
-__all__ = ["PICTURES", "Comparison", "Group", "Quantity", "Summary", "differing_settings"]
+__all__ = ["PICTURES", "Comparison", "differing_settings"]
 
 _IGNORED = ("train.seed", "train.device")
 """Settings that may differ between the runs of a group."""
-_FEWEST_SEEDS = 3
-"""The number of runs in each of two groups that a verdict needs."""
 PICTURES = 12
 """The number of samples of each group in a picture."""
-
-
-class Quantity(NamedTuple):
-    """A quantity of a metric, with the version of the feature network."""
-
-    metric: str
-    quantity: str
-    network: str
-
-    def __str__(self) -> str:
-        network = f" ({self.network})" if self.network else ""
-        return f"{self.metric}: {self.quantity}{network}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """The values of one quantity in the runs of a group."""
-
-    values: tuple[float, ...]
-    """A value for each run."""
-
-    @property
-    def mean(self) -> float:
-        """The mean of the values."""
-        return math.fsum(self.values) / len(self.values)
-
-    @property
-    def standard_error(self) -> float | None:
-        r"""The standard error of the mean over the runs, \( s / \sqrt k \), or None for one run."""
-        k = len(self.values)
-        return statistics.stdev(self.values) / k**0.5 if k > 1 else None
-
-    def differs(self, other: Summary) -> bool | None:
-        r"""Return whether the means differ by more than chance, or None for too few runs.
-
-        They do if \( |m_1 - m_2| > 2 \sqrt{s_1^2 + s_2^2} \), with the standard errors \( s \) over
-        at least three runs each.
-        """
-        if min(len(self.values), len(other.values)) < _FEWEST_SEEDS:
-            return None
-        error = math.hypot(self.standard_error or 0.0, other.standard_error or 0.0)
-        return abs(self.mean - other.mean) > 2 * error
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Runs whose settings differ in the seed only, with their measurements."""
-
-    name: str
-    """The name of the folder."""
-    recipe: Recipe
-    """The recipe of the first run."""
-    runs: tuple[str, ...]
-    """The run folders."""
-    evaluations: tuple[Evaluation, ...]
-    """The measurements of each run."""
-    samples: Tensor | None = None
-    """Images from the first run, or None if the model needs conditions or has no images."""
-
-    def rows(self, quantity: Quantity) -> list[Measurement]:
-        """Return the measurements of a quantity: one for each run that has it."""
-        return [
-            row
-            for evaluation in self.evaluations
-            for row in evaluation
-            if _quantity(row) == quantity
-        ]
-
-    def summary(self, quantity: Quantity) -> Summary | None:
-        """Return the values of a quantity, or None if no run has it."""
-        values = tuple(row.value for row in self.rows(quantity))
-        return Summary(values=values) if values else None
 
 
 class Comparison:
@@ -121,7 +44,7 @@ class Comparison:
     def quantities(self) -> list[Quantity]:
         """Return everything that was measured, in the order of the metrics."""
         rows = (row for group in self.groups for one in group.evaluations for row in one)
-        return list(dict.fromkeys(map(_quantity, rows)))
+        return list(dict.fromkeys(map(quantity_of, rows)))
 
     def summaries(self, quantity: Quantity) -> dict[str, Summary]:
         """Return the values of a quantity: group -> summary, for the groups that have it."""
@@ -131,9 +54,12 @@ class Comparison:
     def leaders(self, quantity: Quantity) -> list[str]:
         """Return the group with the best mean, and all groups that are tied with it.
 
-        The list is empty if no direction is better, if fewer than two groups have the quantity, or
-        if the leading group or another one has fewer than three runs.
+        The list is empty if no direction is better, if fewer than two groups have the quantity, if
+        the values are not comparable, or if the leading group or another one has fewer than three
+        runs.
         """
+        if self._refusal(quantity):
+            return []
         is_higher = self._is_higher_better(quantity)
         summaries = self.summaries(quantity)
         has_gap = any(not math.isfinite(summary.mean) for summary in summaries.values())
@@ -150,13 +76,19 @@ class Comparison:
         return [best, *(name for name, differs in verdicts.items() if not differs)]
 
     def verdict(self, quantity: Quantity) -> str:
-        """Return what the values of a quantity say, in words; `""` if no direction is better."""
+        """Return what the values of a quantity say, in words; `""` if no direction is better.
+
+        Values of different estimators, or of likelihoods with different meanings, are not ranked.
+        Neither are likelihoods that have no upper limit.
+        """
+        if refusal := self._refusal(quantity):
+            return refusal
         is_higher = self._is_higher_better(quantity)
         if is_higher is None or len(self.summaries(quantity)) < 2:
             return ""
         leaders = self.leaders(quantity)
         if not leaders:
-            return f"no verdict: it needs {_FEWEST_SEEDS} seeds of each"
+            return f"no verdict: it needs {FEWEST_SEEDS} seeds of each"
         return f"best: {leaders[0]}" if len(leaders) == 1 else f"tie: {', '.join(leaders)}"
 
     def table(self) -> str:
@@ -256,6 +188,37 @@ class Comparison:
                 facts.append(f"floor {rows[0].floor:.4g}")
             yield quantity, self.summaries(quantity), "".join(f", {f}" for f in facts if f)
 
+    def _refusal(self, quantity: Quantity) -> str:
+        """Return why the values of a quantity do not rank groups, or `""` if they may."""
+        if len(self.summaries(quantity)) < 2:
+            return self._other_bounds(quantity)
+        rows = [(group.name, row) for group in self.groups for row in group.rows(quantity)]
+        for field in ("basis", "estimator"):
+            kinds: dict[str, str] = {}
+            for name, row in rows:
+                kinds.setdefault(getattr(row, field) or f"no {field}", name)
+            if len(kinds) > 1:
+                described = "; ".join(f"{name}: {kind}" for kind, name in kinds.items())
+                return f"no ranking: the values are not comparable ({described})"
+        basis = next((row.basis for _, row in rows if row.higher_is_better is None), None)
+        return f"no ranking: {basis}" if basis else ""
+
+    def _other_bounds(self, quantity: Quantity) -> str:
+        """Return a sentence about groups with likelihoods that are not this one, or `""`."""
+        has_basis = any(row.basis for group in self.groups for row in group.rows(quantity))
+        others = [
+            group.name
+            for group in self.groups
+            if not group.rows(quantity)
+            and any(row.basis for evaluation in group.evaluations for row in evaluation)
+        ]
+        if not has_basis or not others:
+            return ""
+        return (
+            f"no ranking: exact likelihoods and bounds are not comparable, and {', '.join(others)} "
+            f"has no {quantity.quantity}"
+        )
+
     def _is_higher_better(self, quantity: Quantity) -> bool | None:
         rows = (row for group in self.groups for row in group.rows(quantity))
         return next((row.higher_is_better for row in rows), None)
@@ -292,10 +255,6 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value
-
-
-def _quantity(row: Measurement) -> Quantity:
-    return Quantity(row.metric, row.quantity, row.network or "")
 
 
 def _cells(summary: Summary) -> tuple[str, str, str, str]:

@@ -54,7 +54,7 @@ def evaluate(
         data: a `Dataset`, a name, table, or arrays as for `genzoo.fit`, or a run folder, whose data
             are used. By default, the data of the run. A model and samples need them.
         metrics: the name, table, or instance of a metric, or several of them. By default, every
-            registered metric that the model supports.
+            registered metric that the model supports, except those on request.
         n: the largest number of held-out examples, and of samples.
         seed: the seed of the samples, of the choice of training rows, and of the metrics.
         batch_size: the number of rows per batch.
@@ -208,11 +208,11 @@ def _data_of_run(data: Any) -> Any:
 
 
 def _supported(model: Model, skipped: dict[str, str]) -> Iterator[tuple[str, Metric]]:
-    """Yield every registered metric that a model supports; add the broken ones to `skipped`."""
+    """Yield the metrics that are not on request; add the broken ones to `skipped`."""
     for name in registry("metrics").available():
         try:
             metric = build(name, "metrics")
-            if not metric.lacking(model):
+            if not metric.on_request and not metric.lacking(model):
                 yield name, metric
         except Exception as error:
             skipped[name] = describe(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -12,7 +13,41 @@ from torch import Tensor
 from genzoo.contract import Evidence, Measurement, Metric, Positive, has_capability
 from genzoo.metrics.one_input import OneInput
 
-__all__ = ["Likelihood"]
+__all__ = ["Likelihood", "Values", "basis_of"]
+
+
+class Values:
+    """Facts about the values of examples."""
+
+    def __init__(self) -> None:
+        self.are_bits = True
+        """True if all values are zeros and ones."""
+        self.repeat = False
+        """True if most values of a batch are equal to others, as levels are."""
+
+    def read(self, x: Tensor) -> None:
+        """Read a batch."""
+        self.are_bits = self.are_bits and bool(((x == 0) | (x == 1)).all())
+        self.repeat = self.repeat or 2 * x.unique().numel() < x.numel()
+
+
+def basis_of(model: Any, values: Values, levels: int | None = None) -> tuple[str, bool]:
+    """Return the meaning of a likelihood in words, and True if it ranks models.
+
+    Arguments:
+        model: the model.
+        values: facts about the values of its data.
+        levels: the number of levels of dequantized data, if it is known.
+    """
+    if getattr(model, "is_discrete", False):
+        if values.are_bits:
+            return "probability of bits", True
+        if has_capability(model, "bits_per_dim"):
+            return "probability of levels", True
+        return "cross-entropy of gray values, which is not a likelihood", False
+    if values.repeat:
+        return "density of data that are not dequantized, which has no upper limit", False
+    return f"density, dequantized {levels} levels" if levels else "density", True
 
 
 class Likelihood(OneInput):
@@ -24,6 +59,8 @@ class Likelihood(OneInput):
     \( L \) levels and uniform \( u \). The second is a probability of bits or levels, from a model
     with `is_discrete`; then the second term is absent. Densities of data that are not dequantized
     (bits, or 8-bit images as they are) are unbounded, so they have no bits and do not rank models.
+    Data count as not dequantized if most values of a batch are equal to others. The field `basis`
+    of each measurement says which case holds.
 
     Arguments:
         samples: the number of importance samples of `log_prob_bound`, for models without an exact
@@ -65,10 +102,10 @@ class Likelihood(OneInput):
         model: Any = evidence.model
         exact = has_capability(model, "log_prob")
         parts: dict[str, list[Tensor]] = {}
-        binary = True
+        values = Values()
         for batch in evidence.batches():
             x, given = model.unpack(batch)
-            binary = binary and bool(((x == 0) | (x == 1)).all())
+            values.read(x)
             condition = () if given is None else (given,)
             nats = model.log_prob(x, *condition) if exact else model.elbo(x, *condition)
             parts.setdefault("log_prob" if exact else "elbo", []).append(nats.double().cpu())
@@ -78,21 +115,31 @@ class Likelihood(OneInput):
                 nats = model.log_prob_bound(x, *condition, samples=self.samples)
                 parts.setdefault("log_prob_bound", []).append(nats.double().cpu())
         nats_of = {name: torch.cat(nats) for name, nats in parts.items()}
+        basis, ranks = basis_of(model, values, self.levels)
         for name, nats in nats_of.items():
-            yield Measurement.from_examples(name, nats, higher_is_better=True)
-        discrete = getattr(model, "is_discrete", False)
+            row = Measurement.from_examples(
+                name, nats, higher_is_better=True if ranks else None, basis=basis
+            )
+            if name == "log_prob_bound":
+                row = replace(row, estimator=f"{self.samples} importance samples")
+            yield row
+        levels = self._bits(model, values)
+        if levels:
+            best = max(nats_of, key=lambda name: nats_of[name].mean().item())
+            bits = -nats_of[best] / (math.prod(model.shape) * math.log(2)) + math.log2(levels)
+            name = "bits_per_dim" if exact else "bits_per_dim_bound"
+            row = Measurement.from_examples(name, bits, higher_is_better=False, basis=basis)
+            if best == "log_prob_bound":
+                row = replace(row, estimator=f"{self.samples} importance samples")
+            yield row
+
+    def _bits(self, model: Any, values: Values) -> int | None:
+        """Return the number of levels that the bits count, or None if there are no bits."""
+        if not getattr(model, "is_discrete", False):
+            return None if values.are_bits else self.levels
         # A model with bits_per_dim rejects data that are not on its levels. Other discrete models
         # are only known to be right for zeros and ones.
-        levels: int | None = None
-        if discrete and (binary or has_capability(model, "bits_per_dim")):
-            levels = 1
-        elif not discrete and not binary:
-            levels = self.levels
-        if levels:
-            best = max(nats_of.values(), key=lambda nats: nats.mean().item())
-            bits = -best / (math.prod(model.shape) * math.log(2)) + math.log2(levels)
-            name = "bits_per_dim" if exact else "bits_per_dim_bound"
-            yield Measurement.from_examples(name, bits, higher_is_better=False)
+        return 1 if values.are_bits or has_capability(model, "bits_per_dim") else None
 
     def lacking(self, model: Any) -> list[str]:
         """Return the missing requirements; inputs other than `x` are allowed as conditions."""

@@ -59,6 +59,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "metrics": {
         "likelihood": "genzoo.metrics.likelihood:Likelihood",
+        "ais": "genzoo.metrics.annealing:AIS",
         "reconstruction": "genzoo.metrics.reconstruction:Reconstruction",
         "texture": "genzoo.metrics.texture:Texture",
         "codes": "genzoo.metrics.codes:Codes",

@@ -81,6 +81,45 @@ def test_different_quantities_and_networks_are_not_compared():
     assert [comparison.verdict(q) for q in comparison.quantities()] == ["", ""]
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ({"basis": "density"}, {"basis": "probability of bits"}, "a: density; b: probability of"),
+        ({"basis": "density"}, {}, "a: density; b: no basis"),
+        ({"estimator": "k = 5"}, {"estimator": "k = 9"}, "not comparable (a: k = 5; b: k = 9)"),
+    ],
+)
+def test_values_of_different_meanings_are_not_ranked(first, second, words):
+    a, b = group("a", [1.0, 0.9, 1.1], **first), group("b", [2.0, 1.9, 2.1], **second)
+    comparison = Comparison([a, b])
+    (quantity,) = comparison.quantities()
+    assert comparison.leaders(quantity) == []
+    assert comparison.verdict(quantity).startswith("no ranking: the values are not comparable")
+    assert words in comparison.verdict(quantity)
+    assert "**" not in comparison.to_markdown()
+    assert words in comparison.table()
+
+
+def test_values_without_an_upper_limit_are_not_ranked():
+    fields = {"basis": "density of levels", "higher_is_better": None}
+    a, b = group("a", [1.0, 0.9, 1.1], **fields), group("b", [2.0, 1.9, 2.1], **fields)
+    assert verdict(a, b) == "no ranking: density of levels"
+
+
+def test_bounds_are_not_ranked_with_exact_likelihoods():
+    fields = {"basis": "probability of bits", "higher_is_better": True}
+    a = group("a", [1.0, 0.9, 1.1], quantity="log_prob", **fields)
+    b = group("b", [2.0, 1.9, 2.1], quantity="elbo", **fields)
+    comparison = Comparison([a, b])
+    for quantity, other in zip(comparison.quantities(), "ba", strict=True):
+        words = comparison.verdict(quantity)
+        assert words.startswith("no ranking: exact likelihoods and bounds are not comparable")
+        assert words.endswith(f"{other} has no {quantity.quantity}")
+    c = group("c", [5.0, 4.9, 5.1], quantity="elbo", **fields)
+    comparison = Comparison([a, b, c])
+    assert [comparison.verdict(q) for q in comparison.quantities()][1] == "best: c"
+
+
 def test_markdown_has_the_leader_in_bold_and_escapes_names():
     text = Comparison([group("a|b", [1.0, 0.9, 1.1]), group("c", [2.0, 1.9, 2.1])]).to_markdown()
     assert "| a\\|b | **1** | ± 0.058 | 0.9 to 1.1 | 3 seeds | best: a\\|b |" in text

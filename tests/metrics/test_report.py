@@ -74,6 +74,7 @@ def test_json_is_strict_and_complete(evaluation):
         "estimator": "plug-in",
         "split": "test",
         "higher_is_better": False,
+        "basis": None,
     }
     assert (content["measurements"][3]["value"], content["measurements"][3]["floor"]) == (
         "nan",
