@@ -13,6 +13,7 @@ from genzoo.registry.lookup import Registry, registries
 if TYPE_CHECKING:
     from genzoo.contract import Metric
     from genzoo.metrics.annealing import AIS, ais_lower_bound, ais_upper_bound
+    from genzoo.metrics.class_consistency import ClassConsistency
     from genzoo.metrics.codes import Codes
     from genzoo.metrics.comparison import Comparison
     from genzoo.metrics.elbo_surgery import ElboSurgery, aggregate_log_prob
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from genzoo.metrics.reconstruction import Reconstruction
     from genzoo.metrics.report import Evaluation
     from genzoo.metrics.samples import OnnxGenerator, Samples
+    from genzoo.metrics.sharpness import Sharpness, laplacian_variance
     from genzoo.metrics.sliced import SlicedWasserstein, sliced_wasserstein
     from genzoo.metrics.texture import Texture, high_frequency_power
     from genzoo.metrics.two_sample import (
@@ -59,6 +61,7 @@ else:
         __name__,
         {
             "genzoo.metrics.annealing": ("AIS", "ais_lower_bound", "ais_upper_bound"),
+            "genzoo.metrics.class_consistency": ("ClassConsistency",),
             "genzoo.metrics.codes": ("Codes",),
             "genzoo.metrics.comparison": ("Comparison",),
             "genzoo.metrics.elbo_surgery": ("ElboSurgery", "aggregate_log_prob"),
@@ -104,6 +107,7 @@ else:
             "genzoo.metrics.reconstruction": ("Reconstruction",),
             "genzoo.metrics.report": ("Evaluation",),
             "genzoo.metrics.samples": ("OnnxGenerator", "Samples"),
+            "genzoo.metrics.sharpness": ("Sharpness", "laplacian_variance"),
             "genzoo.metrics.sliced": (
                 "SlicedWasserstein",
                 "sliced_wasserstein",
@@ -127,6 +131,7 @@ __all__ = [
     "AIS",
     "Auroc",
     "Background",
+    "ClassConsistency",
     "ClassifierTest",
     "Codes",
     "Comparison",
@@ -153,6 +158,7 @@ __all__ = [
     "RandomConv",
     "Reconstruction",
     "Samples",
+    "Sharpness",
     "SlicedWasserstein",
     "Summary",
     "Texture",
@@ -175,6 +181,7 @@ __all__ = [
     "high_frequency_power",
     "kernel_distance",
     "kernel_permutation_test",
+    "laplacian_variance",
     "measure_memorization",
     "nearest_neighbors",
     "png_bits",

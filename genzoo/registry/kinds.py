@@ -62,6 +62,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "ais": "genzoo.metrics.annealing:AIS",
         "reconstruction": "genzoo.metrics.reconstruction:Reconstruction",
         "texture": "genzoo.metrics.texture:Texture",
+        "sharpness": "genzoo.metrics.sharpness:Sharpness",
         "codes": "genzoo.metrics.codes:Codes",
         "elbo-surgery": "genzoo.metrics.elbo_surgery:ElboSurgery",
         "mixture-usage": "genzoo.metrics.mixture_usage:MixtureUsage",
@@ -71,6 +72,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "precision-recall": "genzoo.metrics.neighbors:PrecisionRecall",
         "two-sample": "genzoo.metrics.two_sample:TwoSample",
         "memorization": "genzoo.metrics.memorization:Memorization",
+        "class-consistency": "genzoo.metrics.class_consistency:ClassConsistency",
         "modes": "genzoo.metrics.modes:Modes",
     },
     "networks": {

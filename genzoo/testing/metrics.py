@@ -37,6 +37,7 @@ _MODELS: tuple[tuple[Part, Shape], ...] = (
     ("vae", (1, 28, 28)),
     ({"name": "vae", "prior": "mog"}, (2,)),
     ("nade", (1, 8, 8)),
+    ({"name": "pixel-rnn", "layer": "conv", "hidden": 4, "depth": 1, "classes": 2}, (1, 8, 8)),
 )
 """The first models to try; then come all registered models, with their `example_shapes`."""
 
