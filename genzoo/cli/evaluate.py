@@ -43,6 +43,13 @@ def evaluate(
             "to the samples.",
         ),
     ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            help="The feature network of all metrics: a name, or a table in TOML. Default: the one "
+            "for the shape of the data."
+        ),
+    ] = None,
     value_range: Annotated[
         tuple[float, float] | None,
         typer.Option(
@@ -68,8 +75,10 @@ def evaluate(
     from genzoo.runs.recipe import override
 
     device = available_device(device)
-    spec = None if data is None else override({}, [f"data={data}"])["data"]
-    model, data_of_model = model_and_data(run, spec, value_range, checkpoint)
+    specs = {"data": data, "network": network}
+    texts = [f"{name}={text}" for name, text in specs.items() if text is not None]
+    parsed = override({}, texts)
+    model, data_of_model = model_and_data(run, parsed.get("data"), value_range, checkpoint)
     dataset = as_dataset(data_of_model)
     folder = out or _report(Path(run), None if data is None else dataset.name)
     if out is not None and _is_inside(out, Path(run)):
@@ -78,11 +87,19 @@ def evaluate(
             "choose another folder."
         )
     evaluation = measure(
-        model.to(device), dataset, metrics or None, n=limit, seed=seed, batch_size=batch_size
+        model.to(device),
+        dataset,
+        metrics or None,
+        n=limit,
+        seed=seed,
+        batch_size=batch_size,
+        network=parsed.get("network"),
     )
     note_sampler(model)
     for name, reason in evaluation.skipped.items():
         say(f"note: {name}: {reason}")
+    for note in evaluation.notes:
+        say(f"note: {note}")
     console.print(evaluation.table(console.width), markup=False, soft_wrap=True)
     evaluation.save(folder)
     console.print(

@@ -85,7 +85,8 @@ class Measurement:
 class FeatureNetwork(Configurable):
     """A fixed map from examples to features, for metrics that compare samples with data.
 
-    A network is the same for every build: its weights come from a file or a fixed seed.
+    A network is the same for every build: its weights come from a file or a fixed seed. It may also
+    learn from training examples, see `fit`.
 
     Arguments:
         shape: the shape of one example.
@@ -95,10 +96,28 @@ class FeatureNetwork(Configurable):
     kind_of_part: ClassVar[str] = "networks"
     version: str
     """The name in results. It changes whenever the features change, such as with a setting."""
+    training_rows: int = 0
+    """The largest number of training examples that `fit` needs; 0 if there is nothing to learn."""
 
     def __init__(self, shape: Shape, dim: int) -> None:
         super().__init__()
         self.shape, self.dim = tuple(shape), dim
+
+    def fit(self, x: Tensor) -> str:  # noqa: ARG002
+        """Learn from training examples; by default, do nothing.
+
+        An evaluation calls this once if `training_rows` is positive. Afterwards, `training_rows` is
+        0, and the version depends on what was learned. The result depends only on the settings and
+        the examples, and torch's random state does not change.
+
+        Arguments:
+            x: training examples, `(n, *shape)`, with n at most `training_rows`. Their choice does
+                not depend on the seed of the evaluation.
+
+        Returns:
+            A sentence for the report, such as the time that it took, or an empty text.
+        """
+        return ""
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute features, float32 `(batch, *shape)` -> `(batch, dim)`; images are in [0, 1]."""

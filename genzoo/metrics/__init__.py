@@ -40,7 +40,10 @@ if TYPE_CHECKING:
     from genzoo.metrics.modes import Modes
     from genzoo.metrics.neighbors import PrecisionRecall, coverage_null, fidelity_and_diversity
     from genzoo.metrics.networks.classifiers import DigitsCNN, FashionCNN
+    from genzoo.metrics.networks.dinov2 import DINOv2
     from genzoo.metrics.networks.fixed import Pixels, RandomConv
+    from genzoo.metrics.networks.inception import Inception
+    from genzoo.metrics.networks.self_trained import SelfTrained
     from genzoo.metrics.outliers.auroc import Auroc, auroc
     from genzoo.metrics.outliers.background import Background, png_bits
     from genzoo.metrics.outliers.result import OutlierRow, OutlierScores
@@ -100,7 +103,10 @@ else:
                 "fidelity_and_diversity",
             ),
             "genzoo.metrics.networks.classifiers": ("DigitsCNN", "FashionCNN"),
+            "genzoo.metrics.networks.dinov2": ("DINOv2",),
             "genzoo.metrics.networks.fixed": ("Pixels", "RandomConv"),
+            "genzoo.metrics.networks.inception": ("Inception",),
+            "genzoo.metrics.networks.self_trained": ("SelfTrained",),
             "genzoo.metrics.outliers.auroc": ("Auroc", "auroc"),
             "genzoo.metrics.outliers.background": ("Background", "png_bits"),
             "genzoo.metrics.outliers.result": ("OutlierRow", "OutlierScores"),
@@ -135,6 +141,7 @@ __all__ = [
     "ClassifierTest",
     "Codes",
     "Comparison",
+    "DINOv2",
     "DigitsCNN",
     "ElboSurgery",
     "Estimate",
@@ -144,6 +151,7 @@ __all__ = [
     "FeatureStatistics",
     "Frechet",
     "Group",
+    "Inception",
     "KernelDistance",
     "Likelihood",
     "Memorization",
@@ -158,6 +166,7 @@ __all__ = [
     "RandomConv",
     "Reconstruction",
     "Samples",
+    "SelfTrained",
     "Sharpness",
     "SlicedWasserstein",
     "Summary",

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.contract import Measurement, Metric, Model
+from genzoo.contract import Measurement, Metric, Model, Part
 from genzoo.data.arrays import as_dataset
 from genzoo.data.image_folder import find_images
 from genzoo.distributed.random_state import exclusive, reseed
@@ -39,6 +39,7 @@ def evaluate(
     n: int = 10_000,
     seed: int = 0,
     batch_size: int = 500,
+    network: Part | None = None,
     value_range: tuple[float, float] | None = None,
 ) -> Evaluation:
     """Measure a trained model, or samples of another program, on held-out data.
@@ -58,6 +59,8 @@ def evaluate(
         n: the largest number of held-out examples, and of samples.
         seed: the seed of the samples, of the choice of training rows, and of the metrics.
         batch_size: the number of rows per batch.
+        network: the feature network of all metrics that do not name one: a name, a table, or an
+            instance. By default, the one for the shape of the data.
         value_range: the numbers that stand for black and white in samples of another program, such
             as (-1, 1). By default, 0 and 255 for uint8, and 0 and 1 for floats.
 
@@ -83,7 +86,7 @@ def evaluate(
     model, data = model_and_data(run, data, value_range)
     if isinstance(metrics, str | Mapping | Metric):
         metrics = [metrics]
-    evidence = Evidence(model, data, n=n, seed=seed, batch_size=batch_size)
+    evidence = Evidence(model, data, n=n, seed=seed, batch_size=batch_size, network=network)
     evaluation = Evaluation(n=evidence.n, seed=seed, data=evidence.dataset.name)
     if metrics is None:
         chosen = list(_supported(model, evaluation.skipped))
@@ -96,6 +99,7 @@ def evaluate(
         except Exception as error:
             errors.append(error)
             evaluation.skipped[name] = describe(error)
+    evaluation.notes += evidence.notes
     if metrics is not None and errors and not evaluation.rows:
         raise errors[0]
     return evaluation

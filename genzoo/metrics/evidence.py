@@ -37,6 +37,8 @@ class Evidence:
             number of `Samples`.
         seed: the seed of the samples and of the choice of training rows.
         batch_size: the number of rows per batch.
+        network: the feature network of metrics that do not name one. None selects the one for the
+            model's shape.
 
     Raises:
         DataError: the data have no held-out rows, a column that the model reads is missing, or the
@@ -51,15 +53,25 @@ class Evidence:
     """
 
     def __init__(
-        self, model: Any, data: Any, *, n: int = 10_000, seed: int = 0, batch_size: int = 500
+        self,
+        model: Any,
+        data: Any,
+        *,
+        n: int = 10_000,
+        seed: int = 0,
+        batch_size: int = 500,
+        network: Part | None = None,
     ) -> None:
         self.model, self.seed = model, seed
+        self.default_network = network
         self.batch_size = whole(batch_size, f"batch_size = {batch_size!r}", 1)
         self.dataset = as_dataset(data)
         self.n = min(whole(n, f"n = {n!r}", 1), _rows(self.dataset, model, "test"))
         if isinstance(model, Samples):
             self.n = min(self.n, len(model))
         self._check_shape()
+        self.notes: list[str] = []
+        """Sentences for the report, such as about networks that were trained."""
         self._reads: tuple[str, ...] = ()
         # Shared by all copies, see `reading`.
         self._cache: dict[Any, Any] = {}
@@ -130,7 +142,10 @@ class Evidence:
         return self._shared("samples", self._draw)
 
     def network(self, network: Part | None = None) -> FeatureNetwork:
-        """Return a feature network; by default, the one for the model's shape.
+        """Return a feature network; by default, the one of the evaluation, or for the shape.
+
+        A network that learns is trained first, on training rows that depend neither on `n` nor on
+        the seed.
 
         Arguments:
             network: a name, a table, an instance, or None.
@@ -138,10 +153,11 @@ class Evidence:
         Raises:
             SettingError: there is no such network, or it does not fit the shape.
         """
+        network = self.default_network if network is None else network
         if isinstance(network, FeatureNetwork):
-            return build_network(network, self.model.shape)
+            return self._fitted(build_network(network, self.model.shape))
         key = ("network", repr(network))
-        return self._shared(key, lambda: build_network(network, self.model.shape))
+        return self._shared(key, lambda: self._fitted(build_network(network, self.model.shape)))
 
     def features(self, network: Part | None, source: Source) -> Tensor:
         """Return features, float32 `(n, dim)`, on the CPU. They are computed once per network.
@@ -216,16 +232,30 @@ class Evidence:
         }
         return replace(dataset, train=train, test={}, groups=tuple(filter(None, groups)))
 
-    def _chosen(self, name: str, group: int) -> Tensor:
-        """Return the chosen training rows of a column."""
-        dataset = self.dataset
-        n = min(self.n, _rows(dataset, self.model, "train"))
+    def _chosen(
+        self, name: str, group: int, n: int | None = None, seed: int | None = None
+    ) -> Tensor:
+        """Return the chosen training rows of a column, by default n of the evaluation's seed."""
+        dataset, seed = self.dataset, self.seed if seed is None else seed
+        n = min(n or self.n, _rows(dataset, self.model, "train"))
         generator = torch.Generator().manual_seed(
-            seed_for("evaluate", self.seed, "training rows", group)
+            seed_for("evaluate", seed, "training rows", group)
         )
         column = as_tensor(dataset.train[name], f"{dataset.name}, train, column {name!r}")
         order = torch.randperm(len(column), generator=generator)
         return column.index_select(0, order[:n].sort().values.to(column.device))
+
+    def _fitted(self, network: FeatureNetwork) -> FeatureNetwork:
+        """Return a network after it has learned from training rows, if it does."""
+        if network.training_rows:
+            dataset, (name, *_) = self.dataset, generated_columns(self.model)
+            group = next(i for i, names in enumerate(dataset.groups) if name in names)
+            chosen = self._chosen(name, group, n=network.training_rows, seed=0)
+            dataset = replace(dataset, train={name: chosen}, test={}, groups=((name,),))
+            batches = iterate_split(dataset, (name,), self.batch_size, self.model, "train")
+            note = network.fit(torch.cat([*batches]))  # type: ignore[list-item]
+            self.notes += [note] if note else []
+        return network
 
     def _labels(self, column: str, split: Literal["test", "train"]) -> Tensor | None:
         """Return the labels of held-out rows, or of the chosen training rows, if there are any."""

@@ -45,6 +45,8 @@ class Evaluation:
     """The name of the data."""
     skipped: dict[str, str] = field(default_factory=dict)
     """The metrics that failed -> the reason in one line."""
+    notes: list[str] = field(default_factory=list, compare=False)
+    """Sentences about the evaluation, such as how long a feature network was trained."""
 
     def __iter__(self) -> Iterator[Measurement]:
         return iter(self.rows)
@@ -117,9 +119,10 @@ class Evaluation:
             f"| {' | '.join(align)} |",
         ]
         lines += [markdown_row(_cells(row)) for row in self.rows]
-        if self.skipped:
+        if self.skipped or self.notes:
             lines.append("")
         lines += [f"- {name}: not measured. {reason}" for name, reason in self.skipped.items()]
+        lines += [f"- {note}" for note in self.notes]
         return "\n".join(lines) + "\n"
 
     def to_json(self) -> str:
@@ -132,6 +135,7 @@ class Evaluation:
                 {key: _strict(value) for key, value in asdict(row).items()} for row in self.rows
             ],
             "skipped": self.skipped,
+            "notes": self.notes,
         }
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
 

@@ -80,6 +80,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "random-conv": "genzoo.metrics.networks.fixed:RandomConv",
         "digits-cnn": "genzoo.metrics.networks.classifiers:DigitsCNN",
         "fmnist-cnn": "genzoo.metrics.networks.classifiers:FashionCNN",
+        "self-trained": "genzoo.metrics.networks.self_trained:SelfTrained",
+        "inception": "genzoo.metrics.networks.inception:Inception",
+        "dinov2": "genzoo.metrics.networks.dinov2:DINOv2",
     },
 }
 

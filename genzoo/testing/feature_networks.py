@@ -51,5 +51,22 @@ def check_rows(subject: Subject) -> None:
     close({"features": alone}, {"features": together}, "features depend on the other examples")
 
 
-ALWAYS = (check_features, check_fixed, check_rows, check_config, check_deepcopy)
+def check_fit(subject: Subject) -> None:
+    """Check that a network that learns does so once, in the same way each time."""
+    if not subject().training_rows:
+        return
+    one, other = subject(seed=0), subject(seed=1)
+    x = torch.rand(N, *subject.shape)
+    version, before = one.version, torch.get_rng_state()
+    note = one.fit(x)
+    demand(bool(torch.equal(torch.get_rng_state(), before)), "fit draws random numbers")
+    demand(isinstance(note, str), f"fit returns a {type(note).__name__}, not a sentence")
+    demand(one.training_rows == 0, f"after fit, training_rows = {one.training_rows}, not 0")
+    demand(one.version != version, f"the version is {version!r} before and after fit")
+    other.fit(x)
+    demand(one.version == other.version, "equal examples give different versions")
+    close(subject.results(other), subject.results(one), "equal examples give different features")
+
+
+ALWAYS = (check_features, check_fixed, check_rows, check_fit, check_config, check_deepcopy)
 """The checks of every feature network."""

@@ -90,3 +90,21 @@ def test_a_run_is_evaluated_on_other_data(genzoo_, run, images):
     code, text = genzoo_("evaluate", run, "texture", "--range", "0", "1")
     assert code == 2
     assert "value_range" in text
+
+
+def test_a_network_is_chosen_for_all_metrics(genzoo_, run):
+    table = '{name = "self-trained", steps = 5}'
+    names = ("frechet", "precision-recall", "texture")
+    code, text = genzoo_("evaluate", run, *names, "-n", "80", "--network", table)
+    assert code == 0, text
+    content = json.loads((run / "report" / "evaluation.json").read_text())
+    rows = [row for row in content["measurements"] if row["metric"] != "texture"]
+    (network,) = {row["network"] for row in rows}
+    assert network.startswith("self-trained-v1 (seed 0, ")
+    assert f"note: {network} was trained in 5 steps" in " ".join(text.split())
+    code, text = genzoo_("evaluate", run, "frechet", "-n", "80", "--network", "pixels")
+    assert code == 0, text
+    assert "pixels-v1" in text
+    code, text = genzoo_("evaluate", run, "frechet", "--network", "pixel")
+    assert code == 2
+    assert "Did you mean 'pixels'" in text

@@ -31,8 +31,11 @@ SMALL = {
     "nade": {"hidden": 12},
     "rnade": {"hidden": 12, "components": 3},
     "pixel-rnn": {"hidden": 6, "depth": 2, "head": 8},
+    "self-trained": {"steps": 3},
 }
-"""Settings of the models whose networks are large by default."""
+"""Settings of the models whose networks are large or slow by default."""
+NEED_A_FILE = {"inception", "dinov2"}
+"""Feature networks whose weights come from a file; tests/metrics/networks checks them."""
 
 
 def without_repetition(suite):
@@ -62,7 +65,7 @@ CHECKS = {
         **{
             f"{kind}-{name}": checks(name, kind, **SMALL.get(name, {}))
             for kind, name in OWN
-            if kind != "datasets"
+            if kind != "datasets" and name not in NEED_A_FILE
         },
     }.items()
     for check in without_repetition(suite)

@@ -138,6 +138,15 @@ def test_metrics_may_be_tables_and_instances(vae):
     ]
 
 
+def test_a_network_is_the_default_of_metrics_that_name_none(vae):
+    metrics = ["kernel-distance", {"name": "kernel-distance", "network": "random-conv"}]
+    evaluation = genzoo.evaluate(vae, "digits", metrics, n=40, network="pixels")
+    distances = [row.network for row in evaluation if row.quantity == "squared_distance"]
+    assert distances == ["pixels-v1", "random-conv-v1"]
+    alone = genzoo.evaluate(vae, "digits", {"name": "kernel-distance", "network": "pixels"}, n=40)
+    assert list(alone) == list(evaluation)[: len(alone)]
+
+
 def test_a_run_and_its_folder_bring_their_data(tmp_path):
     x = torch.rand(80, 2, generator=torch.Generator().manual_seed(0))
     run = genzoo.fit("vae", (x[:50], x[50:]), steps=2, batch_size=8, progress=False)

@@ -438,6 +438,34 @@ class DrawsNumbers(RowSums):
         return super().forward(x)
 
 
+class Learns(RowSums):
+    training_rows = 10
+
+    def fit(self, x):
+        self.training_rows, self.version = 0, f"row-sums-v1 ({len(x)})"
+        return ""
+
+
+class LearnsAgain(Learns):
+    def fit(self, x):
+        super().fit(x)
+        self.training_rows = 10
+        return ""
+
+
+class LearnsWithoutAName(Learns):
+    def fit(self, x):
+        self.training_rows = 0
+        return ""
+
+
+class LearnsAtRandom(Learns):
+    def fit(self, x):
+        super().fit(x)
+        self.version += str(next(COUNT))
+        return ""
+
+
 class NormalizesOverExamples(RowSums):
     def forward(self, x):
         features = super().forward(x)
@@ -587,6 +615,9 @@ FAULTS = {
         (HasRandomWeights, "fixed", "features depend on the random state"),
         (DrawsNumbers, "fixed", "it draws random numbers"),
         (NormalizesOverExamples, "rows", "features depend on the other examples"),
+        (LearnsAgain, "fit", "after fit, training_rows = 10, not 0"),
+        (LearnsWithoutAName, "fit", "is 'row-sums-v1' before and after fit"),
+        (LearnsAtRandom, "fit", "equal examples give different versions"),
         *(fault for fault in with_faults(RowSums, "forward") if fault[1] in ("config", "deepcopy")),
     ],
 }
@@ -620,6 +651,10 @@ def test_a_fault_is_detected(kind, part, name, reason):
     failed = [result.reason for result in results if not result.ok]
     assert failed, [str(result) for result in results]
     assert any(re.search(reason, text) for text in failed), failed
+
+
+def test_a_network_that_learns_passes():
+    assert all(result.ok for result in check(Learns, "networks"))
 
 
 @pytest.mark.parametrize("suite_case", SUITE_CASES, ids=lambda case: f"{case[0]}-{case[1]}")

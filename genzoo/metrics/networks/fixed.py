@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from genzoo.contract import Count, FeatureNetwork, Shape, is_image
 from genzoo.errors import SettingError
 
-__all__ = ["Pixels", "RandomConv"]
+__all__ = ["Pixels", "RandomConv", "draw_weights"]
 
 
 class Pixels(FeatureNetwork):
@@ -79,16 +79,27 @@ class RandomConv(FeatureNetwork):
                 channels = width
             layers += [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * channels, dim)]
             self.layers = nn.Sequential(*layers).float()
-        self.layers.to_empty(device="cpu").requires_grad_(requires_grad=False)
-        generator = torch.Generator().manual_seed(seed % 2**63)
-        for name, weights in self.layers.named_parameters():
-            if name.endswith("bias"):
-                weights.zero_()
-                continue
-            inputs = weights[0].numel()
-            draws = torch.randn(weights.shape, generator=generator, dtype=torch.float32)
-            weights.copy_(draws * math.sqrt(2 / inputs))
+        draw_weights(self.layers, seed)
 
     def forward(self, x: Tensor) -> Tensor:
         # Centered pixels give features that depend less on the brightness.
         return self.layers(2 * x - 1)
+
+
+@torch.inference_mode(mode=False)
+@torch.no_grad()
+def draw_weights(module: nn.Module, seed: int) -> None:
+    """Give a module on the meta device frozen weights: zero biases, and N(0, 2 / inputs).
+
+    Arguments:
+        module: the module, which is moved to the CPU.
+        seed: the seed of the weights. The caller's random state does not change.
+    """
+    module.to_empty(device="cpu").requires_grad_(requires_grad=False)
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    for name, weights in module.named_parameters():
+        if name.endswith("bias"):
+            weights.zero_()
+            continue
+        draws = torch.randn(weights.shape, generator=generator, dtype=torch.float32)
+        weights.copy_(draws * math.sqrt(2 / weights[0].numel()))
