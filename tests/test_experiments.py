@@ -22,6 +22,7 @@ RUNS = {
     "overfit": "overfit --data digits --steps 2 --rows 80 --width 16 --looks 2",
     "random-architectures": "random_architectures --part table --n 1 --steps 1",
     "curves": "random_architectures --part curves --data digits --steps 2 --width 4",
+    "outliers": "outliers --data digits --levels 17 --steps 2 --rows 20",
     "variants": "random_architectures --part variants --steps 1 --width 4",
 }
 """Output of an experiment -> its script and arguments."""

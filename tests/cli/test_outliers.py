@@ -57,7 +57,7 @@ def test_unreadable_pictures_are_named_and_the_others_are_scored(genzoo_, run, p
     broken.write_bytes(broken.read_bytes()[:50])
     code, text = genzoo_("outliers", run, pictures, "-o", tmp_path / "scores.csv")
     assert code == 1
-    assert f"error: {broken} cannot be read" in text
+    assert f"{broken} cannot be read" in text
     assert names(tmp_path / "scores.csv") == [str(pictures / "0.png"), str(pictures / "2.png")]
 
 

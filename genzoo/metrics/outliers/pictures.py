@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from genzoo.contract import Shape
-from genzoo.data.image_folder import find_images, read_image
-from genzoo.errors import DataError, on_one_line
+from genzoo.data.image_folder import find_images, open_image, read_image
+from genzoo.errors import DataError
 
 __all__ = ["picture_files", "read_pictures"]
 
@@ -70,31 +70,19 @@ def read_pictures(
 
 
 def _read(file: Path) -> Any:
-    """Read a picture at its own size, uint8 `(1, 3, or 4, H, W)`; the fourth channel is opacity.
+    """Read a picture at its own size, uint8 `(1 or 3, H, W)`.
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file cannot be read, or has more than 16 bits per value.
     """
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(file) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode in ("I", "F"):
-                raise ValueError("it has neither 8 nor 16 bits per value")
-            if image.mode.startswith("I;16"):
-                # Pillow would clip the values instead of scaling them.
-                pixels = (np.asarray(image) / 257).round().astype(np.uint8)
-            elif image.mode in ("1", "L"):
-                pixels = np.asarray(image.convert("L"))
-            else:
-                mode = "RGBA" if image.has_transparency_data else "RGB"
-                pixels = np.asarray(image.convert(mode))
-    # Pillow raises different errors for different formats.
-    except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
-        reason = on_one_line(str(error)) or type(error).__name__
-        raise DataError(f"{file} cannot be read as a picture ({reason}).") from error
-    return np.atleast_3d(pixels).transpose(2, 0, 1)
+    image = open_image(file)
+    if image.mode in ("I", "F"):
+        raise DataError(f"{file} has more than 16 bits per value; save it with 8 bits.")
+    if image.mode.startswith("I;16"):
+        # Pillow would clip the values instead of scaling them.
+        return (np.asarray(image) / 257).round().astype(np.uint8)[None]
+    pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+    return pixels[:1] if (pixels == pixels[:1]).all() else pixels
 
 
 def _fitted(file: Path, pixels: Any, shape: Shape) -> Any:
@@ -103,15 +91,10 @@ def _fitted(file: Path, pixels: Any, shape: Shape) -> Any:
     Raises:
         DataError: that is not possible, or the size differs.
     """
-    if len(pixels) == 4 and (pixels[3] == 255).all():
-        pixels = pixels[:3]
-    if len(pixels) == 3 and (pixels == pixels[0]).all():
-        pixels = pixels[:1]
     channels, height, width = shape
     if len(pixels) in (1, channels) and pixels.shape[1:] == (height, width):
         return np.broadcast_to(pixels, shape)
-    actual = {1: "gray", 3: "color", 4: "partly transparent"}[len(pixels)]
-    expected = "gray" if channels == 1 else "color"
+    actual, expected = ("gray" if count == 1 else "color" for count in (len(pixels), channels))
     raise DataError(
         f"{file} is a {actual} picture of {pixels.shape[1]} x {pixels.shape[2]} pixels, but the "
         f"model reads {expected} pictures of {height} x {width}. Leave it out, or set resize "

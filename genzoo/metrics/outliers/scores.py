@@ -172,7 +172,7 @@ class Scorer:
             for number, x in enumerate(batches):
                 for name, values in parts.items():
                     reseed(device, "outliers", self.evidence.seed, key, number, name)
-                    values.append(self._measure(name, x).double().cpu())
+                    values.append(self._measure(name, x).cpu().double())
         return {name: torch.cat(values) for name, values in parts.items()}
 
     def _measure(self, name: str, x: Any) -> Tensor:
@@ -181,7 +181,7 @@ class Scorer:
         if name == "nats":
             return model.log_prob(x) if self.is_exact else model.elbo(x)
         if name == "error":
-            return (x - model.reconstruct(x)).double().square().flatten(1).mean(1)
+            return (x - model.reconstruct(x)).cpu().double().square().flatten(1).mean(1)
         numbers = self._level_numbers(x)
         if name == "png":
             assert self.levels is not None
