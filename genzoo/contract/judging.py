@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -165,6 +165,10 @@ class Evidence(Protocol):
         """Return the integer labels of the rows of `batches`, or None if there are none."""
         ...
 
+    def duplicates(self) -> int:
+        """Return the number of held-out rows that also occur in the whole training split."""
+        ...
+
     def examples(self, source: Source) -> Iterator[Any]:
         """Yield samples, or the generated columns of a split, in batches on the model's device."""
         ...
@@ -196,6 +200,11 @@ class Metric(Recorded):
     """The required capabilities, such as `("encode", "log_prob|elbo")`; `|` means either one."""
     reads: ClassVar[tuple[str, ...]] = ()
     """Held-out columns to read in addition to the model's inputs. Batches are then mappings."""
+    passes: ClassVar[Mapping[str, tuple[str, ...]] | None] = None
+    """Quantity -> the sanity checks that it passes, see `genzoo.testing.SANITY`, or None.
+
+    The conformance suite verifies that a quantity passes exactly the declared ones.
+    """
     on_request: ClassVar[bool] = False
     """True if `genzoo.evaluate` measures it only if it is named, because it takes long."""
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from genzoo.contract import Batch, Dataset, FeatureNetwork, Part, Source, generated_columns
 from genzoo.contract.inputs import fits, whole
 from genzoo.data.arrays import as_dataset, as_tensor
+from genzoo.data.duplicates import count_duplicates
 from genzoo.data.stream import iterate_split
 from genzoo.distributed.random_state import exclusive, reseed, seed_for
 from genzoo.errors import DataError
@@ -119,6 +120,13 @@ class Evidence:
             The labels, or None if the split has no such column of integers `(rows,)`.
         """
         return self._shared(("labels", column, split), lambda: self._labels(column, split))
+
+    def duplicates(self) -> int:
+        """Return the number of held-out rows that also occur in the whole training split."""
+        dataset, columns = self.dataset, generated_columns(self.model)
+        if len(columns) != 1 or columns[0] not in dataset.train:
+            return 0
+        return self._shared("duplicates", lambda: count_duplicates(dataset, columns[0], self.n))
 
     def examples(self, source: Source) -> Iterator[Any]:
         """Yield samples, or the generated columns of a split, in batches on the model's device."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -234,6 +234,10 @@ class Frechet(OneOutput):
         >>> debiased.quantity, debiased.value < row.value
         ('debiased', True)
     """
+
+    passes: ClassVar[Mapping[str, tuple[str, ...]] | None] = dict.fromkeys(
+        ("distance", "debiased"), ("identical", "mean shift", "mode drop", "mode invention")
+    )
 
     def __init__(self, network: Part | None = None) -> None:
         self.network = network

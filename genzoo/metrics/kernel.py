@@ -210,6 +210,9 @@ class KernelDistance(FeatureMetric):
     """
 
     estimator: ClassVar[str | None] = "U-statistic"
+    passes: ClassVar[Mapping[str, tuple[str, ...]] | None] = {
+        "squared_distance": ("identical", "mean shift", "mode drop", "mode invention")
+    }
 
     def estimates(
         self,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -188,6 +188,8 @@ class Memorization(FeatureMetric):
         cells: the number of cells of C_T.
 
     Returns:
+        `duplicates`: the number of held-out rows that occur in the whole training split. They
+            weaken the other values, and any comparison with held-out rows;
         `nearer_to_train`, and `copying`: C_T, unless every cell has fewer than 20 samples or
             held-out examples.
 
@@ -201,6 +203,10 @@ class Memorization(FeatureMetric):
         >>> rows["memorization", "nearer_to_train"].floor
         0.5
     """
+
+    passes: ClassVar[Mapping[str, tuple[str, ...]] | None] = {
+        "nearer_to_train": ("identical", "outlier in data", "outlier in samples")
+    }
 
     def __init__(
         self, network: Part | None = None, limit: Positive = 5000, cells: Positive = 5
@@ -216,6 +222,13 @@ class Memorization(FeatureMetric):
         train, held_out = (z[evenly_spaced(len(z), size)] for z in (train, held_out))
         result = measure_memorization(
             samples, train, held_out, cells=self.cells, seed=evidence.seed
+        )
+        yield Measurement(
+            quantity="duplicates",
+            value=evidence.duplicates(),
+            n=evidence.n,
+            split="test and train",
+            estimator="equal rows",
         )
         fields: dict[str, Any] = {
             "n": len(samples),

@@ -212,6 +212,14 @@ def _block_errors(real: Tensor, samples: Tensor, k: int, seed: int) -> dict[str,
     }
 
 
+_FIDELITY = ("identical", "mean shift", "mode invention", "outlier in data", "outlier in samples")
+_DIVERSITY = (
+    "identical", "mean shift", "mode drop", "mode invention", "repeated samples",
+    "outlier in data", "outlier in samples",
+)  # fmt: skip
+"""The sanity checks that densities and coverages pass."""
+
+
 class PrecisionRecall(FeatureMetric):
     """Precision, recall, density, and coverage of samples, and the clipped forms of the last two.
 
@@ -241,6 +249,17 @@ class PrecisionRecall(FeatureMetric):
 
     estimator: ClassVar[str | None] = "nearest neighbors"
     higher_is_better: ClassVar[bool] = True
+    passes: ClassVar[Mapping[str, tuple[str, ...]] | None] = {
+        "precision": ("identical", "mean shift", "mode invention", "outlier in samples"),
+        "recall": (
+            "identical", "mean shift", "mode drop", "repeated samples",
+            "outlier in data", "outlier in samples",
+        ),
+        "coverage": _DIVERSITY,
+        "clipped_coverage": _DIVERSITY,
+        "density": _FIDELITY,
+        "clipped_density": _FIDELITY,
+    }  # fmt: skip
 
     def __init__(
         self, network: Part | None = None, limit: Positive = 5000, k: Positive = 5

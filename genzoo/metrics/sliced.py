@@ -117,6 +117,9 @@ class SlicedWasserstein(FeatureMetric):
     """
 
     estimator: ClassVar[str | None] = "plug-in"
+    passes: ClassVar[Mapping[str, tuple[str, ...]] | None] = {
+        "mind": ("identical", "mean shift", "mode drop", "mode invention")
+    }
 
     def __init__(
         self, network: Part | None = None, limit: Positive = 5000, directions: Positive = 1000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
@@ -194,6 +194,12 @@ class TwoSample(FeatureMetric):
     """
 
     least: ClassVar[int] = 20
+    passes: ClassVar[Mapping[str, tuple[str, ...]] | None] = {
+        "accuracy": (
+            "identical", "mean shift", "mode drop", "mode invention", "repeated samples",
+            "outlier in data", "outlier in samples",
+        )
+    }  # fmt: skip
 
     def __init__(self, network: Part | None = None, limit: Positive = 5000) -> None:
         super().__init__(network, limit)

@@ -17,8 +17,10 @@ from genzoo.testing.conformance import (
     kind_of,
     model_checks,
 )
+from genzoo.testing.sanity import SANITY, passed_checks
 
 __all__ = [
+    "SANITY",
     "Check",
     "ConformanceError",
     "Result",
@@ -27,4 +29,5 @@ __all__ = [
     "checks",
     "kind_of",
     "model_checks",
+    "passed_checks",
 ]

@@ -26,6 +26,7 @@ from genzoo.metrics.evaluate import measure
 from genzoo.metrics.evidence import Evidence
 from genzoo.registry.build import build
 from genzoo.registry.lookup import registry
+from genzoo.testing.sanity import SANITY, passed_checks
 from genzoo.testing.subject import Subject, close, demand
 
 __all__ = ["ALWAYS"]
@@ -134,6 +135,23 @@ def check_leaves_the_model(subject: Subject) -> None:
     demand(all(p.grad is None for p in model.parameters()), "it leaves gradients in the model")
 
 
+def check_sanity(subject: Subject) -> None:
+    """Check that a metric passes exactly the published sanity checks that it declares."""
+    metric = subject()
+    if metric.passes is None:
+        raise SkipTest("it declares no sanity checks: its attribute `passes` is None")
+    declared = {quantity: tuple(names) for quantity, names in metric.passes.items()}
+    unknown = {name for names in declared.values() for name in names} - set(SANITY)
+    demand(not unknown, f"passes names {sorted(unknown)}; the checks are {', '.join(SANITY)}")
+    passed = passed_checks(metric)
+    for quantity in sorted({*passed, *declared}):
+        demand(
+            set(declared.get(quantity, ())) == set(passed.get(quantity, ())),
+            f"{quantity!r} passes the sanity checks {passed.get(quantity, ())}, but declares "
+            f"{declared.get(quantity, ())}",
+        )
+
+
 def _measure(metric: Metric, evidence: Evidence) -> tuple[Measurement, ...]:
     return measure(metric, evidence, "test")
 
@@ -190,5 +208,6 @@ ALWAYS = (
     check_repeats,
     check_order,
     check_leaves_the_model,
+    check_sanity,
 )
 """The checks of every metric."""

@@ -92,6 +92,10 @@ def test_memorization(sets, digits):
         row = rows[name]
         assert (row.value, row.standard_error) == getattr(expected, name)
     assert rows["nearer_to_train"].floor == 0.5
+    assert next(iter(rows)) == "duplicates"
+    assert rows["duplicates"].value == 0
+    both = measurements("memorization", replay(digits[:300]), digits[:300], digits[290:600])
+    assert both["duplicates"].value == 10
     # A model that repeats training images.
     copies = measurements("memorization", replay(digits[300:600]), digits[:300], digits[300:600])
     assert copies["nearer_to_train"].value > 0.99
@@ -133,7 +137,8 @@ def test_a_limit_thins_out_rows_evenly(sets, name):
     for key, row in limited.items():
         assert row.value == pytest.approx(whole[key].value)
         assert row.floor == pytest.approx(whole[key].floor)
-        assert row.n == whole[key].n
+        # duplicates are counted in all rows
+        assert row.n == (300 if key == "duplicates" else whole[key].n)
 
 
 @pytest.mark.parametrize("name", NAMES)
