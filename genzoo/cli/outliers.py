@@ -17,7 +17,7 @@ def outliers(
     data: Annotated[
         list[str],
         typer.Argument(
-            metavar="DATA...", help="Pictures, folders of pictures, or the name of a dataset."
+            metavar="DATA", help="Pictures, folders of pictures, or the name of a dataset."
         ),
     ],
     out: Annotated[

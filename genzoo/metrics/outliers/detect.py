@@ -94,11 +94,12 @@ def outliers(
 
     Example:
         >>> import genzoo
-        >>> data = {"name": "digits", "binarize": "threshold"}
-        >>> run = genzoo.fit("markov", data)
-        >>> scores = outliers(run, torch.zeros(2, 8, 8), scores="negative_log_likelihood")
-        >>> [row.name for row in scores], scores.units
-        (['0', '1'], {'negative_log_likelihood': 'nats, exact'})
+        >>> run = genzoo.fit("markov", {"name": "digits", "binarize": "threshold"})
+        >>> scores = outliers(run, torch.rand(100, 8, 8), scores=["typicality"])
+        >>> scores.units, scores.auroc("typicality").low > 0.9
+        ({'typicality': 'nats'}, True)
+        >>> sum(row.p_values["typicality"] < 0.01 for row in scores) > 50
+        True
     """
     model, reference = model_and_data(run, reference)
     evidence = Evidence(model, reference, n=n, seed=seed, batch_size=batch_size)
