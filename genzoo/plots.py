@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from einops import rearrange
@@ -23,12 +23,19 @@ __all__ = [
     "curves",
     "draw",
     "equation",
+    "halves",
+    "pairs",
     "save",
     "scatter",
     "sheet",
     "side_by_side",
+    "spectrum",
     "values",
 ]
+
+
+_WIDE = 1200
+"""The width of a sheet of a report in pixels, at most."""
 
 
 def sheet(images: Tensor, columns: int | None = None, side: int = 640, border: int = 1) -> Any:
@@ -74,6 +81,43 @@ def side_by_side(*images: Tensor) -> Tensor:
     shown = [x if x.shape[1] in (1, 3) else x.mean(dim=1, keepdim=True) for x in images]
     channels = max(x.shape[1] for x in shown)
     return torch.stack([x.expand(-1, channels, -1, -1) for x in shown], dim=1).flatten(0, 1)
+
+
+def halves(left: Tensor, right: Tensor, columns: int = 8) -> Any:
+    """Arrange two batches of images side by side, with a gap between them, as a Pillow image.
+
+    Images that do not fill a row are left out.
+
+    Arguments:
+        left: images in [0, 1], `(n, C, H, W)`.
+        right: images of the same shape.
+        columns: the number of columns of each half.
+
+    Example:
+        >>> halves(torch.rand(6, 1, 8, 8), torch.rand(6, 1, 8, 8), columns=3).size
+        (1190, 340)
+    """
+    gap = left.new_ones(1, *left.shape[1:])
+    columns = min(columns, len(left))
+    tiles = []
+    for row in range(len(left) // columns):
+        shown = slice(row * columns, (row + 1) * columns)
+        tiles += [left[shown], gap, right[shown]]
+    return sheet(torch.cat(tiles), 2 * columns + 1, side=_WIDE)
+
+
+def pairs(left: Tensor, right: Tensor) -> Any:
+    """Arrange pairs of images on a grid, and return a Pillow image.
+
+    Arguments:
+        left: images in [0, 1], `(n, C, H, W)`.
+        right: the second image of each pair.
+
+    Example:
+        >>> pairs(torch.rand(6, 1, 8, 8), torch.rand(6, 1, 8, 8)).size
+        (1192, 596)
+    """
+    return sheet(side_by_side(left, right), columns_for(len(left), 2), side=_WIDE)
 
 
 def columns_for(n: int, side: int) -> int:
@@ -262,6 +306,26 @@ def values(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Any:
     return figure
 
 
+@_plain()
+def spectrum(profiles: Mapping[str, Mapping[float, float]], lowest: float) -> Any:
+    """Plot power by frequency, and return a matplotlib figure.
+
+    Arguments:
+        profiles: name -> frequency in cycles per pixel -> mean power.
+        lowest: the lower end of the shaded band.
+
+    Example:
+        >>> figure = spectrum({"samples": {0.1: 1, 0.5: 0.01}, "data": {0.1: 2, 0.5: 0.1}}, 0.4)
+    """
+    figure, axes = _axes(5, 3.5)
+    axes.axvspan(lowest, 0.5, color="0.92", zorder=0)
+    for (name, profile), style in zip(profiles.items(), ("-", "--"), strict=False):
+        axes.plot(list(profile), list(profile.values()), style, label=name)
+    axes.set(xlabel="frequency (cycles per pixel)", ylabel="mean power", yscale="log")
+    axes.legend(frameon=False)
+    return figure
+
+
 def draw(
     samples: Tensor,
     data: Tensor | None = None,
@@ -286,12 +350,24 @@ def draw(
     return None
 
 
-def save(picture: Any, path: str | Path) -> None:
-    """Write a picture as PNG, or a list of lines as text."""
-    if isinstance(picture, list):
+def save(picture: Any, path: str | Path | BinaryIO) -> None:
+    """Write a picture as PNG, a plot as SVG if the path ends in .svg, or lines as text.
+
+    Arguments:
+        picture: a Pillow image, a matplotlib figure, or a list of lines.
+        path: a path, or a binary file.
+    """
+    if isinstance(picture, list) and isinstance(path, str | Path):
         Path(path).write_text("".join(f"{line}\n" for line in picture), encoding="utf-8")
     elif hasattr(picture, "savefig"):
         with _plain():
-            picture.savefig(path, format="png")
+            import matplotlib
+
+            # Equal figures give equal files.
+            settings: dict[str, Any] = {"format": "png"}
+            if isinstance(path, str | Path) and Path(path).suffix == ".svg":
+                settings = {"format": "svg", "metadata": {"Date": None}}
+            with matplotlib.rc_context({"svg.hashsalt": "genzoo"}):
+                picture.savefig(path, **settings)
     else:
         picture.save(path, format="PNG")

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; subprocesses inherit it
 
@@ -58,7 +59,10 @@ def _blank_figures(request, monkeypatch):
     def savefig(self, file, format="png", **_):
         from PIL import Image
 
-        Image.new("L", (1, 1)).save(file, format)
+        if format == "svg":
+            Path(file).write_text("<svg/>")
+        else:
+            Image.new("L", (1, 1)).save(file, format)
 
     monkeypatch.setattr(figure.Figure, "savefig", savefig)
 

@@ -19,7 +19,14 @@ from genzoo.contract.capabilities import (
     has_capability,
 )
 from genzoo.contract.dataset import Dataset, Shape, is_image
-from genzoo.contract.judging import Evidence, FeatureNetwork, Measurement, Metric, Source
+from genzoo.contract.judging import (
+    Evidence,
+    FeatureNetwork,
+    Figure,
+    Measurement,
+    Metric,
+    Source,
+)
 from genzoo.contract.model import Batch, Model, generated_columns
 from genzoo.contract.parts import (
     Configurable,
@@ -57,6 +64,7 @@ __all__ = [
     "Encodes",
     "Evidence",
     "FeatureNetwork",
+    "Figure",
     "HasBitsPerDim",
     "HasConditionals",
     "HasElbo",

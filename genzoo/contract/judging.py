@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -13,7 +13,7 @@ from genzoo.contract.dataset import Shape
 from genzoo.contract.parts import Configurable, Part
 from genzoo.registry.records import Recorded
 
-__all__ = ["Evidence", "FeatureNetwork", "Measurement", "Metric", "Source"]
+__all__ = ["Evidence", "FeatureNetwork", "Figure", "Measurement", "Metric", "Source"]
 
 Source = Literal["samples", "test", "train"]
 """The origin of examples: samples of the model, held-out rows, or training rows."""
@@ -82,6 +82,25 @@ class Measurement:
         )
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a report. It is drawn when the report is saved or shown.
+
+    Example:
+        >>> from functools import partial
+        >>> from genzoo import plots
+        >>> Figure("Noise", partial(plots.sheet, torch.rand(4, 1, 8, 8), side=16)).draw().size
+        (20, 20)
+    """
+
+    caption: str
+    """The title, in a few words."""
+    draw: Callable[[], Any]
+    """A function that returns a Pillow image or a matplotlib figure."""
+    is_plot: bool = False
+    """True if drawing needs matplotlib. Without it, the report leaves the figure out."""
+
+
 class FeatureNetwork(Configurable):
     """A fixed map from examples to features, for metrics that compare samples with data.
 
@@ -146,6 +165,11 @@ class Evidence(Protocol):
         ...
 
     @property
+    def figures(self) -> dict[str, Figure]:
+        """The figures of the report by name, such as `"spectrum"`. A metric may add its own."""
+        ...
+
+    @property
     def samples(self) -> Any:
         """The samples, `(n, *shape)`, on the CPU; a mapping for several generated columns.
 
@@ -175,6 +199,10 @@ class Evidence(Protocol):
 
     def pairs(self) -> Iterator[tuple[Any, Any]]:
         """Yield held-out examples and as many samples under the same conditions, in batches."""
+        ...
+
+    def rows(self, source: Source, indices: Tensor) -> Tensor:
+        """Return some rows of `examples`, on the CPU, in the order of their indices."""
         ...
 
     def network(self, network: Part | None = None) -> FeatureNetwork:

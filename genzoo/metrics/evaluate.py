@@ -19,6 +19,7 @@ from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import MissingDataError, RunError, SettingError, describe, show
 from genzoo.files import local_path
 from genzoo.metrics.evidence import Evidence
+from genzoo.metrics.figures import samples_figure
 from genzoo.metrics.report import Evaluation
 from genzoo.metrics.samples import read_samples
 from genzoo.registry.build import build
@@ -100,6 +101,8 @@ def evaluate(
             errors.append(error)
             evaluation.skipped[name] = describe(error)
     evaluation.notes += evidence.notes
+    figure = samples_figure(evidence) if evidence.has_samples else None
+    evaluation.figures = {**({"samples": figure} if figure else {}), **evidence.figures}
     if metrics is not None and errors and not evaluation.rows:
         raise errors[0]
     return evaluation

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-from genzoo.contract import Batch, Dataset, FeatureNetwork, Part, Source, generated_columns
+from genzoo.contract import Batch, Dataset, FeatureNetwork, Figure, Part, Source, generated_columns
 from genzoo.contract.inputs import fits, whole
 from genzoo.data.arrays import as_dataset, as_tensor
 from genzoo.data.duplicates import count_duplicates
@@ -73,6 +73,8 @@ class Evidence:
         self._check_shape()
         self.notes: list[str] = []
         """Sentences for the report, such as about networks that were trained."""
+        self.figures: dict[str, Figure] = {}
+        """Figures for the report, by name."""
         self._reads: tuple[str, ...] = ()
         # Shared by all copies, see `reading`.
         self._cache: dict[Any, Any] = {}
@@ -140,6 +142,28 @@ class Evidence:
     def pairs(self) -> Iterator[tuple[Any, Any]]:
         """Yield held-out examples and as many samples under the same conditions, in batches."""
         return zip(self.examples("test"), self.examples("samples"), strict=True)
+
+    def rows(self, source: Source, indices: Tensor) -> Tensor:
+        """Return some rows of `examples`, on the CPU, in the order of their indices.
+
+        Arguments:
+            source: `"samples"`, `"test"`, or `"train"`.
+            indices: integers, `(k,)`.
+        """
+        if source == "samples":
+            return self.samples[indices]
+        order = indices.argsort()
+        parts, begin = [], 0
+        for batch in self.examples(source):
+            inner = indices[order] - begin
+            parts.append(batch.cpu()[inner[(inner >= 0) & (inner < len(batch))]])
+            begin += len(batch)
+        return torch.cat(parts)[order.argsort()]
+
+    @property
+    def has_samples(self) -> bool:
+        """True if the samples have been generated."""
+        return "samples" in self._cache
 
     @property
     def samples(self) -> Any:

@@ -12,6 +12,7 @@ from torch import Tensor
 from genzoo.contract import Evidence, Measurement, Part, Positive
 from genzoo.metrics.estimates import Estimate, as_features
 from genzoo.metrics.feature_metric import FeatureMetric, evenly_spaced
+from genzoo.metrics.figures import neighbors_figure
 from genzoo.metrics.neighbors import squared_distances
 
 __all__ = ["Memorization", "measure_memorization", "nearest_neighbors"]
@@ -179,7 +180,8 @@ class Memorization(FeatureMetric):
     See `measure_memorization`. Samples are compared with as many training rows as there are
     held-out rows, so copies of other training rows are missed. The floor of `nearer_to_train` is
     1/2 and that of `copying` is 0, the exact values of a model that copies nothing. With the
-    network `"pixels"`, the images themselves are compared.
+    network `"pixels"`, the images themselves are compared. The figure `nearest-neighbors` of the
+    report shows the samples that are nearest to training images.
 
     Arguments:
         network: a feature network: a name, a table, or an instance. None selects the one for the
@@ -218,8 +220,9 @@ class Memorization(FeatureMetric):
         samples, train, held_out = (
             self._rows(evidence, source) for source in ("samples", "train", "test")
         )
-        size = min(len(train), len(held_out))
-        train, held_out = (z[evenly_spaced(len(z), size)] for z in (train, held_out))
+        size, total = min(len(train), len(held_out)), len(evidence.features(self.network, "train"))
+        kept = evenly_spaced(len(train), size)
+        train, held_out = train[kept], held_out[evenly_spaced(len(held_out), size)]
         result = measure_memorization(
             samples, train, held_out, cells=self.cells, seed=evidence.seed
         )
@@ -244,6 +247,12 @@ class Memorization(FeatureMetric):
             higher_is_better=False,
             **fields,
         )
+        indices = [evenly_spaced(size, self.limit) for size in (evidence.n, total)]
+        figure = neighbors_figure(
+            evidence, indices[0], indices[1][kept][result.nearest], result.distances
+        )
+        if figure is not None:
+            evidence.figures.setdefault("nearest-neighbors", figure)
         if not math.isnan(result.copying.value):
             yield Measurement(
                 quantity="copying",

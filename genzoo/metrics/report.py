@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
-from genzoo.contract import Measurement
+from genzoo import plots
+from genzoo.contract import Figure, Measurement
 from genzoo.errors import SettingError, did_you_mean, printable
 from genzoo.files import write_atomic
 
@@ -45,6 +48,8 @@ class Evaluation:
     """The name of the data."""
     skipped: dict[str, str] = field(default_factory=dict)
     """The metrics that failed -> the reason in one line."""
+    figures: dict[str, Figure] = field(default_factory=dict, compare=False, repr=False)
+    """The figures by name, such as `"samples"`. They are drawn by `save` and in a notebook."""
     notes: list[str] = field(default_factory=list, compare=False)
     """Sentences about the evaluation, such as how long a feature network was trained."""
 
@@ -123,6 +128,8 @@ class Evaluation:
             lines.append("")
         lines += [f"- {name}: not measured. {reason}" for name, reason in self.skipped.items()]
         lines += [f"- {note}" for note in self.notes]
+        for name, figure in self._drawable().items():
+            lines += ["", f"![{figure.caption}]({name}.png)", "", figure.caption]
         return "\n".join(lines) + "\n"
 
     def to_json(self) -> str:
@@ -147,12 +154,32 @@ class Evaluation:
             for row in self.rows
         ]
         body = "".join(f"<tr>{row}</tr>" for row in rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return table + "".join(map(_html, self._drawable().values()))
 
-    def save(self, folder: str | Path) -> None:
-        """Write `evaluation.json` and `evaluation.md` into a folder."""
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write `evaluation.json`, `evaluation.md`, and the figures into a folder.
+
+        Figures are PNG files, and plots also SVG files. Without matplotlib, plots are left out.
+
+        Returns:
+            The paths of the files.
+        """
+        written = []
         for name, text in (("json", self.to_json()), ("md", self.to_markdown())):
-            write_text(Path(folder) / f"evaluation.{name}", text)
+            written.append(Path(folder) / f"evaluation.{name}")
+            write_text(written[-1], text)
+        for name, figure in self._drawable().items():
+            write = partial(plots.save, figure.draw())
+            for suffix in ("png", "svg") if figure.is_plot else ("png",):
+                written.append(Path(folder) / f"{name}.{suffix}")
+                write_atomic(written[-1], write)
+        return written
+
+    def _drawable(self) -> dict[str, Figure]:
+        """Return the figures that can be drawn on this machine."""
+        can_plot = plots.can_plot()
+        return {name: one for name, one in self.figures.items() if can_plot or not one.is_plot}
 
 
 def markdown_row(cells: Iterable[str]) -> str:
@@ -178,6 +205,16 @@ def _cells(row: Measurement) -> tuple[str, ...]:
         row.network or "",
         better,
     )
+
+
+def _html(figure: Figure) -> str:
+    """Return a figure for a notebook."""
+    content = io.BytesIO()
+    plots.save(figure.draw(), content)
+    source = f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
+    caption = html.escape(printable(figure.caption))
+    image = f'<img src="{source}" alt="{caption}">'
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
 
 
 def _strict(value: Any) -> Any:

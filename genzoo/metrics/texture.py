@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from genzoo.contract import Evidence, Measurement, is_image
+from genzoo import plots
+from genzoo.contract import Evidence, Figure, Measurement, is_image
 from genzoo.errors import DataError
 from genzoo.metrics.one_output import OneOutput
 
@@ -40,12 +42,34 @@ def high_frequency_power(images: Tensor) -> Tensor:
         >>> high_frequency_power(stripes)  # the variance of the pixels
         tensor([0.2500])
     """
+    return _high(_spectrum(images))
+
+
+def _spectrum(images: Tensor) -> Tensor:
+    """Return the power at each frequency, summed over the channels, `(n, H, W)`."""
     height, width = images.shape[-2:]
-    rows = torch.fft.fftfreq(height, device=images.device).abs()
-    columns = torch.fft.fftfreq(width, device=images.device).abs()
-    high = torch.maximum(rows[:, None], columns) >= _LOWEST
-    spectrum = torch.fft.fft2(images.float()).abs().square() / (height * width) ** 2
-    return (spectrum * high).sum(dim=(1, 2, 3))
+    return (torch.fft.fft2(images.float()).abs().square() / (height * width) ** 2).sum(dim=1)
+
+
+def _frequencies(height: int, width: int) -> Tensor:
+    """Return max(|u|, |v|) of each frequency, `(H, W)`."""
+    rows, columns = torch.fft.fftfreq(height).abs(), torch.fft.fftfreq(width).abs()
+    return torch.maximum(rows[:, None], columns)
+
+
+def _high(spectrum: Tensor) -> Tensor:
+    """Return the power of the band, `(n,)`."""
+    high = _frequencies(*spectrum.shape[1:]) >= _LOWEST
+    return (spectrum * high.to(spectrum.device)).sum(dim=(1, 2))
+
+
+def _profile(spectrum: Tensor) -> dict[float, float]:
+    """Return frequency -> mean power, of a mean spectrum `(H, W)`, without the frequency 0."""
+    frequencies = _frequencies(*spectrum.shape)
+    return {
+        frequency: spectrum[frequencies == frequency].mean().item()
+        for frequency in frequencies.unique().tolist()[1:]
+    }
 
 
 class Texture(OneOutput):
@@ -56,7 +80,7 @@ class Texture(OneOutput):
     P is the power at periods of 2 to 2.5 pixels (see `high_frequency_power`). A ratio above 1 shows
     noise or a grid, such as that of transposed convolutions. A ratio below 1 shows blur. The
     features of the Fréchet distance see neither well. The ratio says nothing about the content of
-    images.
+    images. The figure `spectrum` of the report shows all frequencies.
 
     Returns:
         `power_ratio`. Its floor is the ratio of one half of the held-out images (every other image)
@@ -87,10 +111,12 @@ class Texture(OneOutput):
 
     @torch.no_grad()
     def __call__(self, evidence: Evidence) -> Iterator[Measurement]:
-        real, generated = [], []
+        real, generated, total = [], [], torch.zeros(2, *evidence.model.shape[1:]).double()
         for x, samples in evidence.pairs():
-            real.append(high_frequency_power(x).cpu())
-            generated.append(high_frequency_power(samples).cpu())
+            spectra = [_spectrum(images).cpu() for images in (x, samples)]
+            real.append(_high(spectra[0]))
+            generated.append(_high(spectra[1]))
+            total += torch.stack([spectrum.double().sum(dim=0) for spectrum in spectra])
         powers = torch.cat(real).double()
         if len(powers) < 2:
             raise DataError(
@@ -103,6 +129,11 @@ class Texture(OneOutput):
                 "nothing to compare with."
             )
         ratio = torch.cat(generated).double().mean() / powers.mean()
+        names = ("held-out images", "samples")
+        profiles = {name: _profile(z) for name, z in zip(names, total / evidence.n, strict=True)}
+        draw = partial(plots.spectrum, profiles, _LOWEST)
+        figure = Figure("Power of samples and of held-out images by frequency", draw, is_plot=True)
+        evidence.figures.setdefault("spectrum", figure)
         yield Measurement(
             quantity="power_ratio",
             value=ratio.item(),
