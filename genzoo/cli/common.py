@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Checkpoint", "Count", "Device", "RunName", "Seed", "console", "data", "errors", "held_out",
-    "interrupted", "kinds_named", "load", "note_sampler", "require", "say", "with_plugins", "write",
+    "interrupted", "kinds_named", "load", "note_sampler", "parts", "require", "say",
+    "with_plugins", "write",
 ]  # fmt: skip
 
 console = Console(width=None if is_terminal(sys.stdout) else 160)
@@ -108,6 +109,17 @@ def with_plugins(command: Callable[..., Any]) -> Callable[..., Any]:
     wrapped.__signature__ = signature.replace(parameters=[*signature.parameters.values(), added])  # type: ignore[attr-defined]
     wrapped.__annotations__ = {**inspect.get_annotations(command, eval_str=True), "plugin": hint}
     return wrapped
+
+
+def parts(**texts: str | None) -> dict[str, Any]:
+    """Return options that name a part: a name as it is, and a table in TOML as a table.
+
+    Arguments:
+        **texts: option -> text. Those that are None are left out.
+    """
+    from genzoo.runs.recipe import override
+
+    return override({}, [f"{key}={text}" for key, text in texts.items() if text is not None])
 
 
 def kinds_named(name: str) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from genzoo.cli.common import available_device, console, say
+from genzoo.cli.common import available_device, console, parts, say
 
 __all__ = ["compare"]
 
@@ -21,7 +21,8 @@ def compare(
         typer.Option("--out", "-o", help="Write the comparison and pictures into this folder."),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="The dataset to measure on. Default: that of the runs.")
+        str | None,
+        typer.Option(help="The data to measure on, as for evaluate. Default: those of the runs."),
     ] = None,
     metric: Annotated[
         list[str] | None,
@@ -38,7 +39,10 @@ def compare(
     from genzoo.metrics.compare import compare as measure
 
     device = available_device(device)
-    comparison = measure(runs, data, metric or None, n=limit, seed=seed, device=device)
+    parsed = parts(data=data)
+    comparison = measure(
+        runs, parsed.get("data"), metric or None, n=limit, seed=seed, device=device
+    )
     for group in comparison.groups:
         skipped = {name: why for one in group.evaluations for name, why in one.skipped.items()}
         for name, reason in skipped.items():

@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from genzoo.cli.common import Checkpoint, Device, available_device, console, note_sampler, say
+from genzoo.cli.common import (
+    Checkpoint,
+    Device,
+    available_device,
+    console,
+    note_sampler,
+    parts,
+    say,
+)
 from genzoo.errors import SettingError
 
 __all__ = ["evaluate"]
@@ -72,12 +80,9 @@ def evaluate(
     from genzoo.data.arrays import as_dataset
     from genzoo.metrics.evaluate import evaluate as measure
     from genzoo.metrics.evaluate import model_and_data
-    from genzoo.runs.recipe import override
 
     device = available_device(device)
-    specs = {"data": data, "network": network}
-    texts = [f"{name}={text}" for name, text in specs.items() if text is not None]
-    parsed = override({}, texts)
+    parsed = parts(data=data, network=network)
     model, data_of_model = model_and_data(run, parsed.get("data"), value_range, checkpoint)
     dataset = as_dataset(data_of_model)
     folder = out or _report(Path(run), None if data is None else dataset.name)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from genzoo.cli.common import Device, Seed, console, load, say
+from genzoo.errors import show
 
 __all__ = ["outliers"]
 
@@ -48,7 +49,9 @@ def outliers(
 
     folder = RunFolder(run)
     model, reference = load(str(run), device), folder.dataset()
-    check_same_data(folder, reference, "test", tuple(reference.test))
+    name = show(str(run))
+    advice = f"name them in Python: genzoo.outliers({name}, data, reference={name})"
+    check_same_data(folder, reference, "test", tuple(reference.test), advice=advice)
     result = detect(model, data, reference, scores=score or None, n=limit, seed=seed, resize=resize)
     console.print(result.table(width=console.width), markup=False, soft_wrap=True)
     if out is not None:

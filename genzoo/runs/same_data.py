@@ -22,6 +22,8 @@ def check_same_data(
     split: str,
     columns: Sequence[str],
     prints: Mapping[str, Any] | None = None,
+    *,
+    advice: str | None = None,
 ) -> None:
     """Check that a dataset has the recorded fingerprint; warn if the run has none.
 
@@ -32,6 +34,7 @@ def check_same_data(
         columns: the columns to compare. A resume depends only on the training columns that the
             model reads.
         prints: the fingerprint of `dataset`, if it was computed before.
+        advice: the way to use the new data anyway, for the message, such as `"pass x"`.
 
     Raises:
         RunError: the data differ. The message names the first columns and settings that do.
@@ -45,14 +48,15 @@ def check_same_data(
         return
     prints = fingerprint(dataset) if prints is None else prints
     if changed := changes(recorded, prints, split, columns):
-        advice = "resume with the new data anyway, set allow_other_data (--allow-other-data)"
-        if split == "test":
-            advice = f"evaluate on the new data anyway, name them: data = {show(str(folder.path))}"
-            advice += f" (--data {folder.path})"
+        ways = {
+            "test": f"name them: data = {show(str(folder.path))} (--data {folder.path})",
+            "train": "set allow_other_data (--allow-other-data)",
+        }
+        use = "evaluate on" if split == "test" else "resume with"
         unsteady = _unsteady(dataset, prints, split, columns)
         raise RunError(
             f"{folder.path} was trained on other data: {'; '.join(changed[:3])}.{unsteady} "
-            f"To {advice}."
+            f"To {use} the new data anyway, {advice or ways.get(split, ways['train'])}."
         )
 
 

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import genzoo
@@ -108,3 +109,32 @@ def test_a_network_is_chosen_for_all_metrics(genzoo_, run):
     code, text = genzoo_("evaluate", run, "frechet", "--network", "pixel")
     assert code == 2
     assert "Did you mean 'pixels'" in text
+
+
+def test_runs_are_compared_on_a_table_of_data(genzoo_, run, tmp_path):
+    table = '{name = "digits", binarize = "threshold"}'
+    command = ("compare", run, "--metric", "texture", "-n", "60", "--data", table)
+    code, text = genzoo_(*command, "-o", tmp_path)
+    assert code == 0, text
+    bits = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")
+    expected = genzoo.evaluate(run, bits, "texture", n=60)["texture", "power_ratio"].value
+    assert f"{expected:.4g}" in (tmp_path / "comparison.md").read_text(encoding="utf-8")
+
+
+def test_outliers_of_changed_data_name_a_way_out(genzoo_, tmp_path):
+    rows = torch.rand(40, 2, generator=torch.Generator().manual_seed(0))
+
+    @genzoo.datasets.register("test-changing")
+    def changing():
+        return genzoo.Dataset({"x": rows[:32].clone()}, {"x": rows[32:].clone()})
+
+    model = {"name": "vae", "latent_dim": 2}
+    genzoo.fit(model, "test-changing", tmp_path / "run", steps=2, batch_size=8)
+    np.save(tmp_path / "x.npy", rows.numpy())
+    rows[39] = 0.5
+    code, text = genzoo_("outliers", tmp_path / "run", tmp_path / "x.npy")
+    assert code == 2
+    assert "the test column 'x' holds other values" in text
+    assert "genzoo.outliers(" in text
+    assert "--data" not in text
+    genzoo.outliers(str(tmp_path / "run"), rows.numpy(), reference=str(tmp_path / "run"))
