@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         on_grid,
         total_variation,
     )
+    from genzoo.divergences.dual import wasserstein_dual
     from genzoo.divergences.kl import KL
     from genzoo.divergences.mmd import MMD
     from genzoo.divergences.penalties import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         gradient_norms,
         gradient_penalty,
     )
+    from genzoo.divergences.sinkhorn import Sinkhorn
     from genzoo.divergences.transport import Wasserstein
 else:
     __getattr__ = lazy_names(
@@ -42,6 +44,7 @@ else:
                 "on_grid",
                 "total_variation",
             ),
+            "genzoo.divergences.dual": ("wasserstein_dual",),
             "genzoo.divergences.kl": ("KL",),
             "genzoo.divergences.mmd": ("MMD",),
             "genzoo.divergences.penalties": (
@@ -51,6 +54,7 @@ else:
                 "gradient_norms",
                 "gradient_penalty",
             ),
+            "genzoo.divergences.sinkhorn": ("Sinkhorn",),
             "genzoo.divergences.transport": ("Wasserstein",),
         },
     )
@@ -66,6 +70,7 @@ __all__ = [
     "MMD",
     "R1",
     "GradientPenalty",
+    "Sinkhorn",
     "Wasserstein",
     "available",
     "get",
@@ -78,4 +83,5 @@ __all__ = [
     "on_grid",
     "register",
     "total_variation",
+    "wasserstein_dual",
 ]

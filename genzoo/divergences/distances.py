@@ -31,6 +31,7 @@ __all__ = [
     "kullback_leibler_knn",
     "on_grid",
     "total_variation",
+    "two_samples",
 ]
 
 _MOST_BINS = 2**24
@@ -163,7 +164,7 @@ def histograms(x: Tensor, y: Tensor, bins: Positive = 30) -> tuple[Tensor, Tenso
         >>> histograms(x, y, bins=2)[0]
         tensor([0.6667, 0.3333], dtype=torch.float64)
     """
-    x, y = _samples(x, y)
+    x, y = two_samples(x, y)
     dim = x.shape[1]
     if bins**dim > _MOST_BINS:
         raise SettingError(
@@ -211,7 +212,7 @@ def kullback_leibler_knn(x: Tensor, y: Tensor, k: Positive = 5) -> float:
         >>> 0.4 < kullback_leibler_knn(x + 1, y) < 0.6  # the divergence is 1/2
         True
     """
-    x, y = _samples(x, y)
+    x, y = two_samples(x, y)
     if min(len(x), len(y)) <= k:
         raise DataError(
             f"kullback_leibler_knn: samples of {len(x)} and {len(y)} points are too small for "
@@ -245,7 +246,7 @@ def _check_tables(*tables: Tensor) -> None:
             )
 
 
-def _samples(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def two_samples(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Return two samples as `(n, dim)` and `(m, dim)`, in float64."""
     x, y = (t.detach().cpu().double() for t in (x, y))
     x, y = (t[:, None] if t.ndim == 1 else t for t in (x, y))

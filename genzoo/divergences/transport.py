@@ -12,7 +12,7 @@ from genzoo import distributed
 from genzoo.contract import Prior, SampleDivergence
 from genzoo.errors import SettingError
 
-__all__ = ["Wasserstein"]
+__all__ = ["Wasserstein", "check_weights"]
 
 
 class Wasserstein(SampleDivergence):
@@ -70,7 +70,7 @@ class Wasserstein(SampleDivergence):
         else:
             # Every rank draws the same samples for the global batch, and keeps all of them.
             with distributed.replicated():
-                _check_weights(y)
+                check_weights(y, "Wasserstein")
                 y = y.sample(x.shape[0])
         if x.ndim != 2 or x.shape != y.shape or not x.numel():
             raise SettingError(
@@ -108,8 +108,12 @@ class Wasserstein(SampleDivergence):
         return torch.from_numpy(linear_sum_assignment(cost.numpy())[1]).to(y.device)
 
 
-def _check_weights(prior: Prior) -> None:
+def check_weights(prior: Prior, name: str) -> None:
     """Reject a mixture that learns its weights, because they would get no gradient.
+
+    Arguments:
+        prior: the prior.
+        name: the name of the divergence in the message.
 
     Raises:
         SettingError: the weights are learned.
@@ -117,6 +121,6 @@ def _check_weights(prior: Prior) -> None:
     _, weights = prior.strata(2)
     if weights.requires_grad:
         raise SettingError(
-            f"Wasserstein gives the weights of {type(prior).__name__} no gradient; "
+            f"{name} gives the weights of {type(prior).__name__} no gradient; "
             'take "mmd", or learn = false.'
         )

@@ -30,6 +30,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "divergences": {
         "kl": "genzoo.divergences.kl:KL",
         "mmd": "genzoo.divergences.mmd:MMD",
+        "sinkhorn": "genzoo.divergences.sinkhorn:Sinkhorn",
         "wasserstein": "genzoo.divergences.transport:Wasserstein",
         "gradient-penalty": "genzoo.divergences.penalties:GradientPenalty",
         "dragan": "genzoo.divergences.penalties:DRAGAN",
