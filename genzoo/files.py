@@ -43,6 +43,13 @@ def local_path(path: Any, what: str, error: type[GenzooError] = SettingError) ->
     if "\0" in text:
         raise error(f"{what} = {show(text)}: a path cannot hold a NUL character; remove it.")
     try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise error(
+            f"{what} = {show(text)}: the name is not UTF-8, so a recipe cannot hold it; rename "
+            "the file or folder."
+        ) from None
+    try:
         result = Path(text).expanduser()
     except RuntimeError:
         hint = f"for a name that begins with ~, write {show('./' + text)}"

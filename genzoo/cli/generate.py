@@ -101,7 +101,8 @@ def translate(
     """Translate image files to the other domain, at the size that the model was trained on."""
     import torch
 
-    from genzoo.data.image_folder import find_images, read_image
+    from genzoo.data.image_files import find_images
+    from genzoo.data.image_reader import Reader
     from genzoo.files import write_atomic
     from genzoo.plots import save, sheet
 
@@ -121,9 +122,10 @@ def translate(
         )
     torch.manual_seed(seed)
     targets = _targets(images, [images] if images.is_file() else find_images(images), out)
+    read = Reader((shape[0], shape[1], shape[2]))
     for target, file in targets.items():
         x = (
-            torch.from_numpy(read_image(file, *shape).copy()).to(
+            torch.from_numpy(read(file).copy()).to(
                 model.reference_tensor.device, model.reference_tensor.dtype
             )
             / 255

@@ -29,7 +29,8 @@ def train(
         str | None,
         typer.Argument(
             metavar="RECIPE|DATASET",
-            help="A recipe's name (see genzoo list recipes) or file, or a dataset with --model.",
+            help="A recipe's name (see genzoo list recipes) or file. With --model: a dataset, or a "
+            "folder of images.",
         ),
     ] = None,
     overrides: Overrides = None,
@@ -187,6 +188,7 @@ def named_recipe(what: str, model: str | None, overrides: Sequence[str]) -> tupl
     Raises:
         SettingError: the name is unknown, or a recipe is combined with a model.
     """
+    from genzoo.data.arrays import is_folder
     from genzoo.train.misplaced import explained
 
     shipped = recipes.shipped()
@@ -196,7 +198,11 @@ def named_recipe(what: str, model: str | None, overrides: Sequence[str]) -> tupl
             raise SettingError(
                 f"{what} is a recipe, which names its model; override it with model={model}."
             )
-        table = {"model": {"name": model}, "data": {"name": what}}
+        data = {"name": what}
+        if is_folder(what):
+            data = {"name": "folder", "path": what}
+            what = Path(what).resolve().name
+        table = {"model": {"name": model}, "data": data}
         name = f"{model}-{what}".replace(":", "-")  # a plugin's name may be package:name
         with explained():
             return recipes.checked(recipes.override(table, overrides)), name

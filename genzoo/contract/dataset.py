@@ -22,6 +22,10 @@ Shape = Annotated[tuple[Annotated[int, Gt(0)], ...], MinLen(1)]
 """The shape of one example: `(D,)` for vectors, `(C, H, W)` for images."""
 
 
+_ROUNDING = 1e-4
+"""The distance from [0, 1] up to which the values of images count as rounding errors."""
+
+
 def is_image(shape: Shape) -> bool:
     """Return True for the shape of an image, `(C, H, W)`. Images are in [0, 1]."""
     return len(shape) == 3
@@ -216,6 +220,8 @@ class Dataset:
         if self.symbols and is_uint8:
             return one_hot(stored.long(), self.symbols).to(dtype)
         values = stored.to(dtype)
+        if not is_uint8 and is_image(tuple(values.shape[1:])):
+            values = values.clamp(0, 1)
         if is_uint8 and self.dequantize:
             noisy = values + uniform(len(values), *values.shape[1:], like=values)
             return (noisy / self.levels).to(values.dtype)
@@ -308,7 +314,8 @@ def _check_values(path: str, column: Any, levels: int) -> None:
         )
     if is_image(tuple(values.shape[1:])):
         low, high = float(values.min()), float(values.max())
-        if low < 0 or high > 1:
+        # resizing may exceed the range by a rounding error
+        if low < -_ROUNDING or high > 1 + _ROUNDING:
             raise DataError(
                 f"{path}: images are floats in [0, 1] or uint8; these span {low:g} to {high:g}. "
                 "Rescale them."

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Gt, Le
+from pydantic import BeforeValidator
 from torch import Tensor, nn
 
 from genzoo.contract.dataset import Shape
@@ -21,6 +23,7 @@ __all__ = [
     "DistributionDivergence",
     "Divergence",
     "Encoder",
+    "LocalPath",
     "NonNegativeFloat",
     "Part",
     "Penalty",
@@ -42,6 +45,23 @@ PositiveFloat = Annotated[float, Gt(0)]
 
 NonNegativeFloat = Annotated[float, Ge(0)]
 """A number of at least 0."""
+
+
+def _path_text(value: Any) -> Any:
+    """Return a path as text: absolute, or beginning with ~. Other values are returned unchanged."""
+    # a folder named 2024 on the command line
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str) or not value or value.startswith("~"):
+        return value
+    return os.path.abspath(value)  # noqa: PTH100 - pathlib would keep ".."
+
+
+LocalPath = Annotated[str, BeforeValidator(_path_text)]
+"""The path of a file or folder. A relative path is stored as an absolute one, so that a run can be
+used from every folder."""
 
 Count = Annotated[int, Gt(0), Le(10_000)]
 """A small positive integer, such as a number of layers, or of training steps per round."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,13 @@ from torch import Tensor
 from genzoo.contract.dataset import Dataset, check_dense
 from genzoo.errors import DataError, show
 from genzoo.registry.build import build
+from genzoo.registry.lookup import registry
 
-__all__ = ["as_dataset", "as_tensor"]
+__all__ = ["as_dataset", "as_tensor", "is_folder"]
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_CHANNELS = (1, 2, 3, 4)
+"""Numbers of channels by which a channel axis is recognized."""
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8)
 
 
@@ -28,13 +33,15 @@ def as_dataset(data: Any) -> Dataset:
 
             - a `Dataset`, which is returned;
             - a registered name (`"digits"`), or a table (`{"name": "toy", "rows": 100}`);
+            - the path of a folder of images, for the dataset `folder`;
             - an array, which becomes the column `x`;
             - a mapping of arrays, which become columns of one group;
-            - a pair (train, test) of arrays or mappings.
+            - a pair (train, test) of arrays or mappings;
+            - a pair (images, labels), where labels are whole numbers `(N,)`: the columns x and y.
 
             Arrays are tensors or numpy arrays, including memory-mapped ones: `(N, D)`, `(N, H, W)`
             (a channel axis is added), or `(N, C, H, W)`. They hold uint8 levels, floats (images in
-            [0, 1]), or integers for labels.
+            [0, 1]), or integers: labels `(N,)`, or a table `(N, D)`, which becomes floats.
 
     Raises:
         DataError: `data` is none of these, or it has invalid values, axes, or types.
@@ -46,6 +53,8 @@ def as_dataset(data: Any) -> Dataset:
     """
     if isinstance(data, Dataset):
         return data
+    if isinstance(data, os.PathLike | str) and is_folder(data):
+        return build({"name": "folder", "path": os.fspath(data)}, "datasets", slot="data")
     if isinstance(data, str) or (isinstance(data, Mapping) and isinstance(data.get("name"), str)):
         return build(data, "datasets", slot="data")
     if not isinstance(data, tuple):
@@ -55,10 +64,22 @@ def as_dataset(data: Any) -> Dataset:
             f"data: a tuple of {len(data)}; a tuple is (train, test), columns are a mapping "
             "{'x': ..., 'y': ...}."
         )
+    if _are_labels(*data):
+        return Dataset(_columns({"x": data[0], "y": data[1]}, "train"))
     train, test = (
         _columns(part, split) for part, split in zip(data, ("train", "test"), strict=True)
     )
     return Dataset(train, test)
+
+
+def is_folder(name: Any) -> bool:
+    """Return whether a text or path is that of a folder, and not the name of a dataset.
+
+    Example:
+        >>> is_folder("digits"), is_folder(getfixture("tmp_path"))
+        (False, True)
+    """
+    return name not in registry("datasets") and Path(name).expanduser().is_dir()
 
 
 def as_tensor(column: Any, name: str) -> Tensor:
@@ -74,6 +95,11 @@ def as_tensor(column: Any, name: str) -> Tensor:
     if isinstance(column, Tensor):
         check_dense(column, name)
         return column.detach()
+    if isinstance(column, np.ma.MaskedArray):
+        raise DataError(
+            f"{name} is a masked array, and a model has no values for what is masked; fill it, as "
+            "in x.filled(0), or leave out the rows that have masked values."
+        )
     if not isinstance(column, np.ndarray):
         raise DataError(
             f"{name} is a {type(column).__name__}; pass a torch tensor or a numpy array."
@@ -91,6 +117,16 @@ def as_tensor(column: Any, name: str) -> Tensor:
         ) from None
 
 
+def _are_labels(x: Any, y: Any) -> bool:
+    """Return whether a pair is (examples, labels): y has a whole number for each row of x."""
+    if not hasattr(x, "shape") or not hasattr(y, "shape"):
+        return False
+    if len(x.shape) < 2 or len(y.shape) != 1 or x.shape[0] != y.shape[0]:
+        return False
+    kind = str(y.dtype).removeprefix("torch.")
+    return kind.startswith(("int", "uint"))
+
+
 def _columns(data: Any, split: str) -> dict[str, Tensor]:
     columns = data if isinstance(data, Mapping) else {"x": data}
     if unnamed := [name for name in columns if not isinstance(name, str)]:
@@ -106,6 +142,8 @@ def _columns(data: Any, split: str) -> dict[str, Tensor]:
 def _column(array: Any, name: str) -> Tensor:
     x = as_tensor(array, name)
     axes = tuple(x.shape)
+    if x.ndim == 2 and x.dtype in _INTEGERS:
+        x = x.to(torch.get_default_dtype())
     dtypes: tuple[torch.dtype, ...] = (torch.uint8, *_FLOATS)
     allowed = "uint8 or floats in [0, 1]"
     if x.ndim < 3:
@@ -113,7 +151,7 @@ def _column(array: Any, name: str) -> Tensor:
         allowed = "uint8 levels, floats, or integers for labels"
     if x.dtype not in dtypes:
         raise DataError(f"{name} holds {str(x.dtype).removeprefix('torch.')}: use {allowed}.")
-    if x.ndim == 4 and axes[1] not in (1, 3, 4) and axes[3] in (1, 3, 4):
+    if x.ndim == 4 and axes[1] not in _CHANNELS and axes[3] in _CHANNELS:
         method = "permute" if isinstance(array, Tensor) else "transpose"
         raise DataError(
             f"{name} has its channels last, {axes}; images are (N, C, H, W): pass "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import torch
 
@@ -17,6 +19,12 @@ from genzoo.memory import format_bytes, free_memory
 
 __all__ = ["atomic_data", "fetch", "home", "read_at_most", "unpacked"]
 
+_COMPRESSED: tuple[tuple[bytes, Callable[[BinaryIO], Any]], ...] = (
+    (b"\x1f\x8b", lambda file: gzip.GzipFile(fileobj=file)),
+    (b"BZh", bz2.BZ2File),
+    (b"\xfd7zXZ\x00", lzma.LZMAFile),
+)
+"""The first bytes of compressed files, and the classes that read them."""
 _PIECE = 1 << 20
 """The number of bytes to read at once."""
 
@@ -59,14 +67,15 @@ def atomic_data(path: Path) -> AbstractContextManager[Path]:
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading, and decompress it if it is a gzip file."""
+    """Open a file for reading, and decompress it if it is a gzip, bzip2, or xz file."""
     with path.open("rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
+        begin = file.read(6)
         file.seek(0)
-        if not compressed:
+        opened = next((read for mark, read in _COMPRESSED if begin.startswith(mark)), None)
+        if opened is None:
             yield file
             return
-        with gzip.GzipFile(fileobj=file) as content:
+        with opened(file) as content:
             yield cast(BinaryIO, content)
 
 

@@ -3,202 +3,217 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Gt, Lt
 
-from genzoo.contract import Count
+from genzoo.contract import Count, LocalPath
 from genzoo.contract.dataset import Dataset
-from genzoo.data.cache import atomic_data, home
-from genzoo.errors import DataError, MissingDataError
+from genzoo.data.image_cache import content_digests, decoded
+from genzoo.data.image_files import class_names, find_images, labels_from_file, split_of
+from genzoo.data.image_reader import Fit, Reader
+from genzoo.errors import DataError, SettingError
 from genzoo.files import local_path
 
-__all__ = ["SUFFIXES", "Portion", "find_images", "folder", "open_image", "read_image", "stored"]
+__all__ = ["arrange", "folder", "split_columns"]
 
-Portion = Literal["whole", "left", "right"]
-"""The part of a picture to read."""
-SUFFIXES = (
-    ".bmp",
-    ".gif",
-    ".jpeg",
-    ".jpg",
-    ".pbm",
-    ".pgm",
-    ".png",
-    ".ppm",
-    ".tif",
-    ".tiff",
-    ".webp",
-)
+_ORDER = ("test", "validation", "train")
+"""The splits in the order in which their rows are stored."""
 
 
 def folder(
-    path: str,
+    path: LocalPath,
     *,
     size: Count | tuple[Count, Count] = 64,
-    channels: Literal[1, 3] = 3,
+    channels: Literal[1, 3, 4] = 3,
+    fit: Fit = "crop",
+    splits: Literal["auto", "folders", "content"] = "auto",
+    labels: str | None = "auto",
     test_fraction: Annotated[float, Ge(0), Lt(1)] = 0.1,
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
+    value_range: tuple[float, float] | None = None,
+    max_pixels: Annotated[int, Gt(0)] | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
     binarize: Literal["threshold", "stochastic"] | None = None,
     dequantize: bool = False,
 ) -> Dataset:
     """Return all images below a folder, at one size: column `x`, uint8 `(N, channels, H, W)`.
 
-    Images are rotated according to their EXIF data, placed on white where they are transparent,
-    cropped around the center to the aspect ratio of `size`, and resized with a Lanczos filter. An
-    animation is represented by its first frame. Files are recognized by their suffix, and files
-    whose name begins with a dot are ignored. The result is stored in `$GENZOO_DATA`, or in the
-    user's cache, and memory-mapped. Other files, file times, or settings create another file.
+    Images are turned as the camera was held, placed on white where they are transparent, brought to
+    the aspect ratio of `size`, and resized with a Lanczos filter. An animation is represented by
+    its first frame. Files are recognized by their suffix. Files and folders whose name begins with
+    a dot are passed over, and links to folders are followed.
+
+    The content of a file decides whether it is held out. So adding or removing files does not move
+    other files between the splits, and equal images are in the same split. If the folder holds
+    folders named `train` and `test` (or `val`), these are the splits instead.
+
+    If all images are in folders, such as `cats/` and `dogs/`, the dataset has a column `y`, the
+    index of the folder's name among the sorted names, which are `metadata["class_names"]`.
+
+    The images are decoded once and kept in `$GENZOO_DATA`, or in the user's cache, in one file
+    for each folder and each way of reading it. They are decoded again when files change.
 
     Arguments:
         path: the folder.
         size: the number of pixels: (height, width), or one number for both.
-        channels: 3 for color, 1 for gray.
-        test_fraction: the fraction of the data to hold out; the number of rows is rounded down.
-        seed: the seed of the order in which the files are split.
+        channels: 1 for gray, 3 for color, or 4 for color with transparency.
+        fit: `"crop"` cuts off the edges of images with another aspect ratio, `"pad"` adds a white
+            border, and `"squash"` distorts.
+        splits: `"folders"` or `"content"` decides which images are held out. `"auto"` looks for
+            the folders.
+        labels: `"folders"`, the path of a CSV table with the columns file and label, or None for no
+            labels. `"auto"` takes the folders if there are at least two.
+        test_fraction: the fraction to hold out, on average, if the content decides.
+        seed: the seed of the order of the images, and of the choice of those that are held out.
+        value_range: the values of black and white in images with 16 or 32 bits; by default, 0 and
+            65,535 for whole numbers, and 0 and 1 for real numbers.
+        max_pixels: the largest number of pixels of an image, by default about 179 million. A file
+            of a few bytes can hold a huge image.
+        on_error: `"raise"` an error that names all images that cannot be read, or `"skip"` them
+            with a warning.
         binarize: as in `Dataset`.
         dequantize: as in `Dataset`.
 
     Raises:
         MissingDataError: the folder does not exist, or it has no images.
-        DataError: an image cannot be read.
+        DataError: an image cannot be read, the splits are not clear, a label is missing, or the
+            disk is full.
+        SettingError: the folder has no folders of splits or classes, and a setting asks for them.
 
     Example:
         >>> folder("nowhere")
         Traceback (most recent call last):
-        genzoo.errors.MissingDataError: folder: nowhere is not a folder.
+        genzoo.errors.MissingDataError: folder: ...nowhere is not a folder.
     """
     root = local_path(path, "folder: path", DataError)
     files = find_images(root)
-    # numpy guarantees the streams of RandomState, so the split never changes.
-    order = np.random.RandomState(seed).permutation(len(files))
-    files = [files[i] for i in order]
+    split = None if splits == "content" else split_of(root, files)
+    if splits == "folders" and split is None:
+        raise SettingError(
+            f'splits = "folders": {root} has no folder train, or none of test and val.'
+        )
+    names = _labels(labels, root, files, below_splits=split is not None)
+    arranged = arrange(files, root, seed=seed, test_fraction=test_fraction, split=split)
     height, width = (size, size) if isinstance(size, int) else size
-    x = stored(files, (channels, height, width), root.resolve().name)
-    rows = len(x) - int(len(x) * test_fraction)
-    test = {"x": x[rows:]} if rows < len(x) else {}
-    return Dataset({"x": x[:rows]}, test, binarize=binarize, dequantize=dequantize, name=str(path))
+    stored = decoded(
+        [files[i] for i, _ in arranged],
+        Reader((channels, height, width), fit=fit, value_range=value_range),
+        root,
+        skip=on_error == "skip",
+        max_pixels=max_pixels,
+    )
+    if stored.skipped:
+        _warn_of_skipped([*stored.skipped.values()])
+        arranged = [one for row, one in enumerate(arranged) if row not in stored.skipped]
+    columns: dict[str, Any] = {"x": stored.images}
+    metadata = {}
+    if names is not None:
+        classes = _sorted_names(names)
+        index_of = {name: index for index, name in enumerate(classes)}
+        columns["y"] = np.array([index_of[names[i]] for i, _ in arranged])
+        metadata["class_names"] = tuple(classes)
+    parts = split_columns(columns, [name for _, name in arranged])
+    if not parts["train"]:
+        raise DataError(
+            f"folder: all {len(arranged):,} images of {root} are held out; add images, or lower "
+            f"test_fraction = {test_fraction:g}."
+        )
+    return Dataset(
+        parts["train"],
+        parts["test"],
+        validation=parts["validation"],
+        binarize=binarize,
+        dequantize=dequantize,
+        metadata=metadata,
+        name=str(path),
+    )
 
 
-def stored(
-    files: Sequence[Path], shape: tuple[int, int, int], name: str, part: Portion = "whole"
-) -> Any:
-    """Return the images of files as a memory-mapped array, uint8 `(N, *shape)`.
+def arrange(
+    files: Sequence[Path],
+    root: Path,
+    *,
+    seed: int,
+    test_fraction: float,
+    split: Sequence[str] | None = None,
+) -> list[tuple[int, str]]:
+    """Return the order in which files are stored: the index and the split of each file.
 
-    The array is written to the data folder once.
+    Test images come first, then validation images, then training images. So another fraction needs
+    no other order. Within a split, the order is random. It depends on the seed and the content of
+    the files, so a file that is added or removed does not change the order of others.
 
     Arguments:
-        files: the image files, in the order of the rows.
-        shape: channels, height, and width.
-        name: the beginning of the name of the stored file.
-        part: the part of each picture to read.
-
-    Raises:
-        DataError: an image cannot be read.
+        files: the files.
+        root: the folder that they come from.
+        seed: the seed of the order.
+        test_fraction: the fraction of the files to hold out, on average.
+        split: the split of each file, instead of `test_fraction`.
     """
-    cached = home() / "folder" / f"{name}-{_key(files, shape, part)}.npy"
-    if not cached.exists():
-        with atomic_data(cached) as temporary:
-            images = np.lib.format.open_memmap(
-                temporary, mode="w+", dtype=np.uint8, shape=(len(files), *shape)
-            )
-            for row, file in zip(images, files, strict=True):
-                row[...] = read_image(file, *shape, part)
-            images.flush()
-    return np.load(cached, mmap_mode="r")
+    positions = _positions(content_digests(files, root), seed)
+    if split is None:
+        split = ["test" if position < test_fraction else "train" for position in positions]
+    order = sorted(range(len(files)), key=lambda i: (_ORDER.index(split[i]), positions[i]))
+    return [(i, split[i]) for i in order]
 
 
-def find_images(folder: Path) -> list[Path]:
-    """Return all image files below a folder, sorted.
+def split_columns(columns: Mapping[str, Any], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the columns of each split, for rows whose splits are in the order of `arrange`.
 
-    A file is an image if it has an image suffix and its name does not begin with a dot.
-
-    Raises:
-        MissingDataError: the folder does not exist, or it has no images.
+    Example:
+        >>> split_columns({"x": np.arange(3)}, ["test", "train", "train"])["train"]
+        {'x': array([1, 2])}
     """
-    if not folder.is_dir():
-        raise MissingDataError(f"folder: {folder} is not a folder.")
-    files = sorted(filter(_is_image_file, folder.rglob("*")))
-    if not files:
-        raise MissingDataError(
-            f"folder: {folder} has no images; they end in {', '.join(SUFFIXES)}."
+    parts, begin = {}, 0
+    for name in _ORDER:
+        end = begin + sum(one == name for one in names)
+        parts[name] = {key: x[begin:end] for key, x in columns.items()} if end > begin else {}
+        begin = end
+    return parts
+
+
+def _positions(digests: Sequence[str], seed: int) -> list[float]:
+    """Return a number on [0, 1) for each file, which depends on its content and the seed alone."""
+    keys = (hashlib.blake2b(f"{seed} {digest}".encode(), digest_size=8) for digest in digests)
+    return [int.from_bytes(key.digest()) / 2**64 for key in keys]
+
+
+def _labels(
+    labels: str | None, root: Path, files: Sequence[Path], *, below_splits: bool
+) -> list[str] | None:
+    """Return the name of the class of each file, or None."""
+    if labels is None:
+        return None
+    if labels not in ("auto", "folders"):
+        table = local_path(labels, "folder: labels", DataError)
+        if not table.is_file() and (root / labels).is_file():
+            table = root / labels
+        return labels_from_file(table, root, files)
+    names = class_names(root, files, below_splits=below_splits)
+    if labels == "folders" and names is None:
+        raise SettingError(
+            f'labels = "folders": some images of {root} are not in the folder of a class, such as '
+            f"{root}/cats."
         )
-    return files
+    if labels == "auto" and names is not None and len(set(names)) < 2:
+        return None
+    return names
 
 
-def _is_image_file(file: Path) -> bool:
-    hidden = file.name.startswith(".")
-    return file.suffix.lower() in SUFFIXES and not hidden and file.is_file()
+def _sorted_names(names: Sequence[str]) -> list[str]:
+    """Return the different names in order; whole numbers are ordered by value."""
+    different = set(names)
+    if all(name.isdecimal() for name in different):
+        return sorted(different, key=int)
+    return sorted(different)
 
 
-def _key(files: Sequence[Path], shape: Sequence[int], part: Portion) -> str:
-    """Return a key for the current files in their order, the shape, and the part."""
-    stats = [(str(file.resolve()), file.stat()) for file in files]
-    versions = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    parts = [] if part == "whole" else [part]
-    text = repr([tuple(shape), *parts, versions])
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def read_image(file: Path, channels: int, height: int, width: int, part: Portion = "whole") -> Any:
-    """Read an image file, or its left or right half, as uint8 `(channels, height, width)`.
-
-    The image is rotated, cropped, and resized as `folder` describes.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    from PIL import Image, ImageOps
-
-    with _reading(file):
-        image = open_image(file)
-        half = image.width // 2
-        if part == "left":
-            image = image.crop((0, 0, half, image.height))
-        if part == "right":
-            image = image.crop((image.width - half, 0, image.width, image.height))
-        image = ImageOps.fit(
-            image.convert("L" if channels == 1 else "RGB"),
-            (width, height),
-            Image.Resampling.LANCZOS,
-        )
-    pixels = np.asarray(image).reshape(height, width, channels)
-    return pixels.transpose(2, 0, 1)
-
-
-def open_image(file: Path) -> Any:
-    """Read an image file as a Pillow image, rotated, and on white where it is transparent.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    from PIL import Image, ImageOps
-
-    with _reading(file), Image.open(file) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        return image
-
-
-@contextmanager
-def _reading(file: Path) -> Iterator[None]:
-    """Report a file that cannot be read, within a block.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    from PIL import Image
-
-    try:
-        yield
-    # Pillow raises different errors for different formats.
-    except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"folder: {file} cannot be read as an image ({error}); repair or remove it."
-        ) from error
+def _warn_of_skipped(reasons: Sequence[str]) -> None:
+    few = "; ".join(reasons[:3])
+    more = f"; and {len(reasons) - 3:,} more" if len(reasons) > 3 else ""
+    warnings.warn(f"folder: {len(reasons):,} images were skipped: {few}{more}", stacklevel=3)

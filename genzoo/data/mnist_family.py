@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genzoo.contract.dataset import Dataset
+from genzoo.contract import Dataset, LocalPath
 from genzoo.data.cache import atomic_data, fetch, home
 from genzoo.data.idx import read_idx
 from genzoo.errors import DataError, MissingDataError
@@ -77,7 +77,7 @@ _DOWNLOADS = {
 
 
 def fashion_mnist(
-    folder: str | None = None, *, binarize: Binarize = None, dequantize: bool = False
+    folder: LocalPath | None = None, *, binarize: Binarize = None, dequantize: bool = False
 ) -> Dataset:
     """Return Fashion-MNIST: 28x28 gray images of clothes in ten classes.
 
@@ -110,7 +110,7 @@ def fashion_mnist(
 
 
 def mnist(
-    folder: str | None = None, *, binarize: Binarize = None, dequantize: bool = False
+    folder: LocalPath | None = None, *, binarize: Binarize = None, dequantize: bool = False
 ) -> Dataset:
     """Return MNIST: 28x28 gray images of handwritten digits.
 
@@ -141,7 +141,7 @@ def mnist(
 
 
 def kmnist(
-    folder: str | None = None, *, binarize: Binarize = None, dequantize: bool = False
+    folder: LocalPath | None = None, *, binarize: Binarize = None, dequantize: bool = False
 ) -> Dataset:
     """Return Kuzushiji-MNIST: 28x28 gray images of cursive Japanese characters in ten classes.
 
@@ -174,7 +174,7 @@ def kmnist(
 def emnist(
     split: Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"] = "letters",
     *,
-    folder: str | None = None,
+    folder: LocalPath | None = None,
     binarize: Binarize = None,
     dequantize: bool = False,
 ) -> Dataset:
@@ -287,7 +287,16 @@ def _locate_in(folder: Path, name: str, stems: Sequence[str]) -> list[Path]:
 
 
 def _file(folder: Path, stem: str) -> Path | None:
-    return next((path for path in (folder / f"{stem}.gz", folder / stem) if path.is_file()), None)
+    """Return a file by one of its usual names.
+
+    Some archives write `train-images.idx3-ubyte`, put each file in a folder of its own name, or put
+    all files in `raw`.
+    """
+    stems = (stem, stem.replace("-idx", ".idx"))
+    names = [f"{one}{suffix}" for one in stems for suffix in (".gz", "")]
+    names += [f"{one}/{name}" for one in stems for name in names[:4]]
+    paths = (place / name for place in (folder, folder / "raw") for name in names)
+    return next((path for path in paths if path.is_file()), None)
 
 
 def _download(name: str, path: Path) -> Path:

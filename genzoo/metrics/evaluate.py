@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genzoo.contract import Measurement, Metric, Model, Part
 from genzoo.data.arrays import as_dataset
-from genzoo.data.image_folder import find_images
+from genzoo.data.image_files import find_images
 from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import MissingDataError, RunError, SettingError, describe, show
 from genzoo.files import local_path

@@ -14,7 +14,8 @@ from torch import Tensor
 from genzoo.contract import Dataset, Model, Shape, is_image
 from genzoo.contract.inputs import fits
 from genzoo.data.arrays import as_tensor
-from genzoo.data.image_folder import SUFFIXES, find_images, open_image
+from genzoo.data.image_files import SUFFIXES, find_images
+from genzoo.data.image_reader import open_image
 from genzoo.errors import DataError, GenzooError, SettingError, show
 
 __all__ = ["OnnxGenerator", "Samples", "read_samples"]

@@ -55,6 +55,7 @@ def check(
             raise UnknownSettingError(message, key, value, did_you_mean(str(key), known))
         if type(value) not in _SIMPLE:
             check_plain(value, f"{error_path}.{key}")
+    settings = {key: _python(value) for key, value in settings.items()}
     for key, parameter in known.items():
         if parameter.default is parameter.empty and key not in settings:
             raise SettingError(f"{label} needs a setting {key!r}.")
@@ -71,6 +72,16 @@ def check(
             value = _match_sequences(value, default)
         arguments[key] = value
     return arguments
+
+
+def _python(value: Any) -> Any:
+    """Return a value with NumPy's numbers, also in lists and tuples, as Python's."""
+    if type(value) in _SCALARS:
+        return value
+    if isinstance(value, list | tuple):
+        return type(value)(map(_python, value)) if type(value) in (list, tuple) else value
+    is_number = getattr(value, "shape", None) == () and type(value).__module__ == "numpy"
+    return value.item() if is_number else value
 
 
 def _complete(table: Mapping[str, Any], default: Any) -> Mapping[str, Any]:

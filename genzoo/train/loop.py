@@ -138,6 +138,8 @@ def fit(
     ):
         with exclusive():
             dataset = as_dataset(data)
+            if "batch_size" not in settings:
+                checked = checked.with_fitting_batch(dataset, engine.size)
             is_fresh = not isinstance(model, nn.Module)
             model = build_for(model, dataset, checked.seed, engine.device)
             origin: Any = FRESH

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt
 
-from genzoo.contract import NonNegativeFloat, Positive, PositiveFloat
+from genzoo.contract import Dataset, NonNegativeFloat, Positive, PositiveFloat
 from genzoo.errors import SettingError, TrainingError
 from genzoo.registry.validation import check, validate
 
@@ -32,6 +33,8 @@ _CALLABLE = "callable "
 
 _MOST_STEPS = 10_000_000
 """The maximum number of steps for `epochs`. Players may skip rounds, so steps are counted."""
+_FRACTION = 0.1
+"""The fraction of the training rows that is set aside if a setting needs them."""
 _PATIENCE = 100_000
 """The number of rounds in a row without a step after which players count as stopped forever."""
 
@@ -43,7 +46,8 @@ class Settings:
     Arguments:
         steps: the number of rounds to train for, in all; 2,000 if `epochs` is not given either.
         epochs: the number of passes through the training data, instead of `steps`.
-        batch_size: examples per batch, over all processes and microbatches together.
+        batch_size: examples per batch, over all processes and microbatches together; by default
+            128, or all training rows if there are fewer.
         seed: the seed of everything: weights, order of the data, and noise.
         device: "auto", "cpu", "cuda", "cuda:1", or "mps".
         precision: "32-true", "64-true", "bf16-true", "bf16-mixed", or "16-mixed".
@@ -152,6 +156,28 @@ class Settings:
                     f"{idle:,} rounds; give train.steps instead."
                 )
         return max(1, rounds)
+
+    @property
+    def validation_fraction(self) -> float:
+        """The fraction of the training rows that is set aside."""
+        if self.validation is not None:
+            return self.validation
+        return _FRACTION if self.monitor is not None or self.patience is not None else 0.0
+
+    def with_fitting_batch(self, dataset: Dataset, processes: int) -> Settings:
+        """Return settings whose batch is no larger than the training rows of a dataset."""
+        rows = min(len(dataset.train[group[0]]) for group in dataset.groups)
+        if not dataset.validation:
+            rows -= round(rows * self.validation_fraction)
+        unit = self.microbatches * processes
+        fitting = rows // unit * unit
+        if not 0 < fitting < self.batch_size:
+            return self
+        warnings.warn(
+            f"train.batch_size = {fitting}, because {dataset.name} has only {rows} training rows.",
+            stacklevel=3,
+        )
+        return replace(self, batch_size=fitting)
 
     def factor(self, schedule: Callable[[float], float], progress: float, label: str) -> float:
         """Return the factor on a player's learning rate after a fraction of training.

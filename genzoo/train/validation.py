@@ -28,8 +28,6 @@ __all__ = ["Validation", "has_loss", "with_validation"]
 LOSS = "loss"
 """The monitor that stands for the validation loss."""
 
-_FRACTION = 0.1
-"""The fraction of the training rows that are set aside if a setting needs them."""
 _MOST_ROWS = 10_000
 """The largest number of validation rows, and of samples, for a monitored metric."""
 _TRIAL_ROWS = 200
@@ -42,10 +40,7 @@ def with_validation(dataset: Dataset, settings: Settings) -> Dataset:
     Raises:
         DataError: the fraction gives no validation row, or leaves no training row.
     """
-    fraction = settings.validation
-    if fraction is None:
-        monitored = settings.monitor is not None or settings.patience is not None
-        fraction = _FRACTION if monitored else 0.0
+    fraction = settings.validation_fraction
     if fraction:
         return set_aside(dataset, fraction)
     for name in ("monitor", "patience"):

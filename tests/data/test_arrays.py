@@ -3,10 +3,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from genzoo.contract.dataset import Dataset
 from genzoo.data.arrays import as_dataset, as_tensor
 from genzoo.errors import DataError, SettingError
+from genzoo.registry.records import config
 
 
 def test_datasets_are_used_unchanged_and_names_are_built():
@@ -86,3 +88,54 @@ def test_data_with_gradients_are_detached():
 def test_double_precision_arrays_are_converted_to_single_precision():
     data = as_dataset(np.random.RandomState(0).uniform(size=(5, 2)))
     assert data.prepare(data.train["x"]).dtype == torch.float32
+
+
+def test_a_table_of_whole_numbers_becomes_floats():
+    x = as_dataset(np.arange(12).reshape(6, 2)).train["x"]
+    assert x.dtype == torch.float32
+    assert x.tolist() == np.arange(12.0).reshape(6, 2).tolist()
+    assert as_dataset({"x": torch.rand(6, 2), "y": np.arange(6)}).train["y"].dtype == torch.int64
+
+
+def test_a_masked_array_is_refused():
+    masked = np.ma.masked_array(np.ones((4, 2)), mask=np.eye(4, 2))
+    with pytest.raises(DataError, match=r"'x' is a masked array.* x\.filled\(0\)"):
+        as_dataset(masked)
+
+
+def test_a_pair_of_images_and_labels_has_the_columns_x_and_y():
+    x, y = torch.rand(6, 1, 8, 8), torch.arange(6)
+    data = as_dataset((x, y))
+    assert torch.equal(data.train["y"], y)
+    assert data.test == {}
+    data = as_dataset((x, x[:2]))  # still train and test
+    assert (data.rows("train"), data.rows("test")) == (6, 2)
+
+
+def test_images_with_two_channels_last_are_named():
+    with pytest.raises(DataError, match="channels last"):
+        as_dataset(np.zeros((5, 8, 8, 2), np.uint8))
+
+
+def test_rounding_errors_around_0_and_1_are_clamped():
+    x = torch.rand(4, 1, 8, 8)
+    x[0, 0, 0, 0], x[0, 0, 0, 1] = 1 + 1e-6, -1e-6
+    data = as_dataset(x)
+    prepared = data.prepare(data.train["x"])
+    assert (prepared.min() >= 0, prepared.max() <= 1) == (True, True)
+    with pytest.raises(DataError, match="these span 0"):
+        as_dataset(torch.full((2, 1, 8, 8), 1.01) * torch.tensor([0.0, 1.0]).view(2, 1, 1, 1))
+
+
+def test_a_path_is_a_folder_of_images(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENZOO_DATA", str(tmp_path / "home"))
+    (tmp_path / "2024").mkdir()
+    for i in range(3):
+        Image.new("L", (8, 8), i).save(tmp_path / "2024" / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    for name in ("2024", tmp_path / "2024"):
+        assert as_dataset(name).rows() <= 3
+    table = {"name": "folder", "path": 2024, "size": np.int64(8), "test_fraction": 0.0}
+    data = as_dataset(table)
+    assert data.rows() == 3
+    assert config(data)["path"] == str(tmp_path / "2024")

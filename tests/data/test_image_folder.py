@@ -1,14 +1,16 @@
 import os
+import shutil
+import struct
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from genzoo.data import image_folder as module
+from genzoo.data import image_cache, image_reader
 from genzoo.data.image_folder import folder
 from genzoo.data.stream import once
-from genzoo.errors import DataError
+from genzoo.errors import DataError, SettingError
 from genzoo.registry.build import build
 from genzoo.registry.records import config
 
@@ -45,9 +47,9 @@ def test_images_are_found_by_suffix_at_any_depth(images):
     save(images / ".hidden.png", RED)
     (images / "notes.txt").write_text("not an image")
     (images / "folder.png").mkdir()
-    data = folder(str(images), size=4, test_fraction=0.4)
-    assert (data.shape, data.rows("train"), data.rows("test")) == ((3, 4, 4), 2, 1)
-    colors = np.concatenate([data.train["x"], data.test["x"]]).mean(axis=(2, 3))
+    data = folder(str(images), size=4, test_fraction=0.0)
+    assert (data.shape, data.rows("train")) == ((3, 4, 4), 3)
+    colors = data.train["x"].mean(axis=(2, 3))
     assert sorted(colors.argmax(axis=1)) == [0, 1, 2]
 
 
@@ -97,21 +99,19 @@ def test_exif_rotation_is_applied(images):
 def test_the_result_is_memory_mapped_and_cached(images, monkeypatch):
     for k in range(10):
         save(images / f"{k}.png", (25 * k, 0, 0))
-    first = folder(str(images), size=4)
-    assert (first.rows("train"), first.rows("test")) == (9, 1)
+    first = folder(str(images), size=4, test_fraction=0.3)
     assert isinstance(first.train["x"], np.memmap)
     reds = [int(x[0, 0, 0]) for part in (first.train, first.test) for x in part["x"]]
     assert sorted(reds) == [25 * k for k in range(10)]
     assert reds != sorted(reds)
-    other = folder(str(images), size=4, seed=1)
-    assert not np.array_equal(first.train["x"], other.train["x"])
 
     def refuse(*_):
         raise AssertionError("read again")
 
-    monkeypatch.setattr(module, "read_image", refuse)
-    assert np.array_equal(folder(str(images), size=4).train["x"], first.train["x"])
-    assert folder(str(images), size=4, test_fraction=0.5).rows("test") == 5
+    monkeypatch.setattr(image_reader.Reader, "__call__", refuse)
+    again = folder(str(images), size=4, test_fraction=0.3)
+    assert np.array_equal(again.train["x"], first.train["x"])
+    assert folder(str(images), size=4, test_fraction=0.9).rows("test") > first.rows("test")
     for settings in ({"size": 5}, {"size": 4, "channels": 1}, {"size": 4, "seed": 2}):
         with pytest.raises(AssertionError, match="read again"):
             folder(str(images), **settings)
@@ -132,13 +132,13 @@ def test_an_unreadable_image_is_named_and_nothing_is_cached(images, tmp_path, co
     (images / "broken.png").write_bytes(content)
     with pytest.raises(DataError, match=r"broken\.png cannot be read as an image"):
         folder(str(images))
-    assert not list((tmp_path / "home" / "folder").iterdir())
+    assert not [path for path in (tmp_path / "home" / "folder").iterdir() if path.is_file()]
     (images / "broken.png").unlink()
     assert folder(str(images)).rows() == 1
 
 
 def test_missing_and_empty_folders_are_refused(images):
-    with pytest.raises(DataError, match=r"has no images; they end in \.bmp"):
+    with pytest.raises(DataError, match=r"has no images; they end in \.avif, \.bmp"):
         folder(str(images))
     with pytest.raises(DataError, match="nowhere is not a folder"):
         folder(str(images / "nowhere"))
@@ -155,3 +155,236 @@ def test_a_table_builds_batches(images):
     assert config(data)["size"] == (2, 4)
     (batch,) = once(data, ("x",), 8, device=torch.device("cpu"), split="train")
     assert torch.equal(batch, torch.tensor([1.0, 0, 0])[None, :, None, None].expand(1, 3, 2, 4))
+
+
+def gradient(images, array, name, **settings):
+    """Return the pixels of a row of an image, as they are read."""
+    Image.fromarray(array).save(images / name)
+    return only(images, size=(4, 8), channels=1, **settings)[0, 0].tolist()
+
+
+LEVELS = np.arange(8, dtype=np.float64)[None].repeat(4, 0) / 7
+
+
+@pytest.mark.parametrize(
+    ("array", "name", "settings"),
+    [
+        ((LEVELS * 65535).astype(np.uint16), "a.png", {}),
+        ((LEVELS * 65535).astype(np.uint16), "a.tif", {}),
+        (LEVELS.astype(np.float32), "a.tif", {}),
+        ((LEVELS * 9 - 4).astype(np.float32), "a.tif", {"value_range": (-4.0, 5.0)}),
+        ((LEVELS * 4095).astype(np.uint16), "a.png", {"value_range": (0.0, 4095.0)}),
+        ((LEVELS * 10**6).astype(np.int32), "a.tif", {"value_range": (0.0, 1e6)}),
+    ],
+)
+def test_deep_images_keep_their_levels(images, array, name, settings):
+    expected = np.rint(LEVELS[0] * 255)
+    assert np.abs(gradient(images, array, name, **settings) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("array", "settings", "message"),
+    [
+        ((LEVELS * 9).astype(np.float32), {}, "real numbers, values from 0 to 9.* value_range"),
+        ((LEVELS * 10**6).astype(np.int32), {}, "32 bits, values from 0 to 1e.06.* value_range"),
+        (LEVELS.astype(np.float32), {"value_range": (0.0, 0.5)}, "outside value_range"),
+        (np.full((4, 8), np.nan, np.float32), {}, "NaN"),
+    ],
+)
+def test_deep_images_of_unknown_range_are_refused(images, array, settings, message):
+    with pytest.raises(DataError, match=message):
+        gradient(images, array, "a.tif", **settings)
+
+
+def test_opacity_is_kept_as_a_fourth_channel(images):
+    save(images / "a.png", (*RED, 128), mode="RGBA")
+    assert np.array_equal(only(images, size=4, channels=4), flat((*RED, 128)))
+
+
+def test_an_image_is_cropped_padded_or_squashed(images):
+    save(images / "a.png", RED, size=(16, 8))
+    assert np.array_equal(only(images, size=8, fit="crop"), flat(RED, 8))
+    assert np.array_equal(only(images, size=8, fit="squash"), flat(RED, 8))
+    padded = only(images, size=8, fit="pad")
+    assert np.array_equal(padded[:, 2:6], np.broadcast_to(flat(RED, 8)[:, :4], (3, 4, 8)))
+    assert (padded[:, :2] == 255).all()
+
+
+def test_broken_exif_data_do_not_matter(images):
+    save(images / "a.jpg", RED)
+    content = (images / "a.jpg").read_bytes()
+    # orientation 6, and a resolution that is text
+    entries = struct.pack("<HHII", 0x0112, 3, 1, 6) + struct.pack("<HHII", 0x011A, 2, 2, 0x363636)
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x02\0" + entries + b"\0\0\0\0"
+    header = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
+    (images / "a.jpg").write_bytes(content[:2] + header + content[2:])
+    assert only(images, size=4).shape == (3, 4, 4)
+
+
+def test_hidden_folders_are_passed_over_and_links_are_followed(images, tmp_path):
+    save(images / "cats" / "a.png", RED)
+    save(images / ".ipynb_checkpoints" / "a.png", GREEN)
+    save(tmp_path / "store" / "b.png", BLUE)
+    (images / "dogs").symlink_to(tmp_path / "store")
+    (images / "cats" / "loop").symlink_to(images)
+    data = folder(str(images), size=4, test_fraction=0.0)
+    assert sorted(data.train["x"].mean(axis=(2, 3)).argmax(axis=1)) == [0, 2]
+
+
+def test_images_that_cannot_be_read_here_are_counted(images):
+    save(images / "a.png", RED)
+    for i in range(3):
+        (images / f"{i}.NEF").write_bytes(b"raw")
+    (images / "gone.png").symlink_to("nowhere")
+    with pytest.warns(UserWarning, match=r"1 images. Passed over: 3 .nef files.*; 1 links|3 .nef"):
+        assert folder(str(images), size=4, test_fraction=0.0).rows() == 1
+
+
+def test_all_unreadable_images_are_named_or_skipped(images):
+    for i in range(5):
+        save(images / f"{i}.png", (50 * i, 0, 0))
+    for name in ("bad1.png", "bad2.jpg"):
+        (images / name).write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"(?s)2 of 7 images.*on_error = .*bad\d.*bad\d"):
+        folder(str(images), size=4)
+    with pytest.warns(UserWarning, match="2 images were skipped: .*bad"):
+        data = folder(str(images), size=4, test_fraction=0.0, on_error="skip")
+    assert sorted(data.train["x"][:, 0, 0, 0].tolist()) == [0, 50, 100, 150, 200]
+    with pytest.warns(UserWarning, match="2 images were skipped"):  # also from the cache
+        again = folder(str(images), size=4, test_fraction=0.0, on_error="skip")
+    assert np.array_equal(again.train["x"], data.train["x"])
+
+
+def split_of_reds(images, **settings):
+    """Return the red levels of the rows of each split."""
+    data = folder(str(images), size=4, **settings)
+    return [
+        set(split["x"][:, 0, 0, 0].tolist()) if split else set()
+        for split in (data.train, data.test)
+    ]
+
+
+def test_a_new_file_moves_no_other_file_between_the_splits(images):
+    for i in range(40):
+        save(images / f"{i}.png", (5 * i, 0, 0))
+    train, test = split_of_reds(images, test_fraction=0.3)
+    assert 4 < len(test) < 20
+    save(images / "new.png", (255, 0, 0))
+    (images / "7.png").unlink()
+    (images / "8.png").rename(images / "renamed.png")
+    now_train, now_test = split_of_reds(images, test_fraction=0.3)
+    assert now_train - {255} == train - {35}
+    assert now_test - {255} == test - {35}
+    (images / "copy.png").write_bytes((images / "9.png").read_bytes())
+    train, test = split_of_reds(images, test_fraction=0.3)
+    assert not train & test  # equal images are in one split
+    assert split_of_reds(images, test_fraction=0.3, seed=1)[1] != test
+
+
+def test_folders_of_splits_are_honored(images):
+    for name, reds in (("train", (1, 2, 3)), ("val", (4, 5)), ("test", (6,))):
+        for red in reds:
+            save(images / name / f"{red}.png", (red, 0, 0))
+    data = folder(str(images), size=4, test_fraction=0.5)
+    splits = [sorted(data.splits[name]["x"][:, 0, 0, 0].tolist()) for name in data.splits]
+    assert splits == [[1, 2, 3], [6], [4, 5]]
+    shutil.rmtree(images / "test")
+    data = folder(str(images), size=4)
+    assert (data.rows("train"), data.rows("test"), data.validation) == (3, 2, {})
+    assert folder(str(images), size=4, splits="content", test_fraction=0.0).rows() == 5
+    save(images / "extra.png", RED)
+    with pytest.raises(DataError, match=r"1 images are in none of them, such as .*extra\.png"):
+        folder(str(images), size=4)
+    with pytest.raises(SettingError, match='splits = "folders"'):
+        folder(str(images / "val"), size=4, splits="folders")
+
+
+def test_folders_of_classes_are_labels(images):
+    for name, reds in (("cats", (1, 2)), ("dogs", (3,))):
+        for red in reds:
+            save(images / name / "deep" / f"{red}.png", (red, 0, 0))
+    data = folder(str(images), size=4, test_fraction=0.0)
+    assert data.metadata["class_names"] == ("cats", "dogs")
+    labels = dict(zip(data.train["x"][:, 0, 0, 0].tolist(), data.train["y"].tolist(), strict=True))
+    assert labels == {1: 0, 2: 0, 3: 1}
+    assert "y" not in folder(str(images), size=4, labels=None).train
+    assert "y" not in folder(str(images / "cats"), size=4).train
+    with pytest.raises(SettingError, match='labels = "folders": some images'):
+        folder(str(images / "cats" / "deep"), size=4, labels="folders")
+
+
+def test_labels_come_from_a_table(images):
+    for red in (1, 2, 3):
+        save(images / f"{red}.png", (red, 0, 0))
+    (images / "labels.csv").write_text("file,label\n1.png,10\n2.png,9\n3.png,10\n")
+    data = folder(str(images), size=4, test_fraction=0.0, labels="labels.csv")
+    assert data.metadata["class_names"] == ("9", "10")
+    labels = dict(zip(data.train["x"][:, 0, 0, 0].tolist(), data.train["y"].tolist(), strict=True))
+    assert labels == {1: 1, 2: 0, 3: 1}
+    (images / "labels.csv").write_text("1.png,10\n")
+    with pytest.raises(DataError, match=r'no label for 2 of 3 images, such as "2.png"'):
+        folder(str(images), size=4, labels="labels.csv")
+    with pytest.raises(DataError, match="cannot be read"):
+        folder(str(images), size=4, labels="none.csv")
+
+
+def entries(home):
+    """Return the names of the files of stored images."""
+    return [path.name for path in (home / "folder").iterdir() if path.is_file()]
+
+
+def test_a_folder_has_one_stored_copy(images, tmp_path):
+    for i in range(3):
+        save(images / f"{i}.png", (i, 0, 0))
+        folder(str(images), size=4)
+    (name,) = entries(tmp_path / "home")
+    assert name.startswith("images-")
+
+
+@pytest.mark.parametrize("size", [0, 40, 150])
+def test_a_damaged_copy_is_made_again(images, tmp_path, size):
+    for i in range(9):
+        save(images / f"{i}.png", (i, 0, 0))
+    whole = np.array(folder(str(images), size=4).train["x"])
+    (path,) = (tmp_path / "home" / "folder").glob("*.npy")
+    path.write_bytes(path.read_bytes()[:size])
+    assert np.array_equal(folder(str(images), size=4).train["x"], whole)
+
+
+def test_an_interrupted_build_continues(images, tmp_path, monkeypatch):
+    for i in range(9):
+        save(images / f"{i}.png", (i, 0, 0))
+    monkeypatch.setattr(image_cache, "_CHUNK", 2)
+    real, calls = image_cache._read, []
+
+    def interrupted(reader, file):
+        calls.append(file)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return real(reader, file)
+
+    monkeypatch.setattr(image_cache, "_read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        folder(str(images), size=4, test_fraction=0.0)
+    assert entries(tmp_path / "home")[0].endswith(".partial")
+    before = len(calls)
+    data = folder(str(images), size=4, test_fraction=0.0)
+    assert sorted(data.train["x"][:, 0, 0, 0].tolist()) == list(range(9))
+    assert len(calls) - before == 9 - 4
+    assert not entries(tmp_path / "home")[0].endswith(".partial")
+
+
+def test_a_large_image_needs_a_setting(images):
+    save(images / "a.png", 0, size=(400, 300), mode="1")
+    with pytest.raises(DataError, match=r"too large .*set max_pixels"):
+        folder(str(images), size=4, max_pixels=100_000)
+    assert folder(str(images), size=4, max_pixels=120_000, test_fraction=0.0).rows() == 1
+
+
+def test_no_space_is_an_error_before_anything_is_written(images, tmp_path, monkeypatch):
+    save(images / "a.png", RED)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(image_cache.shutil, "disk_usage", lambda _: usage._replace(free=10))
+    with pytest.raises(DataError, match=r"needs 0 MiB, and the disk has .*GENZOO_DATA"):
+        folder(str(images), size=64)
+    assert entries(tmp_path / "home") == []

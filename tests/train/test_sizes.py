@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import genzoo
 from genzoo import Dataset, Model
-from genzoo.errors import SettingError
+from genzoo.errors import DataError, SettingError
 from genzoo.registry.lookup import registries
 
 
@@ -103,3 +103,13 @@ def test_sample_of_an_unconditional_model_may_omit_given(tmp_path):
     assert (tmp_path / "run" / "samples" / "step-000001.png").exists()
     data = (torch.rand(8, 1, 8, 8), torch.rand(40, 1, 8, 8))
     assert genzoo.evaluate(run.model, data, "frechet").n == 40
+
+
+def test_the_default_batch_is_no_larger_than_the_data():
+    x = torch.rand(20, 2)
+    with pytest.warns(UserWarning, match="train.batch_size = 20, because data has only 20"):
+        genzoo.fit("vae", x, steps=1, progress=False)
+    with pytest.warns(UserWarning, match="batch_size = 18"):
+        genzoo.fit("vae", x, steps=1, validation=0.1, progress=False)
+    with pytest.raises(DataError, match="too few for one batch"):
+        genzoo.fit("vae", x, steps=1, batch_size=21, progress=False)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from genzoo.contract import Shape
-from genzoo.data.image_folder import find_images, open_image, read_image
+from genzoo.data.image_files import find_images
+from genzoo.data.image_reader import Reader, open_image
 from genzoo.errors import DataError
 
 __all__ = ["picture_files", "read_pictures"]
@@ -56,9 +57,10 @@ def read_pictures(
         )
     pictures: dict[str, Tensor] = {}
     failed: dict[str, str] = {}
+    reader = Reader((shape[0], shape[1], shape[2]))
     for file in files:
         try:
-            pixels = read_image(file, *shape) if resize else _read(file)
+            pixels = reader(file) if resize else _read(file)
         except DataError as error:
             failed[str(file)] = str(error)
             continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import lzma
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy as np
 from annotated_types import Ge, Le, Lt
 
 from genzoo import Dataset
-from genzoo.contract import Count
+from genzoo.contract import Count, LocalPath
 from genzoo.data.cache import read_at_most, unpacked
 from genzoo.errors import DataError, MissingDataError
 from genzoo.files import local_path
@@ -26,24 +28,39 @@ Seed = Annotated[int, Ge(0), Lt(2**32)]
 
 _LONGEST = 1 << 30
 """The largest text, in bytes. A small compressed file can unpack to more than the memory."""
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    # before UTF-16, whose mark is the beginning of this one
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""The marks at the beginning of a text, and their encodings."""
+_MOST_NUL = 0.1
+"""The share of NUL characters from which a text probably has another encoding."""
 WORD_LISTS = ("/usr/share/dict/american-english", "/usr/share/dict/words")
 """The paths where `words` looks for a list of words."""
 
 
 def lines(
-    path: str,
+    path: LocalPath,
     length: Count = 32,
     longer: Longer = "cut",
     vocabulary_size: Size = MOST,
     test_fraction: Fraction = 0.1,
     seed: Seed = 0,
+    *,
+    encoding: str | None = None,
 ) -> Dataset:
     """Return the lines of a text file as a dataset with one column.
 
-    The column `x` is uint8 `(N, length)`, and a model sees each line as `(length, V)`. The text is
-    UTF-8, plain or compressed by gzip. Spaces at the end of a line are removed, and empty lines are
-    skipped. Shorter lines are padded with symbol 0. The vocabulary comes from the training lines,
-    and symbol 1 replaces every other character.
+    The column `x` is uint8 `(N, length)`, and a model sees each line as `(length, V)`. The file is
+    plain, or compressed by gzip, bzip2, or xz.
+
+    Spaces at the end of a line are removed, and empty lines are skipped. Shorter lines are padded
+    with symbol 0. The vocabulary comes from the training lines, and symbol 1 replaces every other
+    character.
 
     Copies of a line are either all in the training split or all held out, so no held-out line is
     used for training. No copy is removed.
@@ -57,16 +74,19 @@ def lines(
             frequent characters are kept.
         test_fraction: the held-out fraction of the different lines, rounded down.
         seed: the seed of the order and the split.
+        encoding: the encoding of the text, such as "latin-1" or "utf-16-le". By default, that of
+            its byte order mark, and UTF-8 without a mark.
 
     Raises:
-        DataError: the file is missing, is not UTF-8, or has fewer than two different lines.
+        DataError: the file is missing, has another encoding, or has fewer than two different lines.
 
     Example:
         >>> lines("nowhere.txt")
         Traceback (most recent call last):
         genzoo.errors.MissingDataError: lines: nowhere.txt is not a file.
     """
-    return _dataset(_read(path), length, longer, vocabulary_size, test_fraction, seed, name=path)
+    text = _read(path, encoding)
+    return _dataset(text, length, longer, vocabulary_size, test_fraction, seed, name=path)
 
 
 def words(
@@ -130,7 +150,7 @@ def python_help(
     )
 
 
-def _read(path: str) -> list[str]:
+def _read(path: str, encoding: str | None = None) -> list[str]:
     """Return the lines of a text file."""
     file = local_path(path, "lines: path", DataError)
     if not file.is_file():
@@ -143,15 +163,37 @@ def _read(path: str) -> list[str]:
                 f"lines: {path} contains more than {_LONGEST / 2**30:g} GiB of text; use a part of "
                 "it."
             )
-        return content.decode().removeprefix("\ufeff").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"lines: {path} is not UTF-8: byte {error.object[error.start]:#04x} at offset "
-            f"{error.start:,} cannot be read ({error.reason}); convert it, for example with "
-            "iconv -f latin1 -t utf-8."
-        ) from error
-    except (OSError, EOFError, zlib.error) as error:
+        return _decode(bytes(content), path, encoding)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"lines: {path} cannot be read ({error}).") from error
+
+
+def _decode(content: bytes, path: str, encoding: str | None) -> list[str]:
+    """Return the lines of a text.
+
+    Raises:
+        DataError: the text has another encoding.
+    """
+    found = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding or found).removeprefix("\ufeff")
+    except LookupError:
+        raise DataError(
+            f'lines: encoding = "{encoding}": Python has no such encoding; examples are utf-8, '
+            "utf-16-le, and latin-1."
+        ) from None
+    except UnicodeDecodeError as error:
+        where = f"byte {error.object[error.start]:#04x} at offset {error.start:,}"
+        raise DataError(
+            f"lines: {path} is not {encoding or found}: {where} cannot be read ({error.reason}). "
+            'Set encoding to the encoding of the file, such as "latin-1" or "utf-16-le".'
+        ) from error
+    if text.count("\0") > len(text) * _MOST_NUL:
+        raise DataError(
+            f"lines: {path} is full of NUL characters as {encoding or found}, so it probably has "
+            'another encoding; set encoding, such as encoding = "utf-16-le".'
+        )
+    return text.split("\n")
 
 
 def _dataset(

@@ -1,6 +1,8 @@
 """Text becomes symbols and text again; unreadable text is refused with the position."""
 
+import bz2
 import gzip
+import lzma
 from collections import Counter
 
 import genzoo_text.lines
@@ -145,7 +147,7 @@ def test_gzip_line_ends_and_a_byte_order_mark_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"caf\xe9\nbar\n", "is not UTF-8: byte 0xe9 at offset 3 cannot be read"),
+        (b"caf\xe9\nbar\n", "is not utf-8: byte 0xe9 at offset 3 cannot be read"),
         (b"", "has 0 different lines; at least two are needed"),
         (b"same\nsame\n", "has 1 different lines; at least two are needed"),
         (b"\x1f\x8b\x08nothing", "cannot be read"),
@@ -157,8 +159,33 @@ def test_invalid_input_is_refused(tmp_path, content, message):
         lines(str(tmp_path / "text.txt"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_names_the_encoding(tmp_path, encoding):
+    (tmp_path / "text.txt").write_bytes("ünö\ntwo\n".encode(encoding))
+    data = lines(str(tmp_path / "text.txt"), length=3, test_fraction=0)
+    assert sorted(read(data.train["x"], data)) == ["two", "ünö"]
+
+
+def test_an_encoding_without_a_mark_is_a_setting(tmp_path):
+    path = str(tmp_path / "text.txt")
+    (tmp_path / "text.txt").write_bytes("one\ntwo\n".encode("utf-16-le"))
+    with pytest.raises(DataError, match=r"full of NUL characters as utf-8.* set encoding"):
+        lines(path)
+    data = lines(path, length=3, test_fraction=0, encoding="utf-16-le")
+    assert sorted(read(data.train["x"], data)) == ["one", "two"]
+    with pytest.raises(DataError, match="Python has no such encoding"):
+        lines(path, encoding="utf-99")
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_compressed_text_is_recognized_by_its_content(tmp_path, compress):
+    (tmp_path / "text").write_bytes(compress(b"one\ntwo\n"))
+    data = lines(str(tmp_path / "text"), length=3, test_fraction=0)
+    assert sorted(read(data.train["x"], data)) == ["one", "two"]
+
+
 def test_missing_files_are_named(monkeypatch, tmp_path):
-    with pytest.raises(DataError, match=r"lines: nowhere\.txt is not a file"):
+    with pytest.raises(DataError, match=r"lines: .*nowhere\.txt is not a file"):
         build({"name": "lines", "path": "nowhere.txt"}, "datasets")
     with pytest.raises(DataError, match="of at most 2 characters"):
         lines(write(tmp_path, "long", "longer"), length=2, longer="skip")

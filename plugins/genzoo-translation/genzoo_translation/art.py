@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from genzoo import Dataset
-from genzoo.contract import Count
+from genzoo.contract import Count, LocalPath
 from genzoo.errors import DataError, MissingDataError
 from genzoo.files import local_path
 from genzoo_translation.derived import with_truth
@@ -32,7 +32,7 @@ Glyphs = Literal["single", "all", "skin-tones"]
 
 def emoji(
     size: Count = 32,
-    font: str | None = None,
+    font: LocalPath | None = None,
     *,
     glyphs: Glyphs = "single",
     test_fraction: Fraction = 0.1,
@@ -122,7 +122,7 @@ def icons(
     size: Count = 32,
     *,
     paired: bool = False,
-    folder: str | None = None,
+    folder: LocalPath | None = None,
     test_fraction: Fraction = 0.1,
     seed: Seed = 0,
 ) -> Dataset:

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from annotated_types import Ge, Lt
 
 from genzoo import Dataset
-from genzoo.contract import Count
-from genzoo.data.image_folder import Portion, find_images, stored
+from genzoo.contract import Count, LocalPath
+from genzoo.data.image_cache import decoded
+from genzoo.data.image_files import find_images, split_of
+from genzoo.data.image_folder import arrange, split_columns
+from genzoo.data.image_reader import Portion, Reader
 from genzoo.errors import DataError
 from genzoo.files import local_path
 from genzoo_translation.derived import with_truth
@@ -26,7 +28,7 @@ Seed = Annotated[int, Ge(0), Lt(2**32)]
 
 
 def pairs(
-    path: str,
+    path: LocalPath,
     size: Size = 256,
     channels: Channels = 3,
     layout: Literal["folders", "side-by-side"] = "folders",
@@ -47,8 +49,9 @@ def pairs(
         layout: `"folders"`, or `"side-by-side"` if the left half of each file is A and the right
             half is B.
         reverse: use B for x and A for y.
-        test_fraction: the held-out fraction of the data, rounded down.
-        seed: the seed of the order in which files are split.
+        test_fraction: the fraction to hold out, on average, unless there are folders `train` and
+            `test`. The content of the image A decides.
+        seed: the seed of the choice of held-out pairs, and of the order.
 
     Raises:
         DataError: a folder or an image is missing, a file has no partner, or cannot be read.
@@ -73,17 +76,26 @@ def pairs(
         portions: tuple[Portion, Portion] = ("whole", "whole")
     else:
         files, portions = [find_images(root)] * 2, ("left", "right")
-    held = int(len(files[0]) * test_fraction)
-    splits = [
-        _split(side, shape, root, held, seed, portion)
-        for side, portion in zip(files, portions, strict=True)
+    owners = [root / "A", root / "B"] if layout == "folders" else [root, root]
+    # The images of A decide for both.
+    arranged = arrange(
+        files[0],
+        owners[0],
+        seed=seed,
+        test_fraction=test_fraction,
+        split=split_of(owners[0], files[0]),
+    )
+    images = [
+        _stored(side, [i for i, _ in arranged], shape, owner, portion)
+        for side, portion, owner in zip(files, portions, owners, strict=True)
     ]
-    train, test = (_columns(images, reverse=reverse) for images in zip(*splits, strict=True))
-    return Dataset(train, with_truth(test) if held else {}, name=str(path))
+    parts = split_columns(_columns(images, reverse=reverse), [name for _, name in arranged])
+    test = with_truth(parts["test"]) if parts["test"] else {}
+    return Dataset(parts["train"], test, validation=parts["validation"], name=str(path))
 
 
 def domains(
-    path: str,
+    path: LocalPath,
     size: Size = 256,
     channels: Channels = 3,
     *,
@@ -101,9 +113,9 @@ def domains(
         size: the size of an image, (height, width) or one number for both.
         channels: 3 for color, 1 for gray.
         reverse: use B for x and A for y.
-        test_fraction: the held-out fraction of each domain, rounded down, if there are no folders
-            with test images.
-        seed: the seed of the order in which files are split.
+        test_fraction: the fraction of each domain to hold out, on average, if there are no folders
+            with test images. The content of an image decides.
+        seed: the seed of the choice of held-out images, and of the order.
 
     Raises:
         DataError: a folder or an image is missing, or a file cannot be read.
@@ -118,30 +130,40 @@ def domains(
     if (root / "trainA").is_dir():
         has_test = (root / "testA").is_dir() or (root / "testB").is_dir()
         names = ("train", "test") if has_test else ("train",)
-        splits = [
-            [_all_images(root / f"{name}{side}", shape, seed) for name in names] for side in "AB"
+        sides = [
+            {name: _domain(root / f"{name}{side}", shape, seed)["train"] for name in names}
+            for side in "AB"
         ]
     else:
-        files = [find_images(root / side) for side in "AB"]
-        held = [int(len(side) * test_fraction) for side in files]
-        has_test = all(held)  # hold out images of both domains, or of none
-        splits = []
-        for name, side, n in zip("AB", files, held, strict=True):
-            split = _split(side, shape, root / name, n if has_test else 0, seed)
-            splits.append(list(split[: 1 + has_test]))
-    columns = [_columns(images, reverse=reverse) for images in zip(*splits, strict=True)]
-    test = columns[1] if has_test else {}
-    return Dataset(columns[0], test, groups=(("x",), ("y",)), name=str(path))
+        sides = [_domain(root / side, shape, seed, test_fraction) for side in "AB"]
+    # Images of both domains are held out, or of none.
+    splits = [name for name in ("train", "validation", "test") if all(s.get(name) for s in sides)]
+    parts = {
+        name: _columns([side[name]["x"] for side in sides], reverse=reverse) for name in splits
+    }
+    return Dataset(
+        parts["train"],
+        parts.get("test", {}),
+        validation=parts.get("validation", {}),
+        groups=(("x",), ("y",)),
+        name=str(path),
+    )
+
+
+def _domain(
+    folder: Path, shape: tuple[int, int, int], seed: int, test_fraction: float = 0.0
+) -> dict[str, dict[str, Any]]:
+    """Return the images of a folder in a random order, by split."""
+    files = find_images(folder)
+    split = split_of(folder, files) if test_fraction else None
+    arranged = arrange(files, folder, seed=seed, test_fraction=test_fraction, split=split)
+    images = _stored(files, [i for i, _ in arranged], shape, folder)
+    return split_columns({"x": images}, [name for _, name in arranged])
 
 
 def _named_images(folder: Path) -> list[tuple[Path, Path]]:
     """Return the name without suffix and the path of each image in a folder."""
     return [(file.relative_to(folder).with_suffix(""), file) for file in find_images(folder)]
-
-
-def _all_images(folder: Path, shape: tuple[int, int, int], seed: int) -> Any:
-    """Return all images of a folder in a random order."""
-    return _split(find_images(folder), shape, folder, 0, seed)[0]
 
 
 def _shape(size: Any, channels: int) -> tuple[int, int, int]:
@@ -150,21 +172,15 @@ def _shape(size: Any, channels: int) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _split(
+def _stored(
     files: Sequence[Path],
+    order: Sequence[int],
     shape: tuple[int, int, int],
     root: Path,
-    held: int,
-    seed: int,
     part: Portion = "whole",
-) -> tuple[Any, Any]:
-    """Return images in a random order as two arrays; the second has the last `held` images.
-
-    The order depends on the number of images and the seed.
-    """
-    order = np.random.RandomState(seed).permutation(len(files))
-    x = stored([files[i] for i in order], shape, root.resolve().name, part)
-    return x[: len(x) - held], x[len(x) - held :]
+) -> Any:
+    """Return the images of files in an order."""
+    return decoded([files[i] for i in order], Reader(shape, part), root).images
 
 
 def _columns(images: Sequence[Any], *, reverse: bool) -> dict[str, Any]:
