@@ -211,8 +211,6 @@ def _picture(file: Path, shape: Shape, data: str) -> Any:
             f"{file} has {image.height} x {image.width} pixels, but the images of {data} have "
             f"{height} x {width}; resize it, or compare with data of its size."
         )
-    if image.mode.startswith(("I", "F")):
-        raise DataError(f"{file} has more than 8 bits per channel; save it with 8 bits.")
     pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
     if channels == 1 and (pixels != pixels[:1]).any():
         raise DataError(

@@ -19,6 +19,7 @@ _MAX_DEPTH = 100
 """The deepest nesting of tables and lists; Python's recursion fails somewhat below it."""
 _SIMPLE = frozenset({str, float, bool, type(None)})
 _SCALARS = _SIMPLE | {int}
+_PLAIN = _SCALARS | {dict}
 _PLAINER_WORDS = (
     ("Input should be ", ""),
     ("a valid integer", "an integer"),
@@ -55,13 +56,15 @@ def check(
             raise UnknownSettingError(message, key, value, did_you_mean(str(key), known))
         if type(value) not in _SIMPLE:
             check_plain(value, f"{error_path}.{key}")
-    settings = {key: _python(value) for key, value in settings.items()}
     for key, parameter in known.items():
         if parameter.default is parameter.empty and key not in settings:
             raise SettingError(f"{label} needs a setting {key!r}.")
     arguments = {}
     for key, value in settings.items():
         default = known[key].default
+        is_list = isinstance(value, list | tuple) and _SCALARS.issuperset(map(type, value))
+        if type(value) not in _PLAIN and not is_list:
+            value = _python(value)
         if isinstance(value, Mapping):
             value = _complete(value, default)
         if key in signature.types:
@@ -76,10 +79,8 @@ def check(
 
 def _python(value: Any) -> Any:
     """Return a value with NumPy's numbers, also in lists and tuples, as Python's."""
-    if type(value) in _SCALARS:
-        return value
-    if isinstance(value, list | tuple):
-        return type(value)(map(_python, value)) if type(value) in (list, tuple) else value
+    if type(value) in (list, tuple):
+        return type(value)(map(_python, value))
     is_number = getattr(value, "shape", None) == () and type(value).__module__ == "numpy"
     return value.item() if is_number else value
 

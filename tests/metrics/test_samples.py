@@ -186,9 +186,6 @@ def test_unsuitable_pictures_are_refused_by_name(digits, colors, tmp_path):
         genzoo.evaluate(colored, gray)
     deep = tmp_path / "deep"
     deep.mkdir()
-    Image.fromarray(PIXELS[0].astype(np.uint16) * 257).save(deep / "a.png")
-    with pytest.raises(DataError, match=r"a\.png has more than 8 bits"):
-        genzoo.evaluate(deep, digits)
     (deep / "a.png").write_bytes(b"not a picture")
     with pytest.raises(DataError, match=r"a\.png cannot be read as an image.*repair or remove"):
         genzoo.evaluate(deep, digits)

@@ -75,15 +75,9 @@ def _read(file: Path) -> Any:
     """Read a picture at its own size, uint8 `(1 or 3, H, W)`.
 
     Raises:
-        DataError: the file cannot be read, or has more than 16 bits per value.
+        DataError: the file cannot be read.
     """
-    image = open_image(file)
-    if image.mode in ("I", "F"):
-        raise DataError(f"{file} has more than 16 bits per value; save it with 8 bits.")
-    if image.mode.startswith("I;16"):
-        # Pillow would clip the values instead of scaling them.
-        return (np.asarray(image) / 257).round().astype(np.uint8)[None]
-    pixels = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+    pixels = np.asarray(open_image(file).convert("RGB")).transpose(2, 0, 1)
     return pixels[:1] if (pixels == pixels[:1]).all() else pixels
 
 

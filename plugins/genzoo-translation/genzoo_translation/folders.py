@@ -136,7 +136,9 @@ def domains(
         ]
     else:
         sides = [_domain(root / side, shape, seed, test_fraction) for side in "AB"]
-    # Images of both domains are held out, or of none.
+        if not all(side.get("train") and side.get("test") for side in sides):
+            # Images of both domains are held out, or of none.
+            sides = [_domain(root / side, shape, seed) for side in "AB"]
     splits = [name for name in ("train", "validation", "test") if all(s.get(name) for s in sides)]
     parts = {
         name: _columns([side[name]["x"] for side in sides], reverse=reverse) for name in splits
