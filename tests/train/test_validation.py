@@ -18,7 +18,6 @@ ROWS = torch.arange(40.0).view(40, 1).expand(40, 2) / 40
 SETTINGS = {"batch_size": 8, "progress": False, "log_every": 3}
 
 
-@genzoo.metrics.register("test-scripted")
 class Scripted(Metric):
     """A metric whose values, by the first coordinate of the model, are given by a function."""
 
@@ -29,6 +28,14 @@ class Scripted(Metric):
         yield Measurement(quantity="up", value=self.values(w), n=1, higher_is_better=True)
         yield Measurement(quantity="down", value=self.values(w), n=1, higher_is_better=False)
         yield Measurement(quantity="flat", value=self.values(w), n=1)
+
+
+@pytest.fixture(autouse=True)
+def _registered():
+    """Register the metric for these tests only, because others measure with all metrics."""
+    genzoo.metrics.register("test-scripted")(Scripted)
+    yield
+    genzoo.metrics.unregister("test-scripted")
 
 
 @pytest.fixture
