@@ -1,6 +1,6 @@
 """Time the sample metrics next to torchmetrics, prdc, and POT.
 
-Run `OMP_NUM_THREADS=1 python benchmarks/metrics.py`. It prints the median CPU time of each function
+Run `OMP_NUM_THREADS=1 python benchmarks/metrics.py`. It writes the median CPU time of each function
 on features of shape `(n, 64)`, and the ratio to the peer in the same run.
 """
 
@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.metadata
 import io
+import os
+import resource
+import shlex
 import statistics
+import sys
+import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import ot
 import torch
+from machine import describe_machine, machine, write
 from prdc import compute_prdc
 from torch import Tensor
 from torchmetrics.image.fid import _compute_fid
@@ -73,27 +81,79 @@ def cpu_seconds(function: Callable[..., Any], x: Tensor, y: Tensor, repeats: int
     return statistics.median(seconds)
 
 
+def peak() -> int:
+    """Return the peak memory of this process in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def page(result: Mapping[str, Any]) -> str:
+    peers = [f"{name} {version}" for name, version in result["peers"].items()]
+    rows, total = result["rows"], sum(row["seconds"] for row in result["rows"])
+    calls = f"{result['repeats']} call{'s' if result['repeats'] > 1 else ''}"
+    text = (
+        f"Each function compares {result['n']:,} real examples with as many samples, by {DIM} "
+        f"features in float64, on one thread. Times are CPU times, medians of {calls}. The ratio "
+        "is the time of the other package divided by that of genzoo. All functions of genzoo take "
+        f"{total:.1f} s. They raise the peak memory of the process by {result['memory']} MiB. At "
+        f"the start, the load average was {result['load']:.1f} on {result['cores']} cores. Other "
+        "programs share caches and memory, which makes all times longer, but their own time does "
+        "not count."
+    )
+    lines = [
+        "# Sample metrics: time next to other packages",
+        "",
+        *textwrap.wrap(text, 100),
+        "",
+        describe_machine(result, *peers),
+        "",
+        "| function | genzoo, s | other package | its time, s | ratio |",
+        "| --- | ---: | --- | ---: | ---: |",
+    ]
+    for row in rows:
+        cells = ["", "", ""]
+        if row["peer"]:
+            ratio = row["peer_seconds"] / row["seconds"]
+            cells = [row["peer"], f"{row['peer_seconds']:.2f}", f"{ratio:.1f}"]
+        lines.append(f"| {row['function']} | {row['seconds']:.2f} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", "```", result["command"], "```", ""])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=3)
-    arguments = parser.parse_args()
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/metrics"))
+    options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    x, y = torch.randn(2, arguments.rows, DIM, dtype=torch.float64)
+    load, x, y = os.getloadavg()[0], *torch.randn(2, options.rows, DIM, dtype=torch.float64)
     y = 1.05 * y
-    print(f"| {arguments.rows:,} rows, {DIM} features | genzoo, s | peer | peer, s | ratio |")
-    print("| --- | ---: | --- | ---: | ---: |")
-    total = 0.0
-    for title, function, peer, other in ROWS:
-        ours = cpu_seconds(function, x, y, arguments.repeats)
-        total += ours
-        cells = ["", ""]
-        if other is not None:
-            theirs = cpu_seconds(other, x, y, arguments.repeats)
-            cells = [f"{theirs:.2f}", f"{theirs / ours:.1f}"]
-        print(f"| {title} | {ours:.2f} | {peer} | {cells[0]} | {cells[1]} |", flush=True)
-    print(f"| all | {total:.2f} |  |  |  |")
+    before = peak()
+    # All functions of genzoo come first, so that the peak memory is theirs.
+    seconds = [cpu_seconds(function, x, y, options.repeats) for _, function, _, _ in ROWS]
+    memory = peak() - before
+    rows = [
+        {
+            "function": title,
+            "seconds": ours,
+            "peer": peer,
+            "peer_seconds": other and cpu_seconds(other, x, y, options.repeats),
+        }
+        for ours, (title, _, peer, other) in zip(seconds, ROWS, strict=True)
+    ]
+    peers = ("torchmetrics", "prdc", "POT")
+    result = {
+        "command": shlex.join(["python", "benchmarks/metrics.py", *sys.argv[1:]]),
+        **machine(),
+        "peers": {name: importlib.metadata.version(name) for name in peers},
+        "load": load,
+        "cores": os.cpu_count(),
+        "n": options.rows,
+        "repeats": options.repeats,
+        "memory": memory,
+        "rows": rows,
+    }
+    write(options.out, result, page(result))
 
 
 if __name__ == "__main__":

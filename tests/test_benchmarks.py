@@ -3,7 +3,6 @@
 import importlib
 import json
 import math
-import runpy
 from pathlib import Path
 
 import pytest
@@ -382,10 +381,16 @@ def test_a_handwritten_round_trains_each_player_on_static_buffers(script, monkey
     assert all(p.isfinite().all() for p in model.parameters())
 
 
-def test_the_metrics_and_their_peers_are_timed(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["metrics.py", "--rows", "150", "--repeats", "1"])
-    runpy.run_path(str(FOLDER / "metrics.py"), run_name="__main__")
-    table = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
-    assert [line.split("|")[3].strip() for line in table[2:]] == [
-        "torchmetrics", "", "", "torchmetrics", "", "POT", "prdc", "",
+def test_the_metrics_and_their_peers_are_timed(script, tmp_path, monkeypatch):
+    metrics = script("metrics")
+    arguments = ["metrics.py", "--rows", "150", "--repeats", "1", "--out", str(tmp_path / "page")]
+    monkeypatch.setattr("sys.argv", arguments)
+    metrics.main()
+    result = json.loads((tmp_path / "page.json").read_text())
+    assert [row["peer"] for row in result["rows"]] == [
+        "torchmetrics", "", "", "torchmetrics", "", "POT", "prdc",
     ]  # fmt: skip
+    assert all(row["seconds"] > 0 for row in result["rows"])
+    text = (tmp_path / "page.md").read_text()
+    assert "150 real examples" in text
+    assert "python benchmarks/metrics.py --rows 150" in text

@@ -116,6 +116,14 @@ def test_the_copying_statistic_of_one_cell_matches_scipy():
         assert stats.norm.sf(copying.value) == pytest.approx(test.pvalue, rel=1e-6)
 
 
+def test_the_copying_statistic_of_a_model_that_copies_nothing_is_zero():
+    results = [measure_memorization(*triple(300, 4, seed), cells=3).copying for seed in range(60)]
+    values = [result.value for result in results]
+    assert abs(np.mean(values)) < 4 * stats.sem(values)
+    errors = np.sqrt(np.mean([result.standard_error**2 for result in results]))
+    assert 0.7 < errors / np.std(values, ddof=1) < 1.4
+
+
 def test_cells_are_weighted_by_held_out_examples():
     """There are two clusters: copies in one of them, honest samples in the other."""
     samples, train, held_out = triple(400, 2)

@@ -69,6 +69,18 @@ def test_the_values_for_equal_distributions():
         assert 0.95 < mean[name] <= 1
 
 
+def test_precision_and_recall_of_equal_distributions_are_lower_in_many_dimensions():
+    values = [
+        values_of(gaussian(500, 32, seed=seed), gaussian(500, 32, seed=seed + 1000))
+        for seed in range(20)
+    ]
+    mean = {name: np.mean([value[name] for value in values]) for name in values[0]}
+    assert mean["precision"] == pytest.approx(0.80, abs=0.02)
+    assert mean["recall"] == pytest.approx(0.81, abs=0.02)
+    assert mean["density"] == pytest.approx(1, abs=0.06)
+    assert mean["coverage"] == pytest.approx(coverage_null(500, 500), abs=0.01)
+
+
 def test_the_null_of_coverage_is_the_hypergeometric_probability():
     """The k nearest of n - 1 + m points are all real with probability C(n-1, k) / C(n-1+m, k)."""
     for n, m, k in ((10, 10, 5), (50, 20, 3), (7, 4, 1)):

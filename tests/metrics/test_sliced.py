@@ -35,6 +35,17 @@ def test_gaussians_match_the_closed_form():
     assert estimate.standard_error < 0.02
 
 
+def test_the_bias_for_equal_distributions_is_inversely_proportional_to_n():
+    means = []
+    for n in (200, 800):
+        values = [
+            sliced_wasserstein(gaussian(n, 4, seed=s), gaussian(n, 4, seed=s + 1000), directions=30)
+            for s in range(60)
+        ]
+        means.append(np.mean([value.value for value in values]))
+    assert means[0] / means[1] == pytest.approx(4, rel=0.2)
+
+
 def test_the_standard_error_is_the_deviation_of_the_estimates():
     estimates = [
         sliced_wasserstein(
