@@ -11,6 +11,7 @@ from genzoo import Dataset
 from genzoo.contract import Measurement, Metric
 from genzoo.data.validation import set_aside
 from genzoo.errors import DataError, RunError, SettingError
+from genzoo.registry.lookup import registry
 from genzoo.runs.folder import Best
 from tests import games
 
@@ -35,7 +36,7 @@ def _registered():
     """Register the metric for these tests only, because others measure with all metrics."""
     genzoo.metrics.register("test-scripted")(Scripted)
     yield
-    genzoo.metrics.unregister("test-scripted")
+    registry("metrics").unregister("test-scripted")
 
 
 @pytest.fixture
