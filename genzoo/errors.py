@@ -52,6 +52,10 @@ class UnknownSettingError(SettingError):
     ) -> None:
         super().__init__(f"{message}{hint}")
         self.message, self.key, self.value, self.recipe = message, key, value, recipe or {}
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.message, self.key, self.value, self.hint, self.recipe)
 
 
 class PluginError(GenzooError):

@@ -122,6 +122,10 @@ def load(
     """
     names = registry("models")
     if isinstance(name, str) and name in names:
+        if checkpoint != "last":
+            raise SettingError(
+                f'checkpoint = "{checkpoint}": {name!r} is an untrained model; give the run folder.'
+            )
         from genzoo.train.misplaced import explained
 
         if "name" in settings:

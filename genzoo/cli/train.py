@@ -134,8 +134,9 @@ def _train_seeds(seeds: int, recipe: Recipe, folder: Path, options: dict[str, An
     from genzoo.train.seeds import fit_seeds
 
     if options["jobs"] is None:
-        is_cpu = Engine(recipe["train"].get("device", "auto"), "32-true").device.type == "cpu"
-        options["jobs"] = min(seeds, available_cores()) if is_cpu else 1
+        engine = Engine(recipe["train"].get("device", "auto"), "32-true")
+        is_alone = engine.size == 1 and engine.device.type == "cpu"
+        options["jobs"] = min(seeds, available_cores()) if is_alone else 1
     settings = {key: value for key, value in recipe["train"].items() if key != "seed"}
     settings.update(options, players=recipe["players"])
     for run in fit_seeds(recipe["model"], recipe["data"], folder, seeds, **settings):
@@ -317,7 +318,14 @@ def train_into(
     if run.best is not None:
         best = f"{run.best.quantity} {run.best.value:.4g} at step {run.best.step:,}"
         console.print(f"Best evaluation: {best} (best.safetensors)", markup=False, soft_wrap=True)
-    if not run.was_complete:
+    if run.steps < run.requested_steps:
+        patience = recipe["train"]["patience"]
+        first = f"{folder} ended early: {summary}"
+        second = (
+            f"The last {patience} evaluations were not better than the best one; to continue, "
+            f"genzoo resume {path} train.patience={2 * patience}"
+        )
+    elif not run.was_complete:
         first = f"{folder} is complete: {summary}"
         second = f"Next: genzoo sample {path} -n 64"
     elif run.requested_steps < run.steps:

@@ -47,7 +47,7 @@ NonNegativeFloat = Annotated[float, Ge(0)]
 """A number of at least 0."""
 
 
-def _path_text(value: Any) -> Any:
+def absolute_path(value: Any) -> Any:
     """Return a path as text: absolute, or beginning with ~. Other values are returned unchanged."""
     # a folder named 2024 on the command line
     if isinstance(value, int) and not isinstance(value, bool):
@@ -59,7 +59,7 @@ def _path_text(value: Any) -> Any:
     return os.path.abspath(value)  # noqa: PTH100 - pathlib would keep ".."
 
 
-LocalPath = Annotated[str, BeforeValidator(_path_text)]
+LocalPath = Annotated[str, BeforeValidator(absolute_path)]
 """The path of a file or folder. A relative path is stored as an absolute one, so that a run can be
 used from every folder."""
 

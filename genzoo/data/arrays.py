@@ -79,7 +79,11 @@ def is_folder(name: Any) -> bool:
         >>> is_folder("digits"), is_folder(getfixture("tmp_path"))
         (False, True)
     """
-    return name not in registry("datasets") and Path(name).expanduser().is_dir()
+    try:
+        return name not in registry("datasets") and Path(name).expanduser().is_dir()
+    # an unknown user, or a name that is too long
+    except (RuntimeError, OSError, ValueError):
+        return False
 
 
 def as_tensor(column: Any, name: str) -> Tensor:

@@ -81,7 +81,7 @@ def changes(
         differences.append(f"the groups of columns were {groups[0]}, now {groups[1]}")
     kept = _table(old.get(split))
     for name in columns:
-        left, right = kept.get(name), new[split].get(name)
+        left, right = kept.get(name), _table(new.get(split)).get(name)
         if left == right:
             continue
         differences.append(f"the {split} column {name!r} {_change(left, right)}")

@@ -6,13 +6,14 @@ written again when the image files change. A build that is interrupted continues
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,12 +69,15 @@ def decoded(
     """
     entry = _Entry(root, repr((reader, skip, max_pixels)))
     version = _version(files)
-    with entry.lock():
-        images, skipped = entry.load(version, len(files), reader.shape)
-        if images is None:
-            entry.sweep()
-            with pixel_limit(max_pixels):
-                images, skipped = entry.build(version, files, reader, skip=skip)
+    images, skipped = entry.load(version, len(files), reader.shape)
+    if images is None:
+        with entry.lock():
+            # another process may have written it meanwhile
+            images, skipped = entry.load(version, len(files), reader.shape)
+            if images is None:
+                entry.sweep()
+                with pixel_limit(max_pixels):
+                    images, skipped = entry.build(version, files, reader, skip=skip)
     return Decoded(images, skipped)
 
 
@@ -85,14 +89,15 @@ def content_digests(files: Sequence[Path], root: Path) -> list[str]:
         root: the folder that they come from.
     """
     entry = _Entry(root, "digests")
-    with entry.lock():
-        known = entry.read_record()
-        digests = {}
-        for file in files:
-            stat = file.stat()
-            key = f"{file} {stat.st_size} {stat.st_mtime_ns}"
-            digests[key] = known.get(key) or _digest(file)
-        if digests != known:
+    known = entry.read_record()
+    digests = {}
+    for file in files:
+        stat = file.stat()
+        key = f"{file} {stat.st_size} {stat.st_mtime_ns}"
+        digests[key] = known.get(key) or _digest(file)
+    if digests != known:
+        # a data folder that cannot be written costs only the time to read the files again
+        with suppress(DataError), entry.lock():
             entry.write_record(digests)
     return list(digests.values())
 
@@ -103,6 +108,11 @@ def _digest(file: Path) -> str:
             return hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror}).") from error
+
+
+def _short_digest(text: str) -> str:
+    encoded = text.encode(errors="surrogateescape")
+    return hashlib.blake2b(encoded, digest_size=4).hexdigest()
 
 
 def _version(files: Sequence[Path]) -> str:
@@ -117,27 +127,38 @@ class _Entry:
 
     def __init__(self, root: Path, settings: str) -> None:
         real = os.path.realpath(root)
-        text = f"{real}\n{settings}".encode(errors="surrogateescape")
-        self.stem = f"{Path(real).name}-{hashlib.blake2b(text, digest_size=8).hexdigest()}"
+        self.family = f"{Path(real).name}-{_short_digest(real)}"
+        self.stem = f"{self.family}{_short_digest(settings)}"
         folder = home() / "folder"
         self.array = folder / f"{self.stem}.npy"
         self.partial = folder / f".{self.stem}.partial"
         self.record = folder / "index" / f"{self.stem}.json"
         self.source = real
 
-    def lock(self) -> Any:
-        """Return a lock on the entry, which other processes wait for."""
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold a lock on the entry within a block; other processes wait for it.
+
+        Raises:
+            DataError: the data folder cannot be written.
+        """
         from filelock import FileLock
 
         path = self.record.with_suffix(".lock")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            return FileLock(path)
+            # other users of a shared data folder need the file, too
+            lock = FileLock(path, mode=0o666)
+            lock.acquire()
         except OSError as error:
             raise DataError(
                 f"{path.parent} could not be written: {error.strerror}. Set GENZOO_DATA to a "
                 "folder that can hold the data."
             ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def read_record(self) -> dict[str, Any]:
         """Return the record, or an empty table if it is missing or damaged."""
@@ -158,7 +179,7 @@ class _Entry:
     def load(self, version: str, rows: int, shape: tuple[int, ...]) -> tuple[Any, dict[int, str]]:
         """Return the array and the skipped files of a version, or None if it is not whole."""
         record = self.read_record()
-        if record.get("version") != version or record.get("done") != rows:
+        if record.get("version") != version or "skipped" not in record:
             return None, {}
         skipped = {int(index): str(reason) for index, reason in record["skipped"].items()}
         try:
@@ -175,12 +196,16 @@ class _Entry:
         """Decode the files, and keep the array."""
         record = self.read_record()
         images, done, bad = None, 0, {}
-        if record.get("version") == version and self.partial.exists():
+        if record.get("version") == version and "bad" in record and self.partial.exists():
             with suppress(OSError, ValueError, EOFError):
                 images = np.load(self.partial, mmap_mode="r+")
                 done, bad = int(record["done"]), dict(record["bad"])
-        if images is None or images.shape != (len(files), *reader.shape):
-            images, done, bad = self._allocate((len(files), *reader.shape)), 0, {}
+        shape = (len(files), *reader.shape)
+        if images is None or images.shape != shape:
+            done, bad = 0, {}
+            # before the file: a record of other images must not describe it
+            self.write_record({"version": version, "done": done, "bad": bad})
+            images = self._allocate(self.partial, shape)
         numbered = [*enumerate(files)][done:]
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             chunks = [numbered[i : i + _CHUNK] for i in range(0, len(numbered), _CHUNK)]
@@ -198,14 +223,14 @@ class _Entry:
             self.partial.unlink()
             raise DataError(_unreadable([*bad.values()], len(files)))
         if bad:
-            images = self._without(images, {int(row) for row in bad})
+            self._remove_rows(images, {int(row) for row in bad})
         del images
         self.partial.replace(self.array)
         table = {"version": version, "done": len(files), "skipped": bad, "source": self.source}
         self.write_record(table)
         return np.load(self.array, mmap_mode="r"), {int(row): text for row, text in bad.items()}
 
-    def _allocate(self, shape: tuple[int, ...]) -> Any:
+    def _allocate(self, path: Path, shape: tuple[int, ...]) -> Any:
         """Return a new array on disk, whose space is reserved.
 
         Writing to a mapped file without space would end the process.
@@ -215,42 +240,37 @@ class _Entry:
         """
         size = int(np.prod(shape))
         try:
-            self.partial.parent.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(self.partial.parent).free
+            path.parent.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(path.parent).free
             if free < size:
                 raise DataError(
                     f"{self.array} needs {format_bytes(size)}, and the disk has "
                     f"{format_bytes(free)} free. Set GENZOO_DATA to a folder that can hold it."
                 )
-            images = np.lib.format.open_memmap(self.partial, mode="w+", dtype=np.uint8, shape=shape)
+            images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
             if hasattr(os, "posix_fallocate"):
-                with self.partial.open("rb+") as file:
-                    os.posix_fallocate(file.fileno(), 0, self.partial.stat().st_size)
+                with path.open("rb+") as file:
+                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         except OSError as error:
-            self.partial.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             raise self._no_room(error) from error
         return images
 
-    def _without(self, images: Any, rows: set[int]) -> Any:
-        """Return the array on disk without some rows."""
+    def _remove_rows(self, images: Any, rows: set[int]) -> None:
+        """Replace the array on disk by one without some rows."""
         kept = [row for row in range(len(images)) if row not in rows]
-        for row, old in enumerate(kept):
-            images[row] = images[old]
-        shape = (len(kept), *images.shape[1:])
-        images.flush()
         shorter = self.partial.with_suffix(".shorter")
-        copy = np.lib.format.open_memmap(shorter, mode="w+", dtype=np.uint8, shape=shape)
-        copy[:] = images[: len(kept)]
+        copy = self._allocate(shorter, (len(kept), *images.shape[1:]))
+        for row, old in enumerate(kept):
+            copy[row] = images[old]
         copy.flush()
         shorter.replace(self.partial)
-        return copy
 
     def sweep(self) -> None:
         """Remove what interrupted builds of this folder with other settings have left."""
         from filelock import FileLock, Timeout
 
-        name = self.stem.rpartition("-")[0]
-        for path in self.partial.parent.glob(f".{name}-*.partial"):
+        for path in self.partial.parent.glob(f".{glob.escape(self.family)}*.partial"):
             if path == self.partial:
                 continue
             lock = self.record.with_name(f"{path.name.removeprefix('.')}").with_suffix(".lock")

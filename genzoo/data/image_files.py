@@ -6,7 +6,7 @@ import csv
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -22,7 +22,7 @@ SUFFIXES = (
 _OTHER_IMAGES = (
     ".arw", ".cr2", ".cr3", ".dng", ".exr", ".jxl", ".nef", ".orf", ".psd", ".raf", ".raw", ".svg",
 )  # fmt: skip
-"""The suffixes of images that are not read, and of which a user is told."""
+"""The suffixes of images that are skipped with a warning."""
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -40,26 +40,26 @@ def find_images(folder: Path) -> list[Path]:
     """Return all image files below a folder, sorted.
 
     A file is an image if it has an image suffix. Files and folders whose name begins with a dot are
-    passed over. Links to folders are followed, unless they lead back to a folder above. A warning
-    tells how many other images, such as raw photographs, were passed over.
+    skipped. Links to folders are followed, unless they lead back to a folder above. A warning lists
+    how many other images, such as raw photographs, were skipped.
 
     Raises:
         MissingDataError: the folder does not exist, or it has no images.
     """
     if not folder.is_dir():
         raise MissingDataError(f"folder: {folder.absolute()} is not a folder.")
-    files, passed_over = [], Counter[str]()
+    files, skipped = [], Counter[str]()
     for file in _walk(folder, (os.path.realpath(folder),)):
         suffix = file.suffix.lower()
         if suffix not in SUFFIXES and suffix not in _OTHER_IMAGES:
             continue
         if not file.is_file():
-            passed_over["links to files that do not exist"] += 1
+            skipped["links to files that do not exist"] += 1
         elif suffix in _readable():
             files.append(file)
         else:
-            passed_over[f"{suffix} files, which Pillow cannot read here"] += 1
-    counts = ", ".join(f"{count:,} {what}" for what, count in sorted(passed_over.items()))
+            skipped[f"{suffix} files, which Pillow cannot read here"] += 1
+    counts = ", ".join(f"{count:,} {what}" for what, count in sorted(skipped.items()))
     if not files:
         besides = f" It has {counts}." if counts else ""
         raise MissingDataError(
@@ -68,7 +68,7 @@ def find_images(folder: Path) -> list[Path]:
         )
     if counts:
         warnings.warn(
-            f"folder: {folder} has {len(files):,} images. Passed over: {counts}.", stacklevel=3
+            f"folder: {folder} has {len(files):,} images. Skipped: {counts}.", stacklevel=3
         )
     return sorted(files)
 
@@ -171,11 +171,25 @@ def labels_from_file(table: Path, root: Path, files: Sequence[Path]) -> list[str
     short = next((number for number, row in enumerate(rows, 1) if len(row) < 2), None)
     if short is not None:
         raise DataError(f"labels: row {short} of {table} needs two columns, a file and its label.")
-    label_of: Mapping[str, str] = {row[0].strip(): row[1].strip() for row in rows}
+    label_of: dict[str, str] = {}
+    for row in rows:
+        name, label = row[0].strip(), row[1].strip()
+        if label_of.setdefault(name, label) != label:
+            raise DataError(
+                f"labels: {table} gives {show(name)} the labels {label_of[name]!r} and {label!r}."
+            )
+    times = Counter(file.name for file in files)
     labels, missing = [], []
     for file in files:
         relative = file.relative_to(root).as_posix()
-        label = label_of.get(relative, label_of.get(file.name))
+        label = label_of.get(relative)
+        if label is None and file.name in label_of:
+            if times[file.name] > 1:
+                raise DataError(
+                    f"labels: {table} names {show(file.name)}, and {times[file.name]} images have "
+                    f"this name; name them by their paths, such as {show(relative)}."
+                )
+            label = label_of[file.name]
         if label is None:
             missing.append(relative)
         labels.append(label or "")

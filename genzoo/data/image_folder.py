@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
+from pydantic import BeforeValidator
 
 from genzoo.contract import Count, LocalPath
 from genzoo.contract.dataset import Dataset
+from genzoo.contract.parts import absolute_path
 from genzoo.data.image_cache import content_digests, decoded
 from genzoo.data.image_files import class_names, find_images, labels_from_file, split_of
 from genzoo.data.image_reader import Fit, Reader
@@ -21,6 +23,11 @@ from genzoo.files import local_path
 
 __all__ = ["arrange", "folder", "split_columns"]
 
+Labels = Annotated[
+    str | None,
+    BeforeValidator(lambda x: x if x in (None, "auto", "folders") else absolute_path(x)),
+]
+"""The setting `labels` of `folder`."""
 _ORDER = ("test", "validation", "train")
 """The splits in the order in which their rows are stored."""
 
@@ -32,7 +39,7 @@ def folder(
     channels: Literal[1, 3, 4] = 3,
     fit: Fit = "crop",
     splits: Literal["auto", "folders", "content"] = "auto",
-    labels: str | None = "auto",
+    labels: Labels = "auto",
     test_fraction: Annotated[float, Ge(0), Lt(1)] = 0.1,
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
     value_range: tuple[float, float] | None = None,
@@ -43,12 +50,12 @@ def folder(
 ) -> Dataset:
     """Return all images below a folder, at one size: column `x`, uint8 `(N, channels, H, W)`.
 
-    Images are turned as the camera was held, placed on white where they are transparent, brought to
-    the aspect ratio of `size`, and resized with a Lanczos filter. An animation is represented by
-    its first frame. Files are recognized by their suffix. Files and folders whose name begins with
-    a dot are passed over, and links to folders are followed.
+    Images are rotated by their EXIF orientation, placed on white where they are transparent,
+    brought to the aspect ratio of `size`, and resized with a Lanczos filter. An animation is
+    represented by its first frame. Files are recognized by their suffix. Files and folders whose
+    name begins with a dot are skipped, and links to folders are followed.
 
-    The content of a file decides whether it is held out. So adding or removing files does not move
+    The content of a file decides whether it is held out. Adding or removing files does not move
     other files between the splits, and equal images are in the same split. If the folder holds
     folders named `train` and `test` (or `val`), these are the splits instead.
 
@@ -144,9 +151,10 @@ def arrange(
 ) -> list[tuple[int, str]]:
     """Return the order in which files are stored: the index and the split of each file.
 
-    Test images come first, then validation images, then training images. So another fraction needs
-    no other order. Within a split, the order is random. It depends on the seed and the content of
-    the files, so a file that is added or removed does not change the order of others.
+    Test images come first, then validation images, then training images. Therefore, changing the
+    fraction does not change the order. Within a split, the order is random. It depends on the seed
+    and the content of the files, so a file that is added or removed does not change the order of
+    others.
 
     Arguments:
         files: the files.
@@ -191,8 +199,8 @@ def _labels(
         return None
     if labels not in ("auto", "folders"):
         table = local_path(labels, "folder: labels", DataError)
-        if not table.is_file() and (root / labels).is_file():
-            table = root / labels
+        if not table.is_file() and (root / table.name).is_file():
+            table = root / table.name
         return labels_from_file(table, root, files)
     names = class_names(root, files, below_splits=below_splits)
     if labels == "folders" and names is None:

@@ -1,4 +1,4 @@
-"""Read image files: any depth, turned as the camera was held, at one size."""
+"""Read image files: of any depth, rotated by their EXIF orientation, at one size."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def open_image(
     value_range: tuple[float, float] | None = None,
     keep_alpha: bool = False,
 ) -> Any:
-    """Read an image file as a Pillow image with 8 bits per channel, turned as it was taken.
+    """Read an image file as a Pillow image with 8 bits per channel, rotated by its EXIF data.
 
     Arguments:
         file: the file.

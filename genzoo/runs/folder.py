@@ -65,7 +65,7 @@ class Run(Generic[M]):
         folder: the run folder, if there is one.
         was_complete: the folder held a complete run, so nothing was trained.
         requested_steps: the number of rounds that the settings ask for, in all. A complete run may
-            have more.
+            have more, or fewer if `patience` was over.
         dataset: the dataset of the run.
         best: the best evaluation on the validation rows, if `monitor` or `patience` was set. The
             run folder has its weights: `genzoo.load(folder, checkpoint="best")`.

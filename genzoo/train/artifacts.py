@@ -93,7 +93,13 @@ class Artifacts:
         if resume and self.folder.recipe_file.exists():
             check_same_recipe(self.folder, recipe, allow_other_data=allow_other_data)
             if not allow_other_data:
-                for split in ("train", "validation") if self.dataset.validation else ("train",):
+                splits = ["train"]
+                recorded = self.folder.fingerprint() or {}
+                if recipe["train"]["validation"] and (
+                    self.dataset.validation or recorded.get("validation")
+                ):
+                    splits.append("validation")
+                for split in splits:
                     check_same_data(
                         self.folder, self.dataset, split, model.inputs, prints=data_fingerprint
                     )

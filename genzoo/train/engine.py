@@ -137,6 +137,14 @@ class Engine:
             return flag
         return bool(self.mean(torch.tensor(float(flag), device=self.device)) > 0)
 
+    def agree(self, value: float) -> float:
+        """Return the value of rank 0, on every rank."""
+        if self.size == 1:
+            return value
+        shared = torch.tensor(value, dtype=torch.float64, device=self.device)
+        torch.distributed.broadcast(shared, 0)
+        return shared.item()
+
     def barrier(self) -> None:
         """Wait for all ranks."""
         self.fabric.barrier()

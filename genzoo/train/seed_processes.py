@@ -20,7 +20,7 @@ Call = tuple[Path, Mapping[str, Any]]
 """A run folder, and the arguments of `fit`."""
 
 _POLL = 1.0
-"""Seconds between looks at the logs of the runs."""
+"""Seconds between reads of the logs of the runs."""
 
 
 def available_cores() -> int:
@@ -63,13 +63,10 @@ def fit_in_processes(
                 if requested.is_set():
                     for process, _ in running.values():
                         process.terminate()
-                for receiver in wait([*running], timeout=_POLL):
-                    assert isinstance(receiver, Connection)
-                    process, path = running.pop(receiver)
-                    error = _outcome(receiver, process, path)
+                for path, error in _ended(running):
                     if error is None:
                         yield path
-                    elif not isinstance(error, KeyboardInterrupt):
+                    elif not requested.is_set():
                         errors.append(error)
                 bars.move()
         finally:
@@ -119,10 +116,27 @@ def _train(
     except KeyboardInterrupt as stop:
         error = KeyboardInterrupt(str(stop))
     except GenzooError as known:
-        error = type(known)(*known.args)
+        error = known.with_traceback(None)
     except Exception as unknown:
         error = TrainingError(f"{path}: {describe(unknown)}")
-    sender.send(error)
+    try:
+        sender.send(error)
+    # an error may hold what another process cannot have
+    except Exception:
+        sender.send(TrainingError(str(error)))
+
+
+def _ended(
+    running: dict[Connection, tuple[Any, Path]],
+) -> Iterator[tuple[Path, Exception | None]]:
+    """Wait a moment, and yield the runs that ended, with their errors."""
+    for receiver in wait([*running], timeout=_POLL):
+        assert isinstance(receiver, Connection)
+        process, path = running.pop(receiver)
+        error = _outcome(receiver, process, path)
+        if isinstance(error, KeyboardInterrupt):
+            error = TrainingError(f"{path} was stopped: {error}")
+        yield path, error
 
 
 def _outcome(receiver: Connection, process: Any, path: Path) -> Any:

@@ -87,7 +87,13 @@ def _check_jobs(data: Any, jobs: int, settings: Mapping[str, Any]) -> None:
             f"jobs = {jobs}: a function cannot be passed to another process; leave out jobs."
         )
     device = settings.get("device", "auto")
-    if Engine(device, "32-true").device.type != "cpu":
+    engine = Engine(device, "32-true")
+    if engine.size > 1:
+        raise SettingError(
+            f"jobs = {jobs}: {engine.size} processes were started already, for each run; leave out "
+            "jobs, or start one process."
+        )
+    if engine.device.type != "cpu":
         raise SettingError(
             f"jobs = {jobs}: the runs would share one {device} device; leave out jobs, or set "
             'device = "cpu".'

@@ -243,6 +243,9 @@ class Session:
         monitor, last_checkpoint = self.monitor, self.artifacts.last_checkpoint
         monitor.check_losses(self.log, self.round, last_checkpoint)
         was_lost = self.artifacts.rewrite_if_lost(self.round)
+        if was_lost and self.validation:
+            # its weights are lost; the next evaluation replaces them
+            self.validation.best = None
         if weights or was_lost:
             monitor.check_weights(self.round, last_checkpoint)
         return was_lost

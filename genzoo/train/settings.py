@@ -195,7 +195,12 @@ class Settings:
 
     def table(self) -> dict[str, Any]:
         """Return the settings as a recipe holds them."""
-        return {**vars(self), "schedule": recorded_schedule(self.schedule)}
+        return {
+            **vars(self),
+            "schedule": recorded_schedule(self.schedule),
+            # `patience` may change in a resume, and the training rows may not
+            "validation": self.validation_fraction,
+        }
 
 
 def check_schedule(schedule: Any, label: str) -> Any:

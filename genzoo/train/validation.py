@@ -85,8 +85,8 @@ class Validation:
         """The number of evaluations since the best one."""
         if self.monitor == LOSS and not self.measures_loss:
             raise SettingError(
-                f"train.monitor = {self.monitor!r}: {type(model).__name__} has no loss that tells "
-                'how good it is; monitor a metric, as in train.monitor = "frechet".'
+                f"train.monitor = {self.monitor!r}: {type(model).__name__} has no single loss to "
+                'monitor; choose a metric, as in train.monitor = "frechet".'
             )
         if self.monitor not in (None, LOSS):
             _, self.metric = requested(self.monitor.partition("/")[0], model)
@@ -121,7 +121,8 @@ class Validation:
                 1 if row.higher_is_better else -1,
             )
             numbers[name] = row.value
-        value = numbers[name]
+        # rounding may differ between ranks, and they must decide the same
+        value = numbers[name] = self.engine.agree(numbers[name])
         improves = self.best is None or sign * value > sign * self.best.value
         if improves and not math.isnan(value):
             self.best, self.waited = Best(step=round, quantity=name, value=value), 0

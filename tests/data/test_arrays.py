@@ -139,3 +139,9 @@ def test_a_path_is_a_folder_of_images(tmp_path, monkeypatch):
     data = as_dataset(table)
     assert data.rows() == 3
     assert config(data)["path"] == str(tmp_path / "2024")
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser", "x" * 300])
+def test_a_name_that_cannot_be_a_path_is_not_a_folder(name):
+    with pytest.raises(SettingError, match="No dataset named"):
+        as_dataset(name)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import genzoo
-from genzoo.errors import RunError, SettingError
+from genzoo.errors import RunError, SettingError, UnknownSettingError
 from genzoo.runs.lock import FolderLock
 from genzoo.train import fit_seeds, seed_processes
 
@@ -126,3 +126,9 @@ def test_ctrl_c_stops_every_process_with_a_checkpoint(tmp_path):
         steps = [int(path.stem.split("-")[1]) for path in (folder / "checkpoints").iterdir()]
         assert steps, folder
         FolderLock(folder).acquire().release()  # no process holds it any longer
+
+
+@pytest.mark.slow
+def test_an_unknown_setting_in_a_process_is_named(tmp_path):
+    with pytest.raises(UnknownSettingError, match="no setting 'bogus'"):
+        list(fit_seeds({**VAE, "bogus": 1}, "digits", tmp_path, 2, jobs=2, **SHORT))

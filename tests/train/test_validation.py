@@ -191,7 +191,7 @@ def test_settings_that_cannot_work_are_refused_before_training(tmp_path, setting
 
 
 def test_a_game_has_no_loss_to_monitor():
-    with pytest.raises(SettingError, match="GAN has no loss that tells how good it is"):
+    with pytest.raises(SettingError, match="GAN has no single loss to monitor"):
         genzoo.fit("gan", torch.rand(40, 1, 8, 8), steps=1, monitor="loss", **SETTINGS)
 
 
@@ -199,8 +199,18 @@ def test_a_run_without_best_weights_says_how_to_get_them(tmp_path):
     genzoo.fit("test-mean", games.DATA, tmp_path / "run", steps=2, **SETTINGS)
     with pytest.raises(RunError, match=r"has no best\.safetensors; train with train\.monitor"):
         genzoo.load(tmp_path / "run", checkpoint="best")
+    with pytest.raises(SettingError, match="'vae' is an untrained model"):
+        genzoo.load("vae", checkpoint="best")
     with pytest.raises(SettingError, match='expected "last" or "best"'):
         genzoo.load(tmp_path / "run", checkpoint="first")
+
+
+def test_a_resume_cannot_change_the_training_rows(tmp_path):
+    genzoo.fit("test-mean", ROWS, tmp_path / "run", steps=2, **SETTINGS)
+    with pytest.raises(RunError, match=r"train\.validation"):
+        genzoo.fit(
+            "test-mean", ROWS, tmp_path / "run", steps=4, resume=True, patience=2, **SETTINGS
+        )
 
 
 def test_a_resume_with_other_validation_rows_is_refused(tmp_path):

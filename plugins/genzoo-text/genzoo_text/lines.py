@@ -174,9 +174,9 @@ def _decode(content: bytes, path: str, encoding: str | None) -> list[str]:
     Raises:
         DataError: the text has another encoding.
     """
-    found = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    marked = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
     try:
-        text = content.decode(encoding or found).removeprefix("\ufeff")
+        text = content.decode(encoding or marked).removeprefix("\ufeff")
     except LookupError:
         raise DataError(
             f'lines: encoding = "{encoding}": Python has no such encoding; examples are utf-8, '
@@ -185,13 +185,13 @@ def _decode(content: bytes, path: str, encoding: str | None) -> list[str]:
     except UnicodeDecodeError as error:
         where = f"byte {error.object[error.start]:#04x} at offset {error.start:,}"
         raise DataError(
-            f"lines: {path} is not {encoding or found}: {where} cannot be read ({error.reason}). "
+            f"lines: {path} is not {encoding or marked}: {where} cannot be read ({error.reason}). "
             'Set encoding to the encoding of the file, such as "latin-1" or "utf-16-le".'
         ) from error
     if text.count("\0") > len(text) * _MOST_NUL:
         raise DataError(
-            f"lines: {path} is full of NUL characters as {encoding or found}, so it probably has "
-            'another encoding; set encoding, such as encoding = "utf-16-le".'
+            f"lines: decoded as {encoding or marked}, {path} has many NUL characters, so it "
+            'probably has another encoding; set encoding, such as encoding = "utf-16-le".'
         )
     return text.split("\n")
 

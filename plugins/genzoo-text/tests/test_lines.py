@@ -169,7 +169,7 @@ def test_a_byte_order_mark_names_the_encoding(tmp_path, encoding):
 def test_an_encoding_without_a_mark_is_a_setting(tmp_path):
     path = str(tmp_path / "text.txt")
     (tmp_path / "text.txt").write_bytes("one\ntwo\n".encode("utf-16-le"))
-    with pytest.raises(DataError, match=r"full of NUL characters as utf-8.* set encoding"):
+    with pytest.raises(DataError, match=r"decoded as utf-8, .* many NUL characters.* set encoding"):
         lines(path)
     data = lines(path, length=3, test_fraction=0, encoding="utf-16-le")
     assert sorted(read(data.train["x"], data)) == ["one", "two"]

@@ -108,14 +108,14 @@ def _chosen(font: Any, glyphs: Glyphs, names: Sequence[str]) -> list[str]:
 
 def _ligatures(font: Any) -> dict[str, list[str]]:
     """Return the glyphs that a font draws for a sequence of glyphs, with the sequences."""
-    found: dict[str, list[str]] = {}
+    sequences: dict[str, list[str]] = {}
     for lookup in font["GSUB"].table.LookupList.Lookup if "GSUB" in font else []:
         for table in lookup.SubTable:
             table = getattr(table, "ExtSubTable", table)
             for first, ligatures in getattr(table, "ligatures", {}).items():
                 for ligature in ligatures:
-                    found.setdefault(ligature.LigGlyph, [first, *ligature.Component])
-    return found
+                    sequences.setdefault(ligature.LigGlyph, [first, *ligature.Component])
+    return sequences
 
 
 def icons(

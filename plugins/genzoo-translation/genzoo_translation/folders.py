@@ -131,14 +131,14 @@ def domains(
         has_test = (root / "testA").is_dir() or (root / "testB").is_dir()
         names = ("train", "test") if has_test else ("train",)
         sides = [
-            {name: _domain(root / f"{name}{side}", shape, seed)["train"] for name in names}
+            {name: _domain(root / f"{name}{side}", shape, seed, None)["train"] for name in names}
             for side in "AB"
         ]
     else:
         sides = [_domain(root / side, shape, seed, test_fraction) for side in "AB"]
-        if not all(side.get("train") and side.get("test") for side in sides):
-            # Images of both domains are held out, or of none.
-            sides = [_domain(root / side, shape, seed) for side in "AB"]
+        if not all(side["train"] and side["test"] for side in sides):
+            # Images of both domains are held out, or of none. Folders of splits stay as they are.
+            sides = [_domain(root / side, shape, seed, 0.0) for side in "AB"]
     splits = [name for name in ("train", "validation", "test") if all(s.get(name) for s in sides)]
     parts = {
         name: _columns([side[name]["x"] for side in sides], reverse=reverse) for name in splits
@@ -153,12 +153,12 @@ def domains(
 
 
 def _domain(
-    folder: Path, shape: tuple[int, int, int], seed: int, test_fraction: float = 0.0
+    folder: Path, shape: tuple[int, int, int], seed: int, test_fraction: float | None
 ) -> dict[str, dict[str, Any]]:
-    """Return the images of a folder in a random order, by split."""
+    """Return the images of a folder in a random order, by split; None puts all in `train`."""
     files = find_images(folder)
-    split = split_of(folder, files) if test_fraction else None
-    arranged = arrange(files, folder, seed=seed, test_fraction=test_fraction, split=split)
+    split = ["train"] * len(files) if test_fraction is None else split_of(folder, files)
+    arranged = arrange(files, folder, seed=seed, test_fraction=test_fraction or 0.0, split=split)
     images = _stored(files, [i for i, _ in arranged], shape, folder)
     return split_columns({"x": images}, [name for _, name in arranged])
 
