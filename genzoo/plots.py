@@ -115,7 +115,7 @@ def pairs(left: Tensor, right: Tensor) -> Any:
 
     Example:
         >>> pairs(torch.rand(6, 1, 8, 8), torch.rand(6, 1, 8, 8)).size
-        (1192, 596)
+        (1192, 894)
     """
     return sheet(side_by_side(left, right), columns_for(len(left), 2), side=_WIDE)
 

@@ -173,10 +173,10 @@ def labels_from_file(table: Path, root: Path, files: Sequence[Path]) -> list[str
         raise DataError(f"labels: row {short} of {table} needs two columns, a file and its label.")
     label_of: dict[str, str] = {}
     for row in rows:
-        name, label = row[0].strip(), row[1].strip()
-        if label_of.setdefault(name, label) != label:
+        name, text = row[0].strip(), row[1].strip()
+        if label_of.setdefault(name, text) != text:
             raise DataError(
-                f"labels: {table} gives {show(name)} the labels {label_of[name]!r} and {label!r}."
+                f"labels: {table} gives {show(name)} the labels {label_of[name]!r} and {text!r}."
             )
     times = Counter(file.name for file in files)
     labels, missing = [], []

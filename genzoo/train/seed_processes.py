@@ -7,11 +7,12 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from genzoo.errors import GenzooError, TrainingError, describe
+from genzoo.errors import GenzooError, PluginError, TrainingError, describe
 from genzoo.registry.plugin_files import load_file, loaded_files
 
 __all__ = ["available_cores", "fit_in_processes"]
@@ -111,7 +112,9 @@ def _train(
 
         torch.set_num_threads(threads)
         for file in files:
-            load_file(file)
+            # a name that is then missing is an error of `fit`
+            with suppress(PluginError):
+                load_file(file)
         fit(out=path, progress=False, **arguments)
     except KeyboardInterrupt as stop:
         error = KeyboardInterrupt(str(stop))

@@ -318,6 +318,15 @@ def longer_at_each_call() -> Dataset:
     return Dataset({"x": torch.zeros(20 + next(COUNT), 3)})
 
 
+class ClaimsTooMuch(Metric):
+    """It declares a sanity check that a constant does not pass."""
+
+    passes = {"constant": ("mean shift",)}
+
+    def __call__(self, evidence):
+        yield Measurement(quantity="constant", value=1.0, n=evidence.n, higher_is_better=False)
+
+
 class Size(Metric):
     """The mean square of reconstructions, which passes all checks."""
 
@@ -608,6 +617,7 @@ FAULTS = {
         (CountsDraws, "order", "depend on which other metrics"),
         (TrainsTheModel, "leaves_the_model", "leaves the model in training mode"),
         (ScalesTheModel, "leaves_the_model", "it changes the model"),
+        (ClaimsTooMuch, "sanity", r"'constant' passes the sanity checks \('identical',\)"),
     ],
     ("networks", 0): [
         (HasNoVersion, "features", "version = ''"),
@@ -632,8 +642,8 @@ for suite_case, (sound, method) in SUITE_CASES.items():
 def test_a_correct_part_passes(kind, part):
     results = [(one.result(), one) for one in checks(part, kind)]
     assert [str(result) for result, _ in results if not result.ok] == []
-    # of a dataset without a name
-    assert {one.name for result, one in results if result.skipped} <= {"config"}
+    # of a dataset without a name, and of a metric that declares no sanity checks
+    assert {one.name for result, one in results if result.skipped} <= {"config", "sanity"}
 
 
 @pytest.mark.slow
@@ -749,7 +759,9 @@ def test_a_metric_gets_the_columns_that_it_reads():
             )
             yield Measurement(quantity="gap", value=gap, n=evidence.n)
 
-    assert all(result.ok and not result.skipped for result in check(Gap))
+    results = check(Gap)
+    assert all(result.ok for result in results)
+    assert [result.check for result in results if result.skipped] == ["sanity"]
 
 
 def test_the_kind_is_inferred_if_it_is_unique():

@@ -59,7 +59,7 @@ def pairs(
     Example:
         >>> pairs("nowhere")
         Traceback (most recent call last):
-        genzoo.errors.MissingDataError: folder: nowhere/A is not a folder.
+        genzoo.errors.MissingDataError: folder: ...nowhere/A is not a folder.
     """
     root = local_path(path, "path", DataError)
     shape = _shape(size, channels)
@@ -123,7 +123,7 @@ def domains(
     Example:
         >>> domains("nowhere")
         Traceback (most recent call last):
-        genzoo.errors.MissingDataError: folder: nowhere/A is not a folder.
+        genzoo.errors.MissingDataError: folder: ...nowhere/A is not a folder.
     """
     root = local_path(path, "path", DataError)
     shape = _shape(size, channels)
