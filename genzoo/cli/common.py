@@ -37,7 +37,7 @@ RunName = Annotated[
 Count = Annotated[int, typer.Option("-n", min=1, help="The number of examples.")]
 Seed = Annotated[int, typer.Option(help="The seed of the noise.")]
 Checkpoint = Annotated[
-    str, typer.Option(help="The weights: last, or best, those of the best validation.")
+    str, typer.Option(help="The weights to load: last, or best (at the best validation).")
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or mps.")]
 
@@ -112,14 +112,16 @@ def with_plugins(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def parts(**texts: str | None) -> dict[str, Any]:
-    """Return options that name a part: a name as it is, and a table in TOML as a table.
+    """Return options that name a part: a table in TOML as a table, and other texts as they are.
 
     Arguments:
-        **texts: option -> text. Those that are None are left out.
+        **texts: option -> text. Those that are None are left out. A table begins with `{`.
     """
     from genzoo.runs.recipe import override
 
-    return override({}, [f"{key}={text}" for key, text in texts.items() if text is not None])
+    kept = {key: text for key, text in texts.items() if text is not None}
+    tables = [f"{key}={text}" for key, text in kept.items() if text.lstrip().startswith("{")]
+    return kept | override({}, tables)
 
 
 def kinds_named(name: str) -> list[str]:

@@ -64,7 +64,7 @@ def evaluate(
             "--range",
             metavar="LOW HIGH",
             help="The numbers that stand for black and white in samples of another program, such "
-            "as -1 1. Default: 0 255 for whole numbers, and 0 1 for others.",
+            "as -1 1. Default: 0 255 for uint8, and 0 1 for others.",
         ),
     ] = None,
     limit: Annotated[

@@ -41,7 +41,7 @@ def outliers(
 ) -> None:
     """Score how unusual pictures are for a trained model.
 
-    Pictures that cannot be read are named, the others are scored, and the exit code is then 1.
+    The command names pictures that it cannot read, scores the others, and exits with code 1.
     """
     from genzoo.metrics.outliers.detect import outliers as detect
     from genzoo.runs.folder import RunFolder

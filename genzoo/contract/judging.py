@@ -37,7 +37,10 @@ class Measurement:
     standard_error: float | None = None
     """The standard error of the value, or None if it is not estimated."""
     floor: float | None = None
-    """The same quantity for real data, which no model is expected to beat."""
+    """The same quantity for real data, which no model is expected to beat, or by chance.
+
+    The metric says which one it is.
+    """
     n: int
     """The number of examples that the value is computed from."""
     network: str | None = None
@@ -51,8 +54,8 @@ class Measurement:
     basis: str | None = None
     """The meaning of a likelihood, such as `"probability of bits"`.
 
-    Values of another basis or estimator are not comparable. With `higher_is_better = None`, it says
-    why no value is better.
+    Values of another basis or estimator are not comparable. Some meanings do not rank models, such
+    as a density without an upper limit. Then `higher_is_better` is None.
     """
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 
 from torch import Tensor
@@ -12,14 +13,14 @@ from genzoo.data.arrays import as_tensor
 
 __all__ = ["count_duplicates"]
 
-_ROWS = 1000
-"""The rows that are converted at once."""
+_NUMBERS = 2**22
+"""The number of values that are converted at once, if a row does not have more."""
 
 
 def count_duplicates(dataset: Dataset, column: str = "x", n: int | None = None) -> int:
     """Return the number of held-out rows that also occur in the training split.
 
-    Rows are compared as they are stored, bit by bit.
+    Rows are compared as they are stored: all of their numbers must be equal, whatever their dtype.
 
     Arguments:
         dataset: the dataset.
@@ -44,8 +45,9 @@ def count_duplicates(dataset: Dataset, column: str = "x", n: int | None = None) 
 
 def _digests(column: Tensor) -> Iterator[bytes]:
     """Yield a digest of each row. Its size bounds the memory of many large rows."""
-    for begin in range(0, len(column), _ROWS):
+    at_once = max(1, _NUMBERS // max(1, math.prod(column.shape[1:])))
+    for begin in range(0, len(column), at_once):
         # Equal numbers have equal bytes in float64, which also has no two zeros after the sum.
-        rows = column[begin : begin + _ROWS].cpu().double() + 0.0
+        rows = column[begin : begin + at_once].cpu().double() + 0.0
         for row in rows.reshape(len(rows), -1).numpy():
             yield hashlib.blake2b(row.tobytes(), digest_size=16).digest()

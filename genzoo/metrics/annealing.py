@@ -274,5 +274,6 @@ class AIS(OneInput):
             yield replace(
                 row,
                 basis=basis if name == "lower_bound" else None,
-                estimator=f"AIS, {self.steps} steps, {self.chains} chains",
+                estimator=f"AIS, {self.steps} steps, {self.chains} chains, "
+                f"{self.leapfrog} leapfrog steps",
             )

@@ -37,8 +37,9 @@ class ClassConsistency(FeatureMetric):
             is the accuracy of the classifier on held-out rows. A model that repeats one example of
             each class scores 1, so read it together with the next value;
         `intra_frechet`: the Fréchet distance between samples and held-out rows of one class, as a
-            mean over classes with at least 4 rows. It has a large bias for small classes, as its
-            floor has: the value for training rows of the same class.
+            mean over classes with at least 4 rows. For small classes it has a large bias. So has
+            its floor, the value for training rows of the same class. All three sets of a class have
+            the same number of rows, because the bias depends on it; `n` is the sum over classes.
 
     Raises:
         DataError: the condition is not a label, or there is only one class.
@@ -84,19 +85,21 @@ class ClassConsistency(FeatureMetric):
         }
         row = Measurement.from_examples("consistency", right, **fields)
         yield replace(row, floor=right_real.double().mean().item())
-        distances, floors = [], []
+        distances, floors, n = [], [], 0
         for label in y.unique():
-            one, other = samples[y == label], real[y == label]
-            more = train[known == label][: len(other)]
-            if min(len(one), len(more)) >= _FEWEST:
+            sets = (samples[y == label], real[y == label], train[known == label])
+            size = min(map(len, sets))
+            if size >= _FEWEST:
+                one, other, more = (rows[evenly_spaced(len(rows), size)] for rows in sets)
                 distances.append(_distance(other, one))
                 floors.append(_distance(other, more))
+                n += size
         if distances:
             yield Measurement(
                 quantity="intra_frechet",
                 value=sum(distances) / len(distances),
                 floor=sum(floors) / len(floors),
-                n=len(samples),
+                n=n,
                 network=fields["network"],
                 estimator="mean over classes",
                 higher_is_better=False,

@@ -52,8 +52,8 @@ class Codes(OneInput):
             compare it with its floor;
         `p_value`: the p-value of no difference, by a permutation test with the squared MMD of the
             kernel of `MMD`;
-        `active_units`: the number of coordinates with \( \mathrm{Var}_x\, E[z_i \mid x] > 0.01 \),
-            the others say almost nothing about x;
+        `active_units`: the number of coordinates with \( \mathrm{Var}_x\, E[z_i \mid x] > 0.01 \).
+            The others say almost nothing about x;
         `divergence`: the divergence between codes and prior, by default the squared MMD. It is left
             out if the prior does not define `variance`, which sets the MMD's bandwidth.
 

@@ -22,6 +22,14 @@ __all__ = ["PICTURES", "Comparison", "differing_settings"]
 
 _IGNORED = ("train.seed", "train.device")
 """Settings that may differ between the runs of a group."""
+_COUNTERPARTS = {
+    "log_prob": ("elbo", "log_prob_bound"),
+    "elbo": ("log_prob",),
+    "log_prob_bound": ("log_prob",),
+    "bits_per_dim": ("bits_per_dim_bound",),
+    "bits_per_dim_bound": ("bits_per_dim",),
+}
+"""Exact likelihood -> its bounds, and the reverse."""
 PICTURES = 12
 """The number of samples of each group in a picture."""
 
@@ -204,15 +212,19 @@ class Comparison:
         return f"no ranking: {basis}" if basis else ""
 
     def _other_bounds(self, quantity: Quantity) -> str:
-        """Return a sentence about groups with likelihoods that are not this one, or `""`."""
-        has_basis = any(row.basis for group in self.groups for row in group.rows(quantity))
+        """Return a sentence about groups with a bound instead of a likelihood, or the reverse."""
+        wanted = _COUNTERPARTS.get(quantity.quantity, ())
         others = [
             group.name
             for group in self.groups
             if not group.rows(quantity)
-            and any(row.basis for evaluation in group.evaluations for row in evaluation)
+            and any(
+                row.metric == quantity.metric and row.quantity in wanted
+                for evaluation in group.evaluations
+                for row in evaluation
+            )
         ]
-        if not has_basis or not others:
+        if not others:
             return ""
         return (
             f"no ranking: exact likelihoods and bounds are not comparable, and {', '.join(others)} "

@@ -23,6 +23,13 @@ from genzoo.metrics.samples import Samples
 
 __all__ = ["Evidence"]
 
+_FIT_BATCH_SIZE = 500
+"""The rows that a network learns from are read in batches of this size.
+
+The noise of dequantized rows depends on the size, and the network must not depend on the
+evaluation's `batch_size`.
+"""
+
 
 class Evidence:
     """The material of an evaluation: a model, rows of data, samples, and their features.
@@ -284,7 +291,7 @@ class Evidence:
             group = next(i for i, names in enumerate(dataset.groups) if name in names)
             chosen = self._chosen(name, group, n=network.training_rows, seed=0)
             dataset = replace(dataset, train={name: chosen}, test={}, groups=((name,),))
-            batches = iterate_split(dataset, (name,), self.batch_size, self.model, "train")
+            batches = iterate_split(dataset, (name,), _FIT_BATCH_SIZE, self.model, "train")
             note = network.fit(torch.cat([*batches]))  # type: ignore[list-item]
             self.notes += [note] if note else []
         return network

@@ -16,19 +16,32 @@ from genzoo.metrics.one_input import OneInput
 __all__ = ["Likelihood", "Values", "basis_of"]
 
 
+_FIRST = 4096
+"""The number of values that are searched for repetitions.
+
+Repetitions among more values say little: float32 has only 65,536 values from 255/256 to 1, so
+many dequantized white pixels are equal.
+"""
+
+
 class Values:
-    """Facts about the values of examples."""
+    """Facts about the values of examples. They do not depend on the batch size."""
 
     def __init__(self) -> None:
         self.are_bits = True
         """True if all values are zeros and ones."""
-        self.repeat = False
-        """True if most values of a batch are equal to others, as levels are."""
+        self._first = torch.empty(0)
 
     def read(self, x: Tensor) -> None:
         """Read a batch."""
         self.are_bits = self.are_bits and bool(((x == 0) | (x == 1)).all())
-        self.repeat = self.repeat or 2 * x.unique().numel() < x.numel()
+        more = x.flatten()[: _FIRST - self._first.numel()]
+        self._first = torch.cat([self._first, more.detach().cpu()])
+
+    @property
+    def repeat(self) -> bool:
+        """True if most of the first 4,096 values are equal to others, as levels are."""
+        return 2 * self._first.unique().numel() < self._first.numel()
 
 
 def basis_of(model: Any, values: Values, levels: int | None = None) -> tuple[str, bool]:
@@ -59,16 +72,16 @@ class Likelihood(OneInput):
     \( L \) levels and uniform \( u \). The second is a probability of bits or levels, from a model
     with `is_discrete`; then the second term is absent. Densities of data that are not dequantized
     (bits, or 8-bit images as they are) are unbounded, so they have no bits and do not rank models.
-    Data count as not dequantized if most values of a batch are equal to others. The field `basis`
-    of each measurement says which case holds.
+    Data count as not dequantized if most of the first 4,096 values are equal to others. The field
+    `basis` of each measurement says which case holds.
 
     Arguments:
         samples: the number of importance samples of `log_prob_bound`, for models without an exact
             likelihood.
         limit: the number of examples after which `log_prob_bound` stops, at the end of a batch. It
             decodes `samples` latent vectors for each example.
-        levels: \( L \) for dequantized data, else None. It is ignored for data of zeros and ones,
-            which are not dequantized.
+        levels: \( L \) for dequantized data, else None. It is ignored for data that are not
+            dequantized.
 
     Returns:
         `log_prob` if it is exact, else `elbo`, and `log_prob_bound` if the model has it; all are
@@ -136,7 +149,7 @@ class Likelihood(OneInput):
     def _bits(self, model: Any, values: Values) -> int | None:
         """Return the number of levels that the bits count, or None if there are no bits."""
         if not getattr(model, "is_discrete", False):
-            return None if values.are_bits else self.levels
+            return None if values.are_bits or values.repeat else self.levels
         # A model with bits_per_dim rejects data that are not on its levels. Other discrete models
         # are only known to be right for zeros and ones.
         return 1 if values.are_bits or has_capability(model, "bits_per_dim") else None

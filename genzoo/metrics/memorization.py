@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -45,7 +45,9 @@ def measure_memorization(
     **Nearer to train.** The pooled training and held-out examples contain the nearest neighbor of
     each sample. If the samples do not depend on which examples were trained on, that neighbor is a
     training example with a probability of exactly 1/2, in any dimension, because both sets have the
-    same size and distribution. A tie, such as an image that is in both sets, counts as 1/2.
+    same size and distribution. A tie, such as an image that is in both sets, counts as 1/2. Samples
+    of a conditional model depend on the held-out examples through their conditions, so 1/2 is then
+    approximate. A value below 1/2 is not better than 1/2.
 
     Samples share neighbors, so they are not independent. Let \( c_r \) samples with the nearest
     neighbor r have the mean \( t_r \). The variance of the fraction \( s \) is
@@ -179,9 +181,11 @@ class Memorization(FeatureMetric):
 
     See `measure_memorization`. Samples are compared with as many training rows as there are
     held-out rows, so copies of other training rows are missed. The floor of `nearer_to_train` is
-    1/2 and that of `copying` is 0, the exact values of a model that copies nothing. With the
-    network `"pixels"`, the images themselves are compared. The figure `nearest-neighbors` of the
-    report shows the samples that are nearest to training images.
+    1/2 and that of `copying` is 0, the expected values of a model that copies nothing. For
+    conditional models, 1/2 is approximate, because their conditions are those of held-out rows.
+    Neither value ranks models: a smaller one is not better than the floor. With the network
+    `"pixels"`, the images themselves are compared. The figure `nearest-neighbors` of the report
+    shows the samples that are nearest to training images.
 
     Arguments:
         network: a feature network: a name, a table, or an instance. None selects the one for the
@@ -205,10 +209,6 @@ class Memorization(FeatureMetric):
         >>> rows["memorization", "nearer_to_train"].floor
         0.5
     """
-
-    passes: ClassVar[Mapping[str, tuple[str, ...]] | None] = {
-        "nearer_to_train": ("identical", "outlier in data", "outlier in samples")
-    }
 
     def __init__(
         self, network: Part | None = None, limit: Positive = 5000, cells: Positive = 5
@@ -244,7 +244,6 @@ class Memorization(FeatureMetric):
             standard_error=result.nearer_to_train.standard_error,
             floor=0.5,
             estimator="nearest neighbors",
-            higher_is_better=False,
             **fields,
         )
         indices = [evenly_spaced(size, self.limit) for size in (evidence.n, total)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +13,9 @@ from genzoo.contract import Evidence, Measurement, has_capability
 from genzoo.metrics.one_input import OneInput
 
 __all__ = ["MixtureUsage"]
+
+_PERMUTATIONS = 20
+"""The number of permutations of the labels in the floor of the mutual information."""
 
 
 class MixtureUsage(OneInput):
@@ -28,9 +32,12 @@ class MixtureUsage(OneInput):
         `perplexity`: \( \exp \big( -\sum_k \bar p_k \log \bar p_k \big) \), the effective number of
             used components;
         `nmi`: the mutual information of component and label, divided by the mean of their
-            entropies. It is 0 if they are independent and 1 if each determines the other;
+            entropies. It is 1 if each determines the other. This estimate is above 0 even if they
+            are independent, most of all for few examples. Its floor is therefore its mean for
+            permuted labels;
         `accuracy`: the fraction of held-out examples whose component has their label. The label of
-            a component is the most frequent one of its training examples.
+            a component is the most frequent one of its training examples. The floor is the
+            accuracy of the most frequent training label for all examples.
 
     Example:
         >>> from genzoo import build, evaluate
@@ -64,18 +71,28 @@ class MixtureUsage(OneInput):
         if labels is None or known is None:
             return
         component = shares.argmax(dim=1)
+        generator = torch.Generator().manual_seed(evidence.seed)
+        orders = [torch.arange(n)]
+        orders += [torch.randperm(n, generator=generator) for _ in range(_PERMUTATIONS)]
+        value, *chance = (
+            float(normalized_mutual_info_score(labels[order].numpy(), component.numpy()))
+            for order in orders
+        )
         yield Measurement(
             quantity="nmi",
-            value=float(normalized_mutual_info_score(labels.numpy(), component.numpy())),
+            value=value,
+            floor=sum(chance) / len(chance),
             n=n,
             estimator="plug-in",
             higher_is_better=True,
         )
         train = _responsibilities(model, evidence.examples("train")).argmax(dim=1)
         label_of = _majority(train, known, shares.shape[1])
-        yield Measurement.from_examples(
+        row = Measurement.from_examples(
             "accuracy", label_of[component] == labels, higher_is_better=True
         )
+        majority = known.mode().values
+        yield replace(row, floor=(labels == majority).double().mean().item())
 
 
 def _mixture(model: Any) -> Any:

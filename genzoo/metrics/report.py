@@ -20,7 +20,10 @@ from genzoo.files import write_atomic
 
 __all__ = ["Evaluation", "markdown_row", "write_text"]
 
-_COLUMNS = ("metric", "quantity", "value", "standard error", "floor", "n", "network", "better")
+_COLUMNS = (
+    "metric", "quantity", "value", "standard error", "floor", "n", "network", "better",
+    "estimator", "split", "basis",
+)  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -93,7 +96,10 @@ class Evaluation:
         return f"<Evaluation of {len(self)} measurements on {self.n:,} held-out examples>"
 
     def table(self, width: int = 80) -> str:
-        """Return the measurements as plain text, at most `width` characters wide."""
+        """Return the measurements as plain text, at most `width` characters wide.
+
+        The basis of a likelihood is below the name of its metric.
+        """
         from rich.console import Console
         from rich.markup import escape
         from rich.table import Table
@@ -107,6 +113,9 @@ class Evaluation:
             if title != (row.metric, row.network):
                 title = (row.metric, row.network)
                 table.add_row(escape(printable(", ".join(filter(None, title)))))
+                same = [one for one in self.rows if (one.metric, one.network) == title]
+                for basis in dict.fromkeys(one.basis for one in same if one.basis):
+                    table.add_row(escape(printable(f"  basis: {basis}")))
             cells = _cells(row)
             table.add_row("  " + escape(printable(row.quantity)), *cells[2:6], cells[7])
         file = io.StringIO()
@@ -116,7 +125,8 @@ class Evaluation:
 
     def to_markdown(self) -> str:
         """Return the measurements as a table in Markdown."""
-        align = ("---", "---", "---:", "---:", "---:", "---:", "---", "---")
+        numbers = ("value", "standard error", "floor", "n")
+        align = ["---:" if column in numbers else "---" for column in _COLUMNS]
         lines = [
             f"Measured on {self.n:,} held-out examples{f' of {self.data}' if self.data else ''}.",
             "",
@@ -204,6 +214,9 @@ def _cells(row: Measurement) -> tuple[str, ...]:
         f"{row.n:,}",
         row.network or "",
         better,
+        row.estimator or "",
+        row.split,
+        row.basis or "",
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.contract import Dataset, Model, Shape, is_image
+from genzoo.contract import Dataset, Model, Positive, Shape, is_image
 from genzoo.contract.inputs import fits
 from genzoo.data.arrays import as_tensor
 from genzoo.data.image_files import SUFFIXES, find_images
@@ -88,6 +88,8 @@ class OnnxGenerator(Model):
         shape: the shape of one sample. Images in the file may have their channels last.
         column: the column of the data that the samples are compared with.
         value_range: the numbers that stand for 0 and 1, such as (-1, 1) after a tanh.
+        levels: the number of levels of the data. Samples of uint8 that look like levels instead of
+            0 to 255 are an error.
 
     Raises:
         GenzooError: onnxruntime is not installed.
@@ -101,8 +103,10 @@ class OnnxGenerator(Model):
         shape: Shape,
         column: str = "x",
         value_range: tuple[float, float] | None = None,
+        levels: Positive = 256,
     ) -> None:
         super().__init__()
+        self.levels_of_data = levels
         self.path, self.shape, self.inputs = path, tuple(shape), (column,)
         self.value_range = value_range
         self.register_buffer("like", torch.zeros((), dtype=torch.float32), persistent=False)
@@ -124,7 +128,7 @@ class OnnxGenerator(Model):
             shape = (size, *self.noise_shape)
             noise = torch.randn(shape, dtype=torch.float32, device="cpu").to(self.dtype)
             x = _oriented(self._run(noise), self.shape, self.path, "the data")
-            _check_values(x, self.value_range, self.shape, self.path)
+            _check_values(x, self.value_range, self.shape, self.path, self.levels_of_data)
             parts.append(_scaled(x, self.value_range, self.shape))
         rows = torch.cat(parts)[:n] if parts else torch.zeros(0, *self.shape)
         return rows.to(self.reference_tensor.device)
@@ -171,7 +175,7 @@ def read_samples(
     if not isinstance(source, str | os.PathLike):
         x, name = as_tensor(source, "samples"), "samples"
     elif Path(source).suffix == ".onnx":
-        return OnnxGenerator(name, shape, column, value_range)
+        return OnnxGenerator(name, shape, column, value_range, dataset.levels)
     elif Path(source).is_dir():
         x = _pictures(Path(source), shape, dataset.name)
     else:
@@ -279,7 +283,7 @@ def _check_values(
     value_range: tuple[float, float] | None,
     shape: Shape,
     source: str,
-    levels: int = 256,
+    levels: int,
 ) -> None:
     """Check the type and the range of samples.
 
@@ -306,6 +310,8 @@ def _check_values(
         # Levels of the data, or bits, would look almost black.
         most = levels - 1 if levels < 256 else 1
         if 0 < high <= most:
+            # Data of levels may be binarized, so zeros and ones are bits.
+            most = 1 if high <= 1 else most
             raise DataError(
                 f"{span}, but uint8 stands for 0 to 255; state the range, as in value_range=(0, "
                 f"{most}) (--range 0 {most})."

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 import genzoo
+from genzoo.cli.common import parts
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (50, 8, 8), dtype=np.uint8)
 
@@ -65,6 +66,20 @@ def test_the_range_and_a_table_of_data(genzoo_, tmp_path):
     bits = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")
     direct = genzoo.evaluate(PIXELS, bits, "texture")["texture", "power_ratio"].value
     assert values[1] == pytest.approx(direct)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("digits", "digits"),
+        ("2024", "2024"),  # a folder, not a number
+        ("true", "true"),
+        ("[runs]", "[runs]"),
+        ('{name = "toy", rows = 9}', {"name": "toy", "rows": 9}),
+    ],
+)
+def test_only_tables_are_read_as_toml(text, expected):
+    assert parts(data=text, network=None) == {"data": expected}
 
 
 def test_samples_without_data_are_refused(genzoo_, images):

@@ -26,6 +26,18 @@ def test_a_single_different_number_makes_a_row_different():
     assert count_duplicates(Dataset({"x": x}, {"x": x.flip(0)})) == 2500
 
 
+@pytest.mark.parametrize("numbers", [1, 8, 100])
+def test_the_values_that_are_converted_at_once_are_limited(numbers, monkeypatch):
+    """A row of 4 values is converted alone if even one is too many."""
+    sizes = []
+    double = torch.Tensor.double
+    monkeypatch.setattr("genzoo.data.duplicates._NUMBERS", numbers)
+    monkeypatch.setattr(torch.Tensor, "double", lambda x: (sizes.append(x.numel()), double(x))[1])
+    x = torch.arange(80).view(20, 2, 2)
+    assert count_duplicates(Dataset({"x": x}, {"x": x[5:]})) == 15
+    assert max(sizes) == max(4, min(numbers, 80))
+
+
 def test_zeros_of_both_signs_and_dtypes_are_equal():
     data = Dataset({"x": torch.tensor([[0.0, 1.0]])}, {"x": torch.tensor([[-0.0, 1.0]]).double()})
     assert count_duplicates(data) == 1

@@ -42,6 +42,27 @@ def test_a_small_epsilon_gives_the_exact_distance():
     assert Sinkhorn(0.02)(x, y).item() == pytest.approx(exact, rel=0.03)
 
 
+@pytest.mark.parametrize(("dim", "scale", "epsilon"), [(64, 1, 0.1), (2, 10, 2.0), (2, 5, 0.1)])
+def test_costs_that_are_large_next_to_epsilon_do_not_underflow(dim, scale, epsilon):
+    """exp(-cost / epsilon) is 0 in float64 for most pairs."""
+    torch.manual_seed(0)
+    x, y = (scale * torch.randn(40, dim).double() for _ in range(2))
+    y += scale
+    cost = ot.dist(x.numpy(), y.numpy())
+    assert cost.max() / epsilon > 100
+    exact = ot.emd2([], [], cost)
+    value = Sinkhorn(epsilon)(x, y).item()
+    assert value == pytest.approx(exact, rel=0.03)
+
+
+def test_a_plan_that_has_not_converged_is_reported(monkeypatch):
+    monkeypatch.setattr("genzoo.divergences.sinkhorn._ITERATIONS", 2)
+    torch.manual_seed(0)
+    x, y = 5 * torch.randn(40, 2), 5 * torch.randn(40, 2)
+    with pytest.warns(UserWarning, match=r"epsilon=0\.1\).*2 iterations: .*% of .*raise epsilon"):
+        Sinkhorn()(x, y)
+
+
 def test_a_large_epsilon_gives_the_distance_of_the_means():
     x, y = torch.randn(40, 2).double(), 1 + 3 * torch.randn(30, 2).double()
     expected = (x.mean(0) - y.mean(0)).square().sum().item()

@@ -103,7 +103,7 @@ def test_the_metric_reports_both_ends():
     rows = measurements(table, model, x, batch_size=5)
     assert list(rows) == ["lower_bound", "simulated_lower_bound", "simulated_upper_bound", "gap"]
     assert {row.n for row in rows.values()} == {7}
-    assert {row.estimator for row in rows.values()} == {"AIS, 10 steps, 2 chains"}
+    assert {row.estimator for row in rows.values()} == {"AIS, 10 steps, 2 chains, 3 leapfrog steps"}
     ends = rows["simulated_upper_bound"].value - rows["simulated_lower_bound"].value
     assert rows["gap"].value == pytest.approx(ends)
     assert rows["lower_bound"].value == pytest.approx(TRUTH.log_prob(x[:7]).mean().item(), abs=1)

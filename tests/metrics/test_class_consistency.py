@@ -73,6 +73,23 @@ def test_the_distance_is_the_mean_over_classes():
     assert row.floor < 0.5 < row.value
 
 
+def test_a_class_has_equally_many_rows_in_the_value_and_the_floor():
+    """Of 40 samples of a class, ten are compared: the ten training rows of that class."""
+    train = data(30, seed=1)
+
+    def sample(n, given):
+        rows = torch.empty(n, 2)
+        for label in range(3):
+            rows[given == label] = train["x"][train["y"] == label].repeat_interleave(4, dim=0)
+        return rows
+
+    evidence = Evidence(model(sample), Dataset(train, data()))
+    rows = {row.quantity: row for row in genzoo.build("class-consistency", "metrics")(evidence)}
+    row = rows["intra_frechet"]
+    assert row.n == 30
+    assert row.value == pytest.approx(row.floor)
+
+
 def test_repeated_examples_are_consistent_but_far_within_classes():
     rows = rows_of(lambda n, given: CENTERS[given])
     assert rows["consistency"].value == 1

@@ -120,6 +120,14 @@ def test_bounds_are_not_ranked_with_exact_likelihoods():
     assert [comparison.verdict(q) for q in comparison.quantities()][1] == "best: c"
 
 
+def test_a_quantity_of_one_group_is_no_bound_of_another_quantity():
+    fields = {"basis": "probability of bits", "higher_is_better": True}
+    a = group("a", [1.0, 0.9, 1.1], quantity="lower_bound", **fields)
+    b = group("b", [2.0, 1.9, 2.1], quantity="elbo", **fields)
+    comparison = Comparison([a, b])
+    assert [comparison.verdict(q) for q in comparison.quantities()] == ["", ""]
+
+
 def test_markdown_has_the_leader_in_bold_and_escapes_names():
     text = Comparison([group("a|b", [1.0, 0.9, 1.1]), group("c", [2.0, 1.9, 2.1])]).to_markdown()
     assert "| a\\|b | **1** | ± 0.058 | 0.9 to 1.1 | 3 seeds | best: a\\|b |" in text

@@ -11,7 +11,7 @@ from PIL import Image
 import genzoo
 from genzoo import Dataset, plots
 from genzoo.contract import Figure
-from genzoo.metrics import Evaluation, Evidence
+from genzoo.metrics import Evaluation
 from tests.metrics.stand_in import evidence_of, replay
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -143,7 +143,6 @@ def test_samples_are_not_generated_for_a_figure():
     vae = genzoo.build({"name": "vae", "latent_dim": 2}, shape=(1, 6, 6))
     data = Dataset({"x": TRAIN}, {"x": TEST})
     assert genzoo.evaluate(vae, data, "reconstruction").figures == {}
-    assert not Evidence(vae, data).has_samples
 
 
 @pytest.mark.parametrize("n", [1, 5, 8, 20])

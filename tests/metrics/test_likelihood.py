@@ -69,6 +69,7 @@ def test_the_importance_weighted_bound_reads_limited_examples():
         (False, torch.rand(2, 1, 2, 3), None),  # gray values without a number of levels
         (False, torch.ones(2, 1, 2, 3), None),  # a density at bits
         (False, torch.ones(2, 1, 2, 3), 2),
+        (False, torch.randint(9, (40, 1, 2, 3)) / 8, 9),  # a density at gray levels
         (True, torch.rand(2, 1, 2, 3), None),  # the cross-entropy of gray values
         (True, torch.rand(2, 1, 2, 3), 256),
     ],
@@ -141,6 +142,18 @@ def test_the_basis_says_what_a_likelihood_means(members, x, basis, ranks):
     row = measurements("likelihood", exact, x)["log_prob"]
     assert row.basis.startswith(basis)
     assert row.higher_is_better == (True if ranks else None)
+
+
+@pytest.mark.parametrize("batch_size", [1, 100, 400])
+def test_white_dequantized_data_are_noticed_in_batches_of_any_size(batch_size):
+    """Float32 has only 65,536 values from 255/256 to 1, so most of these pixels are equal."""
+    x = ((255 + torch.rand(400, 1, 28, 28, dtype=torch.float64)) / 256).float()
+    assert 2 * x.unique().numel() < x.numel()
+    exact = StandIn((1, 28, 28), log_prob=lambda x: torch.zeros(len(x)))
+    table = {"name": "likelihood", "levels": 256}
+    rows = measurements(table, exact, x, batch_size=batch_size)
+    assert rows["log_prob"].basis == "density, dequantized 256 levels"
+    assert rows["bits_per_dim"].value == pytest.approx(8)
 
 
 def test_the_estimator_of_a_bound_has_its_number_of_samples():

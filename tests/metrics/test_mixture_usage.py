@@ -2,8 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
+from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
 
 from genzoo import build
 from tests.metrics.stand_in import StandIn, measurements
@@ -60,6 +63,30 @@ def test_accuracy_uses_the_labels_of_training_examples():
     assert rows["accuracy"].value == 0.5
     assert rows["nmi"].value == pytest.approx(0, abs=1e-9)
     assert rows["accuracy"].n == 4
+
+
+def test_floors_are_the_values_by_chance():
+    """SciPy's expected mutual information of independent labels; a third class is frequent."""
+    test, train = labeled(120, 0), labeled(400, 1)
+    for rows in (test, train):
+        rows["y"] = torch.where(rows["y"] < 5, 7, rows["y"])
+    rows = measured("mixture-usage", ring(), test, train)
+    assert rows["accuracy"].floor == pytest.approx((test["y"] == 7).double().mean().item())
+    codes = ring().prior.component(test["x"]).argmax(1).numpy()
+    y = test["y"].numpy()
+    expected = expected_mutual_information(contingency_matrix(y, codes, sparse=True), len(y))
+    entropies = [stats.entropy(np.bincount(z)) for z in (y, codes)]
+    assert rows["nmi"].floor == pytest.approx(expected / np.mean(entropies), rel=0.15)
+    assert rows["nmi"].floor > 0.03
+    assert rows["nmi"].value > 3 * rows["nmi"].floor
+
+
+def test_independent_labels_reach_the_floor():
+    test, train = labeled(400, 0), labeled(400, 1)
+    generator = torch.Generator().manual_seed(2)
+    test["y"] = torch.randint(8, (400,), generator=generator)
+    row = measured("mixture-usage", ring(), test, train)["nmi"]
+    assert row.value == pytest.approx(row.floor, rel=0.4)
 
 
 def test_columns_that_are_not_labels_are_left_out():

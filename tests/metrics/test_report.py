@@ -21,7 +21,7 @@ ROWS = (
     ),
     Measurement(
         metric="likelihood", quantity="elbo", value=-7.25, standard_error=0.125, n=300,
-        higher_is_better=True,
+        estimator="mean", higher_is_better=True, basis="probability of bits",
     ),
     Measurement(metric="odd", quantity="<b>|\n\x1b[31m", value=math.nan, floor=math.inf, n=1),
     Measurement(metric="odd", quantity="a quantity with a very long name " * 4, value=1e-17, n=1),
@@ -54,6 +54,10 @@ def test_the_table_fits_into_80_columns(evaluation):
     assert any(line.split() == ["distance", "12.3457", "0.5", "10,000", "lower"] for line in lines)
     assert "frechet, digits-cnn-v1" in lines
     assert any(line.split() == ["elbo", "-7.25", "0.125", "300", "higher"] for line in lines)
+    heading = lines.index("likelihood")
+    assert lines[heading + 1] == "  basis: probability of bits"
+    assert lines[heading + 2].split()[0] == "elbo"
+    assert evaluation.table().count("basis") == 1
     assert "\x1b" not in evaluation.table()
     assert str(evaluation) == evaluation.table()
     assert repr(evaluation) == "<Evaluation of 5 measurements on 10,000 held-out examples>"
@@ -86,9 +90,9 @@ def test_markdown_has_one_line_per_measurement(evaluation):
     lines = evaluation.to_markdown().splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 2 + len(ROWS)
-    assert table[2] == (
-        "| frechet | distance | 12.3457 |  | 0.5 | 10,000 | digits-cnn-v1 | lower |"
-    )
+    cells = ["frechet", "distance", "12.3457", "", "0.5", "10,000", "digits-cnn-v1", "lower"]
+    assert table[2] == f"| {' | '.join([*cells, 'plug-in', 'test', ''])} |"
+    assert table[4].endswith("| higher | mean | test | probability of bits |")
     assert lines[0] == "Measured on 10,000 held-out examples of digits."
     assert lines[-1] == "- texture: not measured. DataError: there is nothing to compare with."
 
@@ -106,7 +110,7 @@ def test_html_escapes_every_name(evaluation):
     Parser().feed(evaluation._repr_html_())
     assert "b" not in tags
     assert tags.count("tr") == 1 + len(ROWS)
-    assert "digits-cnn-v1" in texts
+    assert {"digits-cnn-v1", "plug-in", "probability of bits"} <= set(texts)
 
 
 def test_both_files_are_written(evaluation, tmp_path):

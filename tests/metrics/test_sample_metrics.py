@@ -92,6 +92,7 @@ def test_memorization(sets, digits):
         row = rows[name]
         assert (row.value, row.standard_error) == getattr(expected, name)
     assert rows["nearer_to_train"].floor == 0.5
+    assert rows["nearer_to_train"].higher_is_better is None
     assert next(iter(rows)) == "duplicates"
     assert rows["duplicates"].value == 0
     both = measurements("memorization", replay(digits[:300]), digits[:300], digits[290:600])

@@ -156,6 +156,15 @@ def test_unsuitable_arrays_are_refused_by_name(digits, array, value_range, messa
         genzoo.evaluate(array, digits, "texture", value_range=value_range)
 
 
+def test_bits_for_binarized_levels_have_the_range_of_bits():
+    data = {"name": "digits", "binarize": "threshold"}
+    bits = (PIXELS > 127).astype(np.uint8)
+    with pytest.raises(DataError, match=r"span 0 to 1, but uint8 .*\(0, 1\) \(--range 0 1\)"):
+        genzoo.evaluate(bits, data, "texture")
+    samples = read_samples(bits, genzoo.build(data, "datasets"), (0, 1)).sample(60)
+    assert rows_of(samples) == rows_of(torch.from_numpy(bits))
+
+
 def test_a_range_is_mapped_to_the_unit_interval(digits):
     expected = rows_of(torch.from_numpy(PIXELS).float() / 255)
     for array, value_range in (
@@ -312,6 +321,15 @@ def test_unsuitable_generators_are_refused_by_name(digits, tmp_path):
     path.write_bytes(b"not a graph")
     with pytest.raises(DataError, match=r"g\.onnx cannot be read as an ONNX model"):
         OnnxGenerator(str(path), (1, 8, 8))
+
+
+def test_levels_of_a_generator_are_refused(digits, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    write_generator(tmp_path / "g.onnx", WEIGHTS, (1, 8, 8), noise=("n", 5))
+    levels = torch.full((500, 1, 8, 8), 15, dtype=torch.uint8)
+    monkeypatch.setattr(OnnxGenerator, "_run", lambda self, noise: levels[: len(noise)])
+    with pytest.raises(DataError, match=r"g\.onnx: the values span 15 to 15.*--range 0 16"):
+        genzoo.evaluate(tmp_path / "g.onnx", digits, "texture")
 
 
 def test_a_generator_needs_onnxruntime(digits, tmp_path, monkeypatch):

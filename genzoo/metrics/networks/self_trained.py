@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -51,7 +52,8 @@ class SelfTrained(FeatureNetwork):
         seed: the seed of the first weights and of the batches.
         steps: the number of training steps, with batches of 64.
         file: a `.safetensors` file. If it exists, the network is read from it instead of trained,
-            and checked against the settings and the examples. Otherwise, it is written.
+            and checked against the settings and the examples. Otherwise, it is written. ~ is the
+            home folder.
 
     Raises:
         SettingError: the shape is not the shape of an image.
@@ -109,7 +111,7 @@ class SelfTrained(FeatureNetwork):
         }
         path = None if self.file is None else local_path(self.file, "self-trained: file")
         if path is not None and path.exists():
-            seconds = self._read(facts)
+            seconds = self._read(path, facts)
         else:
             begin = time.perf_counter()
             with standard_modes(x.device):
@@ -145,7 +147,7 @@ class SelfTrained(FeatureNetwork):
             optimizer.step()
         self.encoder.requires_grad_(requires_grad=False)
 
-    def _read(self, facts: dict[str, Any]) -> float:
+    def _read(self, path: Path, facts: dict[str, Any]) -> float:
         """Read the weights from the file, and return the seconds that they were trained for.
 
         Raises:
@@ -153,7 +155,7 @@ class SelfTrained(FeatureNetwork):
         """
         hint = "remove it, or name another file."
         try:
-            with safe_open(self.file, "pt") as stored:
+            with safe_open(path, "pt") as stored:
                 known = json.loads((stored.metadata() or {}).get("genzoo", "{}"))
                 weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         except (SafetensorError, OSError, ValueError) as error:

@@ -22,7 +22,7 @@ class Auroc(NamedTuple):
     value: float
     """The probability that an outlier has a higher score than an inlier."""
     standard_error: float
-    """The standard error of DeLong. It is 0 if the scores are separated."""
+    """The standard error of DeLong. It is 0 if the scores are separated, or all equal."""
     low: float
     """The lower end of the 95 % interval."""
     high: float
@@ -39,8 +39,9 @@ def auroc(inliers: Tensor, outliers: Tensor) -> Auroc:
     \( V_i \) is the mean of row i of the sum, and \( W_j \) the mean of column j. The 95 % interval
     is symmetric in the log-odds of A, so it stays within 0 and 1. If the scores of both kinds do
     not overlap, this standard error is 0. Then the interval is the exact one of
-    \( \min(m, n) \) independent pairs, which holds for all distributions. Just below 1,
-    the interval of few scores is too narrow.
+    \( \min(m, n) \) independent pairs, which holds for all distributions. The standard error is
+    also 0 if all scores are equal. They say nothing about A, so the interval is (0, 1). Just below
+    1, the interval of few scores is too narrow.
 
     Arguments:
         inliers: the scores x, `(n,)`.
@@ -94,6 +95,8 @@ def _interval(value: float, standard_error: float, pairs: int) -> tuple[float, f
         # The largest probability at which all pairs agree in 2.5 % of the cases.
         reach = 0.025 ** (1 / pairs)
         return (reach, 1.0) if value else (0.0, 1 - reach)
+    if standard_error == 0:
+        return 0.0, 1.0
     center = math.log(value / (1 - value))
     margin = _Z * standard_error / (value * (1 - value))
     return tuple(1 / (1 + math.exp(-end)) for end in (center - margin, center + margin))  # type: ignore[return-value]

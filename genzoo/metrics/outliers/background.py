@@ -13,8 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from genzoo import memory
 from genzoo.contract import PositiveFloat, Shape
-from genzoo.errors import DataError
+from genzoo.errors import DataError, SettingError
 
 __all__ = ["Background", "png_bits"]
 
@@ -38,6 +39,9 @@ class Background:
         shape: the shape of one example.
         smoothing: the number of examples that are added to the count of each bin.
 
+    Raises:
+        SettingError: the tables do not fit into the free memory.
+
     Example:
         >>> x = torch.tensor([[0, 1], [1, 1]])
         >>> background = Background("independent", levels=2, shape=(2,), smoothing=1e-9).fit([x])
@@ -54,11 +58,10 @@ class Background:
         smoothing: PositiveFloat = 0.5,
     ) -> None:
         self.kind, self.levels, self.smoothing = kind, levels, smoothing
-        bins = levels if levels <= 2 * _BINS else _BINS
-        self._bin_of = torch.arange(levels) * bins // levels
+        size = check_memory(kind, levels, shape)
+        self._bin_of = torch.arange(levels) * size[-1] // levels
         self._log_size = self._bin_of.bincount().double().log()
-        cases = bins if kind == "markov" else 1
-        self._counts = torch.zeros(math.prod(shape), cases, bins, dtype=torch.int64)
+        self._counts = torch.zeros(size, dtype=torch.int64)
         self.fit(())
 
     def fit(self, batches: Iterable[Tensor]) -> Background:
@@ -82,6 +85,25 @@ class Background:
         if cases > 1:
             before[:, 1:] = bins[:, :-1]
         return (torch.arange(dims) * cases + before) * size + bins
+
+
+def check_memory(kind: str, levels: int, shape: Shape) -> tuple[int, int, int]:
+    """Return the size of the table of counts: values, cases of the value before, and bins.
+
+    Raises:
+        SettingError: the tables of a background do not fit into the free memory.
+    """
+    bins = levels if levels <= 2 * _BINS else _BINS
+    size = (math.prod(shape), bins if kind == "markov" else 1, bins)
+    # Counts, their smoothed form, and logarithms have 8 bytes each.
+    left, needed = memory.free_memory(torch.device("cpu")), 3 * 8 * math.prod(size)
+    if left is not None and needed > left:
+        raise SettingError(
+            f"the tables of the background {kind!r} for examples of shape {tuple(shape)} need "
+            f"{memory.format_bytes(needed)}, and {memory.format_bytes(left)} are free; choose "
+            "other scores."
+        )
+    return size
 
 
 def png_bits(images: Tensor) -> Tensor:

@@ -50,7 +50,10 @@ def outliers(
     The background models count the levels of all training rows: \( \prod_d p_d(x_d) \) and the
     Markov chain \( \prod_d p_d(x_d \mid x_{d-1}) \) in raster order, with 1/2 added to each count.
     More than 32 levels are grouped into 16 bins. If the model is a density and the data are not
-    dequantized, ratios and corrected values have an unknown constant, and their units say so.
+    dequantized, ratios and corrected values have an unknown constant, and their units say so. If a
+    model of bits reads gray values, \( -\log p(x) \) is a cross-entropy instead of a likelihood:
+    its unit says so, and there are no ratios and corrected values. By default, `markov_ratio` is
+    also left out if its tables do not fit into memory.
 
     Held-out rows of the run are scored as well. They give each score its
     [p-value and AUROC](metrics.md#genzoo.metrics.OutlierScores).

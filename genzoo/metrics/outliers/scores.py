@@ -15,12 +15,15 @@ from genzoo.data.stream import iterate_split
 from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import SettingError, did_you_mean, show
 from genzoo.metrics.evidence import Evidence
-from genzoo.metrics.outliers.background import Background, png_bits
+from genzoo.metrics.likelihood import Values, basis_of
+from genzoo.metrics.outliers.background import Background, check_memory, png_bits
 from genzoo.runs.modes import eval_mode
 
 __all__ = ["Score", "Scorer"]
 
 Quantities = Mapping[str, Tensor]
+
+_BACKGROUNDS = ("independent", "markov")
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Scorer:
         self._backgrounds: dict[str, Background] = {}
         self.scores = self._chosen(names)
         reads = {name for score in self.scores for name in score.reads}
-        self._fit_backgrounds([kind for kind in ("independent", "markov") if kind in reads])
+        self._fit_backgrounds([kind for kind in _BACKGROUNDS if kind in reads])
         self._mean = 0.0
         if any(score.name == "typicality" for score in self.scores):
             quantities = self._quantities(evidence.batches("train"), "train")
@@ -97,7 +100,27 @@ class Scorer:
                     f"{model} does not support an outlier score {show(name)}."
                     f"{did_you_mean(name, supported)}"
                 )
-        return [supported[name] for name in dict.fromkeys(names or supported)]
+        if names:
+            return [supported[name] for name in dict.fromkeys(names)]
+        return [score for score in supported.values() if self._has_memory(score)]
+
+    def _has_memory(self, score: Score) -> bool:
+        """Return whether the background model of a score fits into memory."""
+        try:
+            for kind in set(score.reads).intersection(_BACKGROUNDS):
+                assert self.levels is not None
+                check_memory(kind, self.levels, self.model.shape)
+        except SettingError:
+            return False
+        return True
+
+    def _reads_gray_values(self) -> bool:
+        """Return whether a model of bits reads gray values, which have no likelihood."""
+        values = Values()
+        for x in self.evidence.batches():
+            values.read(x)
+        _, ranks = basis_of(self.model, values)
+        return not ranks
 
     def _supported(self) -> Iterable[Score]:
         """Yield the scores that the model supports."""
@@ -113,21 +136,23 @@ class Scorer:
     def _of_likelihood(self) -> Iterable[Score]:
         """Yield the scores that are computed from the likelihood."""
         exact, discrete = self.is_exact, getattr(self.model, "is_discrete", False)
+        is_likelihood = not (discrete and self._reads_gray_values())
+        unit = "nats, exact" if exact else "nats, an upper bound"
         yield Score(
             "negative_log_likelihood" if exact else "negative_elbo",
-            "nats, exact" if exact else "nats, an upper bound",
+            unit if is_likelihood else "nats, a cross-entropy of gray values",
             ("nats",),
             lambda q: -q["nats"],
         )
         yield Score("typicality", "nats", ("nats",), lambda q: (q["nats"] - self._mean).abs())
-        if self.levels is None:
+        if self.levels is None or not is_likelihood:
             return
         # A density of dequantized data is converted to a probability of levels. Other densities
         # have no such conversion, but a constant does not change the order of examples.
         dequantized = self.evidence.dataset.dequantize
         shift = math.prod(self.model.shape) * math.log(self.levels) if dequantized else 0.0
         suffix = "" if discrete or dequantized else ", up to a constant"
-        for kind in ("independent", "markov"):
+        for kind in _BACKGROUNDS:
             yield Score(
                 f"{kind}_ratio",
                 f"nats{suffix}",

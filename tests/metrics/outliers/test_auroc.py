@@ -76,7 +76,7 @@ def test_separated_scores_have_the_exact_interval_of_independent_pairs(n, m):
 
 
 def test_equal_scores_are_undecided_and_infinite_scores_are_ordered():
-    assert auroc(torch.ones(5), torch.ones(3)) == (0.5, 0, 0.5, 0.5)
+    assert auroc(torch.ones(5), torch.ones(3)) == (0.5, 0, 0, 1)
     assert auroc(torch.tensor([0.0, math.inf]), torch.tensor([1.0, math.inf])).value == 0.625
 
 

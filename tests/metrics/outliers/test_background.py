@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import genzoo
-from genzoo.errors import DataError
+from genzoo.errors import DataError, SettingError
 from genzoo.metrics import Background, png_bits
 
 
@@ -61,6 +61,14 @@ def test_for_bits_it_is_the_model_of_that_name(kind):
     background = Background(kind, levels=2, shape=(1, 4, 4)).fit([x[:30]])
     expected = model.log_prob(x).detach().double()
     torch.testing.assert_close(background.log_prob(x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_table_that_does_not_fit_into_memory_is_refused(monkeypatch):
+    """16 bins of 256 levels: 16 * 16 pairs of 5 values, in three tables of 8 bytes."""
+    monkeypatch.setattr("genzoo.memory.free_memory", lambda _: 3 * 8 * 5 * 16**2 - 1)
+    Background("independent", levels=256, shape=(5,))
+    with pytest.raises(SettingError, match=r"'markov' .*\(5,\) need .* are free; choose other"):
+        Background("markov", levels=256, shape=(5,))
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])

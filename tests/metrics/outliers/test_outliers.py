@@ -51,7 +51,7 @@ def pictures(tmp_path):
 
 
 def test_scores_are_their_formulas():
-    exact = model(log_prob=total, reconstruct=lambda x: x / 2, is_discrete=True)
+    exact = model(log_prob=total, reconstruct=lambda x: x / 2, is_discrete=True, bits_per_dim=total)
     train, test, new = (uniform_levels(rows, 5) for rows in (30, 30, 7))
     reference = Dataset({"x": train}, {"x": test}, levels=5)
     scores = genzoo.outliers(exact, Dataset({"x": new}, levels=5), reference, batch_size=4)
@@ -114,6 +114,34 @@ def test_a_bound_is_called_a_bound_and_its_noise_is_reproducible():
     assert "negative_log_likelihood" not in scores.scores
     assert torch.equal(scores["negative_elbo"], again["negative_elbo"])
     assert not torch.equal(scores["negative_elbo"], other["negative_elbo"])
+
+
+@pytest.mark.parametrize(
+    ("method", "name"), [("log_prob", "negative_log_likelihood"), ("elbo", "negative_elbo")]
+)
+def test_a_model_of_bits_has_no_likelihood_of_gray_values(method, name):
+    bernoulli = model(**{method: total}, is_discrete=True)
+    gray = (torch.rand(9, 4, 4), torch.rand(9, 4, 4))
+    scores = genzoo.outliers(bernoulli, torch.rand(3, 4, 4), gray)
+    assert scores.units == {name: "nats, a cross-entropy of gray values", "typicality": "nats"}
+    bits = tuple(x.round() for x in gray)
+    scores = genzoo.outliers(bernoulli, torch.rand(3, 4, 4).round(), bits)
+    assert "cross-entropy" not in scores.units[name]
+    assert "markov_ratio" in scores.scores
+
+
+def test_a_background_that_does_not_fit_into_memory_is_left_out(monkeypatch):
+    """The Markov chain of 5 levels needs 5 * 5 numbers for each of 16 values, in three tables."""
+    x = uniform_levels(30, 5)
+    reference = Dataset({"x": x}, {"x": x}, levels=5, dequantize=True)
+    density, new = model(log_prob=total), Dataset({"x": x[:7]}, levels=5)
+    expected = genzoo.outliers(density, new, reference)
+    monkeypatch.setattr("genzoo.memory.free_memory", lambda _: 3 * 8 * 16 * 5**2 - 1)
+    scores = genzoo.outliers(density, new, reference)
+    assert set(expected.scores) - set(scores.scores) == {"markov_ratio"}
+    torch.testing.assert_close(scores["independent_ratio"], expected["independent_ratio"])
+    with pytest.raises(SettingError, match=r"'markov'.*choose other scores"):
+        genzoo.outliers(density, new, reference, scores="markov_ratio")
 
 
 def test_vectors_have_no_background_and_only_what_they_support():
