@@ -118,7 +118,7 @@ class Scorer:
         """Return whether a model of bits reads gray values, which have no likelihood."""
         values = Values()
         for x in self.evidence.batches():
-            values.read(x)
+            values.read(x)  # type: ignore[arg-type]
         _, ranks = basis_of(self.model, values)
         return not ranks
 
