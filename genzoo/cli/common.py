@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from genzoo.contract import Dataset, Model
 
 __all__ = [
-    "Checkpoint", "Count", "Device", "RunName", "Seed", "console", "data", "errors", "held_out",
-    "interrupted", "kinds_named", "load", "note_sampler", "parts", "require", "say",
-    "with_plugins", "write",
+    "Checkpoint", "Count", "Device", "Limit", "MetricSeed", "RunName", "Seed", "console", "data",
+    "errors", "held_out", "interrupted", "kinds_named", "load", "note_sampler", "parts", "require",
+    "say", "with_plugins", "write",
 ]  # fmt: skip
 
 console = Console(width=None if is_terminal(sys.stdout) else 160)
@@ -39,6 +39,10 @@ Seed = Annotated[int, typer.Option(help="The seed of the noise.")]
 Checkpoint = Annotated[
     str, typer.Option(help="The weights to load: last, or best (at the best validation).")
 ]
+Limit = Annotated[
+    int, typer.Option("--limit", "-n", min=1, help="Use at most this number of held-out examples.")
+]
+MetricSeed = Annotated[int, typer.Option(help="The seed of samples and metrics.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or mps.")]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from genzoo.cli.common import available_device, console, parts, say
+from genzoo.cli.common import Device, Limit, MetricSeed, available_device, console, parts, say
 
 __all__ = ["compare"]
 
@@ -28,12 +28,9 @@ def compare(
         list[str] | None,
         typer.Option(help="A metric; may be repeated. Default: all that the models support."),
     ] = None,
-    limit: Annotated[
-        int,
-        typer.Option("--limit", "-n", min=1, help="Use at most this number of held-out examples."),
-    ] = 10_000,
-    seed: Annotated[int, typer.Option(help="The seed of samples and metrics.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or mps.")] = "cpu",
+    limit: Limit = 10_000,
+    seed: MetricSeed = 0,
+    device: Device = "cpu",
 ) -> None:
     """Measure runs on the same data, and tell differences from chance."""
     from genzoo.metrics.compare import compare as measure

@@ -11,6 +11,8 @@ import typer
 from genzoo.cli.common import (
     Checkpoint,
     Device,
+    Limit,
+    MetricSeed,
     available_device,
     console,
     note_sampler,
@@ -67,11 +69,8 @@ def evaluate(
             "as -1 1. Default: 0 255 for uint8, and 0 1 for others.",
         ),
     ] = None,
-    limit: Annotated[
-        int,
-        typer.Option("--limit", "-n", min=1, help="Use at most this number of held-out examples."),
-    ] = 10_000,
-    seed: Annotated[int, typer.Option(help="The seed of samples and metrics.")] = 0,
+    limit: Limit = 10_000,
+    seed: MetricSeed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Examples per batch.")] = 500,
     checkpoint: Checkpoint = "last",
     device: Device = "cpu",
@@ -80,13 +79,16 @@ def evaluate(
     from genzoo.data.arrays import as_dataset
     from genzoo.metrics.evaluate import evaluate as measure
     from genzoo.metrics.evaluate import model_and_data
+    from genzoo.metrics.samples import OnnxGenerator, Samples
 
     device = available_device(device)
     parsed = parts(data=data, network=network)
     model, data_of_model = model_and_data(run, parsed.get("data"), value_range, checkpoint)
     dataset = as_dataset(data_of_model)
-    folder = out or _report(Path(run), None if data is None else dataset.name)
-    if out is not None and _is_inside(out, Path(run)):
+    from_elsewhere = isinstance(model, Samples | OnnxGenerator)
+    folder = out or _report(run, from_elsewhere, None if data is None else dataset.name)
+    inside = out is not None and out.resolve().is_relative_to(run.resolve())
+    if from_elsewhere and run.is_dir() and inside:
         raise SettingError(
             f"-o {out} is inside the folder of the samples, where figures would count as samples; "
             "choose another folder."
@@ -112,27 +114,20 @@ def evaluate(
     )
 
 
-def _report(run: Path, data: str | None) -> Path:
+def _report(run: Path, from_elsewhere: bool, data: str | None) -> Path:
     """Return the folder of the report: in the run folder, or next to samples of another program.
 
     Arguments:
         run: the run folder, or the path of the samples.
+        from_elsewhere: the path holds samples of another program.
         data: the name of the data, or None for those of the run.
     """
-    from genzoo.metrics.evaluate import is_samples
     from genzoo.runs.folder import RunFolder
 
-    if is_samples(run):
+    if from_elsewhere:
         path = run.resolve()
         return path.with_name(f"{path.name if path.is_dir() else path.stem}-report")
     report = RunFolder(run).report
     if data is None:
         return report
     return report / (re.sub(r"[^\w.-]+|^\.+", "-", data).strip("-") or "data")
-
-
-def _is_inside(out: Path, run: Path) -> bool:
-    """Return whether a folder is in a folder of samples."""
-    from genzoo.metrics.evaluate import is_samples
-
-    return is_samples(run) and run.is_dir() and out.resolve().is_relative_to(run.resolve())

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from genzoo.cli.common import Device, Seed, console, load, say
+from genzoo.cli.common import Device, Limit, Seed, console, load, say
 from genzoo.errors import show
 
 __all__ = ["outliers"]
@@ -32,10 +32,7 @@ def outliers(
         bool,
         typer.Option("--resize", help="Crop, resize, and convert pictures to the run's shape."),
     ] = False,
-    limit: Annotated[
-        int,
-        typer.Option("--limit", "-n", min=1, help="Use at most this number of held-out examples."),
-    ] = 10_000,
+    limit: Limit = 10_000,
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:

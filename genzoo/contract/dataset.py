@@ -16,7 +16,7 @@ from genzoo.contract.inputs import layout_of
 from genzoo.distributed import uniform
 from genzoo.errors import DataError, show
 
-__all__ = ["Dataset", "Shape", "check_dense", "is_image"]
+__all__ = ["Dataset", "Shape", "check_dense", "is_image", "is_uint8"]
 
 Shape = Annotated[tuple[Annotated[int, Gt(0)], ...], MinLen(1)]
 """The shape of one example: `(D,)` for vectors, `(C, H, W)` for images."""
@@ -179,7 +179,7 @@ class Dataset:
             )
         stored = self.train[column]
         shape = tuple(stored.shape[1:])
-        return (*shape, self.symbols) if self.symbols and _is_uint8(stored) else shape
+        return (*shape, self.symbols) if self.symbols and is_uint8(stored) else shape
 
     @property
     def splits(self) -> dict[str, Mapping[str, Any]]:
@@ -213,19 +213,19 @@ class Dataset:
             stored: rows of a column.
             dtype: the dtype of floats; by default, torch's default dtype.
         """
-        is_uint8 = stored.dtype == torch.uint8
-        if not is_uint8 and not stored.is_floating_point():
+        has_levels = stored.dtype == torch.uint8
+        if not has_levels and not stored.is_floating_point():
             return stored
         dtype = dtype or torch.get_default_dtype()
-        if self.symbols and is_uint8:
+        if self.symbols and has_levels:
             return one_hot(stored.long(), self.symbols).to(dtype)
         values = stored.to(dtype)
-        if not is_uint8 and is_image(tuple(values.shape[1:])):
+        if not has_levels and is_image(tuple(values.shape[1:])):
             values = values.clamp(0, 1)
-        if is_uint8 and self.dequantize:
+        if has_levels and self.dequantize:
             noisy = values + uniform(len(values), *values.shape[1:], like=values)
             return (noisy / self.levels).to(values.dtype)
-        if is_uint8:
+        if has_levels:
             values = values.div_(self.levels - 1)
         if self.binarize == "threshold":
             return (values > 0.5).to(values.dtype)
@@ -287,7 +287,8 @@ def _check_group(
         _check_values(f"{path}, column {name!r}", column, levels)
 
 
-def _is_uint8(column: Any) -> bool:
+def is_uint8(column: Any) -> bool:
+    """Return whether a column, a tensor or a NumPy array, holds uint8."""
     return _dtype_name(column) == "uint8"
 
 
@@ -297,7 +298,7 @@ def _dtype_name(column: Any) -> str:
 
 def _check_values(path: str, column: Any, levels: int) -> None:
     """Check that levels are in range, floats are finite, and float images are in [0, 1]."""
-    if _is_uint8(column) and levels < 256 and int(column.max()) >= levels:
+    if is_uint8(column) and levels < 256 and int(column.max()) >= levels:
         raise DataError(
             f"{path}: holds {int(column.max())}, but {levels} levels or symbols are 0 to "
             f"{levels - 1}."

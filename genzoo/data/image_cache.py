@@ -20,10 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from genzoo.data.cache import home
+from genzoo.data.cache import atomic_data, home
 from genzoo.data.image_reader import Reader, pixel_limit
-from genzoo.errors import DataError, GenzooError
-from genzoo.files import write_atomic
+from genzoo.errors import DataError
 from genzoo.memory import format_bytes
 from genzoo.progress import track
 
@@ -133,7 +132,6 @@ class _Entry:
         self.array = folder / f"{self.stem}.npy"
         self.partial = folder / f".{self.stem}.partial"
         self.record = folder / "index" / f"{self.stem}.json"
-        self.source = real
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -170,11 +168,8 @@ class _Entry:
 
     def write_record(self, table: dict[str, Any]) -> None:
         """Replace the record."""
-        text = json.dumps(table)
-        try:
-            write_atomic(self.record, lambda path: path.write_text(text, encoding="utf-8"))
-        except GenzooError as error:
-            raise self._no_room(error) from error
+        with atomic_data(self.record) as temporary:
+            temporary.write_text(json.dumps(table), encoding="utf-8")
 
     def load(self, version: str, rows: int, shape: tuple[int, ...]) -> tuple[Any, dict[int, str]]:
         """Return the array and the skipped files of a version, or None if it is not whole."""
@@ -226,8 +221,7 @@ class _Entry:
             self._remove_rows(images, {int(row) for row in bad})
         del images
         self.partial.replace(self.array)
-        table = {"version": version, "done": len(files), "skipped": bad, "source": self.source}
-        self.write_record(table)
+        self.write_record({"version": version, "skipped": bad})
         return np.load(self.array, mmap_mode="r"), {int(row): text for row, text in bad.items()}
 
     def _allocate(self, path: Path, shape: tuple[int, ...]) -> Any:

@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from genzoo import distributed
 from genzoo.contract import PositiveFloat, Prior, SampleDivergence
-from genzoo.divergences.transport import check_weights
+from genzoo.divergences.transport import whole_samples
 from genzoo.errors import GenzooError, SettingError
 
 __all__ = ["Sinkhorn"]
@@ -76,14 +75,7 @@ class Sinkhorn(SampleDivergence):
                 learned.
             GenzooError: POT is not installed.
         """
-        x = distributed.gather(x)
-        if isinstance(y, Tensor):
-            y = distributed.gather(y)
-        else:
-            # Every rank draws the same samples for the global batch, and keeps all of them.
-            with distributed.replicated():
-                check_weights(y, "Sinkhorn")
-                y = y.sample(x.shape[0])
+        x, y = whole_samples(x, y, "Sinkhorn")
         if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1] or not min(len(x), len(y)):
             raise SettingError(
                 f"Sinkhorn between samples of shapes {tuple(x.shape)} and {tuple(y.shape)}: "

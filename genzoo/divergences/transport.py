@@ -12,7 +12,7 @@ from genzoo import distributed
 from genzoo.contract import Prior, SampleDivergence
 from genzoo.errors import SettingError
 
-__all__ = ["Wasserstein", "check_weights"]
+__all__ = ["Wasserstein", "whole_samples"]
 
 
 class Wasserstein(SampleDivergence):
@@ -64,14 +64,7 @@ class Wasserstein(SampleDivergence):
             SettingError: the samples are empty, their shapes differ, or the weights of the prior
                 are learned.
         """
-        x = distributed.gather(x)
-        if isinstance(y, Tensor):
-            y = distributed.gather(y)
-        else:
-            # Every rank draws the same samples for the global batch, and keeps all of them.
-            with distributed.replicated():
-                check_weights(y, "Wasserstein")
-                y = y.sample(x.shape[0])
+        x, y = whole_samples(x, y, "Wasserstein")
         if x.ndim != 2 or x.shape != y.shape or not x.numel():
             raise SettingError(
                 f"Wasserstein between samples of shapes {tuple(x.shape)} and {tuple(y.shape)}: "
@@ -108,7 +101,27 @@ class Wasserstein(SampleDivergence):
         return torch.from_numpy(linear_sum_assignment(cost.numpy())[1]).to(y.device)
 
 
-def check_weights(prior: Prior, name: str) -> None:
+def whole_samples(x: Tensor, y: Tensor | Prior, name: str) -> tuple[Tensor, Tensor]:
+    """Return the samples of the global batch, and as many samples of a prior.
+
+    Arguments:
+        x: this rank's rows of a sample.
+        y: this rank's rows of another sample, or a prior.
+        name: the name of the divergence, for messages.
+
+    Raises:
+        SettingError: the weights of the prior are learned.
+    """
+    x = distributed.gather(x)
+    if isinstance(y, Tensor):
+        return x, distributed.gather(y)
+    # Every rank draws the same samples for the global batch, and keeps all of them.
+    with distributed.replicated():
+        _check_weights(y, name)
+        return x, y.sample(x.shape[0])
+
+
+def _check_weights(prior: Prior, name: str) -> None:
     """Reject a mixture that learns its weights, because they would get no gradient.
 
     Arguments:

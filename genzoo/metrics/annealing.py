@@ -13,7 +13,7 @@ from torch import Tensor
 from genzoo.blocks.precision import at_least_single
 from genzoo.contract import Evidence, Measurement, Positive
 from genzoo.metrics.likelihood import Values, basis_of
-from genzoo.metrics.one_input import OneInput
+from genzoo.metrics.one_input import OneInput, first_rows
 
 __all__ = ["AIS", "ais_lower_bound", "ais_upper_bound"]
 
@@ -250,19 +250,15 @@ class AIS(OneInput):
     def __call__(self, evidence: Evidence) -> Iterator[Measurement]:
         model: Any = evidence.model
         settings = {"steps": self.steps, "chains": self.chains, "leapfrog": self.leapfrog}
-        lower, simulated, upper, rows = [], [], [], 0
+        lower, simulated, upper = [], [], []
         values = Values()
-        for batch in evidence.examples("test"):
-            x = batch[: self.limit - rows]
-            rows += len(x)
+        for x in first_rows(evidence.examples("test"), self.limit):
             values.read(x)
             lower.append(ais_lower_bound(model, x, **settings))
             z = model.prior.sample(len(x))
-            x = model.conditional(z).sample()
-            simulated.append(ais_lower_bound(model, x, **settings))
-            upper.append(ais_upper_bound(model, x, z, **settings))
-            if rows == self.limit:
-                break
+            generated = model.conditional(z).sample()
+            simulated.append(ais_lower_bound(model, generated, **settings))
+            upper.append(ais_upper_bound(model, generated, z, **settings))
         bounds = [torch.cat(parts).cpu() for parts in (lower, simulated, upper)]
         basis, ranks = basis_of(model, values)
         directions = (True if ranks else None, None, None, False)

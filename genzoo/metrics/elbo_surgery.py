@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from genzoo.contract import Evidence, Measurement, Positive, Prior
 from genzoo.errors import DataError
 from genzoo.metrics.estimates import chunk_rows
-from genzoo.metrics.one_input import OneInput
+from genzoo.metrics.one_input import OneInput, first_rows
 
 __all__ = ["ElboSurgery", "aggregate_log_prob"]
 
@@ -104,17 +104,15 @@ class ElboSurgery(OneInput):
     def __call__(self, evidence: Evidence) -> Iterator[Measurement]:
         model: Any = evidence.model
         posteriors: list[Distribution] = []
-        codes, log_q, log_prior, rows = [], [], [], 0
-        for x in evidence.examples("test"):
-            q = model.posterior(x[: self.limit - rows])
+        codes, log_q, log_prior = [], [], []
+        for x in first_rows(evidence.examples("test"), self.limit):
+            q = model.posterior(x)
             z = q.sample()
             posteriors.append(q)
             codes.append(z)
             log_q.append(q.log_prob(z).double())
             log_prior.append(model.prior.log_prob(z).double())
-            rows += len(z)
-            if rows == self.limit:
-                break
+        rows = sum(map(len, codes))
         if rows < 2:
             raise DataError(f"ELBO surgery needs at least two held-out examples, not {rows}.")
         conditional, prior = torch.cat(log_q), torch.cat(log_prior)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from genzoo.contract import Measurement, Metric, Model, Part
-from genzoo.data.arrays import as_dataset
+from genzoo.data.arrays import as_dataset, is_folder
 from genzoo.data.image_files import find_images
 from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import MissingDataError, RunError, SettingError, describe, show
@@ -29,7 +28,7 @@ from genzoo.runs.folder import Run, RunFolder
 from genzoo.runs.modes import eval_mode
 from genzoo.runs.same_data import check_same_data
 
-__all__ = ["evaluate", "is_samples", "measure", "model_and_data", "requested"]
+__all__ = ["evaluate", "measure", "model_and_data", "requested"]
 
 
 def evaluate(
@@ -154,7 +153,7 @@ def model_and_data(
         RunError: a path is neither a run folder nor samples, or the data of its run have changed.
     """
     data = _data_of_run(data)
-    if isinstance(run, Tensor | np.ndarray) or is_samples(run):
+    if isinstance(run, Tensor | np.ndarray) or _is_samples(run):
         if data is None:
             name = f"{show(str(run))}" if isinstance(run, str | Path) else "samples"
             raise SettingError(
@@ -185,7 +184,7 @@ def model_and_data(
     return model, data
 
 
-def is_samples(run: Any) -> bool:
+def _is_samples(run: Any) -> bool:
     """Return True if a path holds samples of another program, and False for a run folder.
 
     Raises:
@@ -208,10 +207,9 @@ def is_samples(run: Any) -> bool:
 
 def _data_of_run(data: Any) -> Any:
     """Return the data of a run folder. Anything else is returned as it is; names come first."""
-    if not isinstance(data, str | Path) or (isinstance(data, str) and data in registry("datasets")):
-        return data
-    is_folder = os.path.isdir(os.path.expanduser(data))  # noqa: PTH111, PTH112 any text may come
-    return RunFolder(data).dataset() if is_folder and RunFolder(data).is_run() else data
+    if isinstance(data, str | Path) and is_folder(data) and RunFolder(data).is_run():
+        return RunFolder(data).dataset()
+    return data
 
 
 def _supported(model: Model, skipped: dict[str, str]) -> Iterator[tuple[str, Metric]]:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from genzoo.contract import Evidence, Measurement, is_image
-from genzoo.metrics.one_output import OneOutput
+from genzoo.contract import Evidence, Measurement
+from genzoo.metrics.one_output import ImageMetric
 
 __all__ = ["Sharpness", "laplacian_variance"]
 
-_SMALLEST = 4
-"""The shorter side of the smallest images, in pixels."""
 _LUMA = (0.299, 0.587, 0.114)
 """The weights of red, green, and blue in a gray image."""
 
@@ -53,7 +50,7 @@ def laplacian_variance(images: Tensor) -> Tensor:
     return conv2d(gray, kernel[None, None]).flatten(1).var(dim=1, correction=0)
 
 
-class Sharpness(OneOutput):
+class Sharpness(ImageMetric):
     """The mean sharpness of samples, next to that of real images.
 
     See `laplacian_variance`. The floor is the value of held-out images. Below it, samples are
@@ -69,12 +66,6 @@ class Sharpness(OneOutput):
         >>> row.quantity, row.value < row.floor  # no training yet
         ('laplacian_variance', True)
     """
-
-    def lacking(self, model: Any) -> list[str]:
-        lacking = super().lacking(model)
-        if not is_image(model.shape) or min(model.shape[1:]) < _SMALLEST:
-            lacking.append(f"images of {_SMALLEST} x {_SMALLEST} pixels or more")
-        return lacking
 
     @torch.no_grad()
     def __call__(self, evidence: Evidence) -> Iterator[Measurement]:

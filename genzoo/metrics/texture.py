@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from genzoo import plots
-from genzoo.contract import Evidence, Figure, Measurement, is_image
+from genzoo.contract import Evidence, Figure, Measurement
 from genzoo.errors import DataError
-from genzoo.metrics.one_output import OneOutput
+from genzoo.metrics.one_output import ImageMetric
 
 __all__ = ["Texture", "high_frequency_power"]
 
 _LOWEST = 0.4
 """The lower end of the band in cycles per pixel; 0.5 is the Nyquist frequency."""
-_SMALLEST = 4
-"""The shorter side of the smallest images, in pixels."""
 
 
 def high_frequency_power(images: Tensor) -> Tensor:
@@ -72,7 +69,7 @@ def _profile(spectrum: Tensor) -> dict[float, float]:
     }
 
 
-class Texture(OneOutput):
+class Texture(ImageMetric):
     r"""The power of samples at the highest spatial frequencies, divided by that of real images.
 
     \[ \frac{E_{x \sim q}\, P(x)}{E_{x \sim p}\, P(x)} \]
@@ -102,12 +99,6 @@ class Texture(OneOutput):
         >>> [row.quantity for row in evaluate(vae, "digits", "texture", n=50)]
         ['power_ratio']
     """
-
-    def lacking(self, model: Any) -> list[str]:
-        lacking = super().lacking(model)
-        if not is_image(model.shape) or min(model.shape[1:]) < _SMALLEST:
-            lacking.append(f"images of {_SMALLEST} x {_SMALLEST} pixels or more")
-        return lacking
 
     @torch.no_grad()
     def __call__(self, evidence: Evidence) -> Iterator[Measurement]:

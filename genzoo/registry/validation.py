@@ -62,8 +62,8 @@ def check(
     arguments = {}
     for key, value in settings.items():
         default = known[key].default
-        is_list = isinstance(value, list | tuple) and _SCALARS.issuperset(map(type, value))
-        if type(value) not in _PLAIN and not is_list:
+        of_scalars = isinstance(value, list | tuple) and _SCALARS.issuperset(map(type, value))
+        if type(value) not in _PLAIN and not of_scalars:
             value = _python(value)
         if isinstance(value, Mapping):
             value = _complete(value, default)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from genzoo.contract import Dataset
+from genzoo.contract.dataset import is_uint8
 from genzoo.data.arrays import as_dataset
 from genzoo.data.stream import once
 from genzoo.errors import DataError, SettingError, did_you_mean, show
@@ -135,7 +136,7 @@ def _stored(dataset: Dataset, reference: Dataset, column: str) -> Tensor:
     # Noise is added later, as the data of the run define it.
     plain = replace(dataset, dequantize=False)
     batches: Iterable[Any] = once(plain, (column,), _CHUNK, device=torch.device("cpu"), split=split)
-    if str(reference.train[column].dtype).removeprefix("torch.") != "uint8":
+    if not is_uint8(reference.train[column]):
         return torch.cat(list(batches))
     levels = []
     for x in batches:

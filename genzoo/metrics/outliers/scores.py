@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from genzoo.contract import Batch, Dataset, has_capability, is_image
+from genzoo.contract.dataset import is_uint8
 from genzoo.data.stream import iterate_split
 from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import SettingError, did_you_mean, show
@@ -218,7 +219,7 @@ def _levels(dataset: Dataset, model: Any) -> int | None:
     """Return the number of levels of the values that a model reads, or None if there are none."""
     if dataset.binarize:
         return 2
-    if str(dataset.train[model.inputs[0]].dtype).removeprefix("torch.") == "uint8":
+    if is_uint8(dataset.train[model.inputs[0]]):
         return dataset.levels
     levels = getattr(model, "levels", None)
     if levels:
