@@ -54,7 +54,8 @@ class Dataset:
         symbols: uint8 columns hold indices of this many symbols, such as characters. Each index
             becomes a one-hot vector, so rows of shape `(L,)` are read as `(L, symbols)`.
         metadata: information for the model other than shapes (`{"vocabulary": "abc"}`). Each value
-            is passed to a constructor that has a parameter of its name.
+            is passed to a constructor that has a parameter of its name. `class_names` are the
+            names of the labels 0, 1, ... in the column `y`; a run keeps them.
         name: the name in messages.
 
     Raises:
@@ -166,6 +167,11 @@ class Dataset:
     def shape(self) -> Shape:
         """The shape of one example of the first column."""
         return self.shape_of(next(iter(self.train)))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the labels 0, 1, ... in the column `y`; empty if they have no names."""
+        return tuple(map(str, self.metadata.get("class_names", ())))
 
     def shape_of(self, column: str) -> Shape:
         """Return the shape of one row of a column, as a model receives it.

@@ -174,6 +174,8 @@ def labels_from_file(table: Path, root: Path, files: Sequence[Path]) -> list[str
     label_of: dict[str, str] = {}
     for row in rows:
         name, text = row[0].strip(), row[1].strip()
+        if not text:
+            continue
         if label_of.setdefault(name, text) != text:
             raise DataError(
                 f"labels: {table} gives {show(name)} the labels {label_of[name]!r} and {text!r}."

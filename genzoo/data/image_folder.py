@@ -122,7 +122,7 @@ def folder(
     if names is not None:
         classes = _sorted_names(names)
         index_of = {name: index for index, name in enumerate(classes)}
-        columns["y"] = np.array([index_of[names[i]] for i, _ in arranged])
+        columns["y"] = np.array([index_of[names[i]] for i, _ in arranged], np.int64)
         metadata["class_names"] = tuple(classes)
     parts = split_columns(columns, [name for _, name in arranged])
     if not parts["train"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import string
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,22 @@ _STEMS = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
+_DIGITS = tuple(string.digits)
+_CLOTHES = (
+    "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
+    "ankle boot",
+)  # fmt: skip
+_KUZUSHIJI = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+# In these splits, some capital and small letters that look alike are one class.
+_MERGED = (*_DIGITS, *string.ascii_uppercase, *"abdefghnqrt")
+_EMNIST_CLASSES = {
+    "byclass": (*_DIGITS, *string.ascii_uppercase, *string.ascii_lowercase),
+    "bymerge": _MERGED,
+    "balanced": _MERGED,
+    "letters": tuple(string.ascii_lowercase),
+    "digits": _DIGITS,
+    "mnist": _DIGITS,
+}
 # dataset -> base address; file -> SHA-256
 _DOWNLOADS = {
     "fashion-mnist": (
@@ -82,7 +99,8 @@ def fashion_mnist(
     """Return Fashion-MNIST: 28x28 gray images of clothes in ten classes.
 
     60,000 are for training and 10,000 are held out.
-    Columns: `x`, uint8 `(N, 1, 28, 28)`, and the label `y`, int64 `(N,)`.
+    Columns: `x`, uint8 `(N, 1, 28, 28)`, and the label `y`, int64 `(N,)`. The class names are
+    those of the authors in lower case, "t-shirt" to "ankle boot".
 
     Arguments:
         folder: the folder of the four IDX files, gzipped or plain. If None, the files come from
@@ -105,7 +123,12 @@ def fashion_mnist(
         genzoo.errors.MissingDataError: fashion-mnist: nowhere has no train-images-idx3-ubyte.gz ...
     """
     return _read(
-        name="fashion-mnist", stems=_STEMS, folder=folder, binarize=binarize, dequantize=dequantize
+        name="fashion-mnist",
+        stems=_STEMS,
+        folder=folder,
+        class_names=_CLOTHES,
+        binarize=binarize,
+        dequantize=dequantize,
     )
 
 
@@ -114,7 +137,7 @@ def mnist(
 ) -> Dataset:
     """Return MNIST: 28x28 gray images of handwritten digits.
 
-    It has the same splits and columns as `fashion_mnist`.
+    It has the same splits and columns as `fashion_mnist`, and the class names "0" to "9".
 
     Arguments:
         folder: the folder of the four IDX files. If None, they come from `$GENZOO_DATA/mnist` or a
@@ -136,7 +159,12 @@ def mnist(
         genzoo.errors.MissingDataError: mnist: nowhere has no train-images-idx3-ubyte.gz ...
     """
     return _read(
-        name="mnist", stems=_STEMS, folder=folder, binarize=binarize, dequantize=dequantize
+        name="mnist",
+        stems=_STEMS,
+        folder=folder,
+        class_names=_DIGITS,
+        binarize=binarize,
+        dequantize=dequantize,
     )
 
 
@@ -145,7 +173,8 @@ def kmnist(
 ) -> Dataset:
     """Return Kuzushiji-MNIST: 28x28 gray images of cursive Japanese characters in ten classes.
 
-    It has the same splits and columns as `fashion_mnist`.
+    It has the same splits and columns as `fashion_mnist`. The class names are the modern
+    pronunciations, "o" to "wo".
 
     Arguments:
         folder: the folder of the four IDX files. If None, they come from `$GENZOO_DATA/kmnist` or a
@@ -167,7 +196,12 @@ def kmnist(
         genzoo.errors.MissingDataError: kmnist: nowhere has no train-images-idx3-ubyte.gz ...
     """
     return _read(
-        name="kmnist", stems=_STEMS, folder=folder, binarize=binarize, dequantize=dequantize
+        name="kmnist",
+        stems=_STEMS,
+        folder=folder,
+        class_names=_KUZUSHIJI,
+        binarize=binarize,
+        dequantize=dequantize,
     )
 
 
@@ -180,7 +214,9 @@ def emnist(
 ) -> Dataset:
     """Return EMNIST: 28x28 gray images of handwritten letters and digits.
 
-    It has the same columns as `fashion_mnist`. Labels are as stored; those of letters start at 1.
+    It has the same columns as `fashion_mnist`. The class names are the characters. In the split
+    `"letters"`, capital and small letters are one class; its files count from 1, but `y` counts
+    from 0.
 
     Arguments:
         split: the name of one of EMNIST's six splits, which differ in their classes.
@@ -208,9 +244,11 @@ def emnist(
         name="emnist",
         stems=stems,
         folder=folder,
+        class_names=_EMNIST_CLASSES[split],
         binarize=binarize,
         dequantize=dequantize,
         transposed=True,
+        first_label=1 if split == "letters" else 0,
     )
 
 
@@ -219,21 +257,30 @@ def _read(
     name: str,
     stems: Sequence[str],
     folder: str | None,
+    class_names: Sequence[str],
     binarize: Binarize,
     dequantize: bool,
     transposed: bool = False,
+    first_label: int = 0,
 ) -> Dataset:
-    x, y, test_x, test_y = (
-        _read_array(path, axes, name)
-        for path, axes in zip(_locate(name, stems, folder), (3, 1, 3, 1), strict=True)
-    )
-    if transposed:
-        x, test_x = x.swapaxes(1, 2), test_x.swapaxes(1, 2)
+    paths = _locate(name, stems, folder)
+    arrays = [_read_array(path, axes, name) for path, axes in zip(paths, (3, 1, 3, 1), strict=True)]
+    splits = []
+    for (x, y), path in ((arrays[:2], paths[1]), (arrays[2:], paths[3])):
+        labels = y.astype(np.int64) - first_label
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(class_names):
+            raise DataError(
+                f"{path} holds labels from {y.min()} to {y.max()}, but the {len(class_names)} "
+                f"classes of {name} are {first_label} to {len(class_names) - 1 + first_label}."
+            )
+        splits.append({"x": (x.swapaxes(1, 2) if transposed else x)[:, None], "y": labels})
+    train, test = splits
     return Dataset(
-        {"x": x[:, None], "y": y.astype(np.int64)},
-        {"x": test_x[:, None], "y": test_y.astype(np.int64)},
+        train,
+        test,
         binarize=binarize,
         dequantize=dequantize,
+        metadata={"class_names": tuple(class_names)},
         name=name,
     )
 

@@ -18,7 +18,8 @@ def digits(
 
     1,500 are for training and 297 are held out. The source has no split, and its order follows the
     writers, so rows are shuffled once with a fixed seed and then split.
-    Columns: `x`, uint8 `(N, 1, 8, 8)` with levels 0 to 16, and the label `y`, int64 `(N,)`.
+    Columns: `x`, uint8 `(N, 1, 8, 8)` with levels 0 to 16, and the label `y`, int64 `(N,)`, with
+    the class names "0" to "9".
 
     Arguments:
         binarize: `"threshold"`, `"stochastic"`, or None, as in `Dataset`.
@@ -47,5 +48,6 @@ def digits(
         levels=17,
         binarize=binarize,
         dequantize=dequantize,
+        metadata={"class_names": tuple(map(str, source.target_names))},
         name="digits",
     )

@@ -176,6 +176,11 @@ class RunFolder:
             return {}
         return table if isinstance(table, dict) else {}
 
+    def class_names(self) -> tuple[str, ...]:
+        """Return the names of the labels 0, 1, ... of the data; empty if the run has none."""
+        recorded = self.facts().get("class_names")
+        return tuple(map(str, recorded)) if isinstance(recorded, list) else ()
+
     def fingerprint(self) -> dict[str, Any] | None:
         """Return the fingerprint of the training data, or None if the run does not keep it."""
         recorded = self.facts().get("data")
@@ -209,6 +214,7 @@ class RunFolder:
         note_origin(
             model,
             data=recipe.get("data"),
+            class_names=self.class_names(),
             run=self.path.resolve().name,
             sha256=model_fingerprint(model),
         )

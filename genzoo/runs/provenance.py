@@ -27,6 +27,7 @@ def recipe_text(
     weights: str | Mapping[str, Any] = FRESH,
     time: str = "started",
     fingerprint: Mapping[str, Any] | None = None,
+    class_names: Sequence[str] = (),
 ) -> str:
     """Return a recipe as TOML, with a `[run]` table.
 
@@ -38,6 +39,7 @@ def recipe_text(
         weights: the origin of the weights (see `genzoo.runs.weights`).
         time: the name of the entry for the time, `"started"` or `"saved"`.
         fingerprint: the fingerprint of the data.
+        class_names: the names of the labels of the data.
 
     Raises:
         SettingError: TOML cannot hold a setting.
@@ -58,6 +60,7 @@ def recipe_text(
         "git": revision(),
         time: now,
         "weights": weights,
+        "class_names": list(class_names) or None,
         "data": fingerprint,
     }
     sections = {name: table for name, table in recipe.items() if table}

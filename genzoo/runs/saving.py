@@ -74,7 +74,10 @@ def save(model: Model, folder: str | Path, data: Any = None, *, overwrite: bool 
 
 def _save(model: Model, run: RunFolder, data: Any) -> Path:
     dataset = None if data is None else as_dataset(data)
-    table = origin(model).get("data") if dataset is None else data_table(dataset)
+    known = origin(model)
+    if dataset is not None:
+        known = {"data": data_table(dataset), "class_names": dataset.class_names}
+    table = known.get("data")
     recipe = {"model": record(model)}
     if table:
         recipe["data"] = table
@@ -86,6 +89,7 @@ def _save(model: Model, run: RunFolder, data: Any) -> Path:
         weights=weights_origin(model, is_fresh=False),
         time="saved",
         fingerprint=None if dataset is None else fingerprint(dataset),
+        class_names=known.get("class_names", ()),
     )
     stage = RunFolder(run.path.absolute().parent / f"{TEMPORARY_PREFIX}{uuid4().hex[:12]}")
     # both files are complete before anything in the folder changes

@@ -40,7 +40,7 @@ def model_fingerprint(model: Model) -> str:
 
 def note_origin(model: nn.Module, **facts: Any) -> None:
     """Record the origin of a model on it: its `data`, its `run`, and the `sha256` in that run."""
-    object.__setattr__(model, _ORIGIN, facts)
+    object.__setattr__(model, _ORIGIN, {name: fact for name, fact in facts.items() if fact})
 
 
 def origin(model: nn.Module) -> dict[str, Any]:

@@ -120,6 +120,7 @@ class Artifacts:
             needs=requirements(model, self.dataset),
             weights=beginning,
             fingerprint=data_fingerprint,
+            class_names=self.dataset.class_names,
         )
         return checkpoint
 
@@ -231,14 +232,14 @@ class Artifacts:
         final.eval()
         model.eval()
         folder = None if self.folder is None else self.folder.path
-        data = data_table(self.dataset)
+        facts = {"data": data_table(self.dataset), "class_names": self.dataset.class_names}
         # the final weights identify a run, so the last weights have no run if there is an average
-        note_origin(model, data=data)
+        note_origin(model, **facts)
         if folder is None:
-            note_origin(final, data=data)
+            note_origin(final, **facts)
         else:
             run_name = folder.resolve().name
-            note_origin(final, data=data, run=run_name, sha256=model_fingerprint(final))
+            note_origin(final, **facts, run=run_name, sha256=model_fingerprint(final))
         lines = self.history.lines
         return Run(final, lines, round, folder, was_complete, total, self.dataset, best)
 

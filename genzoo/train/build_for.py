@@ -49,7 +49,24 @@ def build_for(model: Any, dataset: Dataset, seed: int, device: torch.device) -> 
     _check_tensors(model)
     _check_shape(model, "shape", _shape(model, dataset))
     _check_shape(model, "given_shape", _defaults(model, dataset).get("given_shape"))
+    _check_classes(model, dataset)
     return model
+
+
+def _check_classes(model: Model, dataset: Dataset) -> None:
+    """Check that a model with labels has as many classes as the data.
+
+    Raises:
+        SettingError: the numbers differ.
+    """
+    classes, names = getattr(model, "classes", 0), dataset.class_names
+    if not classes or "y" not in model.inputs or not names or classes == len(names):
+        return
+    few = ", ".join(names[:10]) + ", ..." * (len(names) > 10)
+    raise SettingError(
+        f"classes = {classes}, but {dataset.name} has {len(names)} classes ({few}); set "
+        f"classes = {len(names)}."
+    )
 
 
 def _check_shape(model: Model, name: str, expected: Shape | None) -> None:

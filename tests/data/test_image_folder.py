@@ -305,6 +305,7 @@ def test_folders_of_classes_are_labels(images):
             save(images / name / "deep" / f"{red}.png", (red, 0, 0))
     data = folder(str(images), size=4, test_fraction=0.0)
     assert data.metadata["class_names"] == ("cats", "dogs")
+    assert data.train["y"].dtype == np.int64
     labels = dict(zip(data.train["x"][:, 0, 0, 0].tolist(), data.train["y"].tolist(), strict=True))
     assert labels == {1: 0, 2: 0, 3: 1}
     assert "y" not in folder(str(images), size=4, labels=None).train
@@ -321,7 +322,7 @@ def test_labels_come_from_a_table(images):
     assert data.metadata["class_names"] == ("9", "10")
     labels = dict(zip(data.train["x"][:, 0, 0, 0].tolist(), data.train["y"].tolist(), strict=True))
     assert labels == {1: 1, 2: 0, 3: 1}
-    (images / "labels.csv").write_text("1.png,10\n")
+    (images / "labels.csv").write_text("1.png,10\n2.png,\n")
     with pytest.raises(DataError, match=r'no label for 2 of 3 images, such as "2.png"'):
         folder(str(images), size=4, labels="labels.csv")
     with pytest.raises(DataError, match="cannot be read"):

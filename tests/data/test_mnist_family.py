@@ -31,17 +31,17 @@ def test_downloads_use_https_and_are_checked_by_sha256():
         assert all(re.fullmatch("[0-9a-f]{64}", value) for value in hashes.values())
 
 
-def family(folder, stems, train=5, test=3, zipped=True):
-    """Write images; image n has the values n + row * 10 + column * 50 (mod 256) and the label n."""
+def family(folder, stems, train=5, test=3, zipped=True, first=0):
+    """Write images, whose values depend on the number of the image, the row, and the column."""
     folder.mkdir(parents=True, exist_ok=True)
     for stem in stems:
         rows = train if "train" in stem else test
         values = [
             (n + r * 10 + c * 50) % 256 for n in range(rows) for r in range(2) for c in range(4)
         ]
-        content = (
-            pack([rows, 2, 4], values) if "images" in stem else pack([rows], list(range(rows)))
-        )
+        content = pack([rows], list(range(first, first + rows)))
+        if "images" in stem:
+            content = pack([rows, 2, 4], values)
         (folder / (f"{stem}.gz" if zipped else stem)).write_bytes(
             gzip.compress(content) if zipped else content
         )
@@ -99,10 +99,56 @@ def test_home_comes_before_debian(data_home):
 
 def test_emnist_images_are_transposed(data_home):
     stems = [f"emnist-letters-{stem.replace('t10k', 'test')}" for stem in MNIST_FILES]
-    family(data_home / "home/emnist", stems)
+    family(data_home / "home/emnist", stems, first=1)
     data = mnist_family.emnist()
     assert data.shape == (1, 4, 2)
     is_whole(data, transposed=True)
+
+
+# The classes of EMNIST's mapping files, as ASCII codes: label 0, 1, ...
+DIGIT_CODES = [*range(48, 58)]
+SMALL_OF_47 = [97, 98, 100, 101, 102, 103, 104, 110, 113, 114, 116]
+EMNIST_CODES = {
+    "byclass": [*DIGIT_CODES, *range(65, 91), *range(97, 123)],
+    "bymerge": [*DIGIT_CODES, *range(65, 91), *SMALL_OF_47],
+    "balanced": [*DIGIT_CODES, *range(65, 91), *SMALL_OF_47],
+    "letters": [*range(97, 123)],
+    "digits": DIGIT_CODES,
+    "mnist": DIGIT_CODES,
+}
+
+
+@pytest.mark.parametrize("split", EMNIST_CODES)
+def test_labels_begin_at_0_and_have_the_names_of_their_classes(data_home, split):
+    stems = [f"emnist-{split}-{stem.replace('t10k', 'test')}" for stem in MNIST_FILES]
+    first = 1 if split == "letters" else 0
+    rows = len(EMNIST_CODES[split])
+    family(data_home / "mine", stems, train=rows, first=first)
+    data = mnist_family.emnist(split, folder=str(data_home / "mine"))
+    assert data.train["y"].tolist() == [*range(rows)]
+    assert [ord(name) for name in data.class_names] == EMNIST_CODES[split]
+    family(data_home / "mine", stems, train=rows + 1, first=first)
+    with pytest.raises(DataError, match=f"labels-idx1.* holds labels from {first} to"):
+        mnist_family.emnist(split, folder=str(data_home / "mine"))
+
+
+def test_ten_classes_have_their_published_names(data_home):
+    family(data_home / "mine", MNIST_FILES)
+    named = {
+        factory: factory(str(data_home / "mine")).metadata["class_names"]
+        for factory in (mnist_family.mnist, mnist_family.fashion_mnist, mnist_family.kmnist)
+    }
+    assert named[mnist_family.mnist] == tuple("0123456789")
+    assert [*named[mnist_family.kmnist]] == [
+        "o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo",
+    ]  # fmt: skip
+    clothes = named[mnist_family.fashion_mnist]
+    assert (len(clothes), clothes[0], clothes[7], clothes[9]) == (
+        10,
+        "t-shirt",
+        "sneaker",
+        "ankle boot",
+    )
 
 
 def test_a_missing_or_unsuitable_file_in_a_folder_is_named(data_home):

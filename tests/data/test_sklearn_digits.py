@@ -26,6 +26,7 @@ def test_the_split_is_a_partition_that_keeps_labels_with_their_images():
     )
     assert data.train["x"].dtype == np.uint8
     assert data.train["y"].dtype == np.int64
+    assert data.class_names == tuple("0123456789")
     expected = sorted(
         (*map(int, x), int(y)) for x, y in zip(source.data, source.target, strict=True)
     )

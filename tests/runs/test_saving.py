@@ -1,11 +1,13 @@
 """Tests of saving a model that was trained elsewhere or changed after training."""
 
 import tomllib
+from dataclasses import replace
 
 import pytest
 import torch
 
 import genzoo
+from genzoo import Dataset
 from genzoo.data.sklearn_digits import digits
 from genzoo.errors import RunError, SettingError
 from genzoo.runs.folder import RunFolder
@@ -31,6 +33,18 @@ def test_a_saved_model_is_loaded_and_its_recipe_records_the_save(tmp_path):
     assert len(table["run"]["weights"]["sha256"]) == 64
     assert RunFolder(tmp_path / "kept").dataset().name == "digits"
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_class_names_are_kept_by_a_run_and_by_copies_of_it(tmp_path):
+    data = Dataset({"x": torch.eye(8), "y": torch.arange(8) % 2})
+    named = replace(data, metadata={"class_names": ("cat", "dog")})
+    genzoo.fit("independent", data, tmp_path / "unnamed", batch_size=4, progress=False)
+    assert RunFolder(tmp_path / "unnamed").class_names() == ()
+    genzoo.fit("independent", named, tmp_path / "run", batch_size=4, progress=False)
+    genzoo.save(genzoo.load(tmp_path / "run"), tmp_path / "kept")
+    genzoo.save(genzoo.load(tmp_path / "unnamed"), tmp_path / "given", named)
+    for name in ("run", "kept", "given"):
+        assert RunFolder(tmp_path / name).class_names() == ("cat", "dog")
 
 
 @pytest.mark.slow

@@ -66,6 +66,17 @@ def test_the_recipe_overrides_the_metadata(dataset):
     )
 
 
+def test_a_model_with_labels_must_have_the_classes_of_the_data():
+    x, y = torch.rand(8, 1, 3, 3).round(), torch.arange(8) % 2
+    data = Dataset({"x": x, "y": y}, metadata={"class_names": ("cat", "dog")}, name="pets")
+    table = {"name": "pixel-rnn", "layer": "conv", "hidden": 2, "depth": 1, "levels": 2}
+    genzoo.fit({**table, "classes": 2}, data, steps=1, batch_size=4)
+    genzoo.fit(table, data, steps=1, batch_size=4)
+    for classes in (1, 3):
+        with pytest.raises(SettingError, match=r"pets has 2 classes \(cat, dog\); set classes = 2"):
+            genzoo.fit({**table, "classes": classes}, data, steps=1, batch_size=4)
+
+
 def test_an_instance_must_match_the_shape_of_the_samples(dataset):
     genzoo.fit(TextModel("ab", (2,), (3,)), dataset, steps=1, batch_size=4)
     with pytest.raises(SettingError, match=r"TextModel has shape \(3,\), but the data have \(2,\)"):
