@@ -32,8 +32,9 @@ SMALL = {
     "rnade": {"hidden": 12, "components": 3},
     "pixel-rnn": {"hidden": 6, "depth": 2, "head": 8},
     "self-trained": {"steps": 3},
+    "ais": {"limit": 4, "steps": 3, "chains": 2},
 }
-"""Settings of the models whose networks are large or slow by default."""
+"""Settings of what is large or slow by default."""
 NEED_A_FILE = {"inception", "dinov2"}
 """Feature networks whose weights come from a file; tests/metrics/networks checks them."""
 

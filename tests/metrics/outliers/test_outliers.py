@@ -34,7 +34,7 @@ def uniform_levels(rows, levels):
 def nade(tmp_path_factory):
     """A run folder of a NADE on binary digits."""
     folder = tmp_path_factory.mktemp("runs") / "nade"
-    genzoo.fit("nade", BITS, folder, steps=300, log_every=300)
+    genzoo.fit({"name": "nade", "hidden": 32}, BITS, folder, steps=100, log_every=100)
     return folder
 
 
