@@ -16,9 +16,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from genzoo.distributed import uniform
+from genzoo.data.augment import flipped, per_image, shifted
 
 __all__ = ["Augmentation", "augment"]
 
@@ -31,10 +30,8 @@ Augmentation = Literal["flip", "color", "translation", "cutout"]
 - `"cutout"` sets a square of half the image's size to 0.
 """
 
-_TRANSLATION = 1 / 8
-"""The largest translation as a share of the image size; the authors' value."""
 _CUTOUT = 1 / 2
-"""The side of the square as a share of the image size; the authors' value."""
+"""The side of the square as a share of the image size; the authors' value, as the largest shift."""
 
 
 def augment(x: Tensor, changes: Iterable[Augmentation]) -> Tensor:
@@ -59,37 +56,16 @@ def augment(x: Tensor, changes: Iterable[Augmentation]) -> Tensor:
     return x
 
 
-def _per_image(x: Tensor) -> Tensor:
-    """Return a uniform random number on [0, 1) for each image, `(batch, 1, 1, 1)`."""
-    return uniform(x.shape[0], 1, 1, 1, like=x).to(x.dtype)
-
-
-def _flipped(x: Tensor) -> Tensor:
-    return torch.where(_per_image(x) < 0.5, x.flip(3), x)
-
-
 def _recolored(x: Tensor) -> Tensor:
-    x = x + _per_image(x) - 0.5
+    x = x + per_image(x) - 0.5
     gray = x.mean(dim=1, keepdim=True)
-    x = gray + 2 * _per_image(x) * (x - gray)
+    x = gray + 2 * per_image(x) * (x - gray)
     mean = x.mean(dim=(1, 2, 3), keepdim=True)
-    return mean + (0.5 + _per_image(x)) * (x - mean)
+    return mean + (0.5 + per_image(x)) * (x - mean)
 
 
 def _translated(x: Tensor) -> Tensor:
-    n, _, height, width = x.shape
-    rows, row_shift = _shifted(x, height)
-    columns, column_shift = _shifted(x, width)
-    padded = pad(x, (column_shift, column_shift, row_shift, row_shift))
-    image = torch.arange(n, device=x.device)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
-
-
-def _shifted(x: Tensor, size: int) -> tuple[Tensor, int]:
-    """Return the rows (or columns) of each padded image, `(batch, size)`, and the padding."""
-    most = int(size * _TRANSLATION + 0.5)
-    shift = (_per_image(x).flatten() * (2 * most + 1)).long()
-    return shift[:, None] + torch.arange(size, device=x.device), most
+    return shifted(x, fill="constant")
 
 
 def _cut(x: Tensor) -> Tensor:
@@ -103,13 +79,13 @@ def _outside(x: Tensor, size: int) -> Tensor:
     """Return for each image which rows (or columns) the square leaves free, `(batch, size)`."""
     side = int(size * _CUTOUT + 0.5)
     # the center may be at any pixel, so the square may reach over the edge
-    first = (_per_image(x).flatten() * (size + 1 - side % 2)).long() - side // 2
+    first = (per_image(x).flatten() * (size + 1 - side % 2)).long() - side // 2
     index = torch.arange(size, device=x.device)
     return (index < first[:, None]) | (index >= first[:, None] + side)
 
 
 _CHANGES = {
-    "flip": _flipped,
+    "flip": flipped,
     "color": _recolored,
     "translation": _translated,
     "cutout": _cut,

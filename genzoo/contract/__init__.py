@@ -18,7 +18,7 @@ from genzoo.contract.capabilities import (
     Translates,
     has_capability,
 )
-from genzoo.contract.dataset import Dataset, Shape, is_image
+from genzoo.contract.dataset import Augmentation, Dataset, Shape, is_image
 from genzoo.contract.judging import (
     Evidence,
     FeatureNetwork,
@@ -51,6 +51,7 @@ from genzoo.registry.plugins import CONTRACT_VERSION as VERSION
 
 __all__ = [
     "VERSION",
+    "Augmentation",
     "Batch",
     "Completes",
     "Configurable",

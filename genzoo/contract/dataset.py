@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -14,12 +14,15 @@ from torch.nn.functional import one_hot
 
 from genzoo.contract.inputs import layout_of
 from genzoo.distributed import uniform
-from genzoo.errors import DataError, show
+from genzoo.errors import DataError, SettingError, did_you_mean, show
 
-__all__ = ["Dataset", "Shape", "check_dense", "is_image", "is_uint8"]
+__all__ = ["Augmentation", "Dataset", "Shape", "check_dense", "is_image", "is_uint8"]
 
 Shape = Annotated[tuple[Annotated[int, Gt(0)], ...], MinLen(1)]
 """The shape of one example: `(D,)` for vectors, `(C, H, W)` for images."""
+
+Augmentation = Literal["flip", "vertical-flip", "shift", "crop", "jitter"]
+"""A random change of training images; see `Dataset`."""
 
 
 _ROUNDING = 1e-4
@@ -51,6 +54,14 @@ class Dataset:
             each time), or None.
         dequantize: add uniform noise within a level, (k + u) / levels. Comparisons of image
             densities need it.
+        augment: random changes of training images, in this order. Each batch draws them anew, and
+            held-out rows are never changed. Paired images are changed in the same way.
+
+            - `"flip"` mirrors half of the images from left to right, and `"vertical-flip"` from top
+              to bottom;
+            - `"shift"` moves images by up to an eighth of their size, and repeats the edge;
+            - `"crop"` enlarges a window of 75 to 100% of the height and width;
+            - `"jitter"` changes brightness, contrast, and saturation by up to 20%.
         symbols: uint8 columns hold indices of this many symbols, such as characters. Each index
             becomes a one-hot vector, so rows of shape `(L,)` are read as `(L, symbols)`.
         metadata: information for the model other than shapes (`{"vocabulary": "abc"}`). Each value
@@ -61,6 +72,7 @@ class Dataset:
     Raises:
         DataError: a column has no rows, a group has unequal lengths, a value is not finite, or a
             float image is outside [0, 1].
+        SettingError: `augment` has an unknown name.
 
     Example:
         >>> data = Dataset({"x": torch.rand(10, 1, 8, 8)})
@@ -75,6 +87,7 @@ class Dataset:
     levels: int = 256
     binarize: Literal["threshold", "stochastic"] | None = None
     dequantize: bool = False
+    augment: tuple[Augmentation, ...] = field(default=(), kw_only=True)
     symbols: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     name: str = "data"
@@ -85,6 +98,7 @@ class Dataset:
         if not self.groups:
             object.__setattr__(self, "groups", (tuple(self.train),))
         self._check_settings()
+        self._check_augment()
         self._check_groups()
         self._check_extra_columns()
 
@@ -119,13 +133,29 @@ class Dataset:
         if self.symbols is not None:
             if not 1 <= self.symbols <= 256:
                 raise DataError(f"{self.name}: symbols = {self.symbols}; expected 1 to 256.")
-            if self.binarize or self.dequantize:
+            if self.binarize or self.dequantize or self.augment:
                 raise DataError(
-                    f"{self.name}: symbols = {self.symbols} excludes binarize and dequantize; "
-                    "choose one."
+                    f"{self.name}: symbols = {self.symbols} excludes binarize, dequantize, and "
+                    "augment; choose one."
                 )
         if not 2 <= self.levels <= 256:
             raise DataError(f"{self.name}: levels = {self.levels}; expected 2 to 256.")
+
+    def _check_augment(self) -> None:
+        """Check the names in `augment`."""
+        names = get_args(Augmentation)
+        if isinstance(self.augment, str) or not isinstance(self.augment, Iterable):
+            raise SettingError(
+                f"{self.name}: augment = {show(self.augment)}: expected a list of names, as in "
+                '["flip", "shift"].'
+            )
+        object.__setattr__(self, "augment", tuple(self.augment))
+        for name in self.augment:
+            if name not in names:
+                raise SettingError(
+                    f"{self.name}: augment has no change {show(name)}; it has "
+                    f"{', '.join(names)}.{did_you_mean(str(name), names)}"
+                )
 
     def _check_groups(self) -> None:
         """Check that each column is in one group, and that the columns of a group fit together."""
@@ -209,7 +239,12 @@ class Dataset:
         """Return the number of examples in a split, which is the length of its first column."""
         return len(next(iter(self.split(split).values())))
 
-    def prepare(self, stored: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    def prepare(
+        self,
+        stored: Tensor,
+        dtype: torch.dtype | None = None,
+        change: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """Convert stored rows to a model's input.
 
         Uint8 levels become floats in [0, 1], with noise or binarization if requested. Integers do
@@ -218,6 +253,8 @@ class Dataset:
         Arguments:
             stored: rows of a column.
             dtype: the dtype of floats; by default, torch's default dtype.
+            change: a change of images in [0, 1], such as an augmentation, before noise is added
+                and before they are binarized.
         """
         has_levels = stored.dtype == torch.uint8
         if not has_levels and not stored.is_floating_point():
@@ -229,10 +266,14 @@ class Dataset:
         if not has_levels and is_image(tuple(values.shape[1:])):
             values = values.clamp(0, 1)
         if has_levels and self.dequantize:
+            if change is not None:
+                values = change(values / (self.levels - 1)) * (self.levels - 1)
             noisy = values + uniform(len(values), *values.shape[1:], like=values)
             return (noisy / self.levels).to(values.dtype)
         if has_levels:
             values = values.div_(self.levels - 1)
+        if change is not None:
+            values = change(values)
         if self.binarize == "threshold":
             return (values > 0.5).to(values.dtype)
         if self.binarize == "stochastic":

@@ -20,7 +20,7 @@ _WHOLE = 256 << 20
 _SAMPLE, _BLOCK = 64 << 20, 256 << 10
 """The number of bytes that are read of a larger column, and of each block of them."""
 
-_SETTINGS = ("levels", "binarize", "dequantize", "symbols")
+_SETTINGS = ("levels", "binarize", "dequantize", "symbols", "augment")
 
 
 def fingerprint(dataset: Dataset) -> dict[str, Any]:
@@ -43,6 +43,8 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
         {'x': 'float32 (3, 2) f1aafef15fc6cc6dbe0abec779c92bbb'}
     """
     settings = {name: getattr(dataset, name) for name in _SETTINGS}
+    # a list, as a recipe holds it
+    settings["augment"] = list(dataset.augment) or None
     table: dict[str, Any] = {"settings": {k: v for k, v in settings.items() if v is not None}}
     table["settings"]["groups"] = [list(group) for group in dataset.groups]
     for split, columns in dataset.splits.items():
@@ -74,6 +76,8 @@ def changes(
     differences = []
     before, now = _table(old.get("settings")), new["settings"]
     for name in _SETTINGS:
+        if name == "augment" and split != "train":
+            continue
         if before.get(name) != now.get(name):
             differences.append(f"{name} was {before.get(name)!r}, now {now.get(name)!r}")
     groups = [_grouped(table.get("groups"), columns) for table in (before, now)]

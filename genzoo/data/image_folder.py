@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Lt
 from pydantic import BeforeValidator
 
 from genzoo.contract import Count, LocalPath
-from genzoo.contract.dataset import Dataset
+from genzoo.contract.dataset import Augmentation, Dataset
 from genzoo.contract.parts import absolute_path
 from genzoo.data.image_cache import content_digests, decoded
 from genzoo.data.image_files import class_names, find_images, labels_from_file, split_of
@@ -47,6 +47,7 @@ def folder(
     on_error: Literal["raise", "skip"] = "raise",
     binarize: Literal["threshold", "stochastic"] | None = None,
     dequantize: bool = False,
+    augment: tuple[Augmentation, ...] = (),
 ) -> Dataset:
     """Return all images below a folder, at one size: column `x`, uint8 `(N, channels, H, W)`.
 
@@ -85,6 +86,7 @@ def folder(
             with a warning.
         binarize: as in `Dataset`.
         dequantize: as in `Dataset`.
+        augment: as in `Dataset`.
 
     Raises:
         MissingDataError: the folder does not exist, or it has no images.
@@ -136,6 +138,7 @@ def folder(
         validation=parts["validation"],
         binarize=binarize,
         dequantize=dequantize,
+        augment=augment,
         metadata=metadata,
         name=str(path),
     )

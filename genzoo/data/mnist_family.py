@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genzoo.contract import Dataset, LocalPath
+from genzoo.contract import Augmentation, Dataset, LocalPath
 from genzoo.data.cache import atomic_data, fetch, home
 from genzoo.data.idx import read_idx
 from genzoo.errors import DataError, MissingDataError
@@ -94,7 +94,11 @@ _DOWNLOADS = {
 
 
 def fashion_mnist(
-    folder: LocalPath | None = None, *, binarize: Binarize = None, dequantize: bool = False
+    folder: LocalPath | None = None,
+    *,
+    binarize: Binarize = None,
+    dequantize: bool = False,
+    augment: tuple[Augmentation, ...] = (),
 ) -> Dataset:
     """Return Fashion-MNIST: 28x28 gray images of clothes in ten classes.
 
@@ -108,6 +112,7 @@ def fashion_mnist(
             whose hashes are checked.
         binarize: `"threshold"`, `"stochastic"`, or None, as in `Dataset`.
         dequantize: add uniform noise within a level, as in `Dataset`.
+        augment: random changes of training images, as in `Dataset`.
 
     Raises:
         MissingDataError: a file is missing and cannot be downloaded.
@@ -129,11 +134,16 @@ def fashion_mnist(
         class_names=_CLOTHES,
         binarize=binarize,
         dequantize=dequantize,
+        augment=augment,
     )
 
 
 def mnist(
-    folder: LocalPath | None = None, *, binarize: Binarize = None, dequantize: bool = False
+    folder: LocalPath | None = None,
+    *,
+    binarize: Binarize = None,
+    dequantize: bool = False,
+    augment: tuple[Augmentation, ...] = (),
 ) -> Dataset:
     """Return MNIST: 28x28 gray images of handwritten digits.
 
@@ -144,6 +154,7 @@ def mnist(
             download.
         binarize: as in `Dataset`.
         dequantize: as in `Dataset`.
+        augment: as in `Dataset`.
 
     Raises:
         MissingDataError: a file is missing and cannot be downloaded.
@@ -165,11 +176,16 @@ def mnist(
         class_names=_DIGITS,
         binarize=binarize,
         dequantize=dequantize,
+        augment=augment,
     )
 
 
 def kmnist(
-    folder: LocalPath | None = None, *, binarize: Binarize = None, dequantize: bool = False
+    folder: LocalPath | None = None,
+    *,
+    binarize: Binarize = None,
+    dequantize: bool = False,
+    augment: tuple[Augmentation, ...] = (),
 ) -> Dataset:
     """Return Kuzushiji-MNIST: 28x28 gray images of cursive Japanese characters in ten classes.
 
@@ -181,6 +197,7 @@ def kmnist(
             download.
         binarize: as in `Dataset`.
         dequantize: as in `Dataset`.
+        augment: as in `Dataset`.
 
     Raises:
         MissingDataError: a file is missing and cannot be downloaded.
@@ -202,6 +219,7 @@ def kmnist(
         class_names=_KUZUSHIJI,
         binarize=binarize,
         dequantize=dequantize,
+        augment=augment,
     )
 
 
@@ -211,6 +229,7 @@ def emnist(
     folder: LocalPath | None = None,
     binarize: Binarize = None,
     dequantize: bool = False,
+    augment: tuple[Augmentation, ...] = (),
 ) -> Dataset:
     """Return EMNIST: 28x28 gray images of handwritten letters and digits.
 
@@ -224,6 +243,7 @@ def emnist(
             `$GENZOO_DATA/emnist` or a download of all splits (0.5 GB).
         binarize: as in `Dataset`.
         dequantize: as in `Dataset`.
+        augment: as in `Dataset`.
 
     Raises:
         MissingDataError: a file is missing and cannot be downloaded.
@@ -247,6 +267,7 @@ def emnist(
         class_names=_EMNIST_CLASSES[split],
         binarize=binarize,
         dequantize=dequantize,
+        augment=augment,
         transposed=True,
         first_label=1 if split == "letters" else 0,
     )
@@ -260,6 +281,7 @@ def _read(
     class_names: Sequence[str],
     binarize: Binarize,
     dequantize: bool,
+    augment: tuple[Augmentation, ...],
     transposed: bool = False,
     first_label: int = 0,
 ) -> Dataset:
@@ -280,6 +302,7 @@ def _read(
         test,
         binarize=binarize,
         dequantize=dequantize,
+        augment=augment,
         metadata={"class_names": tuple(class_names)},
         name=name,
     )

@@ -6,13 +6,16 @@ from typing import Literal
 
 import numpy as np
 
-from genzoo.contract.dataset import Dataset
+from genzoo.contract.dataset import Augmentation, Dataset
 
 __all__ = ["digits"]
 
 
 def digits(
-    *, binarize: Literal["threshold", "stochastic"] | None = None, dequantize: bool = False
+    *,
+    binarize: Literal["threshold", "stochastic"] | None = None,
+    dequantize: bool = False,
+    augment: tuple[Augmentation, ...] = (),
 ) -> Dataset:
     """Return 1,797 handwritten digits of 8x8 pixels in 17 gray levels.
 
@@ -24,6 +27,7 @@ def digits(
     Arguments:
         binarize: `"threshold"`, `"stochastic"`, or None, as in `Dataset`.
         dequantize: add uniform noise within a level, as in `Dataset`.
+        augment: random changes of training images, as in `Dataset`.
 
     References:
         Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI Machine Learning
@@ -48,6 +52,7 @@ def digits(
         levels=17,
         binarize=binarize,
         dequantize=dequantize,
+        augment=augment,
         metadata={"class_names": tuple(map(str, source.target_names))},
         name="digits",
     )

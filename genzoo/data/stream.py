@@ -7,18 +7,21 @@ behind the same interface, and the batches are the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from itertools import count
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 from torch.utils import data as loading
 
 from genzoo import memory
-from genzoo.contract import Batch, Model
+from genzoo.contract import Batch, Model, is_image
 from genzoo.contract.dataset import Dataset
 from genzoo.data.arrays import as_tensor
+from genzoo.data.augment import augment
 from genzoo.distributed import emulate_rank
 from genzoo.distributed.keyed_draws import draws
 from genzoo.distributed.random_state import exclusive, seed_for
@@ -34,7 +37,7 @@ class Stream:
 
     Batch i is a pure function of the dataset, the seed, and i. Each epoch visits a group of columns
     in a new order and drops the rows that do not fill a batch. Groups of different lengths have
-    separate epochs.
+    separate epochs. Images are changed as the dataset's `augment` says.
 
     Arguments:
         dataset: the dataset.
@@ -54,7 +57,8 @@ class Stream:
 
     Raises:
         DataError: a column is missing, or the dataset has fewer rows than a batch.
-        SettingError: the batch cannot be divided among the ranks and microbatches.
+        SettingError: the batch cannot be divided among the ranks and microbatches, or there are no
+            images to augment.
 
     Example:
         >>> data = Dataset({"x": torch.rand(10, 2)})
@@ -95,6 +99,17 @@ class Stream:
         ]
         self.group_of = {name: index for index, (_, group) in enumerate(read) for name in group}
         self.groups = [(number, len(dataset.train[group[0]])) for number, group in read]
+        # column -> the number of its group: paired images are changed in the same way
+        self.augmented = {
+            name: self.groups[index][0]
+            for name, index in self.group_of.items()
+            if dataset.augment and name in inputs and is_image(dataset.shape_of(name))
+        }
+        if dataset.augment and not self.augmented:
+            raise SettingError(
+                f"{dataset.name}: augment = {list(dataset.augment)} changes images, and the model "
+                f"reads none; it reads {', '.join(inputs)}. Leave out augment."
+            )
         for (_, group), (_, rows) in zip(read, self.groups, strict=True):
             if rows < batch_size:
                 raise DataError(
@@ -117,9 +132,23 @@ class Stream:
         A batch is a tensor for one input and a mapping for several.
         """
         for i, rows in enumerate(self._stored(start), start):
+            key = (self.seed, "data", i)
+            changes = {name: partial(self._augment, key, name) for name in self.augmented}
             yield _batch(
-                self.dataset, rows, self.device, self.dtype, self.microbatches, self.seed, "data", i
+                self.dataset,
+                rows,
+                self.device,
+                self.dtype,
+                self.microbatches,
+                *key,
+                changes=changes,
             )
+
+    def _augment(self, key: Sequence[object], name: str, x: Tensor) -> Tensor:
+        """Change the images of a column of one batch."""
+        key = (*key, "augment", self.augmented[name])
+        with draws(self.device, *key, part=None, parts=self.microbatches):
+            return augment(x, self.dataset.augment)
 
     def _stored(self, start: int) -> Iterator[Rows]:
         source = _Rows(self.columns, self.group_of)
@@ -242,12 +271,13 @@ def _batch(
     dtype: torch.dtype | None,
     microbatches: int,
     *key: object,
+    changes: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType({}),
 ) -> Batch:
     """Prepare stored rows for a model; `key` seeds the noise that the dataset adds."""
     noisy = dataset.dequantize or dataset.binarize == "stochastic"
     with draws(device, *key, part=None, parts=microbatches) if noisy else nullcontext():
         batch = {
-            name: dataset.prepare(rows.to(device, non_blocking=True), dtype)
+            name: dataset.prepare(rows.to(device, non_blocking=True), dtype, changes.get(name))
             for name, rows in stored.items()
         }
     return batch if len(batch) > 1 else next(iter(batch.values()))

@@ -25,7 +25,7 @@ def test_symbols_are_read_as_one_hot_vectors():
         ({"symbols": 3}, "column 'x': holds 3, but 3 levels or symbols are 0 to 2"),
         ({"symbols": 0}, "symbols = 0; expected 1 to 256"),
         ({"symbols": 257}, "symbols = 257; expected 1 to 256"),
-        ({"symbols": 4, "binarize": "threshold"}, "excludes binarize and dequantize"),
+        ({"symbols": 4, "binarize": "threshold"}, "excludes binarize, dequantize, and augment"),
     ],
 )
 def test_values_other_than_symbols_are_refused(settings, message):

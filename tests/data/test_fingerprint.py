@@ -58,6 +58,7 @@ def test_storage_does_not_change_the_fingerprint(tmp_path):
         (dataset(binarize="threshold"), "binarize was None, now 'threshold'"),
         (dataset(binarize="stochastic"), "binarize was None, now 'stochastic'"),
         (dataset(dequantize=True), "dequantize was False, now True"),
+        (dataset(augment=("flip",)), "augment was None, now ['flip']"),
         (dataset(levels=17), "levels was 256, now 17"),
         (dataset(symbols=9), "symbols was None, now 9"),
         (
@@ -80,6 +81,7 @@ def test_unused_columns_do_not_change_the_fingerprint():
         "the test column 'truth' is gone"
     ]
     assert read(truth, Dataset({"x": X}, {"x": X[1:8]}), ("x",), "train") == []
+    assert read(truth, Dataset({"x": X}, {"x": X[:7]}, augment=("flip",)), ("x",), "test") == []
 
 
 def test_unpaired_columns_of_different_lengths_have_a_fingerprint():

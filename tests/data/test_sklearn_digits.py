@@ -51,7 +51,8 @@ def test_level_16_becomes_one():
 @pytest.mark.parametrize("settings", [{"binarize": "threshold"}, {"dequantize": True}])
 def test_settings_reach_the_dataset(settings):
     data = build({"name": "digits", **settings}, "datasets")
-    assert config(data) == {"name": "digits", "binarize": None, "dequantize": False, **settings}
+    defaults = {"binarize": None, "dequantize": False, "augment": ()}
+    assert config(data) == {"name": "digits", **defaults, **settings}
     x = data.prepare(torch.from_numpy(data.train["x"]))
     if data.binarize:
         assert torch.equal(x, (torch.from_numpy(data.train["x"]) > 8).float())

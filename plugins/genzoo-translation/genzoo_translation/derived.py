@@ -156,14 +156,16 @@ def _images(of: Source) -> tuple[Dataset, Tensor, Tensor]:
     If the dataset has no held-out images, the second tensor is empty.
 
     Raises:
-        DataError: the dataset does not contain images, or binarizes or dequantizes them.
+        DataError: the dataset does not contain images, or binarizes, dequantizes, or augments them.
     """
     source = as_dataset(of)
-    if source.binarize or source.dequantize:
-        raise DataError(
-            f"{source.name}: binarize = {source.binarize!r} and dequantize = {source.dequantize} "
-            "would be lost when its images become pairs or domains; leave them out."
-        )
+    for setting in ("binarize", "dequantize", "augment"):
+        value = getattr(source, setting)
+        if value:
+            raise DataError(
+                f"{source.name}: {setting} = {value!r} would be lost when its images become pairs "
+                "or domains; leave it out."
+            )
     column = next(iter(source.train))
     images = []
     for split in (source.train, source.test):

@@ -218,6 +218,7 @@ def test_domains_may_have_separate_test_folders(tmp_path):
             "binarize = 'threshold'.*would be lost",
         ),
         (lambda: mapped({"name": "digits", "dequantize": True}), "dequantize = True would be lost"),
+        (lambda: edges({"name": "digits", "augment": ["flip"]}), "augment = .* would be lost"),
         (lambda: art.icons(folder="nowhere"), "tango-icon-theme"),
         (lambda: art.emoji(font=__file__), "cannot be read as a font"),
     ],
