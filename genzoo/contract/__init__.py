@@ -18,7 +18,8 @@ from genzoo.contract.capabilities import (
     Translates,
     has_capability,
 )
-from genzoo.contract.dataset import Augmentation, Dataset, Shape, is_image
+from genzoo.contract.column import Column, is_image
+from genzoo.contract.dataset import Augmentation, Dataset, Shape
 from genzoo.contract.judging import (
     Evidence,
     FeatureNetwork,
@@ -53,6 +54,7 @@ __all__ = [
     "VERSION",
     "Augmentation",
     "Batch",
+    "Column",
     "Completes",
     "Configurable",
     "Count",

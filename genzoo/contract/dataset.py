@@ -6,17 +6,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args
 
-import numpy as np
 import torch
 from annotated_types import Gt, MinLen
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from genzoo.contract.inputs import layout_of
+from genzoo.contract.column import check_column, check_values, in_memory, is_image, is_uint8
 from genzoo.distributed import uniform
 from genzoo.errors import DataError, SettingError, did_you_mean, show
 
-__all__ = ["Augmentation", "Dataset", "Shape", "check_dense", "is_image", "is_uint8"]
+__all__ = ["Augmentation", "Dataset", "Shape"]
 
 Shape = Annotated[tuple[Annotated[int, Gt(0)], ...], MinLen(1)]
 """The shape of one example: `(D,)` for vectors, `(C, H, W)` for images."""
@@ -25,22 +24,13 @@ Augmentation = Literal["flip", "vertical-flip", "shift", "crop", "jitter"]
 """A random change of training images; see `Dataset`."""
 
 
-_ROUNDING = 1e-4
-"""The distance from [0, 1] up to which the values of images count as rounding errors."""
-
-
-def is_image(shape: Shape) -> bool:
-    """Return True for the shape of an image, `(C, H, W)`. Images are in [0, 1]."""
-    return len(shape) == 3
-
-
 @dataclass(frozen=True)
 class Dataset:
     """Named columns of a training split, a test split, and perhaps a validation split.
 
     Arguments:
-        train: column name -> array with one row per example. An array is a tensor, a NumPy array,
-            or a memory-mapped array, of uint8 levels, floats, or integer labels. `shape` is the
+        train: column name -> column with one row per example: a tensor, a NumPy array, a memory
+            map, or another `Column`, of uint8 levels, floats, or integer labels. `shape` is the
             shape of the first column.
         test: the same columns for held-out examples, and any other columns that only a metric
             reads. It may be empty.
@@ -71,7 +61,7 @@ class Dataset:
 
     Raises:
         DataError: a column has no rows, a group has unequal lengths, a value is not finite, or a
-            float image is outside [0, 1].
+            float image is outside [0, 1]. Values outside memory are checked when they are read.
         SettingError: `augment` has an unknown name.
 
     Example:
@@ -110,7 +100,7 @@ class Dataset:
                     f"{self.name}, {split} = {show(columns)}: expected columns, as in {{'x': ...}}."
                 )
             for name, column in columns.items():
-                _check_column(f"{self.name}, {split}, column {name!r}", column)
+                check_column(f"{self.name}, {split}, column {name!r}", column)
 
     def _check_types(self) -> None:
         """Check the types of `groups`, `levels`, and `symbols`."""
@@ -179,7 +169,7 @@ class Dataset:
             for group in self.groups:
                 present = {name: columns[name] for name in group if name in columns}
                 path = f"{self.name}, {split}"
-                _check_group(path, present, group, self.symbols or self.levels)
+                _check_group(path, present, group, self.value_count)
 
     def _check_extra_columns(self) -> None:
         """Check the held-out columns that are not trained on."""
@@ -191,7 +181,13 @@ class Dataset:
                     f"{path}: has {len(self.test[name])} rows, but the other columns have "
                     f"{sorted(lengths)}."
                 )
-            _check_values(path, self.test[name], self.symbols or self.levels)
+            if in_memory(self.test[name]):
+                check_values(path, self.test[name], self.value_count)
+
+    @property
+    def value_count(self) -> int:
+        """The number of values that a uint8 column may have: symbols, or levels."""
+        return self.symbols or self.levels
 
     @property
     def shape(self) -> Shape:
@@ -282,36 +278,6 @@ class Dataset:
         return values
 
 
-def check_dense(column: Tensor, path: str) -> None:
-    """Reject a tensor whose rows cannot be read one by one.
-
-    Arguments:
-        column: the tensor.
-        path: its dataset, split, and name, for messages.
-
-    Raises:
-        DataError: the tensor is sparse, nested, or quantized, or has no values because it is on the
-            meta device.
-    """
-    layout = layout_of(column)
-    if layout is not None:
-        raise DataError(f"{path} is a {layout} tensor; pass a dense one, such as x.to_dense().")
-    if column.is_meta:
-        raise DataError(f"{path} is on the meta device and has no values; pass one with values.")
-
-
-def _check_column(path: str, column: Any) -> None:
-    """Reject a column that is not an array with an axis of rows."""
-    if isinstance(column, Tensor):
-        check_dense(column, path)
-    if not all(hasattr(column, name) for name in ("shape", "dtype", "__len__", "__getitem__")):
-        raise DataError(
-            f"{path} is a {type(column).__name__}; pass a torch tensor or a NumPy array."
-        )
-    if not column.shape:
-        raise DataError(f"{path} is a single number; its first axis must be the examples.")
-
-
 def _check_group(
     path: str, columns: Mapping[str, Any], group: tuple[str, ...], levels: int
 ) -> None:
@@ -331,40 +297,5 @@ def _check_group(
     for name, column in columns.items():
         if not len(column):
             raise DataError(f"{path}: column {name!r} has no rows.")
-        _check_values(f"{path}, column {name!r}", column, levels)
-
-
-def is_uint8(column: Any) -> bool:
-    """Return whether a column, a tensor or a NumPy array, holds uint8."""
-    return _dtype_name(column) == "uint8"
-
-
-def _dtype_name(column: Any) -> str:
-    return str(column.dtype).removeprefix("torch.")
-
-
-def _check_values(path: str, column: Any, levels: int) -> None:
-    """Check that levels are in range, floats are finite, and float images are in [0, 1]."""
-    if is_uint8(column) and levels < 256 and int(column.max()) >= levels:
-        raise DataError(
-            f"{path}: holds {int(column.max())}, but {levels} levels or symbols are 0 to "
-            f"{levels - 1}."
-        )
-    if not _dtype_name(column).startswith(("float", "bfloat")):
-        return
-    values = column if isinstance(column, Tensor) else torch.from_numpy(np.asarray(column))
-    finite = torch.isfinite(values.reshape(len(values), -1)).all(dim=1)
-    if not finite.all():
-        row = int((~finite).nonzero()[0])
-        raise DataError(
-            f"{path}: row {row} holds a value that is not finite ({int((~finite).sum())} such "
-            "rows); clean the data first."
-        )
-    if is_image(tuple(values.shape[1:])):
-        low, high = float(values.min()), float(values.max())
-        # resizing may exceed the range by a rounding error
-        if low < -_ROUNDING or high > 1 + _ROUNDING:
-            raise DataError(
-                f"{path}: images are floats in [0, 1] or uint8; these span {low:g} to {high:g}. "
-                "Rescale them."
-            )
+        if in_memory(column):
+            check_values(f"{path}, column {name!r}", column, levels)

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.contract.dataset import Dataset, check_dense
+from genzoo.contract.column import Column, check_column, check_dense, in_memory
+from genzoo.contract.dataset import Dataset
 from genzoo.errors import DataError, show
 from genzoo.registry.build import build
 from genzoo.registry.lookup import registry
@@ -41,7 +42,8 @@ def as_dataset(data: Any) -> Dataset:
 
             Arrays are tensors or numpy arrays, including memory-mapped ones: `(N, D)`, `(N, H, W)`
             (a channel axis is added), or `(N, C, H, W)`. They hold uint8 levels, floats (images in
-            [0, 1]), or integers: labels `(N,)`, or a table `(N, D)`, which becomes floats.
+            [0, 1]), or integers: labels `(N,)`, or a table `(N, D)`, which becomes floats. Any
+            other `genzoo.contract.Column` can take the place of an array.
 
     Raises:
         DataError: `data` is none of these, or it has invalid values, axes, or types.
@@ -131,7 +133,7 @@ def _are_labels(x: Any, y: Any) -> bool:
     return kind.startswith(("int", "uint"))
 
 
-def _columns(data: Any, split: str) -> dict[str, Tensor]:
+def _columns(data: Any, split: str) -> dict[str, Any]:
     columns = data if isinstance(data, Mapping) else {"x": data}
     if unnamed := [name for name in columns if not isinstance(name, str)]:
         raise DataError(
@@ -143,27 +145,58 @@ def _columns(data: Any, split: str) -> dict[str, Tensor]:
     }
 
 
-def _column(array: Any, name: str) -> Tensor:
+def _column(array: Any, name: str) -> Any:
+    """Return a column for an array, with a channel axis; memory maps stay NumPy arrays."""
+    if not isinstance(array, Tensor | np.ndarray) and isinstance(array, Column):
+        return _other_column(array, name)
     x = as_tensor(array, name)
-    axes = tuple(x.shape)
     if x.ndim == 2 and x.dtype in _INTEGERS:
-        x = x.to(torch.get_default_dtype())
+        return x.to(torch.get_default_dtype())
+    _check_axes(x, name, "permute" if isinstance(array, Tensor) else "transpose")
+    column = x if in_memory(array) else array
+    return column[:, None] if x.ndim == 3 else column
+
+
+def _other_column(column: Any, name: str) -> Any:
+    """Return a column that is not an array, once its type and axes are checked."""
+    check_column(name, column)
+    dtype = column.dtype
+    if not isinstance(dtype, torch.dtype):
+        dtype = as_tensor(np.empty(0, dtype), name).dtype
+    axes = tuple(column.shape)
+    if len(axes) == 3 or (len(axes) == 2 and dtype in _INTEGERS):
+        raise DataError(
+            f"{name} is a {type(column).__name__} of {str(dtype).removeprefix('torch.')} {axes}; "
+            "its rows should be (C, H, W) for images, or floats (D,) for a table. Reshape or "
+            "convert the rows when they are read."
+        )
+    _check_axes(torch.empty((0, *axes[1:]), dtype=dtype), name, "transpose")
+    return column
+
+
+def _check_axes(x: Tensor, name: str, method: str) -> None:
+    """Check the type and the axes of a column.
+
+    Arguments:
+        x: the column.
+        name: its name in messages.
+        method: the method that moves its channel axis.
+    """
+    axes = tuple(x.shape)
     dtypes: tuple[torch.dtype, ...] = (torch.uint8, *_FLOATS)
     allowed = "uint8 or floats in [0, 1]"
-    if x.ndim < 3:
+    if len(axes) < 3:
         dtypes = (*dtypes, *_INTEGERS)
         allowed = "uint8 levels, floats, or integers for labels"
     if x.dtype not in dtypes:
         raise DataError(f"{name} holds {str(x.dtype).removeprefix('torch.')}: use {allowed}.")
-    if x.ndim == 4 and axes[1] not in _CHANNELS and axes[3] in _CHANNELS:
-        method = "permute" if isinstance(array, Tensor) else "transpose"
+    if len(axes) == 4 and axes[1] not in _CHANNELS and axes[3] in _CHANNELS:
         raise DataError(
             f"{name} has its channels last, {axes}; images are (N, C, H, W): pass "
             f"x.{method}(0, 3, 1, 2)."
         )
-    if x.ndim not in (1, 2, 3, 4):
+    if len(axes) not in (1, 2, 3, 4):
         raise DataError(
             f"{name} has the shape {axes}; it should be (N, D), (N, H, W) or (N, C, H, W), or (N,) "
             "for labels."
         )
-    return x[:, None] if x.ndim == 3 else x

@@ -23,8 +23,8 @@ def add_tensor(digest: Any, tensor: Tensor) -> None:
     digest.update(data.numpy())
 
 
-def describe(tensor: Tensor) -> str:
-    """Return a tensor's type and shape, as in "uint8 (1500, 1, 8, 8)"."""
+def describe(tensor: Any) -> str:
+    """Return a tensor's or column's type and shape, as in "uint8 (1500, 1, 8, 8)"."""
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 

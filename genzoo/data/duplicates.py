@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 from torch import Tensor
 
 from genzoo.contract import Dataset
-from genzoo.data.arrays import as_tensor
+from genzoo.data.columns import CheckedColumn, open_column
 
 __all__ = ["count_duplicates"]
 
@@ -33,21 +34,19 @@ def count_duplicates(dataset: Dataset, column: str = "x", n: int | None = None) 
         >>> count_duplicates(Dataset({"x": x}, {"x": x[8:] + torch.tensor([[0.0], [0.5]])}))
         1
     """
-    train, test = (
-        as_tensor(dataset.split(split)[column], f"{dataset.name}, {split}, column {column!r}")
-        for split in ("train", "test")
-    )
+    train, test = (open_column(dataset, split, column) for split in ("train", "test"))
     if train.shape[1:] != test.shape[1:]:
         return 0
-    known = set(_digests(train))
-    return sum(digest in known for digest in _digests(test[:n]))
+    held_out = Counter(_digests(test, len(test) if n is None else min(n, len(test))))
+    found = held_out.keys() & _digests(train, len(train))
+    return sum(held_out[digest] for digest in found)
 
 
-def _digests(column: Tensor) -> Iterator[bytes]:
-    """Yield a digest of each row. Its size bounds the memory of many large rows."""
+def _digests(column: Tensor | CheckedColumn, rows: int) -> Iterator[bytes]:
+    """Yield a digest of each of the first rows. Its size bounds the memory of many large rows."""
     at_once = max(1, _NUMBERS // max(1, math.prod(column.shape[1:])))
-    for begin in range(0, len(column), at_once):
+    for begin in range(0, rows, at_once):
         # Equal numbers have equal bytes in float64, which also has no two zeros after the sum.
-        rows = column[begin : begin + at_once].cpu().double() + 0.0
-        for row in rows.reshape(len(rows), -1).numpy():
+        values = column[begin : min(begin + at_once, rows)].cpu().double() + 0.0
+        for row in values.reshape(len(values), -1).numpy():
             yield hashlib.blake2b(row.tobytes(), digest_size=16).digest()

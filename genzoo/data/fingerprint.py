@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
+from genzoo.contract.column import block_of
 from genzoo.contract.dataset import Dataset
-from genzoo.data.arrays import as_tensor
+from genzoo.data.columns import CheckedColumn, open_column
 from genzoo.data.digest import add_tensor, describe
 
 __all__ = ["changes", "fingerprint"]
@@ -20,6 +22,9 @@ _WHOLE = 256 << 20
 _SAMPLE, _BLOCK = 64 << 20, 256 << 10
 """The number of bytes that are read of a larger column, and of each block of them."""
 
+_DEAR, _DEAR_ROW = 16, 4096
+"""For columns with a `block`: the divisor of these numbers, and the least size of a row."""
+
 _SETTINGS = ("levels", "binarize", "dequantize", "symbols", "augment")
 
 
@@ -29,7 +34,8 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
     It is the same on every platform, for torch and numpy arrays, in memory or memory-mapped. Of a
     column of more than 256 MiB, 64 MiB are read: blocks of rows at equal distances, including the
     first and the last. A change elsewhere in the column is not detected. Reading these blocks takes
-    well under a second.
+    well under a second. Of columns with a `block`, which are dear to read, at most 4 MiB and 1,024
+    rows are read if they have more than 16 MiB or 4,096 rows.
 
     Arguments:
         dataset: the dataset.
@@ -50,10 +56,7 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
     for split, columns in dataset.splits.items():
         if split == "validation" and not columns:
             continue
-        table[split] = {
-            name: _digest(as_tensor(x, f"{dataset.name}, {split}, column {name!r}"))
-            for name, x in columns.items()
-        }
+        table[split] = {name: _digest(open_column(dataset, split, name)) for name in columns}
     return table
 
 
@@ -103,22 +106,26 @@ def _change(left: Any, right: Any) -> str:
     return "holds other values" if was == now else f"was {was}, now {now}"
 
 
-def _digest(column: Tensor) -> str:
+def _digest(column: Tensor | CheckedColumn) -> str:
     text = describe(column)
     digest = hashlib.sha256(text.encode())
-    for begin, end in _blocks(len(column), column.element_size() * column[:1].numel()):
+    row_size = column.dtype.itemsize * math.prod(column.shape[1:])
+    divisor = 1
+    if block_of(column) is not None:
+        row_size, divisor = max(row_size, _DEAR_ROW), _DEAR
+    for begin, end in _blocks(len(column), row_size, divisor):
         add_tensor(digest, column[begin:end])
     return f"{text} {digest.hexdigest()[:32]}"
 
 
-def _blocks(rows: int, row_size: int) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of rows that are read."""
+def _blocks(rows: int, row_size: int, divisor: int = 1) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of rows that are read. The divisor is that of the numbers of bytes."""
     per_block = max(1, _BLOCK // max(1, row_size))
-    if rows * row_size <= _WHOLE:
+    if rows * row_size <= _WHOLE // divisor:
         for begin in range(0, rows, per_block):
             yield begin, min(begin + per_block, rows)
         return
-    blocks = max(2, _SAMPLE // (per_block * row_size))
+    blocks = max(2, _SAMPLE // divisor // (per_block * row_size))
     for i in range(blocks):
         begin = i * (rows - per_block) // (blocks - 1)
         yield begin, begin + per_block

@@ -1,12 +1,13 @@
 """The path from stored rows to batches on the device.
 
 Small datasets are kept on the device as they are stored (uint8 stays uint8), and a batch is an
-`index_select`, which is much faster than a data loader. Larger datasets are read by a `DataLoader`
-behind the same interface, and the batches are the same.
+`index_select`, which is much faster than a data loader. Larger datasets, and columns that are not
+arrays, are read by a `DataLoader` behind the same interface, and the batches are the same.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -19,17 +20,20 @@ from torch.utils import data as loading
 
 from genzoo import memory
 from genzoo.contract import Batch, Model, is_image
+from genzoo.contract.column import block_of
 from genzoo.contract.dataset import Dataset
-from genzoo.data.arrays import as_tensor
 from genzoo.data.augment import augment
+from genzoo.data.columns import CheckedColumn, load, open_column, take
+from genzoo.data.order import epoch_order
 from genzoo.distributed import emulate_rank
 from genzoo.distributed.keyed_draws import draws
-from genzoo.distributed.random_state import exclusive, seed_for
+from genzoo.distributed.random_state import exclusive
 from genzoo.errors import DataError, SettingError
 
 __all__ = ["Rows", "Stream", "iterate_split", "once"]
 
 Rows = Mapping[str, Tensor]
+Columns = Mapping[str, Tensor | CheckedColumn]
 
 
 class Stream:
@@ -38,6 +42,10 @@ class Stream:
     Batch i is a pure function of the dataset, the seed, and i. Each epoch visits a group of columns
     in a new order and drops the rows that do not fill a batch. Groups of different lengths have
     separate epochs. Images are changed as the dataset's `augment` says.
+
+    If a column of a group has a `block` (see `genzoo.contract.Column`), the blocks come in random
+    order, and the rows of 256 blocks at a time are mixed. The order of any batch is computed
+    without those before it, in memory that does not grow with the number of rows.
 
     Arguments:
         dataset: the dataset.
@@ -50,7 +58,8 @@ class Stream:
         microbatches: the number of parts of a batch. Each part has the same rows for any number of
             processes, so a rank's rows are its share of the first part, then of the second, and so
             on.
-        resident: keep the columns on the device. None: if they fit into half of its free memory.
+        resident: keep the columns on the device. None: if they fit into half of its free memory,
+            and none has a `block`. On the CPU, only arrays are kept.
         dtype: the dtype of floats; by default torch's default dtype.
         workers: the number of processes that read rows which are not resident. 0 reads them in this
             process, which is best for small images.
@@ -110,6 +119,7 @@ class Stream:
                 f"{dataset.name}: augment = {list(dataset.augment)} changes images, and the model "
                 f"reads none; it reads {', '.join(inputs)}. Leave out augment."
             )
+        self.blocks = {number: _block(dataset, group) for number, group in read}
         for (_, group), (_, rows) in zip(read, self.groups, strict=True):
             if rows < batch_size:
                 raise DataError(
@@ -118,7 +128,7 @@ class Stream:
                 )
         self.resident = _fits(self.columns, device) if resident is None else resident
         if self.resident:
-            self.columns = {name: column.to(device) for name, column in self.columns.items()}
+            self.columns = {name: load(column, device) for name, column in self.columns.items()}
 
     @property
     def batches_per_epoch(self) -> int:
@@ -153,7 +163,7 @@ class Stream:
     def _stored(self, start: int) -> Iterator[Rows]:
         source = _Rows(self.columns, self.group_of)
         if self.resident:
-            return map(source.__getitem__, self._indices(start, self.device))
+            yield from map(source.read, self._indices(start, self.device))
         loader = loading.DataLoader(
             source,
             sampler=self._indices(start, torch.device("cpu")),  # type: ignore[arg-type]
@@ -164,7 +174,10 @@ class Stream:
             # Otherwise, the loader would use torch's default generator.
             generator=torch.Generator(),
         )
-        return iter(loader)
+        for rows in loader:
+            if isinstance(rows, DataError):
+                raise rows
+            yield rows
 
     def _indices(self, start: int, device: torch.device) -> Iterator[tuple[Tensor, ...]]:
         """Yield the row numbers in each group, for each batch from `start` on."""
@@ -175,11 +188,12 @@ class Stream:
         per_epoch = rows // self.batch_size
         now, first = divmod(start, per_epoch)
         for epoch in count(now):
-            generator = torch.Generator().manual_seed(seed_for(self.seed, "order", group, epoch))
             # The order is computed on the CPU, so it is the same for every device.
-            order = torch.randperm(rows, generator=generator).to(device)
+            order = epoch_order(rows, self.blocks[group], self.seed, "order", group, epoch)
+            if isinstance(order, Tensor):
+                order = order.to(device)
             for k in range(first, per_epoch):
-                batch = order[k * self.batch_size : (k + 1) * self.batch_size]
+                batch = order[k * self.batch_size : (k + 1) * self.batch_size].to(device)
                 yield batch.view(self.microbatches, self.size, -1)[:, self.rank].flatten()
             first = 0
 
@@ -251,17 +265,24 @@ def _in_dtype(column: Tensor, dtype: torch.dtype) -> Tensor:
     return column.to(dtype) if column.is_floating_point() else column
 
 
-class _Rows(loading.Dataset[Rows]):
+class _Rows(loading.Dataset[Rows | DataError]):
     """A torch dataset that maps row numbers of each group to stored rows of each column."""
 
-    def __init__(self, columns: Rows, group_of: Mapping[str, int]) -> None:
+    def __init__(self, columns: Columns, group_of: Mapping[str, int]) -> None:
         self.columns, self.group_of = columns, group_of
 
-    def __getitem__(self, indices: tuple[Tensor, ...]) -> Rows:
+    def read(self, indices: tuple[Tensor, ...]) -> Rows:
         return {
-            name: column.index_select(0, indices[self.group_of[name]])
+            name: take(column, indices[self.group_of[name]])
             for name, column in self.columns.items()
         }
+
+    def __getitem__(self, indices: tuple[Tensor, ...]) -> Rows | DataError:
+        # a loader would add the traceback of its worker to the message
+        try:
+            return self.read(indices)
+        except DataError as error:
+            return error
 
 
 def _batch(
@@ -283,7 +304,7 @@ def _batch(
     return batch if len(batch) > 1 else next(iter(batch.values()))
 
 
-def _columns(dataset: Dataset, inputs: Sequence[str], split: str) -> dict[str, Tensor]:
+def _columns(dataset: Dataset, inputs: Sequence[str], split: str) -> Columns:
     columns = dataset.split(split)
     for name in inputs:
         if name not in columns:
@@ -291,17 +312,22 @@ def _columns(dataset: Dataset, inputs: Sequence[str], split: str) -> dict[str, T
                 f"{dataset.name}, {split} has no column {name!r}, one of {tuple(inputs)} that are "
                 f"to be read; it has {', '.join(columns)}."
             )
-    return {
-        name: as_tensor(columns[name], f"{dataset.name}, {split}, column {name!r}")
-        for name in inputs
-    }
+    return {name: open_column(dataset, split, name) for name in inputs}
 
 
-def _fits(columns: Rows, device: torch.device) -> bool:
+def _block(dataset: Dataset, group: Sequence[str]) -> int | None:
+    """Return the largest block of the columns of a group, whether they are read or not."""
+    blocks = [block_of(dataset.train[name]) for name in group]
+    return max((block for block in blocks if block is not None), default=None)
+
+
+def _fits(columns: Columns, device: torch.device) -> bool:
     """Return True if columns fit into half of the device's free memory."""
-    # On the CPU, columns are in memory, or memory-mapped and paged by the system.
+    if any(block_of(column) is not None for column in columns.values()):
+        return False
+    # On the CPU, arrays are in memory, or memory-mapped and paged by the system.
     if device.type == "cpu":
-        return True
+        return all(isinstance(column, Tensor) for column in columns.values())
     free = memory.free_memory(device)
-    needed = sum(column.numel() * column.element_size() for column in columns.values())
+    needed = sum(math.prod(column.shape) * column.dtype.itemsize for column in columns.values())
     return free is None or needed <= free / 2

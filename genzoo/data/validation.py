@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from genzoo.contract.column import in_memory
 from genzoo.contract.dataset import Dataset
 from genzoo.data.arrays import as_tensor
-from genzoo.distributed.random_state import seed_for
+from genzoo.data.columns import SelectedRows, take
+from genzoo.data.order import random_rows
 from genzoo.errors import DataError
 
 __all__ = ["set_aside"]
@@ -21,7 +24,7 @@ def set_aside(dataset: Dataset, fraction: float) -> Dataset:
     A dataset that has this split is returned unchanged. Otherwise a fraction of the training rows,
     rounded to the nearest number, moves to the split. The rows are chosen at random with a fixed
     seed, so every run of a dataset has the same ones, whatever the seed of the run. The columns of
-    a group stay together.
+    a group stay together. Columns outside memory are not copied.
 
     Arguments:
         dataset: the dataset.
@@ -46,15 +49,20 @@ def set_aside(dataset: Dataset, fraction: float) -> Dataset:
                 f"train.validation = {fraction:g} of the {rows:,} training rows of {dataset.name} "
                 f"is {held:,} rows; set a fraction that gives at least one row to each split."
             )
-        generator = torch.Generator().manual_seed(seed_for("validation", number))
-        order = torch.randperm(rows, generator=generator)
+        chosen = random_rows(rows, held, "validation", number)
+        others = torch.ones(rows, dtype=torch.bool)
+        others[chosen] = False
+        rest = others.nonzero()[:, 0]
         for name in group:
-            column = as_tensor(dataset.train[name], f"{dataset.name}, train, column {name!r}")
-            validation[name] = _rows(column, order[:held])
-            train[name] = _rows(column, order[held:])
+            validation[name] = _rows(dataset, name, chosen)
+            train[name] = _rows(dataset, name, rest)
     return replace(dataset, train=train, validation=validation)
 
 
-def _rows(column: Tensor, numbers: Tensor) -> Tensor:
-    """Return rows of a column in their stored order."""
-    return column.index_select(0, numbers.sort().values.to(column.device))
+def _rows(dataset: Dataset, name: str, numbers: Tensor) -> Any:
+    """Return training rows of a column in their stored order. Only rows in memory are copied."""
+    column = dataset.train[name]
+    if not in_memory(column):
+        return SelectedRows(column, numbers.numpy())
+    tensor = as_tensor(column, f"{dataset.name}, train, column {name!r}")
+    return take(tensor, numbers.to(tensor.device))

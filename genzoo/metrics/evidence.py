@@ -13,10 +13,12 @@ from torch import Tensor
 
 from genzoo.contract import Batch, Dataset, FeatureNetwork, Figure, Part, Source, generated_columns
 from genzoo.contract.inputs import fits, whole
-from genzoo.data.arrays import as_dataset, as_tensor
+from genzoo.data.arrays import as_dataset
+from genzoo.data.columns import open_column, take
 from genzoo.data.duplicates import count_duplicates
+from genzoo.data.order import random_rows
 from genzoo.data.stream import iterate_split
-from genzoo.distributed.random_state import exclusive, reseed, seed_for
+from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import DataError
 from genzoo.metrics.features import build_network, extract_features
 from genzoo.metrics.samples import Samples
@@ -277,12 +279,9 @@ class Evidence:
         """Return the chosen training rows of a column, by default n of the evaluation's seed."""
         dataset, seed = self.dataset, self.seed if seed is None else seed
         n = min(n or self.n, _rows(dataset, self.model, "train"))
-        generator = torch.Generator().manual_seed(
-            seed_for("evaluate", seed, "training rows", group)
-        )
-        column = as_tensor(dataset.train[name], f"{dataset.name}, train, column {name!r}")
-        order = torch.randperm(len(column), generator=generator)
-        return column.index_select(0, order[:n].sort().values.to(column.device))
+        column = open_column(dataset, "train", name)
+        numbers = random_rows(len(column), n, "evaluate", seed, "training rows", group)
+        return take(column, numbers.to(column.device) if isinstance(column, Tensor) else numbers)
 
     def _fitted(self, network: FeatureNetwork) -> FeatureNetwork:
         """Return a network after it has learned from training rows, if it does."""
@@ -301,8 +300,8 @@ class Evidence:
         dataset, (name, *_) = self.dataset, generated_columns(self.model)
         if column not in dataset.split(split) or name not in dataset.split(split):
             return None
-        stored = as_tensor(dataset.split(split)[column], f"{dataset.name}, column {column!r}")
-        if stored.ndim != 1 or stored.is_floating_point():
+        stored = open_column(dataset, split, column)
+        if len(stored.shape) != 1 or stored.dtype.is_floating_point:
             return None
         if split == "train":
             groups = [number for number, group in enumerate(dataset.groups) if column in group]

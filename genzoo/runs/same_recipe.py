@@ -24,6 +24,7 @@ RESUMABLE_SETTINGS = frozenset(
         "patience",
         "gradient_norms",
         "resident",
+        "workers",
     }
 )
 """The training settings that a resume may change; any other would make it another run."""

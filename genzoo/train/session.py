@@ -86,6 +86,7 @@ class Session:
             size=engine.size,
             microbatches=settings.microbatches,
             resident=settings.resident,
+            workers=settings.workers,
             dtype=torch.float64 if engine.dtype == torch.float64 else None,
         )
         self._check_batch()

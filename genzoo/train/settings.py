@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 from genzoo.contract import Dataset, NonNegativeFloat, Positive, PositiveFloat
 from genzoo.errors import SettingError, TrainingError
@@ -82,6 +82,8 @@ class Settings:
             `gradient/NAME`.
         resident: keep the data on the device. By default, do so if they fit, and stream them
             otherwise.
+        workers: the number of processes that read data which are streamed. 0 reads them in the
+            training process.
     """
 
     steps: Positive | None = None
@@ -107,6 +109,7 @@ class Settings:
     patience: Positive | None = None
     gradient_norms: bool = False
     resident: bool | None = None
+    workers: Annotated[int, Ge(0), Le(1024)] = 0
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Settings:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from genzoo.contract import Dataset
-from genzoo.contract.dataset import is_uint8
+from genzoo.contract.column import is_uint8
 from genzoo.data.arrays import as_dataset
 from genzoo.data.stream import once
 from genzoo.errors import DataError, SettingError, did_you_mean, show

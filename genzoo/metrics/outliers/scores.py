@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genzoo.contract import Batch, Dataset, has_capability, is_image
-from genzoo.contract.dataset import is_uint8
+from genzoo.contract.column import is_uint8
 from genzoo.data.stream import iterate_split
 from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import SettingError, did_you_mean, show
