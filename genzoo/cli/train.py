@@ -189,7 +189,7 @@ def named_recipe(what: str, model: str | None, overrides: Sequence[str]) -> tupl
     Raises:
         SettingError: the name is unknown, or a recipe is combined with a model.
     """
-    from genzoo.data.arrays import is_folder
+    from genzoo.data.arrays import table_of
     from genzoo.train.misplaced import explained
 
     shipped = recipes.shipped()
@@ -199,11 +199,10 @@ def named_recipe(what: str, model: str | None, overrides: Sequence[str]) -> tupl
             raise SettingError(
                 f"{what} is a recipe, which names its model; override it with model={model}."
             )
-        data = {"name": what}
-        if is_folder(what):
-            data = {"name": "folder", "path": what}
-            what = Path(what).resolve().name
-        table = {"model": {"name": model}, "data": data}
+        data = table_of(what)
+        if data is not None:
+            what = Path(what).resolve().stem
+        table = {"model": {"name": model}, "data": data or {"name": what}}
         name = f"{model}-{what}".replace(":", "-")  # a plugin's name may be package:name
         with explained():
             return recipes.checked(recipes.override(table, overrides)), name

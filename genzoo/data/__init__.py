@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from genzoo.data.arrays import as_dataset
     from genzoo.data.image_folder import folder
     from genzoo.data.mnist_family import emnist, fashion_mnist, kmnist, mnist
+    from genzoo.data.shards import shards
     from genzoo.data.sklearn_digits import digits
     from genzoo.data.stream import Stream, once
     from genzoo.data.toy_points import toy
@@ -20,6 +21,7 @@ else:
             "genzoo.data.arrays": ("as_dataset",),
             "genzoo.data.image_folder": ("folder",),
             "genzoo.data.mnist_family": ("emnist", "fashion_mnist", "kmnist", "mnist"),
+            "genzoo.data.shards": ("shards",),
             "genzoo.data.sklearn_digits": ("digits",),
             "genzoo.data.stream": ("Stream", "once"),
             "genzoo.data.toy_points": ("toy",),
@@ -36,5 +38,6 @@ __all__ = [
     "kmnist",
     "mnist",
     "once",
+    "shards",
     "toy",
 ]

@@ -18,7 +18,7 @@ from genzoo.errors import DataError, show
 from genzoo.registry.build import build
 from genzoo.registry.lookup import registry
 
-__all__ = ["as_dataset", "as_tensor", "is_folder"]
+__all__ = ["as_dataset", "as_tensor", "is_folder", "table_of"]
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _CHANNELS = (1, 2, 3, 4)
@@ -34,7 +34,8 @@ def as_dataset(data: Any) -> Dataset:
 
             - a `Dataset`, which is returned;
             - a registered name (`"digits"`), or a table (`{"name": "toy", "rows": 100}`);
-            - the path of a folder of images, for the dataset `folder`;
+            - the path of a folder of images, for the dataset `folder`, or of tar shards (a folder,
+              a file, or a pattern), for the dataset `shards`;
             - an array, which becomes the column `x`;
             - a mapping of arrays, which become columns of one group;
             - a pair (train, test) of arrays or mappings;
@@ -55,8 +56,8 @@ def as_dataset(data: Any) -> Dataset:
     """
     if isinstance(data, Dataset):
         return data
-    if isinstance(data, os.PathLike | str) and is_folder(data):
-        return build({"name": "folder", "path": os.fspath(data)}, "datasets", slot="data")
+    if isinstance(data, os.PathLike | str) and (table := table_of(data)):
+        return build(table, "datasets", slot="data")
     if isinstance(data, str) or (isinstance(data, Mapping) and isinstance(data.get("name"), str)):
         return build(data, "datasets", slot="data")
     if not isinstance(data, tuple):
@@ -86,6 +87,23 @@ def is_folder(name: Any) -> bool:
     # an unknown user, or a name that is too long
     except (RuntimeError, OSError, ValueError):
         return False
+
+
+def table_of(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return the table of the dataset for a path, or None for the name of a dataset.
+
+    Example:
+        >>> table_of("pictures-{000..099}.tar")
+        {'name': 'shards', 'path': 'pictures-{000..099}.tar'}
+    """
+    text = os.fspath(path)
+    if is_folder(path):
+        folder = Path(path).expanduser()
+        has_shards = any(next(folder.glob(pattern), None) for pattern in ("*.tar", "*/*.tar"))
+        return {"name": "shards" if has_shards else "folder", "path": text}
+    if text.endswith(".tar"):
+        return {"name": "shards", "path": text}
+    return None
 
 
 def as_tensor(column: Any, name: str) -> Tensor:

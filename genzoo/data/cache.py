@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import lzma
 import os
 from collections.abc import Callable, Iterator
@@ -17,7 +18,15 @@ from genzoo.errors import DataError, MissingDataError
 from genzoo.files import atomic, local_path
 from genzoo.memory import format_bytes, free_memory
 
-__all__ = ["atomic_data", "fetch", "home", "read_at_most", "unpacked"]
+__all__ = [
+    "atomic_data",
+    "fetch",
+    "home",
+    "locked",
+    "read_at_most",
+    "short_digest",
+    "unpacked",
+]
 
 _COMPRESSED: tuple[tuple[bytes, Callable[[BinaryIO], Any]], ...] = (
     (b"\x1f\x8b", lambda file: gzip.GzipFile(fileobj=file)),
@@ -63,6 +72,40 @@ def atomic_data(path: Path) -> AbstractContextManager[Path]:
         DataError: the disk is full, or the folder is not writable.
     """
     return atomic(path, DataError, "Set GENZOO_DATA to a folder that can hold it.")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file of the data folder; other processes wait for it.
+
+    Arguments:
+        path: the file of the lock.
+
+    Raises:
+        DataError: the data folder cannot be written.
+    """
+    from filelock import FileLock
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # other users of a shared data folder need the file, too
+        lock = FileLock(path, mode=0o666)
+        lock.acquire()
+    except OSError as error:
+        raise DataError(
+            f"{path.parent} could not be written: {error.strerror}. Set GENZOO_DATA to a folder "
+            "that can hold the data."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def short_digest(text: str) -> str:
+    """Return eight letters that identify a text, such as a path, in names of files."""
+    encoded = text.encode(errors="surrogateescape")
+    return hashlib.blake2b(encoded, digest_size=4).hexdigest()
 
 
 @contextmanager

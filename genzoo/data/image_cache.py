@@ -11,16 +11,16 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from genzoo.data.cache import atomic_data, home
+from genzoo.data.cache import atomic_data, home, locked, short_digest
 from genzoo.data.image_reader import Reader, pixel_limit
 from genzoo.errors import DataError
 from genzoo.memory import format_bytes
@@ -109,11 +109,6 @@ def _digest(file: Path) -> str:
         raise DataError(f"{file} cannot be read ({error.strerror}).") from error
 
 
-def _short_digest(text: str) -> str:
-    encoded = text.encode(errors="surrogateescape")
-    return hashlib.blake2b(encoded, digest_size=4).hexdigest()
-
-
 def _version(files: Sequence[Path]) -> str:
     """Return a key for the current content of files in their order, from their sizes and times."""
     stats = [(str(file), file.stat()) for file in files]
@@ -126,37 +121,16 @@ class _Entry:
 
     def __init__(self, root: Path, settings: str) -> None:
         real = os.path.realpath(root)
-        self.family = f"{Path(real).name}-{_short_digest(real)}"
-        self.stem = f"{self.family}{_short_digest(settings)}"
+        self.family = f"{Path(real).name}-{short_digest(real)}"
+        self.stem = f"{self.family}{short_digest(settings)}"
         folder = home() / "folder"
         self.array = folder / f"{self.stem}.npy"
         self.partial = folder / f".{self.stem}.partial"
         self.record = folder / "index" / f"{self.stem}.json"
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold a lock on the entry within a block; other processes wait for it.
-
-        Raises:
-            DataError: the data folder cannot be written.
-        """
-        from filelock import FileLock
-
-        path = self.record.with_suffix(".lock")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # other users of a shared data folder need the file, too
-            lock = FileLock(path, mode=0o666)
-            lock.acquire()
-        except OSError as error:
-            raise DataError(
-                f"{path.parent} could not be written: {error.strerror}. Set GENZOO_DATA to a "
-                "folder that can hold the data."
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+    def lock(self) -> AbstractContextManager[None]:
+        """Return a lock on the entry; other processes wait for it."""
+        return locked(self.record.with_suffix(".lock"))
 
     def read_record(self) -> dict[str, Any]:
         """Return the record, or an empty table if it is missing or damaged."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from genzoo.errors import DataError, MissingDataError, show
 
-__all__ = ["SUFFIXES", "class_names", "find_images", "labels_from_file", "split_of"]
+__all__ = ["SPLIT_NAMES", "SUFFIXES", "class_names", "find_images", "labels_from_file", "split_of"]
 
 SUFFIXES = (
     ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm",
@@ -23,7 +23,7 @@ _OTHER_IMAGES = (
     ".arw", ".cr2", ".cr3", ".dng", ".exr", ".jxl", ".nef", ".orf", ".psd", ".raf", ".raw", ".svg",
 )  # fmt: skip
 """The suffixes of images that are skipped with a warning."""
-_SPLITS = {
+SPLIT_NAMES = {
     "train": "train",
     "training": "train",
     "val": "validation",
@@ -121,7 +121,7 @@ def split_of(root: Path, files: Sequence[Path]) -> list[str] | None:
         DataError: some files are in none of these folders.
     """
     tops = [file.relative_to(root).parts[:-1][:1] for file in files]
-    splits = [_SPLITS.get(top[0].lower()) if top else None for top in tops]
+    splits = [SPLIT_NAMES.get(top[0].lower()) if top else None for top in tops]
     if not {"train"} < set(splits) - {None}:
         return None
     outside = [file for file, split in zip(files, splits, strict=True) if split is None]

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator
 from genzoo.contract import Count, LocalPath
 from genzoo.contract.dataset import Augmentation, Dataset
 from genzoo.contract.parts import absolute_path
+from genzoo.data.encoded_images import sorted_names
 from genzoo.data.image_cache import content_digests, decoded
 from genzoo.data.image_files import class_names, find_images, labels_from_file, split_of
 from genzoo.data.image_reader import Fit, Reader
@@ -122,7 +123,7 @@ def folder(
     columns: dict[str, Any] = {"x": stored.images}
     metadata = {}
     if names is not None:
-        classes = _sorted_names(names)
+        classes = sorted_names(names)
         index_of = {name: index for index, name in enumerate(classes)}
         columns["y"] = np.array([index_of[names[i]] for i, _ in arranged], np.int64)
         metadata["class_names"] = tuple(classes)
@@ -214,14 +215,6 @@ def _labels(
     if labels == "auto" and names is not None and len(set(names)) < 2:
         return None
     return names
-
-
-def _sorted_names(names: Sequence[str]) -> list[str]:
-    """Return the different names in order; whole numbers are ordered by value."""
-    different = set(names)
-    if all(name.isdecimal() for name in different):
-        return sorted(different, key=int)
-    return sorted(different)
 
 
 def _warn_of_skipped(reasons: Sequence[str]) -> None:

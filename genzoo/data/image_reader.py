@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ import numpy as np
 
 from genzoo.errors import DataError
 
-__all__ = ["Fit", "Portion", "Reader", "open_image", "pixel_limit"]
+__all__ = ["EncodedImage", "Fit", "Portion", "Reader", "open_image", "pixel_limit"]
 
 Portion = Literal["whole", "left", "right"]
 """The part of a picture to read."""
@@ -24,6 +25,22 @@ _DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 """Pillow's modes of images with more than 8 bits per pixel."""
 _ORIENTATION = 0x0112
 """The EXIF tag that says how the camera was held."""
+
+
+class EncodedImage(io.BytesIO):
+    """The content of an image file that is part of another file.
+
+    Arguments:
+        content: the bytes.
+        name: the name in messages.
+    """
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -43,7 +60,7 @@ class Reader:
     fit: Fit = "crop"
     value_range: tuple[float, float] | None = None
 
-    def __call__(self, file: Path) -> Any:
+    def __call__(self, file: Path | EncodedImage) -> Any:
         """Read an image file as uint8 `(channels, height, width)`.
 
         Raises:
@@ -73,7 +90,7 @@ class Reader:
 
 
 def open_image(
-    file: Path,
+    file: Path | EncodedImage,
     *,
     value_range: tuple[float, float] | None = None,
     keep_alpha: bool = False,
@@ -124,7 +141,9 @@ def _turned(image: Any) -> Any:
     return image.copy() if step is None else image.transpose(step)
 
 
-def _with_8_bits(image: Any, file: Path, value_range: tuple[float, float] | None) -> Any:
+def _with_8_bits(
+    image: Any, file: Path | EncodedImage, value_range: tuple[float, float] | None
+) -> Any:
     """Return a gray image of 16 or 32 bits as one of 8 bits.
 
     Raises:
@@ -178,7 +197,7 @@ def pixel_limit(max_pixels: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def _reading(file: Path) -> Iterator[None]:
+def _reading(file: Path | EncodedImage) -> Iterator[None]:
     """Report a file that cannot be read, within a block.
 
     Raises:

@@ -56,6 +56,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "kmnist": "genzoo.data.mnist_family:kmnist",
         "emnist": "genzoo.data.mnist_family:emnist",
         "folder": "genzoo.data.image_folder:folder",
+        "shards": "genzoo.data.shards:shards",
         "toy": "genzoo.data.toy_points:toy",
     },
     "metrics": {

@@ -1,0 +1,277 @@
+"""Tar shards of images in the layout of WebDataset, read by offset."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt, Lt
+
+from genzoo.contract import Count, LocalPath
+from genzoo.contract.dataset import Augmentation, Dataset
+from genzoo.data.encoded_images import EncodedImages, class_column, content_splits, select
+from genzoo.data.image_files import SPLIT_NAMES
+from genzoo.data.image_reader import EncodedImage, Fit, Reader
+from genzoo.data.tar_index import NO_LABEL, index_shards, read_at
+from genzoo.errors import DataError, MissingDataError, SettingError
+from genzoo.files import local_path
+
+__all__ = ["TarFiles", "shards"]
+
+_OPEN_FILES = 256
+"""The largest number of shards that a process keeps open."""
+_HEADER = 512
+"""The number of bytes of the header of a file in a tar file."""
+
+
+def shards(
+    path: LocalPath,
+    *,
+    size: Count | tuple[Count, Count] = 64,
+    channels: Literal[1, 3, 4] = 3,
+    fit: Fit = "crop",
+    splits: Literal["auto", "names", "content"] = "auto",
+    labels: str | None = "auto",
+    image: str | None = None,
+    test_fraction: Annotated[float, Ge(0), Lt(1)] = 0.1,
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
+    value_range: tuple[float, float] | None = None,
+    max_pixels: Annotated[int, Gt(0)] | None = None,
+    binarize: Literal["threshold", "stochastic"] | None = None,
+    dequantize: bool = False,
+    augment: tuple[Augmentation, ...] = (),
+) -> Dataset:
+    """Return the images of tar shards, at one size: column `x`, uint8 `(N, channels, H, W)`.
+
+    A shard is an uncompressed tar file in the layout of WebDataset: the files of an example are
+    next to each other and have the same name up to the first dot, as in `0001.png` and `0001.cls`.
+    Images are read as by `folder`, when they are needed. The shards are indexed once: the index,
+    about 32 bytes for each example, is kept in `$GENZOO_DATA`, or in the user's cache, and a shard
+    is read again when its size or time changes. Each process opens the shards that it reads from.
+
+    If some shards are named `train-0000.tar` and others `test-0000.tar` or `val-0000.tar`, or are
+    in folders of these names, these are the splits. Otherwise, the content of an image decides
+    whether it is held out, as in `folder`.
+
+    Arguments:
+        path: a folder with files `*.tar`, a tar file, or a pattern such as
+            `pictures-{0000..0009}.tar` or `pictures-*.tar`.
+        size: the number of pixels: (height, width), or one number for both.
+        channels: 1 for gray, 3 for color, or 4 for color with transparency.
+        fit: as in `folder`.
+        splits: `"names"` or `"content"` decides which images are held out. `"auto"` looks for
+            names.
+        labels: the extension of the files with labels, such as `"cls"`; `"json:KEY"` for an entry
+            of JSON files; or None for no labels. `"auto"` takes cls files, or the entry `label` of
+            JSON files, if there are any. The column `y` has the index of the label among the
+            sorted labels, which are `metadata["class_names"]`.
+        image: the extension of the images, if examples have several.
+        test_fraction: the fraction to hold out, on average, if the content decides.
+        seed: the seed of the choice of images that are held out.
+        value_range: as in `folder`.
+        max_pixels: as in `folder`.
+        binarize: as in `Dataset`.
+        dequantize: as in `Dataset`.
+        augment: as in `Dataset`.
+
+    Raises:
+        MissingDataError: there are no shards.
+        DataError: a shard cannot be read, a label is missing, or the disk is full.
+        SettingError: the names of the shards have no splits, and `splits` asks for them.
+
+    Example:
+        >>> shards("nowhere")
+        Traceback (most recent call last):
+        genzoo.errors.MissingDataError: shards: ...nowhere has no files *.tar.
+    """
+    root = local_path(path, "shards: path", DataError)
+    files = _find_shards(root)
+    index = index_shards(root, files, labels, image)
+    rows = index.rows
+    if not len(rows):
+        raise MissingDataError(f"shards: the {len(files):,} shards of {root} have no images.")
+    numbers = _split_rows(root, files, rows, splits, test_fraction=test_fraction, seed=seed)
+    height, width = (size, size) if isinstance(size, int) else size
+    reader = Reader((channels, height, width), fit=fit, value_range=value_range)
+    columns: dict[str, Any] = {"x": EncodedImages(TarFiles(files, rows), reader, max_pixels)}
+    metadata = {}
+    if index.labels:
+        codes = np.array(rows["label"])
+        _check_labels(codes, files, rows)
+        columns["y"], metadata["class_names"] = class_column(codes, index.labels)
+    parts = select(columns, numbers)
+    if "train" not in parts:
+        raise DataError(
+            f"shards: all {len(rows):,} images of {root} are held out; add images, or lower "
+            f"test_fraction = {test_fraction:g}."
+        )
+    return Dataset(
+        parts["train"],
+        parts.get("test", {}),
+        validation=parts.get("validation", {}),
+        binarize=binarize,
+        dequantize=dequantize,
+        augment=augment,
+        metadata=metadata,
+        name=str(path),
+    )
+
+
+class TarFiles:
+    """Encoded images in tar files, each read by its offset.
+
+    Arguments:
+        paths: the tar files.
+        rows: the records of a `TarIndex`.
+    """
+
+    def __init__(self, paths: Sequence[Path], rows: Any) -> None:
+        self.paths, self.rows = tuple(paths), rows
+        self._process: int | None = None
+        self._files: OrderedDict[int, BinaryIO] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_process": None, "_files": OrderedDict()}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def mean_size(self) -> float:
+        """Return the mean number of bytes of an image, from at most 10,000 of them."""
+        return float(self.rows["size"][:: max(1, len(self.rows) // 10_000)].mean())
+
+    def image(self, row: int) -> EncodedImage:
+        """Return the content of an image.
+
+        Raises:
+            DataError: the shard has changed or cannot be read.
+        """
+        shard, _, offset, size, _ = self.rows[row].item()
+        path = self.paths[shard]
+        try:
+            file = self._open(shard)
+            content = read_at(file, _HEADER + size, offset - _HEADER)
+        except OSError as error:
+            raise DataError(f"shards: {path} cannot be read ({error.strerror}).") from error
+        if len(content) < _HEADER + size:
+            raise DataError(f"shards: {path} was cut short while it was used; copy it again.")
+        name = content[:100].rstrip(b"\0").decode(errors="replace")
+        return EncodedImage(content[_HEADER:], f"{path}, {name}")
+
+    def _open(self, shard: int) -> BinaryIO:
+        """Return an open shard. Forked processes have files of their own."""
+        if self._process != os.getpid():
+            self._process, self._files = os.getpid(), OrderedDict()
+        if shard not in self._files:
+            if len(self._files) >= _OPEN_FILES:
+                self._files.popitem(last=False)[1].close()
+            self._files[shard] = self.paths[shard].open("rb", buffering=0)
+        return self._files[shard]
+
+
+def _find_shards(path: Path) -> list[Path]:
+    """Return the tar files of a folder or pattern, sorted.
+
+    Raises:
+        MissingDataError: there are none, or one that the pattern names does not exist.
+    """
+    names = [str(path)] if path.exists() else _expand(str(path))
+    found: set[Path] = set()
+    for name in map(Path, names):
+        if name.is_dir():
+            tars = [file.relative_to(name) for file in name.rglob("*.tar") if file.is_file()]
+            found.update(
+                name / tar for tar in tars if not any(part.startswith(".") for part in tar.parts)
+            )
+        elif "*" in name.name:
+            found.update(name.parent.glob(name.name))
+        elif name.is_file():
+            found.add(name)
+        elif len(names) > 1:
+            raise MissingDataError(f"shards: {name} does not exist, which {path} names.")
+    if not found:
+        raise MissingDataError(f"shards: {path.absolute()} has no files *.tar.")
+    return sorted(found)
+
+
+def _expand(pattern: str) -> list[str]:
+    """Return the names for a pattern with braces.
+
+    Example:
+        >>> _expand("a-{08..10}.tar")
+        ['a-08.tar', 'a-09.tar', 'a-10.tar']
+    """
+    pieces = re.split(r"\{(\d+\.\.\d+|[^{}]*,[^{}]*)\}", pattern)
+    choices: list[list[str]] = []
+    for number, piece in enumerate(pieces):
+        if number % 2 == 0:
+            choices.append([piece])
+        elif ".." in piece:
+            first, last = piece.split("..")
+            numbers = range(int(first), int(last) + 1)
+            choices.append([str(value).zfill(len(first)) for value in numbers])
+        else:
+            choices.append(piece.split(","))
+    return ["".join(parts) for parts in product(*choices)]
+
+
+def _split_rows(
+    root: Path,
+    files: Sequence[Path],
+    rows: Any,
+    splits: str,
+    *,
+    test_fraction: float,
+    seed: int,
+) -> dict[str, Any]:
+    """Return the numbers of the rows of each split."""
+    names = [_split_of(file, root) for file in files]
+    known = {name for name in names if name is not None}
+    named = splits != "content" and {"train"} < known
+    if splits == "names" and not named:
+        raise SettingError(
+            f'splits = "names": {root} has no shards named train-*.tar, or none named test-*.tar '
+            "and val-*.tar."
+        )
+    if not named:
+        return content_splits(rows["digest"], test_fraction, seed)
+    if None in names:
+        raise DataError(
+            f"shards: some shards of {root} are named after splits, but {files[names.index(None)]} "
+            'is not; rename it, or set splits = "content" to mix all images.'
+        )
+    # validation images without test images are the test split, as in `folder`
+    if "test" not in known:
+        names = ["test" if name == "validation" else name for name in names]
+    shard = np.array(rows["shard"])
+    return {
+        split: np.flatnonzero(np.isin(shard, [i for i, name in enumerate(names) if name == split]))
+        for split in ("train", "validation", "test")
+    }
+
+
+def _split_of(file: Path, root: Path) -> str | None:
+    """Return the split that a shard is named after, or None."""
+    inside = file.is_relative_to(root)
+    parts = file.relative_to(root).parts[:-1] if inside else (file.parent.name,)
+    for text in (*parts, re.split(r"[-_.\d]", file.stem)[0]):
+        if text.lower() in SPLIT_NAMES:
+            return SPLIT_NAMES[text.lower()]
+    return None
+
+
+def _check_labels(codes: Any, files: Sequence[Path], rows: Any) -> None:
+    """Check that all examples have a label, if some have."""
+    missing = codes == NO_LABEL
+    if missing.any():
+        shard = files[int(rows["shard"][int(missing.argmax())])]
+        raise DataError(
+            f"shards: {int(missing.sum()):,} of {len(codes):,} examples have no label, such as one "
+            f"of {shard}; add labels, or set labels = None."
+        )
