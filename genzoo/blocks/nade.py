@@ -44,7 +44,7 @@ def recursion(
     Arguments:
         x: examples with their dimensions in the model's order, `(batch, D)`.
         weight: \( W \), `(D, H)`.
-        bias: \( c \), `(H,)`.
+        bias: \( c \), `(H,)`, or `(batch, H)` for a different one in each example.
         out_weight: \( V \), `(D, K, H)`.
         out_bias: \( b \), `(D, K)`.
         scale: \( \rho \), `(D,)`, or None for ones.
@@ -182,7 +182,8 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of x, W, c, V, and the scale, given that of the outputs.
 
-    The gradient of x is empty unless `by_x` is True; that of a scale that is None is empty.
+    The gradient of c is that of each example, `(batch, H)`. The gradient of x is empty unless
+    `by_x` is True; that of a scale that is None is empty.
     """
     block = _back_in_place if x.device.type == "cpu" else _back_at_once
     dims, length = len(weight), block_length(len(weight))
@@ -208,7 +209,7 @@ def _backward(
             d_out=d_out[part],
             d_scale=d_scale[part],
         )
-    return d_x.t().contiguous(), d_weight, d_a.sum(0), d_out, d_scale
+    return d_x.t().contiguous(), d_weight, d_a, d_out, d_scale
 
 
 def _back_in_place(
@@ -305,12 +306,13 @@ def _(
     *,
     by_x: bool,
 ) -> tuple[Tensor, ...]:
-    like = (weight, starts[0, 0], out_weight, x.new_empty(0) if scale is None else scale)
+    like = (weight, starts[0], out_weight, x.new_empty(0) if scale is None else scale)
     return (x.new_empty(x.shape[0], x.shape[1] * by_x), *(torch.empty_like(t) for t in like))
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    x, weight, _, out_weight, _, scale, ctx.units = inputs
+    x, weight, bias, out_weight, _, scale, ctx.units = inputs
+    ctx.shared_bias = bias.dim() == 1
     ctx.save_for_backward(output[1], x, weight, out_weight, *(() if scale is None else (scale,)))
     ctx.mark_non_differentiable(output[1])
 
@@ -326,7 +328,7 @@ def _differentiate(ctx: Any, grad: Tensor, _: Any) -> tuple[Tensor | None, ...]:
     return (
         d_x if by_x else None,
         d_weight,
-        d_bias,
+        d_bias.sum(0) if ctx.shared_bias else d_bias,
         d_out,
         grad.sum(1),
         d_scale if rest else None,

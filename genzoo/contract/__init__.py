@@ -28,7 +28,7 @@ from genzoo.contract.judging import (
     Metric,
     Source,
 )
-from genzoo.contract.model import Batch, Model, generated_columns
+from genzoo.contract.model import Batch, Model, conditions, generated_columns
 from genzoo.contract.parts import (
     Configurable,
     Count,
@@ -96,6 +96,7 @@ __all__ = [
     "Source",
     "Translates",
     "Translator",
+    "conditions",
     "generated_columns",
     "has_capability",
     "is_image",

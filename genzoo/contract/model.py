@@ -15,7 +15,7 @@ from genzoo.contract.inputs import check_methods
 from genzoo.contract.parts import Configurable
 from genzoo.contract.player import Player
 
-__all__ = ["Batch", "Model", "generated_columns"]
+__all__ = ["Batch", "Model", "conditions", "generated_columns"]
 
 Batch = Tensor | Mapping[str, Tensor]
 """The argument of a loss: a tensor if a model has one input, else input name -> tensor."""
@@ -188,6 +188,14 @@ def generated_columns(model: Any) -> list[str]:
     """
     given = getattr(model, "given", ())
     return [name for name in getattr(model, "inputs", ()) if name not in given]
+
+
+def conditions(given: Any) -> dict[str, Any]:
+    """Return a condition as keyword arguments of a model's methods: none if it is None.
+
+    A method of an unconditional model may have no argument `given`.
+    """
+    return {} if given is None else {"given": given}
 
 
 def _columns(batch: Mapping[str, Tensor], names: Sequence[str]) -> Any:

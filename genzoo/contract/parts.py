@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BeforeValidator
 from torch import Tensor, nn
 
+from genzoo import distributed
 from genzoo.contract.dataset import Shape
 from genzoo.contract.inputs import check_methods
 from genzoo.errors import SettingError
@@ -227,6 +228,28 @@ class SampleDivergence(Divergence):
     `x` is a sample, `(n, dim)`. `y` is another sample, `(m, dim)`, or a `Prior`. A divergence for
     one model only may accept nothing but priors.
     """
+
+    def within_classes(self, x: Tensor, y: Prior, labels: Tensor) -> Tensor:
+        r"""Return the mean divergence of the samples of each class.
+
+        \[ \sum_k \frac{n_k}{n} D(\{x_i : y_i = k\}, p) \]
+
+        Classes with a single example are left out. A subclass may override this with a method that
+        does not wait for the device.
+
+        Arguments:
+            x: a sample, `(n, dim)`. The samples of all ranks are gathered.
+            y: a prior.
+            labels: the class of each row, integers `(n,)`.
+        """
+        x, labels = distributed.gather(x), distributed.gather(labels)
+        total = 0 * x.sum()
+        with distributed.replicated():
+            for label in labels.unique():
+                rows = labels == label
+                if rows.sum() > 1:
+                    total = total + rows.to(x).mean() * self(x[rows], y)
+        return total
 
 
 class DistributionDivergence(Divergence):

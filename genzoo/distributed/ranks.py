@@ -17,6 +17,7 @@ __all__ = [
     "emulate_rank",
     "gather",
     "holders",
+    "in_run",
     "rank_and_world_size",
     "replicated",
     "share",
@@ -128,6 +129,11 @@ def rank_and_world_size() -> tuple[int, int]:
     """Return the rank of this process and the number of ranks."""
     position = current()
     return position.rank, position.size
+
+
+def in_run() -> bool:
+    """Return True in the losses of a run, which must not wait for the device by reading values."""
+    return current().keyed
 
 
 def share() -> tuple[int, int]:

@@ -9,7 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-__all__ = ["KERNELS", "RADIAL", "Kernel", "energy", "imq", "linear", "quadratic", "rbf"]
+__all__ = [
+    "KERNELS",
+    "RADIAL",
+    "Kernel",
+    "energy",
+    "imq",
+    "kernel_matrix",
+    "linear",
+    "quadratic",
+    "rbf",
+]
 
 Kernel = Callable[[Tensor, tuple[float, ...]], tuple[Tensor, Tensor]]
 """Squared distances (or inner products) of pairs, and scales -> values and derivatives."""
@@ -92,6 +102,47 @@ def energy(
     )
 
 
+def kernel_matrix(x: Tensor, y: Tensor, kernel: str, scales: tuple[float, ...]) -> Tensor:
+    """Return the kernel of all pairs, `(n, dim)` and `(m, dim)` -> `(n, m)`.
+
+    It is differentiable once. Unlike in `energy`, all pairs are in memory at once.
+
+    Arguments:
+        x: points.
+        y: other points, or the same.
+        kernel: a name in `KERNELS`.
+        scales: the kernel's scales.
+    """
+    pairs = _squared_distances(x, y) if kernel in RADIAL else x @ y.T
+    return _Values.apply(pairs, KERNELS[kernel], scales)
+
+
+def _refuse_second_derivative() -> None:
+    # The decorator `once_differentiable` would silently return a second derivative of zero.
+    if torch.is_grad_enabled():
+        raise NotImplementedError(
+            "the MMD is differentiable only once; leave out create_graph=True."
+        )
+
+
+class _Values(torch.autograd.Function):
+    """The values of a kernel; autograd would store the pairs for every scale."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any, pairs: Tensor, kernel: Kernel, scales: tuple[float, ...]
+    ) -> Tensor:
+        value, slope = kernel(pairs, scales)
+        ctx.save_for_backward(slope)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        _refuse_second_derivative()
+        (slope,) = ctx.saved_tensors
+        return grad * slope, None, None
+
+
 class _Energy(torch.autograd.Function):
     """The value and both gradients in one pass; autograd would store all pairs for every scale."""
 
@@ -131,11 +182,7 @@ class _Energy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        # The decorator `once_differentiable` would silently return a second derivative of zero.
-        if torch.is_grad_enabled():
-            raise NotImplementedError(
-                "the MMD is differentiable only once; leave out create_graph=True."
-            )
+        _refuse_second_derivative()
         force, potential = ctx.saved_tensors
         return grad * force, grad * potential, None, None, None, None
 

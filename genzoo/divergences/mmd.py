@@ -12,7 +12,7 @@ from torch import Tensor
 from genzoo import distributed
 from genzoo.contract import PositiveFloat, Prior, SampleDivergence
 from genzoo.divergences.analytic import expectation, gaussian_kernels
-from genzoo.divergences.kernels import RADIAL, energy
+from genzoo.divergences.kernels import RADIAL, energy, kernel_matrix
 from genzoo.errors import SettingError, show
 
 __all__ = ["MMD"]
@@ -130,6 +130,53 @@ class MMD(SampleDivergence):
                 points, signed, (x.shape[0], *[z.shape[1]] * z.shape[0]), self.kernel, self.scales
             )
 
+    def within_classes(self, x: Tensor, y: Prior, labels: Tensor) -> Tensor:
+        r"""Compute the mean squared MMD of the samples of each class and a prior.
+
+        \[ \sum_{k : n_k > 1} \frac{n_k}{n} \mathrm{MMD}^2(\{x_i : y_i = k\}, p) \]
+
+        It is computed for the global batch, in one pass over all pairs, whose number does not
+        depend on the labels. All classes share the samples of a prior that has no closed form.
+
+        Arguments:
+            x: a sample (latent codes), `(n, dim)`.
+            y: a prior.
+            labels: the class of each row, integers `(n,)`.
+
+        Returns:
+            A scalar, differentiable once in the sample and in the parameters of the prior.
+
+        Raises:
+            SettingError: as in `forward`.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            x, labels = _sample(distributed.gather(x), y.dim), distributed.gather(labels)
+            n, unit = len(x), self._unit(y, x.dtype)
+            same = labels[:, None] == labels
+            others = same.sum(1) - 1
+            counts = (others > 0).to(x)
+            # Each row has the mean over the other rows of its class.
+            share = same.to(x).fill_diagonal_(0) * (counts / others.clamp(min=1) / n)[:, None]
+            within = (share * kernel_matrix(x / unit, x / unit, self.kernel, self.scales)).sum()
+            cross, prior = self._against(x / unit, y, unit)
+            return within - 2 * (counts @ cross) / n + counts.mean() * prior
+
+    def _against(self, x: Tensor, y: Prior, unit: Tensor | float) -> tuple[Tensor, Tensor]:
+        """Return the mean kernel of each row and the prior, and of two samples of the prior.
+
+        Arguments:
+            x: rows in the unit of distance, `(n, dim)`.
+            y: the prior.
+            unit: the unit of distance.
+        """
+        if self._in_closed_form(y):
+            return self._expectations(x, y, unit)
+        z, weights = (t.to(x.dtype) for t in self._strata(y, x.shape[0]))
+        points, sizes = z.flatten(0, 1) / unit, (z.shape[1],) * z.shape[0]
+        cross = kernel_matrix(x, points, self.kernel, self.scales)
+        prior = energy(points, weights, sizes, self.kernel, self.scales)
+        return cross.unflatten(1, z.shape[:2]).mean(2) @ weights, prior
+
     def _unit(self, y: Tensor | Prior, dtype: torch.dtype) -> Tensor | float:
         """Return the unit of distance, the square root of C."""
         if self.kernel not in RADIAL:
@@ -165,6 +212,14 @@ class MMD(SampleDivergence):
         return z, weights
 
     def _analytic(self, x: Tensor, y: Tensor | Prior, unit: Tensor | float) -> Tensor:
+        within = energy(x, x.new_ones(1), (x.shape[0],), self.kernel, self.scales)
+        cross, prior = self._expectations(x, y, unit)
+        return within - 2 * cross.mean() + prior
+
+    def _expectations(
+        self, x: Tensor, y: Tensor | Prior, unit: Tensor | float
+    ) -> tuple[Tensor, Tensor]:
+        """Return the same as `_against`, in closed form."""
         gaussians = getattr(y, "gaussians", None)
         if gaussians is None:
             raise SettingError(
@@ -174,14 +229,13 @@ class MMD(SampleDivergence):
         weights, means, scales = (t.to(x.dtype) for t in gaussians())
         means, variances = means / unit, (scales / unit).square()
         rates, masses = self.rates.to(means), self.masses.to(means)
-        within = energy(x, x.new_ones(1), (x.shape[0],), self.kernel, self.scales)
         cross = expectation(x[:, None] - means, variances, rates, masses) @ weights
         prior = (
             expectation(means[:, None] - means, variances[:, None] + variances, rates, masses)
             @ weights
             @ weights
         )
-        return within - 2 * cross.mean() + prior
+        return cross, prior
 
 
 def _sample(x: Tensor, dim: int) -> Tensor:

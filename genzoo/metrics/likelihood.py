@@ -10,7 +10,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from genzoo.contract import Evidence, Measurement, Metric, Positive, has_capability
+from genzoo.contract import (
+    Evidence,
+    Measurement,
+    Metric,
+    Positive,
+    conditions,
+    has_capability,
+)
 from genzoo.metrics.one_input import OneInput
 
 __all__ = ["Likelihood", "Values", "basis_of"]
@@ -119,13 +126,13 @@ class Likelihood(OneInput):
         for batch in evidence.batches():
             x, given = model.unpack(batch)
             values.read(x)
-            condition = () if given is None else (given,)
-            nats = model.log_prob(x, *condition) if exact else model.elbo(x, *condition)
+            condition = conditions(given)
+            nats = model.log_prob(x, **condition) if exact else model.elbo(x, **condition)
             parts.setdefault("log_prob" if exact else "elbo", []).append(nats.double().cpu())
             measured = sum(map(len, parts.get("log_prob_bound", [])))
             has_bound = not exact and has_capability(model, "log_prob_bound")
             if has_bound and measured < self.limit:
-                nats = model.log_prob_bound(x, *condition, samples=self.samples)
+                nats = model.log_prob_bound(x, samples=self.samples, **condition)
                 parts.setdefault("log_prob_bound", []).append(nats.double().cpu())
         nats_of = {name: torch.cat(nats) for name, nats in parts.items()}
         basis, ranks = basis_of(model, values, self.levels)

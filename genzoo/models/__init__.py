@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from genzoo.models.adversarial import Adversarial
     from genzoo.models.autoencoder import Autoencoder
     from genzoo.models.autoregressive import Autoregressive
+    from genzoo.models.conditioning import Conditional
     from genzoo.models.eonade import EoNADE
     from genzoo.models.gan import DCGAN, GAN, LSGAN
     from genzoo.models.latent import LatentModel
@@ -33,6 +34,7 @@ else:
             "genzoo.models.adversarial": ("Adversarial",),
             "genzoo.models.autoencoder": ("Autoencoder",),
             "genzoo.models.autoregressive": ("Autoregressive",),
+            "genzoo.models.conditioning": ("Conditional",),
             "genzoo.models.eonade": ("EoNADE",),
             "genzoo.models.gan": ("DCGAN", "GAN", "LSGAN"),
             "genzoo.models.latent": ("LatentModel",),
@@ -66,6 +68,7 @@ __all__ = [
     "Adversarial",
     "Autoencoder",
     "Autoregressive",
+    "Conditional",
     "EoNADE",
     "Independent",
     "LatentModel",

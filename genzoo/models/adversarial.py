@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from genzoo.blocks.augment import Augmentation, augment
 from genzoo.blocks.precision import at_least_single
 from genzoo.blocks.scaling import from_tanh_range, to_tanh_range
-from genzoo.contract import Part, Penalty, Player, Shape, is_image
+from genzoo.contract import Batch, Part, Penalty, Player, Shape, is_image
 from genzoo.divergences.penalties import batch_norm
 from genzoo.errors import SettingError, show
+from genzoo.models.conditioning import Classes
 from genzoo.models.latent import LatentModel, scores
 from genzoo.registry.build import build
 
@@ -31,7 +32,8 @@ class Adversarial(LatentModel):
     r"""A generator \( g \) that maps latent vectors to data, and a critic \( D \) that scores data.
 
     A subclass sets the objectives of both. Users see images in [0, 1]; the critic sees real and
-    generated images in the range of `output`. Data of other shapes are not scaled.
+    generated images in the range of `output`. Data of other shapes are not scaled. With labels, a
+    generated example has the label of an example of the batch, and the critic sees both.
 
     Arguments:
         latent_dim: the number of latent coordinates.
@@ -45,6 +47,8 @@ class Adversarial(LatentModel):
         penalty_weight: its weight in the critic's loss.
         augmentation: random changes of all images that the critic sees, such as
             `("color", "translation")`, for few training images (see `genzoo.blocks.augment`).
+        classes: condition on labels from 0 to classes - 1, which the data and `sample` then provide
+            as `y`; 0 for no labels.
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     Raises:
@@ -68,16 +72,18 @@ class Adversarial(LatentModel):
         penalty_weight: float,
         shape: Shape,
         augmentation: tuple[Augmentation, ...] = (),
+        classes: Classes = 0,
     ) -> None:
         super().__init__()
+        self.condition_on(classes)
         self.shape = tuple(shape)
         self.latent_dim = latent_dim
         self.critic_steps = critic_steps
         self.output = output if is_image(self.shape) else "none"
         self.generator = build(
-            generator, "decoders", slot="generator", dim=latent_dim, shape=self.shape
+            generator, "decoders", slot="generator", dim=latent_dim + classes, shape=self.shape
         )
-        self.critic = build(critic, "critics", shape=self.shape)
+        self.critic = build(critic, "critics", shape=self.with_label_maps(self.shape))
         self.prior = build(prior, "priors", dim=latent_dim)
         self.penalty = None
         if penalty != "none":
@@ -127,23 +133,24 @@ class Adversarial(LatentModel):
         """
         return -fake
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, given: Tensor | None = None) -> Tensor:
         """Generate data from latent vectors.
 
         Arguments:
             z: latent vectors, `(batch, latent_dim)`.
+            given: labels, `(batch,)`, if the model is conditional.
 
         Returns:
             `(batch, *shape)`; images in [0, 1].
         """
-        x = self.generate(z)
+        x = self.generate(self.with_labels(z, given))
         return from_tanh_range(x) if self.output == "tanh" else x
 
-    def score(self, x: Tensor) -> Tensor:
+    def score(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """Return the critic's score of data, `(batch, *shape)` -> `(batch,)`."""
-        return self._score_scaled(self._to_critic_range(x))
+        return self._score_scaled(self._to_critic_range(x), given)
 
-    def critic_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
+    def critic_loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """Compute the critic's loss on `batch`, `(batch, *shape)`, and as many generated examples.
 
         Returns:
@@ -152,12 +159,14 @@ class Adversarial(LatentModel):
             examples divided by that of real ones; and `penalty`, without its weight, if the step
             has one.
         """
-        x = self._to_critic_range(batch)
+        x, given = self.unpack(batch)
+        x = self._to_critic_range(x)
         with torch.no_grad():
-            generated = self.generate(self.prior.sample(x.shape[0]))
+            z = self.prior.sample(x.shape[0])
+            generated = self.generate(self.with_labels(z, given))
         ratio = _sample_variance_ratio(generated, x)
         x, generated = augment(x, self.augmentation), augment(generated, self.augmentation)
-        real, fake = self._score_scaled(x), self._score_scaled(generated)
+        real, fake = self._score_scaled(x, given), self._score_scaled(generated, given)
         loss = self.critic_objective(real, fake)
         report = {
             "real": real.mean(),
@@ -166,7 +175,7 @@ class Adversarial(LatentModel):
             "sample_variance_ratio": ratio,
         }
         if self.penalty is not None and self._penalty_factor:
-            report["penalty"] = self.penalty(self.critic, x, generated)
+            report["penalty"] = self.penalty(self.at_labels(self.critic, given), x, generated)
             loss = loss + self._penalty_factor * self.penalty_weight * report["penalty"]
         return {"loss": loss, **report}
 
@@ -186,14 +195,15 @@ class Adversarial(LatentModel):
         """Let the penalty be part of each loss again. Override this to constrain the critic."""
         self._penalty_factor = 1.0
 
-    def generator_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
+    def generator_loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """Compute the generator's loss on as many generated examples as `batch` holds."""
+        _, given = self.unpack(batch)
 
-        def objective(z: Tensor) -> Tensor:
-            generated = augment(self.generate(z), self.augmentation)
-            return self.generator_objective(self._score_scaled(generated))
+        def objective(z: Tensor, y: Tensor | None = None) -> Tensor:
+            generated = augment(self.generate(self.with_labels(z, y)), self.augmentation)
+            return self.generator_objective(self._score_scaled(generated, y))
 
-        return {"loss": self.expectation(objective, batch.shape[0])}
+        return {"loss": self.expectation(objective, self.batch_size(batch), given)}
 
     def players(self) -> tuple[Player, ...]:
         return (
@@ -229,6 +239,9 @@ class Adversarial(LatentModel):
         """Return generated examples in the range that the critic sees, `(batch, *shape)`.
 
         Override this to map the generator's outputs in another way.
+
+        Arguments:
+            z: latent vectors, followed by the one-hot label if the model is conditional.
         """
         # Autocast may have lowered the precision.
         x = self.generator(z).to(z.dtype)
@@ -236,12 +249,12 @@ class Adversarial(LatentModel):
             return x.sigmoid()
         return x.tanh() if self.output == "tanh" else x
 
-    def _score_scaled(self, x: Tensor) -> Tensor:
+    def _score_scaled(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """Score examples that are already in the critic's range.
 
         Scores are averaged in single precision, because the gap is a small difference of means.
         """
-        return at_least_single(scores(self.critic, x))
+        return at_least_single(scores(self.critic, self.with_labels(x, given)))
 
     def _to_critic_range(self, x: Tensor) -> Tensor:
         return to_tanh_range(x) if self.output == "tanh" else x

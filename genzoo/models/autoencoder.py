@@ -11,9 +11,19 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from genzoo.blocks.bounds import bounded
-from genzoo.contract import Batch, Part, Player, Prior, Shape, has_capability, is_image
+from genzoo.contract import (
+    Batch,
+    Part,
+    Player,
+    Prior,
+    Shape,
+    conditions,
+    has_capability,
+    is_image,
+)
 from genzoo.distributed import noise
 from genzoo.errors import SettingError
+from genzoo.models.conditioning import Classes
 from genzoo.models.latent import LatentModel, learned
 from genzoo.models.networks import CONV, network
 from genzoo.registry.build import build
@@ -46,6 +56,7 @@ class Autoencoder(LatentModel):
         sampler: a part of kind `"priors"` that is fitted to the latent codes after training, such
             as `{name = "mog", components = 50}`; or `"none"`. `sample` then uses it instead of the
             prior (see `fit_sampler`).
+        classes: the number of labels that encoder and decoder are conditioned on; 0 for none.
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     Raises:
@@ -67,15 +78,19 @@ class Autoencoder(LatentModel):
         prior: Part,
         sampler: Part,
         shape: Shape,
+        classes: Classes = 0,
     ) -> None:
         super().__init__()
+        self.condition_on(classes)
         self.latent_dim = latent_dim
         self.shape = tuple(shape)
         self.unit_range = unit_range or is_image(self.shape)
         encoder = network(encoder, self.shape, conv=CONV, mlp="mlp")
         decoder = network(decoder, self.shape, conv=CONV, mlp="mlp")
-        self.encoder = build(encoder, "encoders", shape=self.shape, dim=features)
-        self.decoder = build(decoder, "decoders", dim=latent_dim, shape=self.shape)
+        self.encoder = build(
+            encoder, "encoders", shape=self.with_label_maps(self.shape), dim=features
+        )
+        self.decoder = build(decoder, "decoders", dim=latent_dim + classes, shape=self.shape)
         self.prior = build(prior, "priors", dim=latent_dim)
         self.sampler: Prior | None = None
         self.register_buffer("has_fitted_sampler", torch.tensor(0))
@@ -105,17 +120,23 @@ class Autoencoder(LatentModel):
         return self.prior
 
     @torch.no_grad()
-    def fit_sampler(self, x: Tensor, sampler: Part = DEFAULT_SAMPLER) -> Self:
+    def fit_sampler(
+        self, x: Tensor, sampler: Part = DEFAULT_SAMPLER, given: Tensor | None = None
+    ) -> Self:
         r"""Fit a sampler to the latent codes of examples, for `sample` to use instead of the prior.
 
         The codes of real data, \( q_Z = E_x\, q(z \mid x) \), never match the prior exactly, and
         what the decoder makes of other codes is worse. Samples are better if latent codes are drawn
         from a density that is fitted to \( q_Z \). Likelihoods and bounds still use the prior.
 
+        A conditional model has one sampler for all labels, which is right if latent codes do not
+        depend on the label, as its training demands.
+
         Arguments:
             x: training examples, `(n, *shape)`. Codes are sampled if the encoder is random.
             sampler: a part of kind `"priors"`, for a model that does not have a sampler yet. By
                 default, a mixture of 50 Gaussians with diagonal covariances.
+            given: the labels of the examples, `(n,)`, if the model is conditional.
 
         Returns:
             The model itself.
@@ -137,49 +158,55 @@ class Autoencoder(LatentModel):
         """
         if self.sampler is None:
             self.sampler = self._built_sampler(sampler).to(x)
-        self._fit_sampler(self._sampled_codes(part) for part in x.split(_CHUNK))
+        self.check_given(given, len(x))
+        parts = x.split(_CHUNK)
+        labels = [None] * len(parts) if given is None else given.split(_CHUNK)
+        self._fit_sampler(map(self._sampled_codes, parts, labels))
         return self
 
     def after_training(self, batches: Iterable[Batch]) -> None:
         if self.sampler is not None:
-            self._fit_sampler(self._sampled_codes(self.unpack(batch)[0]) for batch in batches)
+            self._fit_sampler(self._sampled_codes(*self.unpack(batch)) for batch in batches)
 
     def _fit_sampler(self, codes: Iterable[Tensor]) -> None:
         self.sampler.fit(torch.cat(list(codes)))  # type: ignore[union-attr, operator]
         self.has_fitted_sampler.fill_(1)
 
-    def _sampled_codes(self, x: Tensor) -> Tensor:
+    def _sampled_codes(self, x: Tensor, given: Tensor | None) -> Tensor:
         """Return a latent code of each example, drawn from the posterior if there is one."""
         if has_capability(self, "posterior"):
-            return reparameterized(self.posterior(x))  # type: ignore[arg-type]
-        return self.encode(x)
+            return reparameterized(self.posterior(x, **conditions(given)))  # type: ignore[arg-type]
+        return self.encode(x, **conditions(given))
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """Return the latent code of each example, or its mean if the encoder is random.
 
         Arguments:
             x: examples, `(batch, *shape)`.
+            given: labels, `(batch,)`, if the model is conditional.
 
         Returns:
             `(batch, latent_dim)`.
         """
-        return self.encoder(x)[:, : self.latent_dim]
+        return self.encoder(self.with_labels(x, given))[:, : self.latent_dim]
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, given: Tensor | None = None) -> Tensor:
         """Decode latent codes.
 
         Arguments:
             z: latent codes, `(batch, latent_dim)`.
+            given: labels, `(batch,)`, if the model is conditional.
 
         Returns:
             `(batch, *shape)`; images in [0, 1].
         """
-        output: Tensor = self.decoder(z)
+        output: Tensor = self.decoder(self.with_labels(z, given))
         return output.sigmoid() if self.unit_range else output
 
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """Decode the latent code of each example, `(batch, *shape)` -> `(batch, *shape)`."""
-        return self.decode(self.encode(x))
+        labels = conditions(given)
+        return self.decode(self.encode(x, **labels), **labels)
 
     def players(self) -> tuple[Player, ...]:
         return (Player(name="autoencoder", owns=(self,), loss=self.loss, optimizer=self.optimizer),)

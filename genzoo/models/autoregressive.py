@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Categorical, Distribution
 
 from genzoo.blocks.precision import at_least_single
-from genzoo.contract import Batch, Model, Player
+from genzoo.contract import Batch, Player
 from genzoo.distributed import uniform
 from genzoo.errors import DataError, SettingError
+from genzoo.models.conditioning import Conditional
 
 __all__ = ["Autoregressive", "draw_level", "level_distribution"]
 
@@ -25,7 +26,7 @@ _CHUNK = 256
 """The number of examples that are sampled or scored at once, which bounds memory."""
 
 
-class Autoregressive(Model):
+class Autoregressive(Conditional):
     r"""A distribution over examples with an exact likelihood, one value after the other.
 
     \[ \log p(x) = \sum_d \log p(x_d \mid x_{<d}) \]
@@ -121,7 +122,8 @@ class Autoregressive(Model):
 
         Arguments:
             n: the number of samples.
-            given: the conditions, such as labels, if the model is conditional.
+            given: labels, `(n,)`, if the model is conditional. By default, they are drawn
+                uniformly.
         """
         return self._draw_chunks(n, None, None, given)
 
@@ -153,7 +155,7 @@ class Autoregressive(Model):
 
     def _draw_chunks(self, n: int, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
         """Call `draw` in chunks, which bounds memory."""
-        self.check_given(given, n)
+        given = self.labels_for(n, given)
         u = self.draw_uniforms(n)
         # inference_mode is a little faster than no_grad for many small operations. Autocast is
         # disabled so that all intermediate results have one precision.
@@ -194,19 +196,7 @@ class Autoregressive(Model):
             return super().example(n)
         like = self.reference_tensor
         levels = torch.randint(self.levels, (n, *self.shape), device=like.device)
-        return levels.to(like.dtype) / (self.levels - 1)
-
-    def check_given(self, given: Any, n: int) -> None:  # noqa: ARG002
-        """Check the conditions for `n` examples; this model accepts none.
-
-        Raises:
-            DataError: `given` is not None.
-        """
-        if given is not None:
-            raise DataError(
-                f"this {type(self).__name__} takes no conditions, and given is a "
-                f"{type(given).__name__}; leave it out."
-            )
+        return self.with_random_labels(levels.to(like.dtype) / (self.levels - 1))
 
     def check_batch(self, batch: Batch) -> None:
         self.check_values(*self.unpack(batch))

@@ -17,6 +17,7 @@ from genzoo.contract import Count, Positive, Shape
 from genzoo.distributed import uniform
 from genzoo.errors import SettingError
 from genzoo.models.autoregressive import Autoregressive, draw_level, level_distribution
+from genzoo.models.conditioning import Classes
 from genzoo.progress import track
 
 __all__ = ["EoNADE"]
@@ -44,6 +45,8 @@ class EoNADE(Autoregressive):
         hidden: widths of the hidden layers.
         orderings: M. A likelihood costs M times D passes through all hidden layers but the first.
         order_seed: the seed of the orders.
+        classes: condition on labels from 0 to classes - 1, which the data and `sample` then provide
+            as `y`; 0 for no labels. Each label adds a bias to the hidden units.
         shape: the shape of one example, `(C, H, W)` or `(D,)`, whose values are zeros and ones.
 
     Raises:
@@ -66,9 +69,11 @@ class EoNADE(Autoregressive):
         *,
         orderings: Count = 8,
         order_seed: int = 0,
+        classes: Classes = 0,
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__()
+        self.condition_on(classes)
         if not hidden:
             raise SettingError(
                 "hidden = (): an EoNADE needs a hidden layer, as in hidden = (500,)."
@@ -88,6 +93,7 @@ class EoNADE(Autoregressive):
             torch.empty(dims, hidden[-1]).uniform_(-1, 1) / math.sqrt(hidden[-1])
         )
         self.out_bias = nn.Parameter(torch.zeros(dims))
+        self.label_bias = self.new_label_bias(hidden[0])
 
     @property
     def orderings(self) -> int:
@@ -101,18 +107,20 @@ class EoNADE(Autoregressive):
             h = layer(h).relu()
         return h
 
-    def logits(self, x: Tensor, known: Tensor) -> Tensor:
+    def logits(self, x: Tensor, known: Tensor, given: Tensor | None = None) -> Tensor:
         """Return a logit for every dimension.
 
         Arguments:
             x: examples, `(batch, D)`.
             known: True or 1 for the known values, `(batch, D)`.
+            given: labels, `(batch,)`, if the model is conditional.
 
         Returns:
             `(batch, D)`.
         """
         known = known.to(x.dtype)
-        a = torch.addmm(torch.addmm(self.bias, x * known, self.weight), known, self.flag_weight)
+        bias = self.biased(self.bias, given)
+        a = torch.addmm(torch.addmm(bias, x * known, self.weight), known, self.flag_weight)
         return torch.addmm(self.out_bias, self.features(a), self.out_weight.T)
 
     def loss(self, batch: Any) -> Mapping[str, Tensor]:
@@ -120,20 +128,21 @@ class EoNADE(Autoregressive):
 
         It is an upper bound on the nats and bits of the mixture.
         """
-        x = batch.flatten(1)
+        x, given = self.unpack(batch)
+        x = x.flatten(1)
         batch_size, dims = x.shape
         size = _uniform_integers(dims, uniform(batch_size, 1, like=x))
         # The comparison is of integers, because half precision cannot represent all of them.
         known = uniform(batch_size, dims, like=x).argsort(1).argsort(1) < size
-        logits = at_least_single(self.logits(x, known))
+        logits = at_least_single(self.logits(x, known, given))
         nats = binary_cross_entropy_with_logits(logits, at_least_single(x), reduction="none")
         loss = ((nats * ~known).sum(1) * dims / (dims - size.squeeze(1))).mean()
         return {"loss": loss, "bits_per_dim_bound": loss / (dims * math.log(2))}
 
-    def _log_prob(self, x: Tensor, given: Any) -> Tensor:  # noqa: ARG002
+    def _log_prob(self, x: Tensor, given: Any) -> Tensor:
         bits = at_least_single(x)
         log_probs = [
-            self.distribution(x, ordering=j).log_prob(bits).flatten(1).sum(1)
+            self.distribution(x, given, ordering=j).log_prob(bits).flatten(1).sum(1)
             for j in range(self.orderings)
         ]
         return torch.stack(log_probs).logsumexp(0) - math.log(self.orderings)
@@ -145,7 +154,7 @@ class EoNADE(Autoregressive):
 
         Arguments:
             x: examples, `(batch, *shape)`.
-            given: not used.
+            given: labels, `(batch,)`, if the model is conditional.
             ordering: the index of the order, from 0 to M - 1.
 
         Returns:
@@ -162,10 +171,10 @@ class EoNADE(Autoregressive):
         self.check_values(x, given)
         return self.distribution(x, given, ordering)
 
-    def distribution(self, x: Tensor, given: Any = None, ordering: int = 0) -> Distribution:  # noqa: ARG002
+    def distribution(self, x: Tensor, given: Any = None, ordering: int = 0) -> Distribution:
         flat, order = x.flatten(1), self.orders[ordering]
         logits = []
-        a = at_least_single(self.bias).expand(x.shape[0], -1)
+        a = at_least_single(self.biased(self.bias, given)).expand(x.shape[0], -1)
         for i in order.tolist():
             logits.append(self.features(a) @ self.out_weight[i] + self.out_bias[i])
             a = a + flat[:, i, None] * self.weight[i] + self.flag_weight[i]
@@ -176,7 +185,7 @@ class EoNADE(Autoregressive):
         """Return a number for each dimension and one that chooses the order: `(n, D + 1)`."""
         return uniform(n, self.orders.shape[1] + 1, like=self.reference_tensor)
 
-    def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:  # noqa: ARG002
+    def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
         """Sample each example in an order that is chosen at random from the model's orders.
 
         Kept values come first, followed by the others.
@@ -189,7 +198,7 @@ class EoNADE(Autoregressive):
             kept = keep.flatten(1).gather(1, orders).to(torch.uint8)
             orders = orders.gather(1, kept.argsort(dim=1, descending=True, stable=True))
         rows = torch.arange(n, device=u.device)
-        a = at_least_single(self.bias).expand(n, -1).clone()
+        a = at_least_single(self.biased(self.bias, given)).expand(n, -1).clone()
         for i in track(orders.T, "drawing", total=dims):
             logit = (self.features(a) * self.out_weight[i]).sum(1) + self.out_bias[i]
             value = draw_level(logit[:, None], chance[rows, i])

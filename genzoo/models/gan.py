@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from genzoo.blocks.augment import Augmentation
-from genzoo.contract import Count, Part, Positive, PositiveFloat, Shape, is_image
+from genzoo.contract import Batch, Count, Part, Positive, PositiveFloat, Shape, is_image
 from genzoo.errors import SettingError
 from genzoo.models.adversarial import Adversarial, Output, initialize
+from genzoo.models.conditioning import Classes
 from genzoo.models.networks import CONV, network
 
 __all__ = ["DCGAN", "GAN", "LSGAN", "Loss", "Smoothing", "levels"]
@@ -63,6 +64,8 @@ class GAN(Adversarial):
         penalty_weight: its weight in the critic's loss.
         augmentation: random changes of all images that the critic sees, such as
             `("color", "translation")`, for few training images (see `genzoo.blocks.augment`).
+        classes: condition on labels from 0 to classes - 1, which the data and `sample` then provide
+            as `y`; 0 for no labels.
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     Raises:
@@ -103,6 +106,7 @@ class GAN(Adversarial):
         penalty: Part = "r1",
         penalty_weight: PositiveFloat = 0.3,
         augmentation: tuple[Augmentation, ...] = (),
+        classes: Classes = 0,
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(
@@ -115,6 +119,7 @@ class GAN(Adversarial):
             penalty=penalty,
             penalty_weight=penalty_weight,
             augmentation=augmentation,
+            classes=classes,
             shape=shape,
         )
         if smoothing and loss == "least-squares":
@@ -148,7 +153,7 @@ class GAN(Adversarial):
             return -softplus(fake)
         return softplus(-fake)
 
-    def critic_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
+    def critic_loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """Compute the critic's loss, and for the logistic losses also `js`.
 
         `js` is the Jensen-Shannon divergence that the critic sees, (log 4 - loss) / 2 in nats. It
@@ -182,6 +187,7 @@ class DCGAN(GAN):
         penalty: as in `GAN`; the paper has none.
         penalty_weight: as in `GAN`.
         augmentation: as in `GAN`.
+        classes: as in `GAN`.
         shape: the shape of one image, `(C, H, W)`.
 
     Raises:
@@ -213,6 +219,7 @@ class DCGAN(GAN):
         penalty: Part = "none",
         penalty_weight: PositiveFloat = 10.0,
         augmentation: tuple[Augmentation, ...] = (),
+        classes: Classes = 0,
         shape: Shape = (1, 28, 28),
     ) -> None:
         # Kernels are 4x4. The paper does not specify them; its code has 5x5.
@@ -232,6 +239,7 @@ class DCGAN(GAN):
             penalty=penalty,
             penalty_weight=penalty_weight,
             augmentation=augmentation,
+            classes=classes,
             shape=shape,
         )
         self.width = width
@@ -258,6 +266,7 @@ class LSGAN(DCGAN):
         penalty: as in `GAN`; the paper has none.
         penalty_weight: as in `GAN`.
         augmentation: as in `GAN`.
+        classes: as in `GAN`.
         shape: the shape of one image, `(C, H, W)`.
 
     References:
@@ -283,6 +292,7 @@ class LSGAN(DCGAN):
         penalty: Part = "none",
         penalty_weight: PositiveFloat = 10.0,
         augmentation: tuple[Augmentation, ...] = (),
+        classes: Classes = 0,
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(
@@ -297,6 +307,7 @@ class LSGAN(DCGAN):
             penalty=penalty,
             penalty_weight=penalty_weight,
             augmentation=augmentation,
+            classes=classes,
             shape=shape,
         )
         self.labels = labels

@@ -9,30 +9,33 @@ import torch
 from torch import Tensor, nn
 
 from genzoo import distributed
-from genzoo.contract import Model, Prior
+from genzoo.contract import Prior, conditions
 from genzoo.divergences.penalties import batch_norm
 from genzoo.errors import SettingError
+from genzoo.models.conditioning import Conditional
 
 __all__ = ["LatentModel", "learned", "positive_everywhere", "scores"]
 
 
-class LatentModel(Model):
+class LatentModel(Conditional):
     r"""A prior on latent vectors and a map from latent vectors to data.
 
     \[ x = g(z), \qquad z \sim p_Z \]
 
-    A subclass determines how both are learned.
+    With labels, \( x = g(z, y) \), and the distribution of z does not depend on y. A subclass
+    determines how both are learned.
     """
 
     can_truncate: ClassVar[bool] = True
     latent_dim: int
     prior: Prior
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, given: Tensor | None = None) -> Tensor:
         """Decode latent vectors.
 
         Arguments:
             z: latent vectors, `(batch, latent_dim)`.
+            given: labels, `(batch,)`, if the model is conditional.
 
         Returns:
             `(batch, *shape)`; images in [0, 1].
@@ -40,12 +43,13 @@ class LatentModel(Model):
         raise NotImplementedError(f"{type(self).__name__} does not implement decode(z).")
 
     @torch.no_grad()
-    def sample(self, n: int, given: Any = None, truncation: float | None = None) -> Tensor:  # noqa: ARG002
+    def sample(self, n: int, given: Any = None, truncation: float | None = None) -> Tensor:
         """Decode `n` samples from the prior, or from the sampler that was fitted to the codes.
 
         Arguments:
             n: the number of samples.
-            given: not used.
+            given: labels, `(n,)`, if the model is conditional. By default, they are drawn
+                uniformly.
             truncation: keep each latent coordinate within this many standard deviations of its
                 mean. Samples become more likely and less varied.
 
@@ -54,18 +58,20 @@ class LatentModel(Model):
 
         Raises:
             SettingError: the distribution of latent vectors cannot be truncated.
+            DataError: labels are invalid or not accepted.
         """
+        labels = conditions(self.labels_for(n, given))
         distribution = self.latent_distribution
         if truncation is None:
-            return self.decode(distribution.sample(n))
-        return self.decode(distribution.truncated(n, truncation))
+            return self.decode(distribution.sample(n), **labels)
+        return self.decode(distribution.truncated(n, truncation), **labels)
 
     @property
     def latent_distribution(self) -> Prior:
         """The distribution of the latent vectors that `sample` decodes."""
         return self.prior
 
-    def expectation(self, f: Callable[[Tensor], Tensor], n: int) -> Tensor:
+    def expectation(self, f: Callable[..., Tensor], n: int, y: Tensor | None = None) -> Tensor:
         r"""Estimate \( E_{z \sim p_Z} f(z) \) from about `n` draws.
 
         For a learned prior, the draws are stratified by component, so that the prior's weights are
@@ -73,19 +79,34 @@ class LatentModel(Model):
 
         Arguments:
             f: `(m, latent_dim)` -> `(m,)`. It must treat each vector independently, because strata
-                are not drawn in proportion to their weights.
+                are not drawn in proportion to their weights. With labels, their second argument.
             n: the number of draws.
+            y: the labels of a batch, `(n,)`, which are assigned to the draws.
         """
         if not learned(self.prior):
-            return f(self.prior.sample(n)).mean()
+            z = self.prior.sample(n)
+            return (f(z) if y is None else f(z, y)).mean()
         share, shares = distributed.share()
         with distributed.whole_batch():
             # All ranks and microbatches draw the same strata. Each takes its share of each stratum.
             z, weights = self.prior.strata(n * shares)
         draws = z.shape[1]
         z = z[:, share * draws // shares : (share + 1) * draws // shares]
-        values = f(z.flatten(0, 1)).to(weights.dtype).view(z.shape[:2])
+        values = self._at_strata(f, z, y).to(weights.dtype)
         return weights @ values.sum(dim=1) * shares / draws
+
+    @staticmethod
+    def _at_strata(f: Callable[..., Tensor], z: Tensor, y: Tensor | None) -> Tensor:
+        """Return `f` of stratified draws, `(K, m, latent_dim)` -> `(K, m)`.
+
+        Labels go from stratum to stratum, so each stratum gets an equal share of a shuffled batch.
+        Draw and label also belong together on several ranks if K divides the size of the batch.
+        """
+        if y is None:
+            return f(z.flatten(0, 1)).view(z.shape[:2])
+        draws = z.transpose(0, 1).flatten(0, 1)
+        rows = torch.arange(len(draws), device=y.device) % len(y)
+        return f(draws, y[rows]).view(z.shape[1], z.shape[0]).T
 
     def refuse_mixing(self, *parts: nn.Module) -> None:
         """Refuse batch norm in parts that see the strata of a learned prior.

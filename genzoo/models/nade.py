@@ -16,6 +16,7 @@ from genzoo.blocks.precision import at_least_single
 from genzoo.contract import Count, Positive, PositiveFloat, Shape, is_image
 from genzoo.errors import SettingError
 from genzoo.models.autoregressive import Autoregressive, draw_level, level_distribution
+from genzoo.models.conditioning import Classes
 from genzoo.progress import track
 
 __all__ = ["NADE", "RNADE", "Order", "Recursion", "permutation"]
@@ -40,6 +41,7 @@ class Recursion(Autoregressive):
         order_seed: as in `NADE`.
         units: as in `NADE`.
         scaled: learn a factor on the pre-activations of each dimension, as RNADE does.
+        classes: as in `NADE`.
     """
 
     order: Tensor
@@ -55,8 +57,10 @@ class Recursion(Autoregressive):
         order_seed: int,
         units: Units,
         scaled: bool,
+        classes: Classes = 0,
     ) -> None:
         super().__init__()
+        self.condition_on(classes)
         self.shape = tuple(shape)
         self.units = units
         dims = math.prod(self.shape)
@@ -70,12 +74,14 @@ class Recursion(Autoregressive):
         self.out_weight = nn.Parameter(torch.randn(dims, outputs, hidden) * 0.01)
         self.out_bias = nn.Parameter(torch.zeros(dims, outputs))
         self.scale = nn.Parameter(torch.ones(dims)) if scaled else None
+        self.label_bias = self.new_label_bias(hidden)
 
-    def outputs(self, x: Tensor) -> Tensor:
+    def outputs(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         """Return the outputs of each dimension, which depend on the dimensions before it.
 
         Arguments:
             x: examples, `(batch, *shape)`.
+            given: labels, `(batch,)`, if the model is conditional.
 
         Returns:
             `(batch, *shape, K)`, in single precision or better.
@@ -85,7 +91,7 @@ class Recursion(Autoregressive):
         outputs = recursion(
             x=at_least_single(ordered),
             weight=at_least_single(self.weight),
-            bias=at_least_single(self.bias),
+            bias=at_least_single(self.biased(self.bias, given)),
             out_weight=at_least_single(self.out_weight),
             out_bias=at_least_single(self.out_bias),
             scale=None if self.scale is None else at_least_single(self.scale),
@@ -105,13 +111,14 @@ class Recursion(Autoregressive):
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement choose(output, u).")
 
-    def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:  # noqa: ARG002
+    def draw(self, u: Tensor, x: Tensor | None, keep: Tensor | None, given: Any) -> Tensor:
         dims = len(self.order)
         chance = self._by_dimension(u)
         known = None if x is None else self._by_dimension(x).to(u.dtype)
         kept = None if keep is None else self._by_dimension(keep)
         weight, out_weight, bias, out_bias = (
-            t.to(u.dtype) for t in (self.weight, self.out_weight, self.bias, self.out_bias)
+            t.to(u.dtype)
+            for t in (self.weight, self.out_weight, self.biased(self.bias, given), self.out_bias)
         )
         scale = None if self.scale is None else self.scale.to(u.dtype)
         a = bias.expand(len(u), -1).clone()
@@ -156,6 +163,8 @@ class NADE(Recursion):
         order_seed: the seed of a random order.
         units: \( \sigma \) of the hidden units: `"sigmoid"` as in the paper, or `"relu"` as in the
             authors' later code.
+        classes: condition on labels from 0 to classes - 1, which the data and `sample` then provide
+            as `y`; 0 for no labels. Each label adds a bias to the hidden units.
         shape: the shape of one example, `(C, H, W)` or `(D,)`, whose values are zeros and ones.
 
     Raises:
@@ -183,6 +192,7 @@ class NADE(Recursion):
         order: Order = "raster",
         order_seed: int = 0,
         units: Units = "sigmoid",
+        classes: Classes = 0,
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(
@@ -193,10 +203,11 @@ class NADE(Recursion):
             order_seed=order_seed,
             units=units,
             scaled=False,
+            classes=classes,
         )
 
-    def distribution(self, x: Tensor, given: Any = None) -> Distribution:  # noqa: ARG002
-        return level_distribution(self.outputs(x))
+    def distribution(self, x: Tensor, given: Any = None) -> Distribution:
+        return level_distribution(self.outputs(x, given))
 
     def choose(self, output: Tensor, u: Tensor) -> Tensor:
         return draw_level(output, u)
@@ -221,6 +232,8 @@ class RNADE(Recursion):
         order: as in `NADE`.
         order_seed: the seed of a random order.
         units: `"relu"` as in the paper, or `"sigmoid"`.
+        classes: condition on labels from 0 to classes - 1, which the data and `sample` then provide
+            as `y`; 0 for no labels. Each label adds a bias to the hidden units.
         shape: the shape of one example, `(D,)` or `(C, H, W)`; samples of images are clamped to
             [0, 1].
 
@@ -250,6 +263,7 @@ class RNADE(Recursion):
         order: Order = "raster",
         order_seed: int = 0,
         units: Units = "relu",
+        classes: Classes = 0,
         shape: Shape = (2,),
     ) -> None:
         super().__init__(
@@ -260,6 +274,7 @@ class RNADE(Recursion):
             order_seed=order_seed,
             units=units,
             scaled=True,
+            classes=classes,
         )
         self.sigma_min = sigma_min
         low, high = (0.0, 1.0) if is_image(self.shape) else (-1.0, 1.0)
@@ -268,8 +283,8 @@ class RNADE(Recursion):
         with torch.no_grad():
             self.out_bias[:, components : 2 * components] = means
 
-    def distribution(self, x: Tensor, given: Any = None) -> Distribution:  # noqa: ARG002
-        return self.mixture(self.outputs(x))
+    def distribution(self, x: Tensor, given: Any = None) -> Distribution:
+        return self.mixture(self.outputs(x, given))
 
     def mixture(self, output: Tensor) -> MixtureSameFamily:
         """Return the mixture with these outputs, `(..., 3 * components)`.

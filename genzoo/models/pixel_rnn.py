@@ -16,8 +16,9 @@ from genzoo.blocks.masked import CausalConv, MaskedLinear, color_groups
 from genzoo.blocks.pixel import ConvLayer, DiagonalBiLSTM, PixelLayer, RowLSTM
 from genzoo.blocks.scaling import to_tanh_range
 from genzoo.contract import Batch, Count, Positive, Shape, is_image
-from genzoo.errors import DataError, SettingError
+from genzoo.errors import SettingError
 from genzoo.models.autoregressive import Autoregressive, draw_level, level_distribution
+from genzoo.models.conditioning import Classes
 from genzoo.progress import track
 
 __all__ = ["PixelRNN"]
@@ -88,18 +89,16 @@ class PixelRNN(Autoregressive):
         skip: bool = False,
         kernel: Positive = 7,
         head: Positive = 32,
-        classes: int = 0,
+        classes: Classes = 0,
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__()
         _check_shape(shape, hidden, head)
-        _check_settings(levels, kernel, classes)
+        _check_settings(levels, kernel)
         self.shape = tuple(shape)
         self.levels = levels
-        self.classes = classes
         self.residual = residual
-        if classes:
-            self.inputs, self.given = ("x", "y"), ("y",)  # type: ignore[misc]
+        self.condition_on(classes)
         colors, height, width = self.shape
         values = color_groups(colors, colors)
         outer = color_groups(2 * hidden, colors)
@@ -200,39 +199,6 @@ class PixelRNN(Autoregressive):
                 layers[0].finish_row(caches)
         return rearrange(samples[:-1], "(r c) b k -> b k r c", r=height).contiguous()
 
-    def example(self, n: int) -> Batch:
-        x = super().example(n)
-        if not self.classes:
-            return x
-        y = torch.randint(self.classes, (n,), device=self.reference_tensor.device)
-        return {"x": x, "y": y}  # type: ignore[dict-item]
-
-    def check_given(self, given: Any, n: int) -> None:
-        """Check labels for `n` examples.
-
-        Raises:
-            DataError: labels are missing, invalid, or not accepted.
-        """
-        if not self.classes:
-            if given is not None:
-                raise DataError(
-                    "this PixelRNN takes no labels; leave them out, or build it with, for example, "
-                    "classes = 10."
-                )
-            return
-        if problem := _label_problem(given, n):
-            raise DataError(
-                f"given is {problem}; this PixelRNN needs labels of shape ({n},), 0 to "
-                f"{self.classes - 1}, as y.long()."
-            )
-        if torch.compiler.is_compiling():
-            return
-        if not bool(((given >= 0) & (given < self.classes)).all()):
-            raise DataError(
-                f"labels range from {int(given.min())} to {int(given.max())}, but classes = "
-                f"{self.classes} allows 0 to {self.classes - 1}."
-            )
-
     def check_batch(self, batch: Batch) -> None:
         """Check a batch, and warn if training needs more memory than is free.
 
@@ -276,17 +242,6 @@ def _fixed(part: nn.Module) -> Callable[[Tensor], Tensor]:
     return part.fixed() if isinstance(part, MaskedLinear) else part
 
 
-def _label_problem(y: Any, n: int) -> str | None:
-    """Return a description of `y` if it is not a tensor of `n` integer labels."""
-    if y is None:
-        return "nothing"
-    if not isinstance(y, Tensor):
-        return repr(y)
-    if y.dtype not in (torch.int32, torch.int64) or y.shape != (n,):
-        return f"{y.dtype} of shape {tuple(y.shape)}"
-    return None
-
-
 def _check_shape(shape: Shape, hidden: int, head: int) -> None:
     if not is_image(shape) or shape[0] not in (1, 3):
         raise SettingError(
@@ -299,12 +254,10 @@ def _check_shape(shape: Shape, hidden: int, head: int) -> None:
         )
 
 
-def _check_settings(levels: int, kernel: int, classes: int) -> None:
+def _check_settings(levels: int, kernel: int) -> None:
     if not 2 <= levels <= 256:
         raise SettingError(f"levels = {levels}: expected 2 (zeros and ones) to 256 (8-bit images).")
     if kernel % 2 == 0:
         raise SettingError(
             f"kernel = {kernel}: the first convolution needs a center; take an odd number."
         )
-    if classes < 0:
-        raise SettingError(f"classes = {classes}: expected the number of labels, or 0 for none.")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["pyro_distribution", "pyro_prior", "vae_guide", "vae_model"]
 
 
-def vae_model(vae: VAE, x: Tensor) -> None:
+def vae_model(vae: VAE, x: Tensor, given: Tensor | None = None) -> None:
     """Run the generative half of a VAE as a Pyro program on examples `(batch, *shape)`."""
     import pyro
 
@@ -29,15 +29,15 @@ def vae_model(vae: VAE, x: Tensor) -> None:
     with pyro.plate("batch", x.shape[0]):
         with _weighted(vae.beta):
             z = pyro.sample("z", pyro_prior(vae.prior, vae.divergence))
-        pyro.sample("x", pyro_distribution(vae.conditional(z, fit=x)), obs=x)
+        pyro.sample("x", pyro_distribution(vae.conditional(z, fit=x, given=given)), obs=x)
 
 
-def vae_guide(vae: VAE, x: Tensor) -> None:
+def vae_guide(vae: VAE, x: Tensor, given: Tensor | None = None) -> None:
     """Run the encoder of a VAE as a Pyro program on examples `(batch, *shape)`."""
     import pyro
 
     with pyro.plate("batch", x.shape[0]), _weighted(vae.beta):
-        pyro.sample("z", pyro_distribution(vae.posterior(x)))
+        pyro.sample("z", pyro_distribution(vae.posterior(x, given)))
 
 
 def _weighted(beta: float) -> Any:

@@ -12,12 +12,14 @@ from torch.distributions import Bernoulli, Independent, Normal
 
 from genzoo.blocks.precision import at_least_single
 from genzoo.contract import (
+    Batch,
     DistributionDivergence,
     NonNegativeFloat,
     Part,
     Positive,
     PositiveFloat,
     Shape,
+    conditions,
 )
 from genzoo.contract.inputs import whole
 from genzoo.distributed import gather, noise
@@ -27,6 +29,7 @@ from genzoo.models.autoencoder import (
     diagonal_normal,
     reparameterized,
 )
+from genzoo.models.conditioning import Classes
 from genzoo.models.latent import positive_everywhere
 from genzoo.models.pyro_bridge import vae_guide, vae_model
 from genzoo.registry.build import build
@@ -58,6 +61,9 @@ class VAE(Autoencoder):
     The Bernoulli likelihood is a likelihood of binary data only. For gray values its cross-entropy
     is a common loss, but not a likelihood; its minimum is the entropy of the gray values.
 
+    With labels, the encoder, the decoder, and the bound are those of \( p(x \mid y) \), with the
+    prior \( p(z) \) for every label (a conditional VAE).
+
     Arguments:
         latent_dim: \( d_z \), the number of latent coordinates.
         likelihood: \( p(x \mid z) \); `"bernoulli"` is for values in [0, 1].
@@ -74,6 +80,8 @@ class VAE(Autoencoder):
             as `{name = "mog", components = 50}`, or `"none"`. `sample` then uses it instead of the
             prior.
         divergence: a part of kind `"divergences"`, which estimates the KL.
+        classes: condition on labels from 0 to classes - 1, which the data and `sample` then provide
+            as `y`; 0 for no labels.
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     Raises:
@@ -82,6 +90,9 @@ class VAE(Autoencoder):
 
     References:
         Auto-Encoding Variational Bayes, Kingma and Welling, 2013, https://arxiv.org/abs/1312.6114
+        Learning Structured Output Representation using Deep Conditional Generative Models, Sohn,
+            Lee and Yan, 2015, https://papers.nips.cc/paper/5775 (the conditional VAE; its prior
+            depends on the condition)
         beta-VAE, Higgins et al., 2017, https://openreview.net/forum?id=Sy2fzU9gl
         Simple and Effective VAE Training with Calibrated Decoders, Rybkin et al., 2020,
             https://arxiv.org/abs/2006.13202
@@ -107,6 +118,7 @@ class VAE(Autoencoder):
         prior: Part = "normal",
         sampler: Part = "none",
         divergence: Part = "kl",
+        classes: Classes = 0,
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(
@@ -117,6 +129,7 @@ class VAE(Autoencoder):
             decoder=decoder,
             prior=prior,
             sampler=sampler,
+            classes=classes,
             shape=shape,
         )
         self.likelihood = likelihood
@@ -157,24 +170,28 @@ class VAE(Autoencoder):
         """True if the likelihood is a probability of bits, and False if it is a density."""
         return self.likelihood == "bernoulli"
 
-    def posterior(self, x: Tensor) -> Independent[Normal]:
+    def posterior(self, x: Tensor, given: Tensor | None = None) -> Independent[Normal]:
         r"""Return \( q(z \mid x) \), a batch of diagonal normals on `(latent_dim,)`."""
-        return diagonal_normal(self.encoder(x))
+        return diagonal_normal(self.encoder(self.with_labels(x, given)))
 
-    def conditional(self, z: Tensor, fit: Tensor | None = None) -> Independent[Bernoulli | Normal]:
+    def conditional(
+        self, z: Tensor, fit: Tensor | None = None, given: Tensor | None = None
+    ) -> Independent[Bernoulli | Normal]:
         r"""Return \( p(x \mid z) \), a batch of distributions on `shape`.
 
         Arguments:
             z: latent codes, `(batch, latent_dim)`.
             fit: the examples to which an `"optimal"` sigma is fitted. Without them, the running
                 sigma is used.
+            given: labels, `(batch,)`, if the model is conditional.
         """
         dims = len(self.shape)
         if self.likelihood == "bernoulli":
-            bits = Bernoulli(logits=at_least_single(self.decoder(z)), validate_args=False)
+            logits = at_least_single(self.decoder(self.with_labels(z, given)))
+            bits = Bernoulli(logits=logits, validate_args=False)
             return Independent(bits, dims, validate_args=False)
         # Single precision, because a likelihood is a sum over all values of an example.
-        mean = at_least_single(self.decode(z))
+        mean = at_least_single(self.decode(z, **conditions(given)))
         sigma: Tensor | float
         if not isinstance(self.sigma, str):
             sigma = self.sigma
@@ -198,37 +215,45 @@ class VAE(Autoencoder):
             self.log_sigma += (fitted - self.log_sigma) / self.batches_seen.clamp(max=_MEMORY)
         return fitted
 
-    def loss(self, batch: Tensor) -> Mapping[str, Tensor]:
+    def loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """Compute the negative beta-ELBO with one latent draw per example, in nats per example.
 
         Arguments:
-            batch: examples, `(batch, *shape)`.
+            batch: examples, `(batch, *shape)`, or `{"x": examples, "y": labels}`.
 
         Returns:
             `loss` = `reconstruction` + beta * `kl`, means over the batch. `reconstruction` is the
             negative log-likelihood, including its constants.
         """
-        q = self.posterior(batch)
+        x, given = self.unpack(batch)
+        q = self.posterior(x, **conditions(given))
         z = reparameterized(q)
-        reconstruction = -self.conditional(z, fit=batch).log_prob(at_least_single(batch)).mean()
+        conditional = self.conditional(z, fit=x, **conditions(given))
+        reconstruction = -conditional.log_prob(at_least_single(x)).mean()
         kl = self.divergence(q, self.prior, z).mean()
         return {"loss": reconstruction + self.beta * kl, "reconstruction": reconstruction, "kl": kl}
 
-    def elbo(self, x: Tensor) -> Tensor:
+    def elbo(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         r"""Return a lower bound on \( \log p(x) \) (beta = 1), estimated with one latent draw.
 
         Arguments:
             x: examples, `(batch, *shape)`.
+            given: labels, `(batch,)`, if the model is conditional; then a bound on
+                \( \log p(x \mid y) \).
 
         Returns:
             `(batch,)`, in nats.
         """
-        q = self.posterior(x)
+        labels = conditions(given)
+        q = self.posterior(x, **labels)
         z = reparameterized(q)
-        return self.conditional(z).log_prob(at_least_single(x)) - self.divergence(q, self.prior, z)
+        log_likelihood = self.conditional(z, **labels).log_prob(at_least_single(x))
+        return log_likelihood - self.divergence(q, self.prior, z)
 
     @torch.no_grad()
-    def log_prob_bound(self, x: Tensor, samples: Positive = 100) -> Tensor:
+    def log_prob_bound(
+        self, x: Tensor, samples: Positive = 100, given: Tensor | None = None
+    ) -> Tensor:
         r"""Return the importance-weighted lower bound on \( \log p(x) \), without gradients.
 
         \[ \log p(x) \ge E \log \frac 1k \sum_{i=1}^k
@@ -239,6 +264,8 @@ class VAE(Autoencoder):
         Arguments:
             x: examples, `(batch, *shape)`.
             samples: \( k \), the number of latent draws per example; memory does not grow with it.
+            given: labels, `(batch,)`, if the model is conditional; then a bound on
+                \( \log p(x \mid y) \).
 
         Returns:
             `(batch,)`, in nats.
@@ -254,7 +281,7 @@ class VAE(Autoencoder):
         total = at_least_single(x.new_full((x.shape[0],), -math.inf))
         if x.shape[0] == 0:
             return total
-        q = self.posterior(x)
+        q = self.posterior(x, **conditions(given))
         chunk = max(1, _CHUNK // x.shape[0])
         for start in range(0, samples, chunk):
             k = min(chunk, samples - start)
@@ -262,18 +289,21 @@ class VAE(Autoencoder):
             z = q.mean[:, None] + q.base_dist.scale[:, None] * eps
             flat = z.flatten(0, 1)
             repeated = at_least_single(x).repeat_interleave(k, 0)
-            log_joint = self.conditional(flat).log_prob(repeated) + self.prior.log_prob(flat)
+            labels = conditions(None if given is None else given.repeat_interleave(k, 0))
+            log_likelihood = self.conditional(flat, **labels).log_prob(repeated)
+            log_joint = log_likelihood + self.prior.log_prob(flat)
             log_weights = log_joint.view(-1, k) - q.log_prob(z.transpose(0, 1)).T
             total = torch.logaddexp(total, log_weights.logsumexp(1))
         return total - math.log(samples)
 
-    def model(self, x: Tensor) -> None:
+    def model(self, x: Tensor, given: Tensor | None = None) -> None:
         """Run the generative half as a Pyro program.
 
         Together with `guide`, `pyro.infer.SVI` minimizes `loss`, summed over the batch.
 
         Arguments:
             x: examples, `(batch, *shape)`.
+            given: labels, `(batch,)`, if the model is conditional.
 
         References:
             Pyro: Deep Universal Probabilistic Programming, Bingham et al., 2018,
@@ -288,8 +318,8 @@ class VAE(Autoencoder):
             >>> svi = SVI(vae.model, vae.guide, optimizer, TraceMeanField_ELBO())
             >>> before = svi.step(torch.rand(5, 1, 8, 8))
         """
-        vae_model(self, x)
+        vae_model(self, x, given)
 
-    def guide(self, x: Tensor) -> None:
+    def guide(self, x: Tensor, given: Tensor | None = None) -> None:
         """Run the encoder as a Pyro program, `(batch, *shape)` -> the latent site `z`."""
-        vae_guide(self, x)
+        vae_guide(self, x, given)

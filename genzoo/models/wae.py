@@ -14,6 +14,7 @@ from torch.nn.functional import softplus
 
 from genzoo.blocks.precision import at_least_single
 from genzoo.contract import (
+    Batch,
     NonNegativeFloat,
     Part,
     Player,
@@ -21,10 +22,12 @@ from genzoo.contract import (
     PositiveFloat,
     SampleDivergence,
     Shape,
+    conditions,
 )
 from genzoo.distributed import gather
 from genzoo.errors import SettingError
 from genzoo.models.autoencoder import Autoencoder, diagonal_normal, reparameterized
+from genzoo.models.conditioning import Classes
 from genzoo.models.latent import learned, positive_everywhere, scores
 from genzoo.registry.build import build
 
@@ -48,6 +51,8 @@ class WAE(Autoencoder):
         sampler: a part of kind `"priors"` that is fitted to the latent codes after training, such
             as `{name = "mog", components = 50}`, or `"none"`. `sample` then uses it instead of the
             prior.
+        classes: condition on labels from 0 to classes - 1, which the data and `sample` then provide
+            as `y`; 0 for no labels.
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     Raises:
@@ -66,6 +71,7 @@ class WAE(Autoencoder):
         prior: Part,
         sampler: Part,
         shape: Shape,
+        classes: Classes = 0,
     ) -> None:
         if variance_penalty and not random_encoder:
             raise SettingError(
@@ -80,6 +86,7 @@ class WAE(Autoencoder):
             decoder=decoder,
             prior=prior,
             sampler=sampler,
+            classes=classes,
             shape=shape,
         )
         self.weight = weight
@@ -87,11 +94,12 @@ class WAE(Autoencoder):
         self.unsupported = () if random_encoder else ("posterior",)
         self.variance_penalty = variance_penalty
 
-    def posterior(self, x: Tensor) -> Independent[Normal]:
+    def posterior(self, x: Tensor, given: Tensor | None = None) -> Independent[Normal]:
         r"""Return \( q(z \mid x) \), for a random encoder only.
 
         Arguments:
             x: examples, `(batch, *shape)`.
+            given: labels, `(batch,)`, if the model is conditional.
 
         Returns:
             A batch of distributions on `(latent_dim,)`.
@@ -104,30 +112,32 @@ class WAE(Autoencoder):
                 f"{type(self).__name__} has a deterministic encoder and so no posterior(x); "
                 "set random_encoder = true, or use encode(x)."
             )
-        return diagonal_normal(self.encoder(x))
+        return diagonal_normal(self.encoder(self.with_labels(x, given)))
 
-    def draw_codes(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
+    def draw_codes(self, x: Tensor, given: Tensor | None = None) -> tuple[Tensor, Tensor | float]:
         """Return one latent code per example and the variance penalty.
 
         Codes are sampled if the encoder is random.
 
         Arguments:
             x: examples, `(batch, *shape)`.
+            given: labels, `(batch,)`, if the model is conditional.
 
         Returns:
             The codes, `(batch, latent_dim)`, and the penalty with its weight, a scalar.
         """
         # Autocast may have lowered the precision.
-        features = self.encoder(x).to(x.dtype)
+        features = self.encoder(self.with_labels(x, given)).to(x.dtype)
         if not self.random_encoder:
             return features, 0.0
         log_variance = features[:, self.latent_dim :]
         codes = reparameterized(diagonal_normal(features))
         return codes, self.variance_penalty * log_variance.abs().sum(1).mean()
 
-    def squared_error(self, x: Tensor, z: Tensor) -> Tensor:
+    def squared_error(self, x: Tensor, z: Tensor, given: Tensor | None = None) -> Tensor:
         """Return the squared error of decoded codes: a sum over pixels, a mean over the batch."""
-        return at_least_single(x - self.decode(z)).square().flatten(1).sum(1).mean()
+        error = x - self.decode(z, **conditions(given))
+        return at_least_single(error).square().flatten(1).sum(1).mean()
 
 
 class WAEMMD(WAE):
@@ -136,7 +146,14 @@ class WAEMMD(WAE):
     \[ \min_{q, g} \; E_x E_{q(z \mid x)} \| x - g(z) \|^2 + \lambda\, \mathrm{MMD}^2(q_Z, p_Z),
        \qquad q_Z = E_x\, q(z \mid x) \]
 
-    The squared error is a sum over pixels, without a factor 1/2, as in the paper.
+    The squared error is a sum over pixels, without a factor 1/2, as in the paper. With labels, the
+    codes of each class are matched to the prior, so that codes do not depend on the label:
+
+    \[ \sum_k \frac{n_k}{n}\, \mathrm{MMD}^2\big(q_{Z \mid y = k},\, p_Z\big) \]
+
+    The sum is over the classes with two codes or more in the batch of all ranks. Its expectation is
+    zero if all of them match the prior. Its noise is then about \( \sqrt K \) times that of the
+    MMD without labels, so take a batch of at least 10 codes per class.
 
     Arguments:
         latent_dim: \( d_z \), the number of latent coordinates.
@@ -154,6 +171,8 @@ class WAEMMD(WAE):
             as `{name = "mog", components = 50}`, or `"none"`. `sample` then uses it instead of the
             prior.
         divergence: a part of kind `"divergences"` that compares latent codes with a prior.
+        classes: condition on labels from 0 to classes - 1, which the data and `sample` then provide
+            as `y`; 0 for no labels.
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     Raises:
@@ -195,6 +214,7 @@ class WAEMMD(WAE):
         prior: Part = "normal",
         sampler: Part = "none",
         divergence: Part = "mmd",
+        classes: Classes = 0,
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(
@@ -206,6 +226,7 @@ class WAEMMD(WAE):
             decoder=decoder,
             prior=prior,
             sampler=sampler,
+            classes=classes,
             shape=shape,
         )
         measure = build(divergence, "divergences")
@@ -217,19 +238,23 @@ class WAEMMD(WAE):
             )
         self.divergence = measure
 
-    def loss(self, batch: Tensor) -> Mapping[str, Tensor]:
+    def loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """Compute the squared error + weight * squared MMD (+ the variance penalty).
 
         Arguments:
-            batch: examples, `(batch, *shape)`.
+            batch: examples, `(batch, *shape)`, or `{"x": examples, "y": labels}`.
 
         Returns:
             `loss`, `reconstruction` (the squared error, summed over pixels), and `mmd` (squared,
             without its weight); the first two are means over the batch.
         """
-        z, variance_penalty = self.draw_codes(batch)
-        reconstruction = self.squared_error(batch, z)
-        mmd = self.divergence(z, self.prior)
+        x, given = self.unpack(batch)
+        z, variance_penalty = self.draw_codes(x, given)
+        reconstruction = self.squared_error(x, z, given)
+        if given is None:
+            mmd = self.divergence(z, self.prior)
+        else:
+            mmd = self.divergence.within_classes(z, self.prior, given)
         return {
             "loss": reconstruction + self.weight * mmd + variance_penalty,
             "reconstruction": reconstruction,
@@ -248,7 +273,9 @@ class WAEGAN(WAE):
 
     With `log_density`, \( D(z) = h(z) + \log p_Z(z) \), and the network h learns only
     \( -\log q_Z \). A learned prior belongs to the autoencoder and minimizes
-    \( -\lambda E_{z \sim p_Z} \log(1 - \sigma(D(z))) \), its side of the game.
+    \( -\lambda E_{z \sim p_Z} \log(1 - \sigma(D(z))) \), its side of the game. With labels, the
+    critic sees (z, y), and a sample from the prior has the label of an example of the batch, so the
+    codes of each class are matched to the prior. The rounds of `pretrain` match all codes together.
 
     Arguments:
         latent_dim: \( d_z \), the number of latent coordinates.
@@ -266,6 +293,8 @@ class WAEGAN(WAE):
         sampler: a part of kind `"priors"` that is fitted to the latent codes after training, such
             as `{name = "mog", components = 50}`, or `"none"`. `sample` then uses it instead of the
             prior.
+        classes: condition on labels from 0 to classes - 1, which the data and `sample` then provide
+            as `y`; 0 for no labels.
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     Raises:
@@ -308,6 +337,7 @@ class WAEGAN(WAE):
         ),
         prior: Part = "normal",
         sampler: Part = "none",
+        classes: Classes = 0,
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(
@@ -319,9 +349,10 @@ class WAEGAN(WAE):
             decoder=decoder,
             prior=prior,
             sampler=sampler,
+            classes=classes,
             shape=shape,
         )
-        self.critic = build(critic, "critics", shape=(latent_dim,))
+        self.critic = build(critic, "critics", shape=(latent_dim + classes,))
         self.refuse_mixing(self.critic)
         self.log_density = log_density
         self.pretrain = pretrain
@@ -337,20 +368,21 @@ class WAEGAN(WAE):
                 "leave log_density out, or take a fixed prior."
             )
 
-    def logit(self, z: Tensor) -> Tensor:
+    def logit(self, z: Tensor, given: Tensor | None = None) -> Tensor:
         """Return the critic's logit of "from the prior": `(batch, latent_dim)` -> `(batch,)`."""
-        h = at_least_single(scores(self.critic, z))
+        h = at_least_single(scores(self.critic, self.with_labels(z, given)))
         return h + self.prior.log_prob(z) if self.log_density else h
 
-    def critic_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
+    def critic_loss(self, batch: Batch) -> Mapping[str, Tensor]:
         r"""Compute the cross-entropy, in nats, of telling prior samples from codes of `batch`.
 
         The paper multiplies it by \( \lambda \), which has no effect under Adam.
         """
+        x, given = self.unpack(batch)
         with torch.no_grad():
-            codes, _ = self.draw_codes(batch)
-            prior_samples = self.prior.sample(batch.shape[0])
-        real, fake = self.logit(prior_samples), self.logit(codes)
+            codes, _ = self.draw_codes(x, given)
+            prior_samples = self.prior.sample(x.shape[0])
+        real, fake = self.logit(prior_samples, given), self.logit(codes, given)
         loss = softplus(-real).mean() + softplus(fake).mean()
         return {
             "loss": loss,
@@ -359,7 +391,7 @@ class WAEGAN(WAE):
             "gap": real.mean() - fake.mean(),
         }
 
-    def autoencoder_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
+    def autoencoder_loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """Compute the squared error + weight * `match` (+ the variance penalty).
 
         `match` is the cross-entropy of codes that are labeled as prior samples. With a learned
@@ -367,24 +399,31 @@ class WAEGAN(WAE):
         labeled as codes.
 
         Arguments:
-            batch: examples, `(batch, *shape)`.
+            batch: examples, `(batch, *shape)`, or `{"x": examples, "y": labels}`.
         """
-        z, variance_penalty = self.draw_codes(batch)
-        reconstruction = self.squared_error(batch, z)
-        report = {"reconstruction": reconstruction, "match": softplus(-self.logit(z)).mean()}
+        x, given = self.unpack(batch)
+        z, variance_penalty = self.draw_codes(x, given)
+        reconstruction = self.squared_error(x, z, given)
+        report = {
+            "reconstruction": reconstruction,
+            "match": softplus(-self.logit(z, given)).mean(),
+        }
         loss = reconstruction + self.weight * report["match"] + variance_penalty
         if learned(self.prior):
-            report["prior"] = self.expectation(lambda z: softplus(self.logit(z)), batch.shape[0])
+            report["prior"] = self.expectation(
+                lambda *z: softplus(self.logit(*z)), x.shape[0], given
+            )
             loss = loss + self.weight * report["prior"]
         return {"loss": loss, **report}
 
-    def pretraining_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
+    def pretraining_loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """Compute the difference between the mean and covariance of the codes and of the prior.
 
         Both are mean squared differences over the global batch.
         """
-        codes = gather(self.draw_codes(batch)[0])
-        samples = gather(self.prior.sample(batch.shape[0]).detach())
+        x, given = self.unpack(batch)
+        codes = gather(self.draw_codes(x, given)[0])
+        samples = gather(self.prior.sample(x.shape[0]).detach())
         means = (codes.mean(0) - samples.mean(0)).square().mean()
         covariances = (codes.T.cov(correction=0) - samples.T.cov(correction=0)).square().mean()
         return {"loss": means + covariances}

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from genzoo.blocks.augment import Augmentation
-from genzoo.contract import Count, Part, Player, Positive, PositiveFloat, Shape
+from genzoo.contract import Batch, Count, Part, Player, Positive, PositiveFloat, Shape
 from genzoo.models.adversarial import Adversarial, Output
+from genzoo.models.conditioning import Classes
 
 __all__ = ["MLP", "WGAN"]
 
@@ -46,6 +47,8 @@ class WGAN(Adversarial):
         penalty_weight: its weight in the critic's loss.
         augmentation: random changes of all images that the critic sees, such as
             `("color", "translation")`, for few training images (see `genzoo.blocks.augment`).
+        classes: condition on labels from 0 to classes - 1, which the data and `sample` then provide
+            as `y`; 0 for no labels.
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     References:
@@ -74,6 +77,7 @@ class WGAN(Adversarial):
         penalty: Part = "none",
         penalty_weight: PositiveFloat = 10.0,
         augmentation: tuple[Augmentation, ...] = (),
+        classes: Classes = 0,
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(
@@ -86,12 +90,13 @@ class WGAN(Adversarial):
             penalty=penalty,
             penalty_weight=penalty_weight,
             augmentation=augmentation,
+            classes=classes,
             shape=shape,
         )
         self.clip = clip
         self.burst = burst
 
-    def critic_loss(self, batch: Tensor) -> Mapping[str, Tensor]:
+    def critic_loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """Compute the critic's loss, and `clipped`, the share of its parameters that are at ±c."""
         weights = torch.cat([p.detach().flatten() for p in self.critic.parameters()])
         clipped = (weights.abs() >= self.clip).to(weights.dtype).mean()

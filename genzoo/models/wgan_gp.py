@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from genzoo.blocks.augment import Augmentation
 from genzoo.contract import Count, Part, Positive, PositiveFloat, Shape
 from genzoo.models.adversarial import Adversarial, Output
+from genzoo.models.conditioning import Classes
 from genzoo.models.networks import CONV, network
 from genzoo.models.wgan import MLP
 
@@ -45,6 +46,8 @@ class WGANGP(Adversarial):
             [0, 1] or [-1, 1].
         augmentation: random changes of all images that the critic sees, such as
             `("color", "translation")`, for few training images (see `genzoo.blocks.augment`).
+        classes: condition on labels from 0 to classes - 1, which the data and `sample` then provide
+            as `y`; 0 for no labels.
         shape: the shape of one example, `(C, H, W)` or `(D,)`.
 
     Raises:
@@ -77,6 +80,7 @@ class WGANGP(Adversarial):
         prior: Part = "normal",
         output: Output = "tanh",
         augmentation: tuple[Augmentation, ...] = (),
+        classes: Classes = 0,
         shape: Shape = (1, 28, 28),
     ) -> None:
         super().__init__(
@@ -89,5 +93,6 @@ class WGANGP(Adversarial):
             penalty=penalty,
             penalty_weight=penalty_weight,
             augmentation=augmentation,
+            classes=classes,
             shape=shape,
         )

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genzoo.contract import Model, Shape, has_capability, is_image
+from genzoo.contract import Model, Shape, conditions, has_capability, is_image
 from genzoo.testing.subject import N, Subject, demand
 
 __all__ = ["CAPABILITIES", "check_data"]
@@ -42,8 +42,9 @@ def check_score_samples(subject: Subject) -> None:
     """Check that `score_samples(x)` returns one number per example, without gradients."""
     model: Any = subject().eval()
     _check_numbers(model, "score_samples")
+    x, given = _arguments(model, N)
     demand(
-        not model.score_samples(*_arguments(model, N)).requires_grad,
+        not model.score_samples(x, **given).requires_grad,
         "score_samples(x) carries gradients",
     )
 
@@ -52,7 +53,8 @@ def check_conditionals(subject: Subject) -> None:
     """Check that `conditionals(x)` returns a distribution for each number of an example."""
     model: Any = subject().eval()
     for n in (1, N):
-        shape, expected = model.conditionals(*_arguments(model, n)).batch_shape, (n, *model.shape)
+        x, given = _arguments(model, n)
+        shape, expected = model.conditionals(x, **given).batch_shape, (n, *model.shape)
         demand(shape == expected, f"conditionals(x) has batch shape {tuple(shape)}, not {expected}")
 
 
@@ -60,9 +62,9 @@ def check_complete(subject: Subject) -> None:
     """Check that `complete(x, mask)` returns data that equal x where the mask is True."""
     model: Any = subject().eval()
     for n in (1, N):
-        x, *given = _arguments(model, n)
+        x, given = _arguments(model, n)
         mask = torch.rand(model.shape, device=x.device) < 0.5
-        completed = model.complete(x, mask, *given)
+        completed = model.complete(x, mask, **given)
         check_data(model, completed, n, "complete(x, mask)")
         demand(
             torch.equal(completed[:, mask], x[:, mask]),
@@ -75,7 +77,8 @@ def check_encode(subject: Subject) -> None:
     """Check that `encode(x)` returns a finite tensor with one row per example."""
     model: Any = subject().eval()
     for n in (1, N):
-        z = model.encode(model.example(n))
+        x, given = _arguments(model, n)
+        z = model.encode(x, **given)
         demand(
             isinstance(z, Tensor),
             f"encode(x) is a {type(z).__name__}, not a tensor; return a distribution from "
@@ -89,8 +92,8 @@ def check_posterior(subject: Subject) -> None:
     """Check that `posterior(x)` returns one distribution per example, of the latent codes."""
     model: Any = subject().eval()
     for n in (1, N):
-        x = model.example(n)
-        distribution, code = model.posterior(x), model.encode(x)
+        x, given = _arguments(model, n)
+        distribution, code = model.posterior(x, **given), model.encode(x, **given)
         z = distribution.sample()
         demand(
             z.shape == code.shape,
@@ -106,18 +109,17 @@ def check_decode(subject: Subject) -> None:
     """Check that `decode(z)` returns data, for codes of the encoder, or else of the prior."""
     model: Any = subject().eval()
     for n in (1, N):
-        if has_capability(model, "encode"):
-            z = model.encode(model.example(n))
-        else:
-            z = model.prior.sample(n)
-        check_data(model, model.decode(z), n, "decode(z)")
+        x, given = _arguments(model, n)
+        z = model.encode(x, **given) if has_capability(model, "encode") else model.prior.sample(n)
+        check_data(model, model.decode(z, **given), n, "decode(z)")
 
 
 def check_reconstruct(subject: Subject) -> None:
     """Check that `reconstruct(x)` returns data like x."""
     model: Any = subject().eval()
     for n in (1, N):
-        check_data(model, model.reconstruct(model.example(n)), n, "reconstruct(x)")
+        x, given = _arguments(model, n)
+        check_data(model, model.reconstruct(x, **given), n, "reconstruct(x)")
 
 
 def check_translate(subject: Subject) -> None:
@@ -172,15 +174,16 @@ def check_data(model: Model, x: Any, n: int, what: str, shape: Shape | None = No
         demand(low >= 0 and high <= 1, f"{what} spans {low:g} to {high:g}; images are in [0, 1]")
 
 
-def _arguments(model: Model, n: int) -> tuple[Any, ...]:
-    """Return random examples and, for a conditional model, their condition."""
+def _arguments(model: Model, n: int) -> tuple[Any, dict[str, Any]]:
+    """Return random examples and, for a conditional model, their condition, `given`."""
     x, given = model.unpack(model.example(n))
-    return (x,) if given is None else (x, given)
+    return x, conditions(given)
 
 
 def _check_numbers(model: Model, name: str, **settings: int) -> None:
     for n in (1, N):
-        values = getattr(model, name)(*_arguments(model, n), **settings)
+        x, given = _arguments(model, n)
+        values = getattr(model, name)(x, **settings, **given)
         shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         demand(shape == (n,), f"{name}(x) is {shape} for {n} examples, not {(n,)}")
         demand(not values.isnan().any(), f"{name}(x) is NaN")

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from genzoo.contract import Dataset, Model, Shape, generated_columns
+from genzoo.data.columns import load, open_column
 from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import DataError, SettingError
 from genzoo.registry.build import build
@@ -50,6 +51,7 @@ def build_for(model: Any, dataset: Dataset, seed: int, device: torch.device) -> 
     _check_shape(model, "shape", _shape(model, dataset))
     _check_shape(model, "given_shape", _defaults(model, dataset).get("given_shape"))
     _check_classes(model, dataset)
+    _check_labels(model, dataset)
     return model
 
 
@@ -67,6 +69,40 @@ def _check_classes(model: Model, dataset: Dataset) -> None:
         f"classes = {classes}, but {dataset.name} has {len(names)} classes ({few}); set "
         f"classes = {len(names)}."
     )
+
+
+def _check_labels(model: Model, dataset: Dataset) -> None:
+    """Check the labels of a dataset, in all its splits, if a model is conditioned on them.
+
+    Raises:
+        DataError: there are no labels, or some are not from 0 to classes - 1.
+    """
+    classes, name = getattr(model, "classes", 0), type(model).__name__
+    if not classes or tuple(model.given) != ("y",):
+        return
+    if "y" not in dataset.train:
+        raise DataError(
+            f"classes = {classes} conditions this {name} on labels, but {dataset.name} has no "
+            "column 'y'. Name the labels, as in data.labels = \"folders\" or {'x': ..., 'y': ...}, "
+            "or leave classes out."
+        )
+    for split, columns in dataset.splits.items():
+        if "y" not in columns:
+            continue
+        column = open_column(dataset, split, "y")
+        if len(column.shape) != 1 or column.dtype not in (torch.int32, torch.int64):
+            raise DataError(
+                f"{dataset.name}, {split}: column 'y' is {column.dtype} of shape "
+                f"{tuple(column.shape)}; labels are integers of shape (n,), as y.long()."
+            )
+        y = load(column, torch.device("cpu"))
+        low, high = int(y.min()), int(y.max())
+        if low < 0 or high >= classes:
+            way = f"set classes = {high + 1}" if low >= 0 else "number the labels from 0 on"
+            raise DataError(
+                f"{dataset.name}, {split}: labels range from {low} to {high}, but classes = "
+                f"{classes} allows 0 to {classes - 1}; {way}."
+            )
 
 
 def _check_shape(model: Model, name: str, expected: Shape | None) -> None:

@@ -56,7 +56,9 @@ def picture(model: Model, dataset: Dataset, seed: int) -> Any:
             tiles, columns = side_by_side(model, dataset, samples, given)
             return draw(tiles, columns=columns)
         points: Any = held_out(dataset, tuple(dataset.train)[:1], 2000, model)
-        return draw(samples, points, score=getattr(model, "score", None))
+        # the score of a conditional model is a different surface for each condition
+        score = None if model.given else getattr(model, "score", None)
+        return draw(samples, points, score=score)
 
 
 def _number_of_samples(model: Model, dataset: Dataset) -> int:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from genzoo import distributed
 from genzoo.blocks.precision import at_least_single
-from genzoo.contract import Part, Positive, PositiveFloat, Prior, SampleDivergence
+from genzoo.contract import Batch, Part, Positive, PositiveFloat, Prior, SampleDivergence
 from genzoo.models.wae import WAEMMD
 
 __all__ = ["SWAE", "Sliced"]
@@ -53,6 +53,6 @@ class SWAE(WAEMMD):
     ) -> None:
         super().__init__(weight=weight, divergence=divergence, **settings)
 
-    def loss(self, batch: Tensor) -> Mapping[str, Tensor]:
+    def loss(self, batch: Batch) -> Mapping[str, Tensor]:
         report = dict(super().loss(batch))
         return {"sliced": report.pop("mmd"), **report}

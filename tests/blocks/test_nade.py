@@ -50,14 +50,17 @@ def way(request, monkeypatch):
 
 
 @pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("bias_of_each", [False, True])
 @pytest.mark.parametrize("units", UNITS)
 @pytest.mark.parametrize(
     ("sizes", "scaled"),
     [((3, 11, 5, 1), False), ((2, 16, 4, 6), True), ((1, 1, 3, 2), True)],
     ids=str,
 )
-def test_the_recursion_equals_the_plain_loop(sizes, scaled, units):
+def test_the_recursion_equals_the_plain_loop(sizes, scaled, units, bias_of_each):
     inputs = tensors(*sizes, scaled)
+    if bias_of_each:
+        inputs[2] = torch.randn(sizes[0], sizes[2], dtype=torch.float64).requires_grad_()
     output, expected = recursion(*inputs, units), loop(*inputs, units)
     torch.testing.assert_close(output, expected, rtol=0, atol=1e-13)
     towards = torch.randn_like(output)

@@ -35,6 +35,23 @@ SMALL = {
     "ais": {"limit": 4, "steps": 3, "chains": 2},
 }
 """Settings of what is large or slow by default."""
+LABELED = {
+    "vae": (1, 8, 8),
+    "wae-mmd": (5,),
+    "wae-gan": (5,),
+    "gan": (1, 8, 8),
+    "wgan-gp": (5,),
+    "nade": (1, 2, 3),
+    "eonade": (4,),
+    "rnade": (4,),
+}
+"""The models that are also tested with labels -> the shape of their examples."""
+NETWORKS = {
+    "wae-gan": {"critic": {"hidden": (8,)}, "prior": {"name": "mog", "learn": True}},
+    "gan": {"generator": {"hidden": (8,)}, "critic": {"hidden": (8,)}},
+    "wgan-gp": {"generator": {"hidden": (8,)}, "critic": {"hidden": (8,)}},
+}
+"""Smaller networks for them."""
 NEED_A_FILE = {"inception", "dinov2"}
 """Feature networks whose weights come from a file; tests/metrics/networks checks them."""
 
@@ -59,6 +76,12 @@ CHECKS = {
             depth=1,
             layer="row-lstm",
         ),
+        **{
+            f"labeled-{name}": model_checks(
+                name, shapes=[shape], classes=3, **SMALL.get(name, NETWORKS.get(name, {}))
+            )
+            for name, shape in LABELED.items()
+        },
         "mmd-sampled": checks("mmd", estimator="sampled"),
         "mog-learned": checks("mog", learn=True, components=3),
         "kl-monte-carlo": checks("kl", estimator="monte-carlo"),

@@ -344,6 +344,6 @@ def test_unconditional_models_refuse_a_condition():
         lambda: model.log_prob(torch.ones(1, 2), torch.zeros(1)),
     ):
         with pytest.raises(
-            DataError, match="this NADE takes no conditions, and given is a Tensor; leave it out"
+            DataError, match="this NADE takes no labels, and given is a Tensor; leave it out"
         ):
             call()

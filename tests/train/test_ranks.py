@@ -27,6 +27,7 @@ DATA = {
     "wae-mmd": {"name": "digits"},
     "wgan-gp": {"name": "digits"},
     "wae-gan": {"name": "digits"},
+    "labels": {"name": "digits"},
 }
 MODELS = {
     "vae": {"name": "vae", "latent_dim": 3, "sampler": {"name": "mog", "components": 3}},
@@ -48,12 +49,14 @@ MODELS = {
         # three strata, which two ranks share unequally
         "prior": {"name": "mog", "components": 3, "learn": True},
     },
+    "labels": {"name": "wae-mmd", "latent_dim": 3, "encoder": SMALL, "classes": 10},
 }
 FLAGS = {
     "vae": {"microbatches": 2, "monitor": "loss", "evaluate_every": 4},
     "wae-mmd": {},
     "wgan-gp": {"microbatches": 4},
     "wae-gan": {"microbatches": 2},
+    "labels": {},
 }
 SETTINGS = {
     "steps": 20,
