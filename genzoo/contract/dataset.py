@@ -52,6 +52,9 @@ class Dataset:
             - `"shift"` moves images by up to an eighth of their size, and repeats the edge;
             - `"crop"` enlarges a window of 75 to 100% of the height and width;
             - `"jitter"` changes brightness, contrast, and saturation by up to 20%.
+        standardize: let the model compute with columns of mean 0 and standard deviation 1, those
+            of the training split. Samples, likelihoods, and evaluations stay in the units of the
+            data. It is for tables of real numbers, `(N, D)`.
         symbols: uint8 columns hold indices of this many symbols, such as characters. Each index
             becomes a one-hot vector, so rows of shape `(L,)` are read as `(L, symbols)`.
         metadata: information for the model other than shapes (`{"vocabulary": "abc"}`). Each value
@@ -78,6 +81,7 @@ class Dataset:
     binarize: Literal["threshold", "stochastic"] | None = None
     dequantize: bool = False
     augment: tuple[Augmentation, ...] = field(default=(), kw_only=True)
+    standardize: bool = field(default=False, kw_only=True)
     symbols: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     name: str = "data"

@@ -14,6 +14,7 @@ from genzoo.contract.dataset import Shape
 from genzoo.contract.inputs import check_methods
 from genzoo.contract.parts import Configurable
 from genzoo.contract.player import Player
+from genzoo.contract.standardize import convert_methods
 
 __all__ = ["Batch", "Model", "conditions", "generated_columns"]
 
@@ -79,6 +80,10 @@ class Model(Configurable):
     unsupported: tuple[str, ...] = ()
     """Methods that this instance does not support, such as `posterior` without a random encoder."""
     shape: Shape
+    is_standardized: bool = False
+    """True if the model computes in standardized units; see `genzoo.contract.standardize`."""
+    data_mean: Tensor
+    data_scale: Tensor
 
     # The optional capabilities, for type checkers: they cannot know which model a folder or a table
     # holds. An annotation creates no attribute, so a model has a capability only if its class
@@ -101,6 +106,7 @@ class Model(Configurable):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        convert_methods(cls)
         check_methods(cls, _ARGUMENTS)
 
     def loss(self, batch: Any) -> Mapping[str, Tensor]:

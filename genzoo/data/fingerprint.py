@@ -25,7 +25,9 @@ _SAMPLE, _BLOCK = 64 << 20, 256 << 10
 _DEAR, _DEAR_ROW = 16, 4096
 """For columns with a `block`: the divisor of these numbers, and the least size of a row."""
 
-_SETTINGS = ("levels", "binarize", "dequantize", "symbols", "augment")
+_SETTINGS = ("levels", "binarize", "dequantize", "symbols", "augment", "standardize")
+_ONLY_TRAINING = ("augment", "standardize")
+"""The settings that do not concern held-out rows."""
 
 
 def fingerprint(dataset: Dataset) -> dict[str, Any]:
@@ -51,6 +53,7 @@ def fingerprint(dataset: Dataset) -> dict[str, Any]:
     settings = {name: getattr(dataset, name) for name in _SETTINGS}
     # a list, as a recipe holds it
     settings["augment"] = list(dataset.augment) or None
+    settings["standardize"] = dataset.standardize or None
     table: dict[str, Any] = {"settings": {k: v for k, v in settings.items() if v is not None}}
     table["settings"]["groups"] = [list(group) for group in dataset.groups]
     for split, columns in dataset.splits.items():
@@ -79,7 +82,7 @@ def changes(
     differences = []
     before, now = _table(old.get("settings")), new["settings"]
     for name in _SETTINGS:
-        if name == "augment" and split != "train":
+        if name in _ONLY_TRAINING and split != "train":
             continue
         if before.get(name) != now.get(name):
             differences.append(f"{name} was {before.get(name)!r}, now {now.get(name)!r}")

@@ -45,6 +45,8 @@ class Position:
         self.seen: dict[int, int] = {}
         # the number of nested `exclusive` sections
         self.depth = 0
+        # a standardized model is computing, so its methods do not convert units
+        self.standardized = False
         # Python did not start this thread; autograd did, for example
         self.is_helper = False
         self.generators: dict[torch.device, torch.Generator] = {}

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from genzoo.contract import Model
+from genzoo.contract.standardize import MEAN, SCALE, standardize
 from genzoo.data.digest import of_tensors
 from genzoo.errors import RunError
 from genzoo.files import write_atomic
@@ -212,7 +213,7 @@ def _header(metadata: Mapping[str, str]) -> tuple[int, int, Any] | None:
 
 
 def load_weights(model: Model, weights: Mapping[str, Tensor], origin: Path) -> None:
-    """Load weights into a model.
+    """Load weights into a model. Weights of a standardized model standardize it, too.
 
     Arguments:
         model: the model; if this raises, it is unchanged.
@@ -223,6 +224,9 @@ def load_weights(model: Model, weights: Mapping[str, Tensor], origin: Path) -> N
         RunError: the weights belong to another model, or are not finite.
     """
     state = model.state_dict()
+    is_standardized = MEAN in weights and SCALE in weights and not model.is_standardized
+    if is_standardized:
+        state |= dict.fromkeys((MEAN, SCALE), torch.zeros(model.shape))
     needed = {name for name in state if not _is_training_state(model, name)}
     missing = sorted(needed - weights.keys())
     unknown = sorted(weights.keys() - state.keys())
@@ -245,6 +249,8 @@ def load_weights(model: Model, weights: Mapping[str, Tensor], origin: Path) -> N
             f"{origin} holds weights that are not finite ({names}); move it away to use the "
             "checkpoint before it."
         )
+    if is_standardized:
+        standardize(model, weights[MEAN], weights[SCALE])
     model.load_state_dict(dict(weights), strict=False)
 
 

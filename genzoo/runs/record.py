@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from genzoo.contract import Model
+from genzoo.contract.standardize import standardize
 from genzoo.distributed.random_state import exclusive, reseed, seed_for
 from genzoo.errors import GenzooError, SettingError
 from genzoo.registry.build import build
@@ -113,7 +114,10 @@ def rebuilt(table: Mapping[str, Any], like: nn.Module, key: str = "record") -> A
         ) from error
     # parameters come first, because a model may keep a buffer in another precision
     tensors = (*like.parameters(), *like.buffers())
-    return twin.to(dtype=next((t.dtype for t in tensors if t.is_floating_point()), None))
+    twin = twin.to(dtype=next((t.dtype for t in tensors if t.is_floating_point()), None))
+    if isinstance(like, Model) and like.is_standardized:
+        standardize(twin, like.data_mean, like.data_scale)
+    return twin
 
 
 @contextmanager

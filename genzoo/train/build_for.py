@@ -15,6 +15,7 @@ from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import DataError, SettingError
 from genzoo.registry.build import build
 from genzoo.registry.lookup import registry
+from genzoo.train.standardization import standardize_for
 
 __all__ = ["build_for"]
 
@@ -52,6 +53,7 @@ def build_for(model: Any, dataset: Dataset, seed: int, device: torch.device) -> 
     _check_shape(model, "given_shape", _defaults(model, dataset).get("given_shape"))
     _check_classes(model, dataset)
     _check_labels(model, dataset)
+    standardize_for(model, dataset)
     return model
 
 

@@ -72,4 +72,4 @@ class Monitor:
 
     def _cause(self) -> str | None:
         """Return a message about the data if they are the likely cause of the failure, or None."""
-        return unscaled(self.first_batch())
+        return None if self.model.is_standardized else unscaled(self.first_batch())

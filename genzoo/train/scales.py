@@ -54,6 +54,6 @@ def _message(name: str, x: Tensor) -> str | None:
         )
     return (
         f"The likely cause is unscaled data: the largest |value| in a batch of {name} is "
-        f"{largest:.3g}{details}. Standardize each column and train on that, as in "
-        "x = (x - x.mean(0)) / x.std(0).clamp(min=1e-6)."
+        f"{largest:.3g}{details}. Standardize the columns: set standardize = true, as in "
+        "Dataset(..., standardize=True)."
     )

@@ -72,6 +72,11 @@ class Session:
                 f"train.batch_size = {settings.batch_size}: expected a multiple of microbatches "
                 f"({settings.microbatches}) times processes ({engine.size})."
             )
+        if model.is_standardized and engine.dtype == torch.bfloat16:
+            raise SettingError(
+                'train.precision = "bf16-true" is too coarse for the units of a table, which '
+                'standardize = true keeps; use "bf16-mixed".'
+            )
         engine.adopt(model)
         self.model, self.settings, self.engine = model, settings, engine
         self.game = Game(model, overrides, engine, settings)
