@@ -59,13 +59,8 @@ class KL(DistributionDivergence):
             SettingError: `estimator = "closed-form"`, and no closed form exists.
         """
         distribution = _normal(q)
-        gaussian = _gaussian(prior)
-        if distribution is not None and gaussian is not None and self.estimator != "monte-carlo":
-            mean, std = gaussian
-            # The square may underflow, so the logarithm is computed from the ratio itself.
-            ratio = at_least_single(distribution.stddev) / std
-            shift = (distribution.mean - mean) / std
-            return (0.5 * (ratio.square() + shift.square() - 1) - ratio.log()).sum(dim=1)
+        if distribution is not None and self.has_closed_form(prior):
+            return self.per_coordinate(q, prior).sum(dim=1)
         if self.estimator == "closed-form":
             raise SettingError(
                 f"KL has no closed form between {_name(q)} and {type(prior).__name__}, only "
@@ -80,6 +75,29 @@ class KL(DistributionDivergence):
                 *distribution.mean.shape, like=distribution.mean
             )
         return q.log_prob(z) - prior.log_prob(z)
+
+    def has_closed_form(self, prior: Prior) -> bool:
+        """Return whether the closed form is used for diagonal Gaussians and this prior."""
+        return _gaussian(prior) is not None and self.estimator != "monte-carlo"
+
+    def per_coordinate(self, q: Distribution, prior: Prior) -> Tensor:
+        """Compute the closed form of each coordinate, whose sum is the divergence.
+
+        Arguments:
+            q: the posteriors, `Independent(Normal(mean, std), 1)`.
+            prior: a prior for which `has_closed_form` is true.
+
+        Returns:
+            Nats, `(batch, dim)`.
+        """
+        distribution, gaussian = _normal(q), _gaussian(prior)
+        assert distribution is not None
+        assert gaussian is not None
+        mean, std = gaussian
+        # The square may underflow, so the logarithm is computed from the ratio itself.
+        ratio = at_least_single(distribution.stddev) / std
+        shift = (distribution.mean - mean) / std
+        return 0.5 * (ratio.square() + shift.square() - 1) - ratio.log()
 
 
 def _normal(q: Distribution) -> Normal | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Literal, Self
+from dataclasses import replace
+from typing import Annotated, Literal, Self
 
 import torch
+from annotated_types import Ge
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Independent, Normal
 
@@ -16,6 +18,7 @@ from genzoo.contract import (
     DistributionDivergence,
     NonNegativeFloat,
     Part,
+    Player,
     Positive,
     PositiveFloat,
     Shape,
@@ -23,6 +26,7 @@ from genzoo.contract import (
 )
 from genzoo.contract.inputs import whole
 from genzoo.distributed import gather, noise
+from genzoo.divergences.kl import KL
 from genzoo.errors import SettingError, show
 from genzoo.models.autoencoder import (
     Autoencoder,
@@ -64,13 +68,27 @@ class VAE(Autoencoder):
     With labels, the encoder, the decoder, and the bound are those of \( p(x \mid y) \), with the
     prior \( p(z) \) for every label (a conditional VAE).
 
+    Two settings keep posteriors from collapsing to the prior early in training, when a code
+    improves the reconstruction less than it costs. They change only the KL in the loss of a
+    training step. In step \( t \), it is
+
+    \[ \beta \min\!\Big(1, \frac tT\Big) \sum_{i=1}^{d_z}
+       \max\!\Big(\lambda,\; \frac1B \sum_{x} \mathrm{KL}\big(q(z_i \mid x) \,\|\, p(z_i)\big)\Big),
+       \]
+
+    where \( T \) is `kl_warmup`, \( \lambda \) is `free_bits`, and \( B \) is the batch size. Up to
+    \( \lambda \) nats, a coordinate is free.
+
     Arguments:
         latent_dim: \( d_z \), the number of latent coordinates.
         likelihood: \( p(x \mid z) \); `"bernoulli"` is for values in [0, 1].
         sigma: the standard deviation of the Gaussian likelihood: a number, `"learned"` (one
             parameter), or `"optimal"`.
-        beta: the weight of the KL; 1 is the ELBO. For a fixed sigma it is equivalent, up to scale,
-            to a VAE with the variance \( \sigma^2 \beta \).
+        beta: the weight of the KL. 1 is the ELBO, and values above 1 are the beta-VAE. For a fixed
+            sigma it is equivalent, up to scale, to a VAE with the variance \( \sigma^2 \beta \).
+        kl_warmup: \( T \), the number of steps in which the weight of the KL grows from 0 to beta.
+        free_bits: \( \lambda \), in nats per latent coordinate. It needs the KL in closed form, so
+            a prior with one component.
         encoder: a part of kind `"encoders"` with 2 * latent_dim outputs: means, then log-variances.
             By default, `"conv"` for images of 8 x 8 pixels or more, and `"mlp"` for other data.
         decoder: a part of kind `"decoders"`, with the same default.
@@ -86,7 +104,7 @@ class VAE(Autoencoder):
 
     Raises:
         SettingError: the prior's density is not positive everywhere, or the divergence does not
-            compare distributions.
+            compare distributions, or `free_bits` has no KL in closed form.
 
     References:
         Auto-Encoding Variational Bayes, Kingma and Welling, 2013, https://arxiv.org/abs/1312.6114
@@ -96,6 +114,12 @@ class VAE(Autoencoder):
         beta-VAE, Higgins et al., 2017, https://openreview.net/forum?id=Sy2fzU9gl
         Simple and Effective VAE Training with Calibrated Decoders, Rybkin et al., 2020,
             https://arxiv.org/abs/2006.13202
+        Generating Sentences from a Continuous Space, Bowman et al., 2015,
+            https://arxiv.org/abs/1511.06349 (KL warm-up)
+        Ladder Variational Autoencoders, Sønderby et al., 2016, https://arxiv.org/abs/1602.02282
+            (linear warm-up)
+        Improved Variational Inference with Inverse Autoregressive Flow, Kingma et al., 2016,
+            https://arxiv.org/abs/1606.04934 (free bits, appendix C.8)
 
     Example:
         >>> vae = VAE(latent_dim=2, shape=(1, 8, 8))
@@ -105,6 +129,7 @@ class VAE(Autoencoder):
 
     log_sigma: Tensor
     batches_seen: Tensor
+    kl_weight: Tensor
 
     def __init__(
         self,
@@ -113,6 +138,8 @@ class VAE(Autoencoder):
         *,
         sigma: PositiveFloat | Literal["learned", "optimal"] = "optimal",
         beta: NonNegativeFloat = 1.0,
+        kl_warmup: Annotated[int, Ge(0)] = 0,
+        free_bits: NonNegativeFloat = 0.0,
         encoder: Part | None = None,
         decoder: Part | None = None,
         prior: Part = "normal",
@@ -135,6 +162,7 @@ class VAE(Autoencoder):
         self.likelihood = likelihood
         self.sigma = sigma
         self.beta = beta
+        self.kl_warmup, self.free_bits = kl_warmup, free_bits
         measure = build(divergence, "divergences")
         if not positive_everywhere(self.prior):
             raise SettingError(
@@ -148,6 +176,15 @@ class VAE(Autoencoder):
                 'DistributionDivergence, such as "kl", or the model "wae-mmd".'
             )
         self.divergence = measure
+        if free_bits and not (isinstance(measure, KL) and measure.has_closed_form(self.prior)):
+            raise SettingError(
+                f"free_bits = {free_bits:g} needs the KL of each latent coordinate in closed form, "
+                f"which {type(measure).__name__} does not have for the prior "
+                f'{type(self.prior).__name__}; use prior = "normal", or leave free_bits out.'
+            )
+        if kl_warmup:
+            # not persistent, because it is 1 between training steps
+            self.register_buffer("kl_weight", torch.ones(()), persistent=False)
         if likelihood == "gaussian" and sigma == "learned":
             self.log_sigma = nn.Parameter(torch.zeros(()))
         if likelihood == "gaussian" and sigma == "optimal":
@@ -216,22 +253,50 @@ class VAE(Autoencoder):
         return fitted
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Compute the negative beta-ELBO with one latent draw per example, in nats per example.
+        r"""Compute the negative beta-ELBO with one latent draw per example, in nats per example.
 
         Arguments:
             batch: examples, `(batch, *shape)`, or `{"x": examples, "y": labels}`.
 
         Returns:
             `loss` = `reconstruction` + beta * `kl`, means over the batch. `reconstruction` is the
-            negative log-likelihood, including its constants.
+            negative log-likelihood, including its constants. With `free_bits`, the KL in `loss` is
+            at least \( \lambda \) per coordinate. In training steps of a warm-up, it has the
+            factor `kl_weight`.
         """
         x, given = self.unpack(batch)
         q = self.posterior(x, **conditions(given))
         z = reparameterized(q)
         conditional = self.conditional(z, fit=x, **conditions(given))
         reconstruction = -conditional.log_prob(at_least_single(x)).mean()
-        kl = self.divergence(q, self.prior, z).mean()
-        return {"loss": reconstruction + self.beta * kl, "reconstruction": reconstruction, "kl": kl}
+        kl = penalized = self.divergence(q, self.prior, z).mean()
+        if self.free_bits:
+            assert isinstance(self.divergence, KL)
+            per_coordinate = gather(self.divergence.per_coordinate(q, self.prior)).mean(0)
+            penalized = per_coordinate.clamp(min=self.free_bits).sum()
+        report = {"reconstruction": reconstruction, "kl": kl}
+        if self.kl_warmup:
+            report["kl_weight"] = self.kl_weight.clone()
+            penalized = self.kl_weight * penalized
+        return {"loss": reconstruction + self.beta * penalized, **report}
+
+    def before_step(self, step: int) -> None:
+        """Set the weight of the KL in the next training step.
+
+        Arguments:
+            step: the number of training steps so far.
+        """
+        self.kl_weight.fill_(min(1.0, step / self.kl_warmup))
+
+    def after_step(self) -> None:
+        """Let the KL have its full weight in losses outside of training steps."""
+        self.kl_weight.fill_(1.0)
+
+    def players(self) -> tuple[Player, ...]:
+        (player,) = super().players()
+        if self.kl_warmup:
+            player = replace(player, before=self.before_step, after=self.after_step)
+        return (player,)
 
     def elbo(self, x: Tensor, given: Tensor | None = None) -> Tensor:
         r"""Return a lower bound on \( \log p(x) \) (beta = 1), estimated with one latent draw.

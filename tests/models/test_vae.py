@@ -50,6 +50,82 @@ def x():
     return torch.rand(6, 1, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
+# --- warm-up and free bits
+
+
+def test_the_weight_of_the_kl_grows_during_the_warmup(vae, x):
+    model = alike(vae, sigma=0.5, beta=3.0, kl_warmup=4)
+    (player,) = model.players()
+    full = seeded_loss(vae, x)
+    for step, weight in enumerate((0, 0.25, 0.5, 0.75, 1, 1)):
+        player.before(step)
+        report = seeded_loss(model, x)
+        player.after()
+        assert report["kl_weight"] == weight
+        assert report["kl"] == pytest.approx(full["kl"])
+        expected = full["reconstruction"] + 3 * weight * full["kl"]
+        assert report["loss"] == pytest.approx(expected)
+    # outside of training steps
+    expected = full["reconstruction"] + 3 * full["kl"]
+    assert seeded_loss(model, x)["loss"] == pytest.approx(expected)
+
+
+def test_coordinates_below_the_free_bits_are_free(vae, x):
+    with torch.no_grad():
+        q = vae.posterior(x)
+    mean, scale = q.mean.numpy(), q.stddev.numpy()
+    kls = ((mean**2 + scale**2 - 1) / 2 - np.log(scale)).mean(0)
+    plain = seeded_loss(vae, x)
+    assert plain["kl"] == pytest.approx(kls.sum())
+    for free in (kls.min() / 2, np.sort(kls)[1] * 1.01, kls.max() * 2):
+        model = alike(vae, sigma=0.5, beta=2.0, free_bits=float(free))
+        report = seeded_loss(model, x)
+        expected = plain["reconstruction"] + 2 * np.maximum(kls, free).sum()
+        assert report["loss"] == pytest.approx(expected)
+        assert report["kl"] == pytest.approx(kls.sum())
+    # all coordinates are free, so the KL has no gradient
+    without = alike(vae, sigma=0.5, beta=0.0)
+    gradients = []
+    for one in (model, without):
+        one.zero_grad()
+        torch.manual_seed(0)
+        one.loss(x)["loss"].backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in one.encoder.parameters()]))
+    torch.testing.assert_close(*gradients)
+
+
+def test_warmup_and_free_bits_do_not_change_the_bound(vae, x):
+    model = alike(vae, sigma=0.5, free_bits=5.0, kl_warmup=10)
+    for call in (VAE.elbo, VAE.log_prob_bound):
+        values = []
+        for one in (vae, model):
+            torch.manual_seed(2)
+            values.append(call(one, x))
+        assert torch.equal(*values)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"prior": "mog"}, {"divergence": {"name": "kl", "estimator": "monte-carlo"}}]
+)
+def test_free_bits_need_a_kl_in_closed_form(settings):
+    with pytest.raises(SettingError, match=r'free_bits = 0.1 needs .* use prior = "normal"'):
+        VAE(free_bits=0.1, **settings)
+
+
+@pytest.mark.slow
+def test_a_resumed_warmup_continues(tmp_path):
+    table = {"name": "vae", "latent_dim": 2, "kl_warmup": 5, "encoder": LINEAR, "decoder": LINEAR}
+    settings = {"batch_size": 8, "log_every": 1, "progress": False}
+    data = torch.rand(32, 6, generator=torch.Generator().manual_seed(0))
+    whole = genzoo.fit(table, data, steps=7, **settings)
+    genzoo.fit(table, data, tmp_path, steps=3, **settings)
+    rest = genzoo.fit(table, data, tmp_path, steps=7, resume=True, **settings)
+    weights = [line["kl_weight"] for line in rest.history]
+    assert weights == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1, 1])
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(rest.model.state_dict()[name], value)
+
+
 # --- the linear VAE is probabilistic PCA (Lucas et al., 2019)
 
 
