@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from genzoo.registry.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from genzoo.data.array_files import npy
     from genzoo.data.arrays import as_dataset
     from genzoo.data.image_folder import folder
     from genzoo.data.mnist_family import emnist, fashion_mnist, kmnist, mnist
@@ -18,6 +19,7 @@ else:
     __getattr__ = lazy_names(
         __name__,
         {
+            "genzoo.data.array_files": ("npy",),
             "genzoo.data.arrays": ("as_dataset",),
             "genzoo.data.image_folder": ("folder",),
             "genzoo.data.mnist_family": ("emnist", "fashion_mnist", "kmnist", "mnist"),
@@ -37,6 +39,7 @@ __all__ = [
     "folder",
     "kmnist",
     "mnist",
+    "npy",
     "once",
     "shards",
     "toy",

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genzoo.contract.column import Column, check_column, check_dense, in_memory
 from genzoo.contract.dataset import Dataset
+from genzoo.data.items import columns_of_items, is_items
 from genzoo.errors import DataError, show
 from genzoo.registry.build import build
 from genzoo.registry.lookup import registry
@@ -23,6 +24,8 @@ __all__ = ["as_dataset", "as_tensor", "is_folder", "table_of"]
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _CHANNELS = (1, 2, 3, 4)
 """Numbers of channels by which a channel axis is recognized."""
+_DATASET_OF = {".tar": "shards", ".npy": "npy", ".npz": "npy"}
+"""The suffix of a file -> the dataset that reads it."""
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8)
 
 
@@ -34,12 +37,14 @@ def as_dataset(data: Any) -> Dataset:
 
             - a `Dataset`, which is returned;
             - a registered name (`"digits"`), or a table (`{"name": "toy", "rows": 100}`);
-            - the path of a folder of images, for the dataset `folder`, or of tar shards (a folder,
-              a file, or a pattern), for the dataset `shards`;
+            - the path of a folder of images, for the dataset `folder`, of tar shards (a folder, a
+              file, or a pattern), for `shards`, or of a `.npy` or `.npz` file, for `npy`;
             - an array, which becomes the column `x`;
             - a mapping of arrays, which become columns of one group;
             - a pair (train, test) of arrays or mappings;
-            - a pair (images, labels), where labels are whole numbers `(N,)`: the columns x and y.
+            - a pair (images, labels), where labels are whole numbers `(N,)`: the columns x and y;
+            - a map-style torch dataset, whose items are x, (x, y), or mappings of columns;
+            - a list of Pillow images of one size.
 
             Arrays are tensors or numpy arrays, including memory-mapped ones: `(N, D)`, `(N, H, W)`
             (a channel axis is added), or `(N, C, H, W)`. They hold uint8 levels, floats (images in
@@ -67,6 +72,8 @@ def as_dataset(data: Any) -> Dataset:
             f"data: a tuple of {len(data)}; a tuple is (train, test), columns are a mapping "
             "{'x': ..., 'y': ...}."
         )
+    if is_items(data[0]) and not is_items(data[1]):
+        data = (_open_items(data[0], "data, column 'x'"), data[1])
     if _are_labels(*data):
         return Dataset(_columns({"x": data[0], "y": data[1]}, "train"))
     train, test = (
@@ -101,9 +108,8 @@ def table_of(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         folder = Path(path).expanduser()
         has_shards = any(next(folder.glob(pattern), None) for pattern in ("*.tar", "*/*.tar"))
         return {"name": "shards" if has_shards else "folder", "path": text}
-    if text.endswith(".tar"):
-        return {"name": "shards", "path": text}
-    return None
+    name = _DATASET_OF.get(Path(text).suffix)
+    return {"name": name, "path": text} if name else None
 
 
 def as_tensor(column: Any, name: str) -> Tensor:
@@ -153,14 +159,21 @@ def _are_labels(x: Any, y: Any) -> bool:
 
 def _columns(data: Any, split: str) -> dict[str, Any]:
     columns = data if isinstance(data, Mapping) else {"x": data}
+    if is_items(data):
+        columns = columns_of_items(data, f"data, {split}")
     if unnamed := [name for name in columns if not isinstance(name, str)]:
         raise DataError(
             f"data, {split}: {show(unnamed[0])} names a column; names are text, as in "
             "{'x': ..., 'y': ...}."
         )
-    return {
-        name: _column(array, f"data, {split}, column {name!r}") for name, array in columns.items()
-    }
+    paths = {name: f"data, {split}, column {name!r}" for name in columns}
+    opened = {name: _open_items(array, paths[name]) for name, array in columns.items()}
+    return {name: _column(array, paths[name]) for name, array in opened.items()}
+
+
+def _open_items(array: Any, name: str) -> Any:
+    """Return the column of a list of images; anything else is returned unchanged."""
+    return columns_of_items(array, name)["x"] if is_items(array) else array
 
 
 def _column(array: Any, name: str) -> Any:

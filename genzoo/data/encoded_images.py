@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from genzoo.contract.column import in_memory
 from genzoo.data.columns import SelectedRows
 from genzoo.data.image_reader import EncodedImage, Reader, pixel_limit
 from genzoo.distributed.random_state import seed_for
@@ -103,7 +104,7 @@ def select(columns: Mapping[str, Any], splits: Mapping[str, Any]) -> dict[str, d
     """
     return {
         split: {
-            name: x[numbers] if isinstance(x, np.ndarray) else SelectedRows(x, numbers)
+            name: x[numbers] if in_memory(x) else SelectedRows(x, numbers)
             for name, x in columns.items()
         }
         for split, numbers in splits.items()

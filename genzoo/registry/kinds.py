@@ -57,6 +57,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "emnist": "genzoo.data.mnist_family:emnist",
         "folder": "genzoo.data.image_folder:folder",
         "shards": "genzoo.data.shards:shards",
+        "npy": "genzoo.data.array_files:npy",
         "toy": "genzoo.data.toy_points:toy",
     },
     "metrics": {
