@@ -22,6 +22,7 @@ from genzoo.cli.common import (
     require,
     write,
 )
+from genzoo.cli.labels import Label, SheetSize, labels, sheet_size
 from genzoo.errors import SettingError
 
 __all__ = ["complete", "reconstruct", "sample", "translate"]
@@ -29,7 +30,8 @@ __all__ = ["complete", "reconstruct", "sample", "translate"]
 
 def sample(
     run: RunName,
-    n: Count = 64,
+    n: SheetSize = None,
+    label: Label = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -49,19 +51,24 @@ def sample(
     """Draw samples from a trained model.
 
     For a model that maps images to images, show held-out inputs, outputs, and true images if known.
+    For a model with labels, show a row for each class, or a single class with --label.
     """
     import torch
 
     from genzoo.progress import shown as show_progress
-    from genzoo.train.pictures import side_by_side, text
+    from genzoo.train.pictures import has_labels, side_by_side, text
 
     model = load(run, device, checkpoint)
     note_sampler(model)
     torch.manual_seed(seed)
-    dataset = data(run) if model.given else None
-    settings: dict[str, Any] = (
-        {"given": held_out(run, model, n, model.given, dataset)} if model.given else {}
-    )
+    by_class = has_labels(model) and label is None
+    n = sheet_size(model, n, label)
+    dataset = data(run) if model.given and not has_labels(model) else None
+    settings: dict[str, Any] = {}
+    if dataset is not None:
+        settings["given"] = held_out(run, model, n, model.given, dataset)
+    elif label is not None or by_class:
+        settings["given"] = labels(model, n, label)
     if truncation is not None:
         if not model.can_truncate:
             raise SettingError(
@@ -75,11 +82,11 @@ def sample(
         for line in lines:
             console.print(line, markup=False, soft_wrap=True)
         return
-    tiles, columns = (
-        (None, None)
-        if dataset is None
-        else side_by_side(model, dataset, samples, settings["given"])
-    )
+    tiles, columns = None, None
+    if dataset is not None:
+        tiles, columns = side_by_side(model, dataset, samples, settings["given"])
+    elif by_class and n % model.classes == 0:
+        columns = n // model.classes
     write(samples, out or Path("samples.png"), columns, tiles, lines)
 
 
@@ -178,9 +185,9 @@ def complete(
     given = held_out(run, model, n, model.given) if model.given else None
     mask = (torch.arange(height, device=x.device) < kept)[:, None].expand(model.shape)
     torch.manual_seed(seed)
-    many, labels = _repeated(x, times), _repeated(given, times)
+    many, conditions = _repeated(x, times), _repeated(given, times)
     with show_progress():
-        completions = model.complete(many, mask, labels)
+        completions = model.complete(many, mask, conditions)
     visible = torch.where(mask, x, 0.5)  # hidden pixels are gray
     tiles = torch.cat([visible[:, None], completions.unflatten(0, (n, times)), x[:, None]], 1)
     write(completions, out, columns=times + 2, shown=rearrange(tiles, "n k ... -> (n k) ..."))
@@ -198,10 +205,14 @@ def reconstruct(
     import torch
     from einops import rearrange
 
+    from genzoo.contract import conditions
+
     model = require(load(run, device), "reconstruct")
-    x = held_out(run, model, n, ("x",))
+    dataset = data(run)
+    x = held_out(run, model, n, ("x",), dataset)
+    given = held_out(run, model, n, model.given, dataset) if model.given else None
     with torch.no_grad():
-        pairs = torch.stack([x, model.reconstruct(x)], dim=1)
+        pairs = torch.stack([x, model.reconstruct(x, **conditions(given))], dim=1)
     write(rearrange(pairs, "n two ... -> (n two) ..."), out, columns=8 if x.dim() == 4 else None)
 
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from genzoo.cli.common import Count, Device, RunName, Seed, held_out, load, require, write
+from genzoo.cli.common import Count, Device, RunName, Seed, data, held_out, load, require, write
+from genzoo.cli.labels import Label, SheetSize, labels, sheet_size
 from genzoo.errors import SettingError
 
 __all__ = ["arithmetic", "interpolate"]
@@ -23,26 +24,38 @@ def interpolate(
     path: Annotated[
         str, typer.Option(help="slerp, linear, or auto. auto uses slerp for a spherical prior.")
     ] = "auto",
+    label: Label = None,
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
-    """Interpolate between latent codes of held-out data, or of the prior if it cannot encode."""
+    """Interpolate between latent codes of held-out data, or of the prior if it cannot encode.
+
+    A model with labels keeps the label of the start of each row, or that of --label.
+    """
     import torch
 
-    from genzoo.contract import has_capability
+    from genzoo.contract import conditions, has_capability
     from genzoo.models import latents
-    from genzoo.train.pictures import text
+    from genzoo.train.pictures import has_labels, text
 
     model = require(load(run, device), "decode")
     torch.manual_seed(seed)
+    given = None
+    if label is not None or has_labels(model):
+        given = labels(model, n, label)
     with torch.no_grad():
         if has_capability(model, "encode"):
-            ends = model.encode(held_out(run, model, 2 * n, ("x",)))
+            dataset = data(run)
+            x = held_out(run, model, 2 * n, ("x",), dataset)
+            known = held_out(run, model, 2 * n, model.given, dataset) if model.given else None
+            ends = model.encode(x, **conditions(known))
+            if label is None and known is not None:
+                given = known[:n]
         else:
             ends = require(model, "prior").prior.sample(2 * n)
     start, end = ends.chunk(2)
     # `interpolate` refuses an unknown path.
-    images = latents.interpolate(model, start, end, steps, path)  # type: ignore[arg-type]
+    images = latents.interpolate(model, start, end, steps, path, given)  # type: ignore[arg-type]
     images = images.flatten(0, 1)
     write(images, out, columns=steps, lines=text(model, images))
 
@@ -63,7 +76,8 @@ def arithmetic(
     c: Annotated[
         str, typer.Option("-c", metavar="POSITIONS", help="Samples with the property to add.")
     ],
-    n: Annotated[int, typer.Option("-n", min=1, help="The number of samples on the sheet.")] = 64,
+    n: SheetSize = None,
+    label: Label = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="A .png or .npy file.")] = Path(
         "arithmetic.png"
     ),
@@ -73,15 +87,18 @@ def arithmetic(
     """Compute a - b + c, where each term is the mean latent code of some samples.
 
     POSITIONS, such as 1,2,3, refer to the sheet of `genzoo sample` with the same -n and --seed.
-    They count from 1, row by row.
+    They count from 1, row by row. A model with labels decodes the result at the label of the first
+    sample of -a, or at that of --label.
     """
     import torch
 
+    from genzoo.contract import conditions
     from genzoo.models import latents
     from genzoo.plots import equation
-    from genzoo.train.pictures import text
+    from genzoo.train.pictures import has_labels, labels_by_class, text
 
     model = require(require(load(run, device), "decode"), "prior")
+    n = sheet_size(model, n)
     options = (("-a", a), ("-b", b), ("-c", c))
     indices = [_indices(option, value, n) for option, value in options]
     torch.manual_seed(seed)
@@ -89,10 +106,16 @@ def arithmetic(
         # the same latent codes as in `sample`
         z = getattr(model, "latent_distribution", model.prior).sample(n)
         terms = [z[index] for index in indices]
-        images = latents.latent_arithmetic(model, *terms)
-        columns = [
-            model.decode(torch.cat([term, term.mean(dim=0, keepdim=True)])) for term in terms
-        ]
+        y = labels_by_class(model, n) if has_labels(model) else None
+        at = None if y is None else y[indices[0][:1]]
+        if label is not None:
+            at = labels(model, 1, label)
+        images = latents.latent_arithmetic(model, *terms, given=at)
+        columns = []
+        for term, index in zip(terms, indices, strict=True):
+            codes = torch.cat([term, term.mean(dim=0, keepdim=True)])
+            given = None if y is None else y[[*index, index[0]]]
+            columns.append(model.decode(codes, **conditions(given)))
     shown = equation(columns, images) if images.dim() == 4 else None
     write(images, out, columns=9, shown=shown, lines=text(model, images))
 

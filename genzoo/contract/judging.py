@@ -200,6 +200,15 @@ class Evidence(Protocol):
         """Yield samples, or the generated columns of a split, in batches on the model's device."""
         ...
 
+    def conditioned(
+        self, split: Literal["test", "train"] = "test"
+    ) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """Yield the examples of a split with their condition, as arguments of the model's methods.
+
+        Without a condition, there are no arguments.
+        """
+        ...
+
     def pairs(self) -> Iterator[tuple[Any, Any]]:
         """Yield held-out examples and as many samples under the same conditions, in batches."""
         ...

@@ -73,6 +73,8 @@ class Model(Configurable):
     """Submodules and buffers that only training needs: checkpoints keep them, exports do not."""
     example_shapes: ClassVar[tuple[Shape, ...]] = ((1, 8, 8), (3, 9, 12))
     """The shapes that the conformance suite tests."""
+    classes: int = 0
+    """The number of labels that the model is conditioned on, as the column `y`; 0 for none."""
     can_truncate: ClassVar[bool] = False
     """True if `sample` has the argument `truncation`, the bound on latent coordinates."""
     can_reverse: ClassVar[bool] = False

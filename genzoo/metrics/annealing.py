@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from genzoo.blocks.precision import at_least_single
-from genzoo.contract import Evidence, Measurement, Positive
+from genzoo.contract import Evidence, Measurement, Positive, conditions
 from genzoo.metrics.likelihood import Values, basis_of
 from genzoo.metrics.one_input import OneInput, first_rows
 
@@ -26,7 +26,13 @@ _SLOPE = 4.0
 
 
 def ais_lower_bound(
-    model: Any, x: Tensor, *, steps: Positive = 100, chains: Positive = 4, leapfrog: Positive = 5
+    model: Any,
+    x: Tensor,
+    *,
+    steps: Positive = 100,
+    chains: Positive = 4,
+    leapfrog: Positive = 5,
+    given: Tensor | None = None,
 ) -> Tensor:
     r"""Estimate a lower bound on the log-likelihood by annealed importance sampling.
 
@@ -47,6 +53,7 @@ def ais_lower_bound(
         steps: the number of temperatures \( T \).
         chains: the number of chains \( K \) for each example.
         leapfrog: the number of gradients in each move.
+        given: the condition of each example, if the model is conditional.
 
     Returns:
         `(batch,)`, in nats, in float64.
@@ -62,7 +69,7 @@ def ais_lower_bound(
         >>> ais_lower_bound(vae, torch.rand(3, 2), steps=5).shape
         torch.Size([3])
     """
-    path = _Path(model, x, chains)
+    path = _Path(model, x, chains, given)
     sizes = path.step_sizes(steps, leapfrog)
     z, log_weight = path.start(), path.zeros()
     betas = _schedule(steps)
@@ -81,6 +88,7 @@ def ais_upper_bound(
     steps: Positive = 100,
     chains: Positive = 4,
     leapfrog: Positive = 5,
+    given: Tensor | None = None,
 ) -> Tensor:
     r"""Estimate an upper bound on the log-likelihood of simulated examples.
 
@@ -97,6 +105,7 @@ def ais_upper_bound(
         steps: the number of temperatures \( T \).
         chains: the number of chains \( K \) for each example.
         leapfrog: the number of gradients in each move.
+        given: the condition of each example, if the model is conditional.
 
     Returns:
         `(batch,)`, in nats, in float64.
@@ -112,7 +121,7 @@ def ais_upper_bound(
         >>> ais_upper_bound(vae, vae.conditional(z).sample(), z, steps=5).shape
         torch.Size([3])
     """
-    path = _Path(model, x, chains)
+    path = _Path(model, x, chains, given)
     sizes = path.step_sizes(steps, leapfrog)
     codes, log_weight = z.expand(chains, *z.shape), path.zeros()
     betas = _schedule(steps)
@@ -134,10 +143,11 @@ def _schedule(steps: int) -> list[float]:
 class _Path:
     """The distributions between q(z | x) and the posterior, for chains of a batch of examples."""
 
-    def __init__(self, model: Any, x: Tensor, chains: int) -> None:
+    def __init__(self, model: Any, x: Tensor, chains: int, given: Tensor | None) -> None:
         self.model, self.x, self.chains = model, at_least_single(x), chains
+        self.condition = conditions(None if given is None else given.repeat(chains))
         with torch.no_grad():
-            self.q = model.posterior(x)
+            self.q = model.posterior(x, **conditions(given))
             self.scale = self.q.stddev
 
     def start(self) -> Tensor:
@@ -152,7 +162,8 @@ class _Path:
         """Return log p(x, z) - log q(z | x), float64 `(chains, batch)`."""
         flat = z.flatten(0, 1)
         x = self.x.repeat(self.chains, *[1] * (self.x.ndim - 1))
-        likelihood = self.model.conditional(flat).log_prob(x) + self.model.prior.log_prob(flat)
+        conditional = self.model.conditional(flat, **self.condition)
+        likelihood = conditional.log_prob(x) + self.model.prior.log_prob(flat)
         return likelihood.view(self.chains, -1).double() - self.q.log_prob(z).double()
 
     def step_sizes(self, steps: int, leapfrog: int) -> list[Tensor]:
@@ -249,16 +260,20 @@ class AIS(OneInput):
     @torch.no_grad()
     def __call__(self, evidence: Evidence) -> Iterator[Measurement]:
         model: Any = evidence.model
-        settings = {"steps": self.steps, "chains": self.chains, "leapfrog": self.leapfrog}
+        settings: dict[str, Any] = {
+            "steps": self.steps,
+            "chains": self.chains,
+            "leapfrog": self.leapfrog,
+        }
         lower, simulated, upper = [], [], []
         values = Values()
-        for x in first_rows(evidence.examples("test"), self.limit):
+        for x, condition in first_rows(evidence.conditioned(), self.limit):
             values.read(x)
-            lower.append(ais_lower_bound(model, x, **settings))
+            lower.append(ais_lower_bound(model, x, **settings, **condition))
             z = model.prior.sample(len(x))
-            generated = model.conditional(z).sample()
-            simulated.append(ais_lower_bound(model, generated, **settings))
-            upper.append(ais_upper_bound(model, generated, z, **settings))
+            generated = model.conditional(z, **condition).sample()
+            simulated.append(ais_lower_bound(model, generated, **settings, **condition))
+            upper.append(ais_upper_bound(model, generated, z, **settings, **condition))
         bounds = [torch.cat(parts).cpu() for parts in (lower, simulated, upper)]
         basis, ranks = basis_of(model, values)
         directions = (True if ranks else None, None, None, False)

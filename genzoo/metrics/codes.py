@@ -35,7 +35,8 @@ _ACTIVE = 0.01
 class Codes(OneInput):
     r"""A comparison of the aggregate posterior with the prior, by samples of equal size.
 
-    The aggregate posterior is \( q_Z = E_x\, q(z \mid x) \). A random encoder contributes one
+    The aggregate posterior is \( q_Z = E_x\, q(z \mid x) \). With labels, it is that of all classes
+    together. A random encoder contributes one
     sample per example, because its means alone are narrower than \( q_Z \). The floors are the
     values for another sample from the prior in place of the codes.
 
@@ -88,10 +89,10 @@ class Codes(OneInput):
     def __call__(self, evidence: Evidence) -> Iterator[Measurement]:
         model: Any = evidence.model
         codes, means = [], []
-        for x in evidence.examples("test"):
-            means.append(model.encode(x))
-            random = has_capability(model, "posterior")
-            codes.append(model.posterior(x).sample() if random else means[-1])
+        random = has_capability(model, "posterior")
+        for x, condition in evidence.conditioned():
+            means.append(model.encode(x, **condition))
+            codes.append(model.posterior(x, **condition).sample() if random else means[-1])
         z = torch.cat(codes)
         reference, other = model.prior.sample(len(z)), model.prior.sample(len(z))
         floors = _moments(other, reference)

@@ -150,8 +150,12 @@ def _names(groups: Sequence[Sequence[RunFolder]]) -> list[str]:
 
 @torch.no_grad()
 def _images(model: Model, seed: int) -> Tensor | None:
-    """Return a row of samples, or None if the model needs conditions or has no images."""
-    if model.given or not is_image(model.shape):
+    """Return a row of samples, or None if the model needs conditions or has no images.
+
+    A model with labels draws them, with the same seed for each run.
+    """
+    needs_conditions = model.given and not getattr(model, "classes", 0)
+    if needs_conditions or not is_image(model.shape):
         return None
     device = model.reference_tensor.device
     with eval_mode(model), exclusive(device):

@@ -60,7 +60,8 @@ class ElboSurgery(OneInput):
     Both parts are estimated with the aggregate posterior of the same n examples, and one code of
     each. The information cannot exceed log n. In expectation it is a lower bound on that of the
     whole distribution, and `marginal_kl` is an upper bound. If `mutual_information` is close to
-    its `bound`, n is too small to measure it. The estimates add up to `kl` exactly.
+    its `bound`, n is too small to measure it. The estimates add up to `kl` exactly. For a model
+    with labels, an example is an image with its label, and the aggregate is over all labels.
 
     Arguments:
         limit: the largest number of examples. The cost grows with its square.
@@ -105,8 +106,8 @@ class ElboSurgery(OneInput):
         model: Any = evidence.model
         posteriors: list[Distribution] = []
         codes, log_q, log_prior = [], [], []
-        for x in first_rows(evidence.examples("test"), self.limit):
-            q = model.posterior(x)
+        for x, condition in first_rows(evidence.conditioned(), self.limit):
+            q = model.posterior(x, **condition)
             z = q.sample()
             posteriors.append(q)
             codes.append(z)

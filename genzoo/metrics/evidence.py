@@ -11,7 +11,16 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-from genzoo.contract import Batch, Dataset, FeatureNetwork, Figure, Part, Source, generated_columns
+from genzoo.contract import (
+    Batch,
+    Dataset,
+    FeatureNetwork,
+    Figure,
+    Part,
+    Source,
+    conditions,
+    generated_columns,
+)
 from genzoo.contract.inputs import fits, whole
 from genzoo.data.arrays import as_dataset
 from genzoo.data.columns import open_column, take
@@ -148,6 +157,17 @@ class Evidence:
             for batch in self.batches(source):
                 yield self.model.unpack(batch)[0]
 
+    def conditioned(
+        self, split: Literal["test", "train"] = "test"
+    ) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """Yield the examples of a split with their condition, as arguments of the model's methods.
+
+        Without a condition, there are no arguments.
+        """
+        for batch in self.batches(split):
+            x, given = self.model.unpack(batch)
+            yield x, conditions(given)
+
     def pairs(self) -> Iterator[tuple[Any, Any]]:
         """Yield held-out examples and as many samples under the same conditions, in batches."""
         return zip(self.examples("test"), self.examples("samples"), strict=True)
@@ -245,7 +265,7 @@ class Evidence:
             for batch in self.batches():
                 _, given = model.unpack(batch)
                 size = model.batch_size(batch)
-                drawn = model.sample(size) if given is None else model.sample(size, given)
+                drawn = model.sample(size, **conditions(given))
                 columns = drawn if isinstance(drawn, Mapping) else {None: drawn}
                 for name, column in columns.items():
                     if name not in stored:

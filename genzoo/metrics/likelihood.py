@@ -13,9 +13,7 @@ from torch import Tensor
 from genzoo.contract import (
     Evidence,
     Measurement,
-    Metric,
     Positive,
-    conditions,
     has_capability,
 )
 from genzoo.metrics.one_input import OneInput
@@ -123,10 +121,8 @@ class Likelihood(OneInput):
         exact = has_capability(model, "log_prob")
         parts: dict[str, list[Tensor]] = {}
         values = Values()
-        for batch in evidence.batches():
-            x, given = model.unpack(batch)
+        for x, condition in evidence.conditioned():
             values.read(x)
-            condition = conditions(given)
             nats = model.log_prob(x, **condition) if exact else model.elbo(x, **condition)
             parts.setdefault("log_prob" if exact else "elbo", []).append(nats.double().cpu())
             measured = sum(map(len, parts.get("log_prob_bound", [])))
@@ -160,8 +156,3 @@ class Likelihood(OneInput):
         # A model with bits_per_dim rejects data that are not on its levels. Other discrete models
         # are only known to be right for zeros and ones.
         return 1 if values.are_bits or has_capability(model, "bits_per_dim") else None
-
-    def lacking(self, model: Any) -> list[str]:
-        """Return the missing requirements; inputs other than `x` are allowed as conditions."""
-        conditional = tuple(model.inputs) == ("x", *getattr(model, "given", ()))
-        return Metric.lacking(self, model) if conditional else super().lacking(model)

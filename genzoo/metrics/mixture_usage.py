@@ -63,7 +63,7 @@ class MixtureUsage(OneInput):
         from sklearn.metrics import normalized_mutual_info_score
 
         model: Any = evidence.model
-        shares = _responsibilities(model, evidence.examples("test"))
+        shares = _responsibilities(model, evidence.conditioned())
         usage, n = shares.mean(dim=0), len(shares)
         entropy = -torch.special.xlogy(usage, usage).sum()
         yield Measurement(quantity="perplexity", value=entropy.exp().item(), n=n)
@@ -86,7 +86,7 @@ class MixtureUsage(OneInput):
             estimator="plug-in",
             higher_is_better=True,
         )
-        train = _responsibilities(model, evidence.examples("train")).argmax(dim=1)
+        train = _responsibilities(model, evidence.conditioned("train")).argmax(dim=1)
         label_of = _majority(train, known, shares.shape[1])
         row = Measurement.from_examples(
             "accuracy", label_of[component] == labels, higher_is_better=True
@@ -99,12 +99,12 @@ def _mixture(model: Any) -> Any:
     return getattr(model, "latent_distribution", model.prior)
 
 
-def _responsibilities(model: Any, examples: Iterator[Any]) -> Tensor:
+def _responsibilities(model: Any, examples: Iterator[tuple[Any, dict[str, Any]]]) -> Tensor:
     """Return p(k | z) for one code of each example, float64 `(n, K)`, on the CPU."""
     parts = []
-    for x in examples:
-        random = has_capability(model, "posterior")
-        z = model.posterior(x).sample() if random else model.encode(x)
+    random = has_capability(model, "posterior")
+    for x, condition in examples:
+        z = model.posterior(x, **condition).sample() if random else model.encode(x, **condition)
         parts.append(_mixture(model).component(z).double().cpu())
     return torch.cat(parts)
 

@@ -78,8 +78,6 @@ class Modes(OneInput):
         lacking = super().lacking(model)
         if tuple(model.shape) != (2,):
             lacking.append("points in the plane, of shape (2,)")
-        if model.given:
-            lacking.append("samples without given")
         return lacking
 
     @torch.no_grad()

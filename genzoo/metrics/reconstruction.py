@@ -34,7 +34,7 @@ class Reconstruction(OneInput):
     def __call__(self, evidence: Evidence) -> Iterator[Measurement]:
         reconstruct = evidence.model.reconstruct
         errors = [
-            (x - reconstruct(x)).double().square().flatten(1).mean(dim=1).cpu()
-            for x in evidence.examples("test")
+            (x - reconstruct(x, **condition)).double().square().flatten(1).mean(dim=1).cpu()
+            for x, condition in evidence.conditioned()
         ]
         yield Measurement.from_examples("squared_error", torch.cat(errors), higher_is_better=False)

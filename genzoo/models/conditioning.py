@@ -56,8 +56,6 @@ class Conditional(Model):
     The constructor of a subclass calls `condition_on`. With `classes = 0`, nothing changes.
     """
 
-    classes: int = 0
-    """The number of labels, or 0 for an unconditional model."""
     label_bias: nn.Parameter | None
     """The bias of each label, of autoregressive models."""
 

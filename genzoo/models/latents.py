@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from genzoo.contract import conditions
 from genzoo.contract.inputs import fits, unfit, whole
 from genzoo.distributed import uniform
 from genzoo.errors import SettingError, did_you_mean, show
@@ -71,6 +72,7 @@ def interpolate(
     end: Tensor,
     steps: int = 10,
     path: Literal["auto", "slerp", "linear"] = "auto",
+    given: Tensor | None = None,
 ) -> Tensor:
     r"""Decode the latent codes along a path from `start` to `end`, without gradients.
 
@@ -86,6 +88,7 @@ def interpolate(
         steps: the number of points on each path, including both ends; 2 or more.
         path: `"slerp"`, `"linear"`, or `"auto"`, which takes `"slerp"` if the model's prior is
             spherical and `"linear"` otherwise.
+        given: the label of each path, `(n,)`, if the model is conditional.
 
     Returns:
         `(n, steps, *shape)`.
@@ -93,6 +96,7 @@ def interpolate(
     Raises:
         SettingError: the model cannot decode, the latent codes have different shapes or a shape
             that the model cannot decode, or a setting is invalid.
+        DataError: labels are missing, invalid, or not accepted.
 
     References:
         Sampling Generative Networks, White, 2016, https://arxiv.org/abs/1609.04468
@@ -122,13 +126,20 @@ def interpolate(
     codes = (
         slerp(start, end, weight) if path == "slerp" else torch.lerp(start, end, weight[:, None])
     )
-    images: Tensor = decoder.decode(codes.flatten(0, 1))
+    labels = None if given is None else given.repeat_interleave(steps, 0)
+    images: Tensor = decoder.decode(codes.flatten(0, 1), **conditions(labels))
     return images.unflatten(0, codes.shape[:2])
 
 
 @torch.no_grad()
 def latent_arithmetic(
-    model: nn.Module, a: Tensor, b: Tensor, c: Tensor, neighbors: int = 8, radius: float = 0.25
+    model: nn.Module,
+    a: Tensor,
+    b: Tensor,
+    c: Tensor,
+    neighbors: int = 8,
+    radius: float = 0.25,
+    given: Tensor | None = None,
 ) -> Tensor:
     r"""Decode "a without b, with c", without gradients.
 
@@ -149,6 +160,7 @@ def latent_arithmetic(
             varies around \( y \).
         radius: \( s \), the largest distance of the neighbors in each coordinate. The paper's
             prior is uniform on [-1, 1].
+        given: the label of all results, `(1,)`, if the model is conditional.
 
     Returns:
         `(1 + neighbors, *shape)`: the result, then its neighbors.
@@ -156,6 +168,7 @@ def latent_arithmetic(
     Raises:
         SettingError: the model cannot decode, the latent codes have different dimensions or one
             that the model cannot decode, or a setting is invalid.
+        DataError: labels are missing, invalid, or not accepted.
 
     References:
         Unsupervised Representation Learning with Deep Convolutional Generative Adversarial
@@ -175,7 +188,8 @@ def latent_arithmetic(
     fits(neighbors * a.shape[1], a, f"neighbors = {neighbors}: the sum")
     y = a.mean(dim=0, keepdim=True) - b.mean(dim=0, keepdim=True) + c.mean(dim=0, keepdim=True)
     noise = 2 * uniform(neighbors, y.shape[1], like=y) - 1
-    images: Tensor = decoder.decode(torch.cat([y, (y + radius * noise).to(y.dtype)]))
+    labels = conditions(None if given is None else given.repeat_interleave(1 + neighbors, 0))
+    images: Tensor = decoder.decode(torch.cat([y, (y + radius * noise).to(y.dtype)]), **labels)
     return images
 
 

@@ -63,7 +63,7 @@ def _check_classes(model: Model, dataset: Dataset) -> None:
     Raises:
         SettingError: the numbers differ.
     """
-    classes, names = getattr(model, "classes", 0), dataset.class_names
+    classes, names = model.classes, dataset.class_names
     if not classes or "y" not in model.inputs or not names or classes == len(names):
         return
     few = ", ".join(names[:10]) + ", ..." * (len(names) > 10)
@@ -79,7 +79,7 @@ def _check_labels(model: Model, dataset: Dataset) -> None:
     Raises:
         DataError: there are no labels, or some are not from 0 to classes - 1.
     """
-    classes, name = getattr(model, "classes", 0), type(model).__name__
+    classes, name = model.classes, type(model).__name__
     if not classes or tuple(model.given) != ("y",):
         return
     if "y" not in dataset.train:

@@ -8,17 +8,41 @@ from typing import Any
 import torch
 
 from genzoo import plots
-from genzoo.contract import Batch, Dataset, Model, generated_columns, is_image
+from genzoo.contract import Batch, Dataset, Model, conditions, generated_columns, is_image
 from genzoo.data.stream import iterate_split
 from genzoo.distributed import replicated
 from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.plots import can_plot, columns_for, draw
 from genzoo.runs.modes import eval_mode
 
-__all__ = ["held_out", "held_out_rows", "picture", "side_by_side", "text"]
+__all__ = [
+    "has_labels",
+    "held_out",
+    "held_out_rows",
+    "labels_by_class",
+    "picture",
+    "samples_per_class",
+    "side_by_side",
+    "text",
+]
 
 IMAGES, POINTS, LINES, TRANSLATIONS = 64, 1000, 32, 24
 """The number of samples on a sheet, in a scatter plot, as text, and next to their inputs."""
+
+
+def has_labels(model: Model) -> bool:
+    """Return True if a model is conditioned on labels."""
+    return bool(model.classes) and tuple(model.given) == ("y",)
+
+
+def samples_per_class(model: Model) -> int:
+    """Return the default number of samples of each class on a sheet."""
+    return max(1, min(8, 256 // model.classes))
+
+
+def labels_by_class(model: Model, n: int) -> torch.Tensor:
+    """Return `n` labels of all classes, one after the other, about equally many of each."""
+    return torch.arange(n, device=model.reference_tensor.device) * model.classes // n
 
 
 def held_out(dataset: Dataset, columns: Sequence[str], n: int, model: Model) -> Batch:
@@ -45,8 +69,12 @@ def picture(model: Model, dataset: Dataset, seed: int) -> Any:
     n = _number_of_samples(model, dataset)
     with eval_mode(model), replicated(), exclusive():
         reseed(model.reference_tensor.device, seed, "samples")
-        given = held_out(dataset, model.given, n, model) if model.given else None
-        samples = model.sample(n) if given is None else model.sample(n, given)
+        given: Any = None
+        if has_labels(model):
+            given = labels_by_class(model, n)
+        elif model.given:
+            given = held_out(dataset, model.given, n, model)
+        samples = model.sample(n, **conditions(given))
         lines = text(model, samples)
         if lines is not None:
             return lines
@@ -54,7 +82,7 @@ def picture(model: Model, dataset: Dataset, seed: int) -> Any:
             return None
         if dataset.shape != (2,) or samples.dim() != 2:
             tiles, columns = side_by_side(model, dataset, samples, given)
-            return draw(tiles, columns=columns)
+            return draw(tiles, columns=samples_per_class(model) if has_labels(model) else columns)
         points: Any = held_out(dataset, tuple(dataset.train)[:1], 2000, model)
         # the score of a conditional model is a different surface for each condition
         score = None if model.given else getattr(model, "score", None)
@@ -67,7 +95,9 @@ def _number_of_samples(model: Model, dataset: Dataset) -> int:
         n = LINES
     elif len(model.shape) == 1:
         n = POINTS
-    if not model.given:
+    elif has_labels(model):
+        return model.classes * samples_per_class(model)
+    if not model.given or has_labels(model):
         return n
     if is_image(dataset.shape_of(model.given[0])):
         n = TRANSLATIONS

@@ -181,7 +181,7 @@ def test_unsuitable_models_are_refused():
         == lacking(model(shape=(3,)))
         == ["points in the plane, of shape (2,)"]
     )
-    assert lacking(model(given=("y",))) == ["samples without given"]
+    assert lacking(model(inputs=("x", "y"), given=("y",))) == []
 
 
 def test_invalid_settings_and_data_are_named():

@@ -14,6 +14,7 @@ from genzoo.contract import SampleDivergence
 from genzoo.distributed import emulate_rank
 from genzoo.divergences.mmd import MMD
 from genzoo.errors import DataError, SettingError
+from genzoo.metrics.annealing import ais_lower_bound, ais_upper_bound
 from genzoo.models.gan import DCGAN, GAN
 from genzoo.models.vae import VAE
 from genzoo.models.wae import WAEGAN, WAEMMD
@@ -221,6 +222,11 @@ def test_the_bound_is_tight_for_each_label_of_a_linear_model():
     ]
     bound = vae.log_prob_bound(x, 3, Y)
     np.testing.assert_allclose(bound, exact, rtol=1e-9)
+    for ais in (
+        ais_lower_bound(vae, x, steps=3, chains=2, given=Y),
+        ais_upper_bound(vae, x, torch.randn(4, 2).double(), steps=3, chains=2, given=Y),
+    ):
+        np.testing.assert_allclose(ais.detach(), exact, rtol=1e-9)
     elbo = torch.stack([vae.elbo(x, Y) for _ in range(100)]).mean(0).detach()
     np.testing.assert_allclose(elbo, exact, atol=0.3)
     # other labels have another likelihood

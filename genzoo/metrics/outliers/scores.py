@@ -61,7 +61,8 @@ class Scorer:
         if len(self.model.inputs) != 1:
             raise SettingError(
                 f"{type(self.model).__name__} reads {', '.join(self.model.inputs)}; outlier scores "
-                "need a model that reads a single column."
+                "need a model that reads a single column, because new rows have no labels. Train "
+                "it without classes."
             )
         self.levels = _levels(evidence.dataset, self.model)
         self._backgrounds: dict[str, Background] = {}
