@@ -9,6 +9,9 @@ from genzoo.registry.lazy import lazy_names
 if TYPE_CHECKING:
     from genzoo.data.array_files import npy
     from genzoo.data.arrays import as_dataset
+    from genzoo.data.celeba_folder import celeba
+    from genzoo.data.cifar import cifar10, cifar100
+    from genzoo.data.house_numbers import svhn
     from genzoo.data.image_folder import folder
     from genzoo.data.mnist_family import emnist, fashion_mnist, kmnist, mnist
     from genzoo.data.shards import shards
@@ -21,11 +24,14 @@ else:
         {
             "genzoo.data.array_files": ("npy",),
             "genzoo.data.arrays": ("as_dataset",),
+            "genzoo.data.celeba_folder": ("celeba",),
+            "genzoo.data.cifar": ("cifar10", "cifar100"),
             "genzoo.data.image_folder": ("folder",),
             "genzoo.data.mnist_family": ("emnist", "fashion_mnist", "kmnist", "mnist"),
             "genzoo.data.shards": ("shards",),
             "genzoo.data.sklearn_digits": ("digits",),
             "genzoo.data.stream": ("Stream", "once"),
+            "genzoo.data.house_numbers": ("svhn",),
             "genzoo.data.toy_points": ("toy",),
         },
     )
@@ -33,6 +39,9 @@ else:
 __all__ = [
     "Stream",
     "as_dataset",
+    "celeba",
+    "cifar10",
+    "cifar100",
     "digits",
     "emnist",
     "fashion_mnist",
@@ -42,5 +51,6 @@ __all__ = [
     "npy",
     "once",
     "shards",
+    "svhn",
     "toy",
 ]

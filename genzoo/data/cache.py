@@ -48,8 +48,13 @@ def home() -> Path:
     return Path(pooch.os_cache("genzoo"))
 
 
-def fetch(url: str, sha256: str, path: Path) -> None:
-    """Download a file to `path`, unless `path` exists and has the right SHA-256.
+def fetch(url: str, digest: str, path: Path) -> None:
+    """Download a file to `path`, unless `path` exists and has the right digest.
+
+    Arguments:
+        url: the address of the file.
+        digest: its SHA-256, or the digest that its authors have published, as in `"md5:..."`.
+        path: the path of the file on this machine.
 
     Raises:
         MissingDataError: there is no connection, the file has another hash, or the disk is full.
@@ -58,7 +63,8 @@ def fetch(url: str, sha256: str, path: Path) -> None:
     import pooch
 
     try:
-        pooch.retrieve(url, f"sha256:{sha256}", fname=path.name, path=path.parent)
+        known = digest if ":" in digest else f"sha256:{digest}"
+        pooch.retrieve(url, known, fname=path.name, path=path.parent)
     # Every error of `requests` is an OSError, and another hash is a ValueError.
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__

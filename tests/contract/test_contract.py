@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.io import savemat
 from torch import Tensor, nn
 
 import genzoo
@@ -120,7 +121,7 @@ def files(tmp_path_factory):
         for split in (train, test):
             for stem, axes, values in (
                 ("images-idx3", (24, 28, 28), images),
-                ("labels-idx1", (24,), np.arange(24) % 10),
+                ("labels-idx1", (24,), np.arange(24) % 10 + (prefix != "")),
             ):
                 header = bytes([0, 0, 8, len(axes)]) + b"".join(
                     struct.pack(">I", axis) for axis in axes
@@ -128,6 +129,19 @@ def files(tmp_path_factory):
                 (folder / f"{prefix}{split}-{stem}-ubyte").write_bytes(
                     header + values.astype(np.uint8).tobytes()
                 )
+    records = np.zeros((24, 2 + 3 * 32 * 32), np.uint8)
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        (folder / f"{name}.bin").write_bytes(records[:, 1:].tobytes())
+    for name in ("train", "test"):
+        (folder / f"{name}.bin").write_bytes(records.tobytes())
+        mat = {"X": np.zeros((32, 32, 3, 24), np.uint8), "y": np.full((24, 1), 10, np.uint8)}
+        savemat(folder / f"{name}_32x32.mat", mat)
+    for name in ("fine", "coarse"):
+        (folder / f"{name}_label_names.txt").write_text("apple\n")
+    (folder / "img_align_celeba").mkdir()
+    for number in range(3):
+        Image.new("RGB", (8, 8)).save(folder / "img_align_celeba" / f"{number}.jpg")
+    (folder / "list_eval_partition.txt").write_text("0.jpg 0\n1.jpg 1\n2.jpg 2\n")
     return folder
 
 
@@ -138,6 +152,7 @@ def test_a_dataset_conforms(name, files, monkeypatch):
         "digits": {},
         "toy": {"distribution": "moons", "rows": 100},
         "folder": {"path": str(files), "size": 8, "test_fraction": 0.5},
+        "celeba": {"folder": str(files), "size": 8},
     }
     results = [
         check.result()
