@@ -25,7 +25,16 @@ LIGHT = {"__about__", "errors", "terminal", "files", "memory", "progress", "regi
 KINDS = {"models", "priors", "divergences", "metrics"}
 TYPES = {("registry", "contract")}
 """Upward imports for type checkers: `build` and `Registry` return the contract's classes."""
-HEAVY = {"pyro", "sklearn", "matplotlib", "lightning_fabric", "onnxruntime", "ot", "tensorboard"}
+HEAVY = {
+    "pyro",
+    "sklearn",
+    "matplotlib",
+    "lightning_fabric",
+    "onnxruntime",
+    "ot",
+    "pyarrow",
+    "tensorboard",
+}
 """Packages that only functions import, when they need them."""
 NOT_FOR_LIGHT = HEAVY | {"torch", "pydantic", "numpy", "einops"}
 

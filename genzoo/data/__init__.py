@@ -9,6 +9,7 @@ from genzoo.registry.lazy import lazy_names
 if TYPE_CHECKING:
     from genzoo.data.array_files import npy
     from genzoo.data.arrays import as_dataset
+    from genzoo.data.arrow import arrow
     from genzoo.data.celeba_folder import celeba
     from genzoo.data.cifar import cifar10, cifar100
     from genzoo.data.house_numbers import svhn
@@ -24,6 +25,7 @@ else:
         {
             "genzoo.data.array_files": ("npy",),
             "genzoo.data.arrays": ("as_dataset",),
+            "genzoo.data.arrow": ("arrow",),
             "genzoo.data.celeba_folder": ("celeba",),
             "genzoo.data.cifar": ("cifar10", "cifar100"),
             "genzoo.data.image_folder": ("folder",),
@@ -38,6 +40,7 @@ else:
 
 __all__ = [
     "Stream",
+    "arrow",
     "as_dataset",
     "celeba",
     "cifar10",

@@ -13,8 +13,8 @@ from annotated_types import Ge, Lt
 from genzoo.contract import LocalPath
 from genzoo.contract.dataset import Augmentation, Dataset
 from genzoo.data.arrays import as_dataset
-from genzoo.data.encoded_images import select
 from genzoo.data.order import random_rows
+from genzoo.data.splits import select
 from genzoo.errors import DataError, GenzooError, MissingDataError
 from genzoo.files import local_path
 

@@ -24,7 +24,14 @@ __all__ = ["as_dataset", "as_tensor", "is_folder", "table_of"]
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _CHANNELS = (1, 2, 3, 4)
 """Numbers of channels by which a channel axis is recognized."""
-_DATASET_OF = {".tar": "shards", ".npy": "npy", ".npz": "npy"}
+_TABLES = (".arrow", ".feather", ".parquet")
+"""The suffixes of tables."""
+_DATASET_OF = {
+    **dict.fromkeys(_TABLES, "arrow"),
+    ".tar": "shards",
+    ".npy": "npy",
+    ".npz": "npy",
+}
 """The suffix of a file -> the dataset that reads it."""
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8)
 
@@ -38,7 +45,8 @@ def as_dataset(data: Any) -> Dataset:
             - a `Dataset`, which is returned;
             - a registered name (`"digits"`), or a table (`{"name": "toy", "rows": 100}`);
             - the path of a folder of images, for the dataset `folder`, of tar shards (a folder, a
-              file, or a pattern), for `shards`, or of a `.npy` or `.npz` file, for `npy`;
+              file, or a pattern), for `shards`, of Arrow or Parquet files, for `arrow`, or of a
+              `.npy` or `.npz` file, for `npy`;
             - an array, which becomes the column `x`;
             - a mapping of arrays, which become columns of one group;
             - a pair (train, test) of arrays or mappings;
@@ -106,8 +114,9 @@ def table_of(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     text = os.fspath(path)
     if is_folder(path):
         folder = Path(path).expanduser()
-        has_shards = any(next(folder.glob(pattern), None) for pattern in ("*.tar", "*/*.tar"))
-        return {"name": "shards" if has_shards else "folder", "path": text}
+        suffixes = {file.suffix for pattern in ("*", "*/*") for file in folder.glob(pattern)}
+        kinds = [_DATASET_OF[suffix] for suffix in (".tar", *_TABLES) if suffix in suffixes]
+        return {"name": kinds[0] if kinds else "folder", "path": text}
     name = _DATASET_OF.get(Path(text).suffix)
     return {"name": name, "path": text} if name else None
 

@@ -15,11 +15,11 @@ from annotated_types import Ge, Gt, Lt
 
 from genzoo.contract import Count, LocalPath
 from genzoo.contract.dataset import Augmentation, Dataset
-from genzoo.data.encoded_images import EncodedImages, class_column, content_splits, select
-from genzoo.data.image_files import SPLIT_NAMES
+from genzoo.data.encoded_images import EncodedImages
 from genzoo.data.image_reader import EncodedImage, Fit, Reader
+from genzoo.data.splits import class_column, content_splits, named_splits, select
 from genzoo.data.tar_index import NO_LABEL, index_shards, read_at
-from genzoo.errors import DataError, MissingDataError, SettingError
+from genzoo.errors import DataError, MissingDataError
 from genzoo.files import local_path
 
 __all__ = ["TarFiles", "shards"]
@@ -96,7 +96,9 @@ def shards(
     rows = index.rows
     if not len(rows):
         raise MissingDataError(f"shards: the {len(files):,} shards of {root} have no images.")
-    numbers = _split_rows(root, files, rows, splits, test_fraction=test_fraction, seed=seed)
+    numbers = named_splits("shards", root, files, np.array(rows["shard"]), splits)
+    if numbers is None:
+        numbers = content_splits(rows["digest"], test_fraction, seed)
     height, width = (size, size) if isinstance(size, int) else size
     reader = Reader((channels, height, width), fit=fit, value_range=value_range)
     columns: dict[str, Any] = {"x": EncodedImages(TarFiles(files, rows), reader, max_pixels)}
@@ -219,51 +221,6 @@ def _expand(pattern: str) -> list[str]:
         else:
             choices.append(piece.split(","))
     return ["".join(parts) for parts in product(*choices)]
-
-
-def _split_rows(
-    root: Path,
-    files: Sequence[Path],
-    rows: Any,
-    splits: str,
-    *,
-    test_fraction: float,
-    seed: int,
-) -> dict[str, Any]:
-    """Return the numbers of the rows of each split."""
-    names = [_split_of(file, root) for file in files]
-    known = {name for name in names if name is not None}
-    named = splits != "content" and {"train"} < known
-    if splits == "names" and not named:
-        raise SettingError(
-            f'splits = "names": {root} has no shards named train-*.tar, or none named test-*.tar '
-            "and val-*.tar."
-        )
-    if not named:
-        return content_splits(rows["digest"], test_fraction, seed)
-    if None in names:
-        raise DataError(
-            f"shards: some shards of {root} are named after splits, but {files[names.index(None)]} "
-            'is not; rename it, or set splits = "content" to mix all images.'
-        )
-    # validation images without test images are the test split, as in `folder`
-    if "test" not in known:
-        names = ["test" if name == "validation" else name for name in names]
-    shard = np.array(rows["shard"])
-    return {
-        split: np.flatnonzero(np.isin(shard, [i for i, name in enumerate(names) if name == split]))
-        for split in ("train", "validation", "test")
-    }
-
-
-def _split_of(file: Path, root: Path) -> str | None:
-    """Return the split that a shard is named after, or None."""
-    inside = file.is_relative_to(root)
-    parts = file.relative_to(root).parts[:-1] if inside else (file.parent.name,)
-    for text in (*parts, re.split(r"[-_.\d]", file.stem)[0]):
-        if text.lower() in SPLIT_NAMES:
-            return SPLIT_NAMES[text.lower()]
-    return None
 
 
 def _check_labels(codes: Any, files: Sequence[Path], rows: Any) -> None:

@@ -62,6 +62,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "folder": "genzoo.data.image_folder:folder",
         "shards": "genzoo.data.shards:shards",
         "npy": "genzoo.data.array_files:npy",
+        "arrow": "genzoo.data.arrow:arrow",
         "toy": "genzoo.data.toy_points:toy",
     },
     "metrics": {
