@@ -33,6 +33,7 @@ def npy(
     binarize: Literal["threshold", "stochastic"] | None = None,
     dequantize: bool = False,
     augment: tuple[Augmentation, ...] = (),
+    standardize: bool = False,
 ) -> Dataset:
     """Return the arrays of a `.npy` or `.npz` file, in the forms that `genzoo.fit` takes.
 
@@ -48,6 +49,7 @@ def npy(
         binarize: as in `Dataset`.
         dequantize: as in `Dataset`.
         augment: as in `Dataset`.
+        standardize: as in `Dataset`.
 
     Raises:
         MissingDataError: the file does not exist.
@@ -79,6 +81,7 @@ def npy(
         binarize=binarize,
         dequantize=dequantize,
         augment=augment,
+        standardize=standardize,
         name=str(path),
     )
 

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
@@ -164,6 +165,19 @@ def test_statistics_are_those_of_the_training_split():
     close(mean, torch.from_numpy(scaler.mean_))
     close(scale, torch.from_numpy(scaler.scale_))
     assert scale[3] == 1
+
+
+def test_a_table_in_a_file_is_standardized(tmp_path):
+    np.save(tmp_path / "x.npy", X.numpy())
+    data = genzoo.build(
+        {"name": "npy", "path": tmp_path / "x.npy", "standardize": True}, "datasets"
+    )
+    assert data.standardize
+    rows = np.concatenate([data.train["x"], data.test["x"]])
+    assert sorted(rows[:, 0]) == sorted(X[:, 0].tolist())
+    mean, scale = column_statistics(data, "x")
+    close(mean, torch.from_numpy(np.mean(data.train["x"], 0, dtype=float)))
+    close(scale, torch.from_numpy(np.std(data.train["x"], 0, dtype=float)))
 
 
 def fit(data, out=None, **settings):
