@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from genzoo.contract import Dataset, Model
 
 __all__ = [
-    "Checkpoint", "Count", "Device", "Limit", "MetricSeed", "RunName", "Seed", "console", "data",
-    "errors", "held_out", "interrupted", "kinds_named", "load", "note_sampler", "parts", "require",
-    "say", "with_plugins", "write",
+    "Checkpoint", "Count", "DataPath", "Device", "Limit", "MetricSeed", "RunName", "Seed",
+    "console", "data", "errors", "held_out", "interrupted", "kinds_named", "load", "note_sampler",
+    "parts", "require", "say", "with_plugins", "write",
 ]  # fmt: skip
 
 console = Console(width=None if is_terminal(sys.stdout) else 160)
@@ -38,6 +38,9 @@ Count = Annotated[int, typer.Option("-n", min=1, help="The number of examples.")
 Seed = Annotated[int, typer.Option(help="The seed of the noise.")]
 Checkpoint = Annotated[
     str, typer.Option(help="The weights to load: last, or best (at the best validation).")
+]
+DataPath = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="The new path of the run's data, if they moved.")
 ]
 Limit = Annotated[
     int, typer.Option("--limit", "-n", min=1, help="Use at most this number of held-out examples.")
@@ -195,8 +198,8 @@ def require(model: Model, capability: str) -> Any:
     return model
 
 
-def data(run: str) -> Dataset:
-    """Return the dataset of a run.
+def data(run: str, data_path: Path | None = None) -> Dataset:
+    """Return the dataset of a run, from a new path if it has moved.
 
     Raises:
         RunError: the path is not a run folder.
@@ -205,7 +208,7 @@ def data(run: str) -> Dataset:
 
     if not Path(run).is_dir():
         raise RunError(f"{run} is not a run folder, so it has no data.")
-    return RunFolder(run).dataset()
+    return RunFolder(run).dataset(data_path)
 
 
 def held_out(

@@ -10,6 +10,7 @@ import typer
 
 from genzoo.cli.common import (
     Checkpoint,
+    DataPath,
     Device,
     Limit,
     MetricSeed,
@@ -73,6 +74,7 @@ def evaluate(
     seed: MetricSeed = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Examples per batch.")] = 500,
     checkpoint: Checkpoint = "last",
+    data_path: DataPath = None,
     device: Device = "cpu",
 ) -> None:
     """Measure a trained model, or samples of another program, and write a report."""
@@ -83,7 +85,9 @@ def evaluate(
 
     device = available_device(device)
     parsed = parts(data=data, network=network)
-    model, data_of_model = model_and_data(run, parsed.get("data"), value_range, checkpoint)
+    model, data_of_model = model_and_data(
+        run, parsed.get("data"), value_range, checkpoint, data_path
+    )
     dataset = as_dataset(data_of_model)
     from_elsewhere = isinstance(model, Samples | OnnxGenerator)
     folder = out or _report(run, from_elsewhere, None if data is None else dataset.name)

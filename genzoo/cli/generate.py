@@ -11,6 +11,7 @@ import typer
 from genzoo.cli.common import (
     Checkpoint,
     Count,
+    DataPath,
     Device,
     RunName,
     Seed,
@@ -46,6 +47,7 @@ def sample(
         typer.Option(help="Keep latent codes within this number of standard deviations."),
     ] = None,
     checkpoint: Checkpoint = "last",
+    data_path: DataPath = None,
     device: Device = "cpu",
 ) -> None:
     """Draw samples from a trained model.
@@ -63,7 +65,7 @@ def sample(
     torch.manual_seed(seed)
     by_class = has_labels(model) and label is None
     n = sheet_size(model, n, label)
-    dataset = data(run) if model.given and not has_labels(model) else None
+    dataset = data(run, data_path) if model.given and not has_labels(model) else None
     settings: dict[str, Any] = {}
     if dataset is not None:
         settings["given"] = held_out(run, model, n, model.given, dataset)
@@ -160,6 +162,7 @@ def complete(
         Path, typer.Option("-o", "--out", help="A .png file, or a .npy file with the completions.")
     ] = Path("completions.png"),
     seed: Seed = 0,
+    data_path: DataPath = None,
     device: Device = "cpu",
 ) -> None:
     """Complete the lower part of held-out images: visible part, completions, original."""
@@ -181,8 +184,9 @@ def complete(
         raise SettingError(
             f"--rows {kept}: images have {height} rows, so nothing is left to complete; keep fewer."
         )
-    x = held_out(run, model, n, ("x",))
-    given = held_out(run, model, n, model.given) if model.given else None
+    dataset = data(run, data_path)
+    x = held_out(run, model, n, ("x",), dataset)
+    given = held_out(run, model, n, model.given, dataset) if model.given else None
     mask = (torch.arange(height, device=x.device) < kept)[:, None].expand(model.shape)
     torch.manual_seed(seed)
     many, conditions = _repeated(x, times), _repeated(given, times)
@@ -199,6 +203,7 @@ def reconstruct(
     out: Annotated[Path, typer.Option("-o", "--out", help="A .png or .npy file.")] = Path(
         "reconstructions.png"
     ),
+    data_path: DataPath = None,
     device: Device = "cpu",
 ) -> None:
     """Reconstruct held-out data, and show each image next to its reconstruction."""
@@ -208,7 +213,7 @@ def reconstruct(
     from genzoo.contract import conditions
 
     model = require(load(run, device), "reconstruct")
-    dataset = data(run)
+    dataset = data(run, data_path)
     x = held_out(run, model, n, ("x",), dataset)
     given = held_out(run, model, n, model.given, dataset) if model.given else None
     with torch.no_grad():

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from genzoo.cli.common import Count, Device, RunName, Seed, data, held_out, load, require, write
+from genzoo.cli.common import (
+    Count,
+    DataPath,
+    Device,
+    RunName,
+    Seed,
+    data,
+    held_out,
+    load,
+    require,
+    write,
+)
 from genzoo.cli.labels import Label, SheetSize, labels, sheet_size
 from genzoo.errors import SettingError
 
@@ -26,6 +37,7 @@ def interpolate(
     ] = "auto",
     label: Label = None,
     seed: Seed = 0,
+    data_path: DataPath = None,
     device: Device = "cpu",
 ) -> None:
     """Interpolate between latent codes of held-out data, or of the prior if it cannot encode.
@@ -45,7 +57,7 @@ def interpolate(
         given = labels(model, n, label)
     with torch.no_grad():
         if has_capability(model, "encode"):
-            dataset = data(run)
+            dataset = data(run, data_path)
             x = held_out(run, model, 2 * n, ("x",), dataset)
             known = held_out(run, model, 2 * n, model.given, dataset) if model.given else None
             ends = model.encode(x, **conditions(known))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli.common import console
+from genzoo.cli.common import DataPath, console
 from genzoo.errors import RunError, SettingError, did_you_mean
 from genzoo.registry.lookup import registry
 from genzoo.runs import recipe as recipes
@@ -161,10 +161,12 @@ def resume(
         bool,
         typer.Option("--allow-other-data", help="Resume although the data have changed."),
     ] = False,
+    data_path: DataPath = None,
 ) -> None:
     """Continue a run from its newest checkpoint."""
     folder = named_run(str(run)) or run
-    recipe = recipe_of_run(folder, _texts(overrides, steps, device), allow_other_data)
+    texts = _texts(overrides, steps, device)
+    recipe = recipe_of_run(folder, texts, allow_other_data, data_path)
     train_into(folder, recipe, resume=True, allow_other_data=allow_other_data)
 
 
@@ -229,12 +231,18 @@ def named_run(what: str) -> Path | None:
     return folder if RunFolder(folder).is_run() else None
 
 
-def recipe_of_run(folder: Path, overrides: Sequence[str], allow_other_data: bool = False) -> Recipe:
-    """Return the recipe with which a run is resumed.
+def recipe_of_run(
+    folder: Path,
+    overrides: Sequence[str],
+    allow_other_data: bool = False,
+    data_path: Path | None = None,
+) -> Recipe:
+    """Return the recipe with which a run is resumed, with the new path of its data if they moved.
 
     Raises:
         RunError: an override would make it another run, or its data were arrays in Python.
     """
+    from genzoo.runs.data_path import rerooted
     from genzoo.runs.folder import RunFolder
     from genzoo.runs.requirements import IN_MEMORY
     from genzoo.runs.same_recipe import check_same_recipe
@@ -243,6 +251,8 @@ def recipe_of_run(folder: Path, overrides: Sequence[str], allow_other_data: bool
     recipe = run.recipe()
     new = recipes.checked(recipes.override(recipe, overrides))
     new = _with_one_length(new, overrides)
+    if data_path is not None:
+        new["data"] = rerooted(new["data"], data_path)
     check_same_recipe(run, new, allow_other_data=allow_other_data)
     if recipe["data"]["name"] == IN_MEMORY:
         raise RunError(

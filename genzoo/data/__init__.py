@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from genzoo.data.mnist_family import emnist, fashion_mnist, kmnist, mnist
     from genzoo.data.shards import shards
     from genzoo.data.sklearn_digits import digits
+    from genzoo.data.stored import CacheEntry, cached, clear_cache
     from genzoo.data.stream import Stream, once
     from genzoo.data.toy_points import toy
 else:
@@ -32,6 +33,7 @@ else:
             "genzoo.data.mnist_family": ("emnist", "fashion_mnist", "kmnist", "mnist"),
             "genzoo.data.shards": ("shards",),
             "genzoo.data.sklearn_digits": ("digits",),
+            "genzoo.data.stored": ("CacheEntry", "cached", "clear_cache"),
             "genzoo.data.stream": ("Stream", "once"),
             "genzoo.data.house_numbers": ("svhn",),
             "genzoo.data.toy_points": ("toy",),
@@ -39,12 +41,15 @@ else:
     )
 
 __all__ = [
+    "CacheEntry",
     "Stream",
     "arrow",
     "as_dataset",
+    "cached",
     "celeba",
     "cifar10",
     "cifar100",
+    "clear_cache",
     "digits",
     "emnist",
     "fashion_mnist",

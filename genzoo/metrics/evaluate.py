@@ -138,6 +138,7 @@ def model_and_data(
     data: Any,
     value_range: tuple[float, float] | None = None,
     checkpoint: Any = "last",
+    data_path: str | Path | None = None,
 ) -> tuple[Model, Any]:
     """Return the model and the data of an evaluation.
 
@@ -146,6 +147,7 @@ def model_and_data(
         data: as in `evaluate`.
         value_range: as in `evaluate`.
         checkpoint: the weights of a run folder, `"last"` or `"best"`.
+        data_path: the new path of the data of a run folder, if they have moved.
 
     Raises:
         SettingError: there are no data, or `value_range` was passed for a model.
@@ -170,7 +172,7 @@ def model_and_data(
         folder = RunFolder(run)
         model = folder.model(checkpoint=checkpoint)
         if data is None:
-            data = folder.dataset()
+            data = folder.dataset(data_path)
             check_same_data(folder, data, "test", tuple(data.test))
         return model, data
     model = run.model if isinstance(run, Run) else run

@@ -27,6 +27,7 @@ from genzoo.errors import PluginError, RunError, SettingError
 from genzoo.files import local_path
 from genzoo.registry.build import build
 from genzoo.runs.checkpoint import Checkpoints, load_weights, newest_whole, read_weights, step_of
+from genzoo.runs.data_path import rerooted
 from genzoo.runs.format import check_format
 from genzoo.runs.lock import FolderLock
 from genzoo.runs.recipe import Recipe, checked, parse
@@ -252,10 +253,14 @@ class RunFolder:
             )
         return weights, file
 
-    def dataset(self) -> Dataset:
+    def dataset(self, data_path: str | Path | None = None) -> Dataset:
         """Return the training data of the run.
 
+        Arguments:
+            data_path: the new path of the data, if they have moved.
+
         Raises:
+            SettingError: `data_path` is given for data without a path.
             RunError: the data came from Python and are not in the folder, or the folder does not
                 name them.
         """
@@ -270,6 +275,8 @@ class RunFolder:
                 f"{self.path} was trained on arrays from Python; pass them again, or name a "
                 "dataset."
             )
+        if data_path is not None:
+            table = rerooted(table, data_path)
         return self._built(table, "datasets")
 
     def _built(self, table: Mapping[str, Any], kind: str) -> Any:

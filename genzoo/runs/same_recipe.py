@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from genzoo.errors import RunError
+from genzoo.runs.data_path import without_paths
 from genzoo.runs.folder import RunFolder
 from genzoo.runs.recipe import differences
 
@@ -52,6 +53,9 @@ def check_same_recipe(
         )
     if allow_other_data:
         old = {**old, "data": dict(recipe["data"])}
+    elif folder.fingerprint() is not None:
+        # the data may have moved, and their fingerprint is compared
+        old, recipe = ({**one, "data": without_paths(one["data"])} for one in (old, recipe))
     changed = differences(_fixed_part(old), _fixed_part(recipe))
     if changed:
         resumable = ", train.".join(sorted(RESUMABLE_SETTINGS))
