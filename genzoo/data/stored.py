@@ -32,8 +32,8 @@ class CacheEntry:
     """A dataset in the data folder.
 
     Arguments:
-        name: the name of a downloaded dataset, or `folder/NAME` and `shards/NAME` for what is kept
-            of a folder of images or of tar shards.
+        name: the name of a downloaded dataset; or `folder/NAME`, `shards/NAME`, or `arrow/NAME`,
+            for what is kept of a folder of images, of tar shards, or of a Parquet file.
         size: the number of bytes.
         last_used: the time when a file was last written or, if the file system keeps this time,
             read.
@@ -59,12 +59,9 @@ def cached() -> list[CacheEntry]:
     for name, patterns in _DOWNLOADS.items():
         for pattern in patterns:
             groups.setdefault(name, []).extend((home() / name).glob(pattern))
-    for kind in ("folder", "shards"):
+    for kind in ("folder", "shards", "arrow"):
         for file in _computed(home() / kind):
-            stem = file.stem.removeprefix(".")
-            if kind == "shards" and file.suffix == ".npy":
-                stem = stem.rpartition("-")[0]
-            groups.setdefault(f"{kind}/{stem[:-_KEY]}", []).append(file)
+            groups.setdefault(f"{kind}/{_source(kind, file)}", []).append(file)
     entries = (_entry(name, files) for name, files in sorted(groups.items()))
     return [entry for entry in entries if entry.files]
 
@@ -100,10 +97,22 @@ def clear_cache(*names: str) -> list[CacheEntry]:
     return [entry for entry in chosen if _remove(entry)]
 
 
+def _source(kind: str, file: Path) -> str:
+    """Return the name of what a file was computed from."""
+    stem = file.stem.removeprefix(".")
+    if kind == "arrow":
+        # NAME-SIZE-TIME, or hashes of the images of several files
+        return "digests" if file.suffix == ".npy" else stem.rsplit("-", 2)[0]
+    if kind == "shards" and file.suffix == ".npy":
+        # NAME-VERSION
+        stem = stem.rpartition("-")[0]
+    return stem[:-_KEY]
+
+
 def _computed(folder: Path) -> Iterator[Path]:
     """Yield the arrays, records, and locks of a folder, and interrupted builds."""
     for place in (folder, folder / "index"):
-        for pattern in ("*.npy", ".*.partial", "*.json", "*.lock"):
+        for pattern in ("*.npy", "*.arrow", ".*.partial", "*.json", "*.lock"):
             yield from place.glob(pattern)
 
 

@@ -60,9 +60,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "svhn": "genzoo.data.house_numbers:svhn",
         "celeba": "genzoo.data.celeba_folder:celeba",
         "folder": "genzoo.data.image_folder:folder",
-        "shards": "genzoo.data.shards:shards",
+        "shards": "genzoo.data.tar_shards:shards",
         "npy": "genzoo.data.array_files:npy",
-        "arrow": "genzoo.data.arrow:arrow",
+        "arrow": "genzoo.data.arrow_dataset:arrow",
         "toy": "genzoo.data.toy_points:toy",
     },
     "metrics": {

@@ -2,11 +2,14 @@
 
 import copy
 import struct
+import tarfile
 
 import numpy as np
+import pyarrow
 import pytest
 import torch
 from PIL import Image
+from pyarrow import parquet
 from scipy.io import savemat
 from torch import Tensor, nn
 
@@ -142,6 +145,12 @@ def files(tmp_path_factory):
     for number in range(3):
         Image.new("RGB", (8, 8)).save(folder / "img_align_celeba" / f"{number}.jpg")
     (folder / "list_eval_partition.txt").write_text("0.jpg 0\n1.jpg 1\n2.jpg 2\n")
+    with tarfile.open(folder / "images.tar", "w") as shard:
+        for number in range(24):
+            shard.add(folder / f"{number}.png", f"{number}.png")
+    table = np.random.default_rng(0).random((24, 3), np.float32)
+    np.save(folder / "table.npy", table)
+    parquet.write_table(pyarrow.table([*table.T], ["a", "b", "c"]), folder / "table.parquet")
     return folder
 
 
@@ -153,6 +162,9 @@ def test_a_dataset_conforms(name, files, monkeypatch):
         "toy": {"distribution": "moons", "rows": 100},
         "folder": {"path": str(files), "size": 8, "test_fraction": 0.5},
         "celeba": {"folder": str(files), "size": 8},
+        "shards": {"path": str(files / "images.tar"), "size": 8, "test_fraction": 0.5},
+        "npy": {"path": str(files / "table.npy")},
+        "arrow": {"path": str(files / "table.parquet"), "test_fraction": 0.5},
     }
     results = [
         check.result()

@@ -1,6 +1,7 @@
 """The content of the data folder, and its removal, next to files that are the user's."""
 
 import os
+import tarfile
 
 import numpy as np
 import pytest
@@ -59,6 +60,24 @@ def test_stored_datasets_are_listed_and_cleared(stored):
     left = {str(p.relative_to(stored / "home")) for p in (stored / "home").rglob("*.*")}
     assert {"mnist/notes.txt", "celeba/list_eval_partition.txt", "mine.npy"} <= left
     assert not any(name.endswith((".gz", ".json", ".partial")) for name in left)
+
+
+def test_indices_of_shards_and_converted_tables_are_stored_datasets(stored):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table, shard = stored / "table.parquet", stored / "images.tar"
+    parquet.write_table(pyarrow.table({"a": np.arange(8.0), "b": np.arange(8.0)}), table)
+    with tarfile.open(shard, "w") as tar:
+        for n in range(3):
+            tar.add(stored / "cats" / f"{n}.png", f"{n}.png")
+    for name, path in (("arrow", table), ("shards", shard)):
+        genzoo.build({"name": name, "path": path, "test_fraction": 0.0}, "datasets")
+    arrow, _, shards = cached()
+    assert arrow.name.startswith("arrow/table-")
+    assert shards.name.startswith(f"shards/{stored.name}-")
+    assert len(clear_cache()) == 3
+    assert cached() == []
 
 
 def test_a_dataset_that_is_being_written_is_kept(stored):

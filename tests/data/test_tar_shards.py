@@ -19,8 +19,8 @@ from genzoo.data import tar_index
 from genzoo.data.arrays import as_dataset
 from genzoo.data.columns import open_column
 from genzoo.data.fingerprint import fingerprint
-from genzoo.data.shards import shards
 from genzoo.data.stream import Stream, once
+from genzoo.data.tar_shards import shards
 from genzoo.errors import DataError, MissingDataError, SettingError
 from genzoo.registry.records import config
 

@@ -17,7 +17,7 @@ from genzoo.registry.records import config
 pyarrow = pytest.importorskip("pyarrow")
 from pyarrow import parquet  # noqa: E402
 
-from genzoo.data.arrow import arrow  # noqa: E402
+from genzoo.data.arrow_dataset import arrow  # noqa: E402
 
 CPU = torch.device("cpu")
 PIXELS = np.random.RandomState(0).randint(0, 256, (30, 6, 6, 3), dtype=np.uint8)
