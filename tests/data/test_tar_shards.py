@@ -307,7 +307,7 @@ def fit(path, out, **settings):
 
 KILLED = """
 import os, signal, sys
-from tests.data.test_shards import fit
+from tests.data.test_tar_shards import fit
 from genzoo.train.artifacts import Artifacts
 
 saved = Artifacts.save_checkpoint
