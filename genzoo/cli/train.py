@@ -336,7 +336,7 @@ def train_into(
         )
     elif not run.was_complete:
         first = f"{folder} is complete: {summary}"
-        second = f"Next: genzoo sample {path} -n 64"
+        second = f"Next: genzoo sample {path}"
     elif run.requested_steps < run.steps:
         request = _request(recipe, run.requested_steps)
         first = f"{folder} has {run.steps:,} steps already, and {request}."

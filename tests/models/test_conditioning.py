@@ -11,6 +11,7 @@ from torch.nn.functional import one_hot
 
 import genzoo
 from genzoo.contract import SampleDivergence
+from genzoo.contract.standardize import standardize
 from genzoo.distributed import emulate_rank
 from genzoo.divergences.mmd import MMD
 from genzoo.errors import DataError, SettingError
@@ -180,6 +181,18 @@ def test_the_latent_critic_sees_codes_and_prior_samples_with_the_labels_of_the_b
     torch.testing.assert_close(codes, torch.cat([wae.encode(x, Y).detach(), labels], 1))
 
 
+def test_pretraining_matches_the_codes_of_all_labels():
+    wae = WAEGAN(2, classes=3, pretrain=2, encoder=SMALL, decoder=SMALL, shape=(5,)).double()
+    samples = torch.randn(4, 2).double()
+    wae.prior.sample = lambda n: samples[:n]
+    x = torch.rand(4, 5).double()
+    codes = wae.encode(x, Y).detach().numpy()
+    means = (codes.mean(0) - samples.numpy().mean(0)) ** 2
+    covariances = np.cov(codes.T, bias=True) - np.cov(samples.numpy().T, bias=True)
+    loss = wae.pretraining_loss({"x": x, "y": Y})["loss"].item()
+    assert loss == pytest.approx(means.mean() + (covariances**2).mean())
+
+
 def test_batch_norm_works_without_a_penalty():
     gan = DCGAN(2, classes=3, channels=(4,), shape=(1, 8, 8))
     for player in gan.players():
@@ -301,6 +314,10 @@ def test_the_divergence_within_classes_is_unbiased(prior):
     mmd, y = MMD(), torch.arange(40) % 4
     values = torch.stack([mmd.within_classes(prior.sample(40), prior, y) for _ in range(100)])
     assert values.mean().abs() < 4 * values.std() / 10
+    if isinstance(prior, Normal):
+        # the noise is sqrt(4) times that without labels
+        pooled = torch.stack([mmd(prior.sample(40), prior) for _ in range(100)])
+        assert 1.5 < values.std() / pooled.std() < 2.7
     # all codes together match the prior, but those of a class do not
     z = prior.sample(400)
     y = (z[:, 0] > z[:, 0].median()).long()
@@ -342,6 +359,16 @@ def test_samples_depend_on_the_label_only_through_the_decoder():
     torch.manual_seed(0)
     assert torch.equal(samples, vae.decode(torch.randn(4, 2), Y).detach())
     assert vae.sample(4, Y, truncation=0.5).shape == (4, 5)
+
+
+def test_a_standardized_model_converts_the_examples_but_not_the_labels():
+    vae = VAE(2, classes=3, sigma=0.5, encoder=SMALL, decoder=SMALL, shape=(5,)).double()
+    x, z = torch.randn(4, 5).double(), torch.randn(4, 2).double()
+    code, decoded = vae.encode(x, Y), vae.decode(z, Y)
+    mean, scale = torch.randn(5).double(), torch.rand(5).double() + 0.5
+    standardize(vae, mean, scale)
+    torch.testing.assert_close(vae.encode(mean + scale * x, Y), code)
+    torch.testing.assert_close(vae.decode(z, Y), mean + scale * decoded)
 
 
 CALLS = {
@@ -421,6 +448,12 @@ def test_the_sampler_is_fitted_to_codes_with_their_labels():
     codes = wae.encode(x, y).detach()
     torch.testing.assert_close(wae.sampler.gaussians()[1][0], codes.mean(0), rtol=1e-3, atol=1e-4)
     assert wae.sample(4, Y).shape == (4, 5)
+    table = {"name": "wae-mmd", "encoder": SMALL, "decoder": SMALL, "latent_dim": 2, "classes": 3}
+    sampler = {"name": "mog", "components": 1}
+    run = genzoo.fit({**table, "sampler": sampler}, {"x": x, "y": y}, steps=1, batch_size=30)
+    fitted = run.model.latent_distribution.gaussians()[1][0]
+    codes = run.model.encode(x, y).detach()
+    torch.testing.assert_close(fitted, codes.mean(0), rtol=1e-3, atol=1e-4)
 
 
 # --- learning

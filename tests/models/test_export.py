@@ -27,16 +27,20 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
             "encoder": NARROW,
             "decoder": NARROW,
         },
+        {"classes": 3, "encoder": NARROW, "decoder": NARROW},
     ],
     "wae-mmd": [{"random_encoder": True, "encoder": NARROW, "decoder": NARROW}],
     "wae-gan": [{"encoder": NARROW, "decoder": NARROW}],
     "swae": [{"encoder": NARROW, "decoder": NARROW}],
-    "gan": [{"generator": NARROW, "critic": NARROW}],
+    "gan": [
+        {"generator": NARROW, "critic": NARROW},
+        {"classes": 3, "generator": NARROW, "critic": NARROW},
+    ],
     "wgan": [{"generator": NARROW, "critic": NARROW}],
     "wgan-gp": [{"generator": NARROW, "critic": NARROW}],
     "dcgan": [{"channels": (4,), "shape": (1, 8, 8)}],
     "lsgan": [{"channels": (4,), "shape": (1, 8, 8)}],
-    "nade": [{"hidden": 8, "shape": TINY}],
+    "nade": [{"hidden": 8, "shape": TINY}, {"hidden": 8, "classes": 3, "shape": TINY}],
     "rnade": [{"hidden": 8, "components": 2, "shape": TINY}],
     "eonade": [{"hidden": (8, 8), "orderings": 2, "shape": (1, 2, 2)}],
     "pixel-rnn": [
@@ -64,13 +68,13 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 """Small ones of each model, of ours and of our plugins; others are built by default."""
 
 CAPABILITIES: dict[str, Callable[..., Tensor]] = {
-    "score": lambda model, x: model.score(x),
+    "score": lambda model, *x: model.score(*x),
     "log_prob": lambda model, *x: model.log_prob(*x),
-    "encode": lambda model, x: model.encode(x),
-    "decode": lambda model, z: model.decode(z),
-    "reconstruct": lambda model, x: model.reconstruct(x),
-    "elbo": lambda model, x: model.elbo(x),
-    "posterior": lambda model, x: model.posterior(x).mean,
+    "encode": lambda model, *x: model.encode(*x),
+    "decode": lambda model, *z: model.decode(*z),
+    "reconstruct": lambda model, *x: model.reconstruct(*x),
+    "elbo": lambda model, *x: model.elbo(*x),
+    "posterior": lambda model, *x: model.posterior(*x).mean,
     "translate": lambda model, x: model.translate(x),
 }
 """`log_prob_bound` and `score_samples` loop over chunks; export `elbo` and `log_prob` instead."""
@@ -86,9 +90,9 @@ class Deployed(nn.Module):
 
 
 def inputs(model: genzoo.Model, capability: str, n: int) -> tuple[Tensor, ...]:
-    if capability == "decode":
-        return (torch.randn(n, model.latent_dim),)
     x, given = model.unpack(model.example(n))
+    if capability == "decode":
+        x = torch.randn(n, model.latent_dim)
     if capability == "translate":
         return (x if given is None else given,)
     x = next(iter(x.values())) if isinstance(x, dict) else x
