@@ -195,13 +195,13 @@ def named_recipe(what: str, model: str | None, overrides: Sequence[str]) -> tupl
     from genzoo.train.misplaced import explained
 
     shipped = recipes.shipped()
-    is_file = what.endswith(".toml") or Path(what).is_file()
+    data = None if what in shipped else table_of(what)
+    is_file = data is None and (what.endswith(".toml") or Path(what).is_file())
     if model is not None:
         if is_file or (what in shipped and what not in registry("datasets")):
             raise SettingError(
                 f"{what} is a recipe, which names its model; override it with model={model}."
             )
-        data = table_of(what)
         if data is not None:
             what = Path(what).resolve().stem
         table = {"model": {"name": model}, "data": data or {"name": what}}
@@ -212,7 +212,7 @@ def named_recipe(what: str, model: str | None, overrides: Sequence[str]) -> tupl
         with explained():
             recipe = recipes.read(shipped.get(what, what), overrides)
         return _with_one_length(recipe, overrides), Path(what).stem
-    if what in registry("datasets"):
+    if what in registry("datasets") or data is not None:
         raise SettingError(f"{what!r} is a dataset; to train on it, add --model NAME.")
     raise SettingError(
         f"{what!r} is not the name or file of a recipe; to train on a dataset of that name, add "

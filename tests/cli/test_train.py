@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import genzoo
+from genzoo.cli.train import named_recipe
+from genzoo.errors import SettingError
 from genzoo.runs.lock import FolderLock
 from genzoo.runs.recipe import shipped
 
@@ -262,3 +264,27 @@ def test_a_run_resumed_from_other_weights_is_refused(genzoo_, run_folder):
     assert genzoo_("train", "--from", run_folder, "--out", "runs/second")[0] == 0
     code, text = genzoo_("train", run_folder, "--resume", "--from", "runs/second", "train.steps=3")
     assert (code, "did not begin with" in text) == (2, True), text
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("x.npy", "npy"),
+        ("set", "shards"),
+        ("set/part-{0..1}.tar", "shards"),
+        ("t.parquet", "arrow"),
+        ("pictures", "folder"),
+    ],
+)
+def test_a_path_of_data_is_a_dataset(path, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "pictures").mkdir()
+    for file in ("x.npy", "set/part-0.tar", "t.parquet"):
+        (tmp_path / file).touch()
+    recipe, run = named_recipe(path, "vae", [])
+    assert recipe["data"]["name"] == name
+    assert recipe["data"]["path"] == path
+    assert run == f"vae-{Path(path).stem}"
+    with pytest.raises(SettingError, match="is a dataset; to train on it, add --model NAME"):
+        named_recipe(path, None, [])
