@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from genzoo import Dataset
-from genzoo.data.arrays import as_dataset, as_tensor
+from genzoo.data.arrays import as_dataset
+from genzoo.data.columns import load, open_column
 from genzoo.errors import DataError
 
 __all__ = ["Source", "classes", "edges", "mapped", "with_truth"]
@@ -21,6 +22,7 @@ Source = str | Mapping[str, Any]
 """The name or table of a dataset."""
 _CHUNK = 4096
 """The number of images whose edges are computed at once, to limit memory."""
+_CPU = torch.device("cpu")
 
 
 def edges(
@@ -118,14 +120,14 @@ def classes(of: Source = "fashion-mnist", x: int = 7, y: int = 9) -> Dataset:
         ((('x',), ('y',)), (1, 8, 8))
     """
     source, train, test = _images(of)
-    if "y" not in source.train or as_tensor(source.train["y"], "y").dim() != 1:
+    if "y" not in source.train or len(source.train["y"].shape) != 1:
         raise DataError(
             f"classes: {source.name} does not have labels in a column 'y'; its columns are "
             f"{', '.join(source.train)}."
         )
 
-    def select(images: Tensor, split: Mapping[str, Any]) -> dict[str, Any]:
-        labels = as_tensor(split["y"], "y")
+    def select(images: Tensor, split: str) -> dict[str, Any]:
+        labels = load(open_column(source, split, "y"), _CPU)
         columns = {}
         for name, label in (("x", x), ("y", y)):
             columns[name] = images[labels == label]
@@ -136,9 +138,9 @@ def classes(of: Source = "fashion-mnist", x: int = 7, y: int = 9) -> Dataset:
                 )
         return columns
 
-    held_out = select(test, source.test) if len(test) else {}
+    held_out = select(test, "test") if len(test) else {}
     return Dataset(
-        select(train, source.train),
+        select(train, "train"),
         held_out,
         groups=(("x",), ("y",)),
         name=f"{source.name}, classes {x} and {y}",
@@ -168,10 +170,10 @@ def _images(of: Source) -> tuple[Dataset, Tensor, Tensor]:
             )
     column = next(iter(source.train))
     images = []
-    for split in (source.train, source.test):
+    for split in ("train", "test"):
         stored = torch.empty(0, *source.shape)
-        if split:
-            stored = as_tensor(split[column], f"{source.name}, column {column!r}")
+        if source.splits[split]:
+            stored = load(open_column(source, split, column), _CPU)
         if stored.dim() != 4:
             raise DataError(
                 f"{source.name} has rows of shape {source.shape}, and translation is between "
