@@ -1,10 +1,12 @@
 """Benchmarks at a tiny size: their comparisons are fair, and their numbers are finite."""
 
 import importlib
+import itertools
 import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -394,3 +396,21 @@ def test_the_metrics_and_their_peers_are_timed(script, tmp_path, monkeypatch):
     text = (tmp_path / "page.md").read_text()
     assert "150 real examples" in text
     assert "python benchmarks/metrics.py --rows 150" in text
+
+
+@pytest.mark.parametrize("name", ["genzoo", "webdataset", "ImageFolder"])
+def test_loaders_of_shards_yield_the_same_images(script, tmp_path, monkeypatch, name):
+    if name == "webdataset" and not (PEERS / "webdataset").exists():
+        pytest.skip("webdataset is not in build/peers")
+    monkeypatch.syspath_prepend(PEERS)
+    monkeypatch.setenv("GENZOO_DATA", str(tmp_path / "index"))
+    data = script("data")
+    monkeypatch.setattr(data, "BATCH", 20)
+    folder = tmp_path / "40x16"
+    data.make(folder, 40, 16, 20)
+    expected = np.stack([data.Files(folder / "loose")[row][0].numpy() for row in range(40)])
+    batches = [*itertools.islice(data.LOADERS[name](folder, 0), 2)]
+    images = np.concatenate([np.asarray(batch["x"]) for batch in batches])
+    assert np.array_equal(np.sort(images.reshape(40, -1), 0), np.sort(expected.reshape(40, -1), 0))
+    labels = torch.cat([torch.as_tensor(batch["y"]) for batch in batches])
+    assert torch.equal(labels.bincount(), torch.full((10,), 4))
