@@ -16,6 +16,8 @@ from genzoo.registry.lookup import registries
 
 FOLDER = Path(__file__).parents[1] / "recipes" / "experiments"
 RUNS = {
+    "leaderboard": "leaderboard --models WAE-MMD NADE --seeds 2 --n 40"
+    " --override data.name=digits train.steps=2",
     "parallel-lines": "parallel_lines --n 5 --steps 2",
     "toy": "toy --steps 2 --samples 50",
     "clip-vs-penalty": "clip_vs_penalty --steps 2 --depth 3 --width 8",

@@ -28,7 +28,7 @@ TRANSLATED = {
 """Datasets of two columns that transform another dataset: from the shape of y to that of x."""
 
 
-def random_dataset(table):
+def random_dataset(table, classes=0):
     """Return random rows with the columns, shapes, and groups of a recipe's dataset."""
     generator, name = torch.Generator().manual_seed(0), table["name"]
     if name == "icons":
@@ -43,6 +43,8 @@ def random_dataset(table):
         rows = torch.randint(TEXT[1], (64, TEXT[0]), generator=generator, dtype=torch.uint8)
         return genzoo.Dataset({"x": rows}, symbols=TEXT[1])
     rows = {name: torch.rand(200, *shape, generator=generator) for name, shape in columns.items()}
+    if classes:
+        rows["y"] = torch.randint(classes, (200,), generator=generator)
     is_unpaired = name in ("mapped", "classes", "icons")
     groups = tuple((column,) for column in columns) if is_unpaired else ()
     return genzoo.Dataset(rows, groups=groups, binarize=table.get("binarize"))
@@ -64,7 +66,7 @@ def test_a_recipe_trains(path, tmp_path):
     recipe["train"].pop("epochs", None)
     if recipe["model"]["name"] not in genzoo.available():
         pytest.skip(f"{recipe['model']['name']} comes with a plugin that is not installed")
-    data = random_dataset(recipe["data"])
+    data = random_dataset(recipe["data"], recipe["model"].get("classes", 0))
     settings = {"players": recipe["players"], **recipe["train"]}
     run = genzoo.fit(recipe["model"], data, tmp_path / "run", **settings)
     assert run.steps == 2
@@ -103,5 +105,7 @@ def test_versions_do_not_count_as_results():
 def test_a_recipe_is_named_after_its_model_and_data():
     for path in RECIPES:
         recipe = read(path)
-        assert path.stem.startswith(recipe["model"]["name"])
+        name = recipe["model"]["name"]
+        # Conditional models have a c before the name, such as cgan, or "classes" after it.
+        assert path.stem.startswith((name, f"c{name}") if "classes" in recipe["model"] else name)
         assert path.stem.endswith(recipe["data"]["name"])
