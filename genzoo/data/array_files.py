@@ -53,8 +53,8 @@ def npy(
 
     Raises:
         MissingDataError: the file does not exist.
-        DataError: the file cannot be read, has no column `x`, or has values or axes that `fit`
-            refuses.
+        DataError: the file cannot be read, has no column `x`, has values or axes that `fit`
+            refuses, or has no rows to train on.
 
     Example:
         >>> path = getfixture("tmp_path") / "x.npy"
@@ -72,6 +72,11 @@ def npy(
         if held := round(rows * test_fraction):
             numbers = random_rows(rows, held, "npy", seed).numpy()
             rest = np.setdiff1d(np.arange(rows), numbers, assume_unique=True)
+            if not len(rest):
+                raise DataError(
+                    f"npy: all {rows:,} rows of {file} are held out; add rows, or lower "
+                    f"test_fraction = {test_fraction:g}."
+                )
             splits |= select(splits["train"], {"train": rest, "test": numbers})
     return Dataset(
         splits["train"],

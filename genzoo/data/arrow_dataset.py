@@ -90,6 +90,8 @@ def arrow(
     root = local_path(path, "arrow: path", DataError)
     files = _find(root)
     table = Table(files)
+    if not len(table):
+        raise DataError(f"arrow: {root} has no rows; write it again with some.")
     for name in (image, *(columns or ()), labels if labels != "auto" else None):
         _check_name(table, name)
     label = (
@@ -136,7 +138,10 @@ def _find(path: Path) -> list[Path]:
     files = [
         file
         for file in sorted(path.rglob("*"))
-        if file.suffix in SUFFIXES and not file.name.startswith((".", "cache-"))
+        if file.suffix in SUFFIXES
+        and not file.name.startswith("cache-")
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and file.is_file()
     ]
     if not files:
         kinds = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
@@ -202,7 +207,16 @@ def _labels(table: Table, label: str) -> tuple[Any, tuple[str, ...]]:
             "set labels = None."
         )
     if names := table.class_names(label):
-        return values.to_numpy(zero_copy_only=False).astype(np.int64), names
+        codes = values.to_numpy(zero_copy_only=False).astype(np.int64)
+        outside = (codes < 0) | (codes >= len(names))
+        if outside.any():
+            row = int(outside.argmax())
+            raise DataError(
+                f"arrow: {table.name_of(row)} has the label {codes[row]} in column {label!r}, "
+                f"which has {len(names)} classes, from 0 on; {int(outside.sum()):,} rows have such "
+                "labels. Remove them, or set labels = None."
+            )
+        return codes, names
     coded = values.dictionary_encode()
     codes = coded.indices.to_numpy(zero_copy_only=False)
     return class_column(codes, [str(value) for value in coded.dictionary.to_pylist()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from genzoo.data.cache import atomic_data, home, locked, short_digest
+from genzoo.data.cache import atomic_data, home, locked, remove_temporary, short_digest
 from genzoo.data.image_reader import EncodedImage
 from genzoo.errors import DataError, GenzooError
 from genzoo.progress import track
@@ -46,6 +47,7 @@ class Table:
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
+        self.sources = tuple(files)
         self.files = [_converted(file) if file.suffix == ".parquet" else file for file in files]
         self._batches: list[Any] | None = None
         tables = [_open(file) for file in self.files]
@@ -73,6 +75,11 @@ class Table:
         if self._batches is None:
             self._batches = [batch for file in self.files for batch in _open(file).to_batches()]
         return self._batches[number]
+
+    def name_of(self, row: int) -> str:
+        """Return the name of a row for messages: its number in its file, from 0 on."""
+        file = int(self.file_of[row])
+        return f"row {row - int(np.searchsorted(self.file_of, file))} of {self.sources[file]}"
 
     def value(self, row: int, column: str) -> Any:
         """Return one value as a Python object."""
@@ -131,7 +138,7 @@ class ArrowImages:
         Raises:
             DataError: the row has none.
         """
-        name = f"row {row} of {self.table.files[int(self.table.file_of[row])]}"
+        name = self.table.name_of(row)
         value = self.table.value(row, self.column)
         if isinstance(value, dict):
             path, value = value.get("path"), value.get("bytes")
@@ -165,12 +172,15 @@ class ArrowNumbers:
     Arguments:
         table: the table.
         columns: the columns: numbers, or lists of numbers of equal length.
+
+    Raises:
+        DataError: a column has values of another type.
     """
 
     def __init__(self, table: Table, columns: Sequence[str]) -> None:
         self.table, self.columns = table, tuple(columns)
-        width = self._read(np.arange(min(1, len(table)))).shape[1]
-        self.shape, self.dtype = (len(table), width), np.dtype(np.float32)
+        self.widths = {name: self._width(name) for name in columns}
+        self.shape, self.dtype = (len(table), sum(self.widths.values())), np.dtype(np.float32)
         self.block = max(1, round(2**20 / max(1.0, table.bytes_per_row())))
 
     def __len__(self) -> int:
@@ -179,21 +189,40 @@ class ArrowNumbers:
     def __getitem__(self, rows: Any) -> Any:
         return self._read(rows)
 
+    def _width(self, name: str) -> int:
+        """Return the number of values of a column in each row, from the first row."""
+        types, kind = require_pyarrow().types, self.table.type_of(name)
+        item = kind.value_type if _is_list(kind) else kind
+        if not (types.is_integer(item) or types.is_floating(item) or types.is_boolean(item)):
+            raise DataError(
+                f"arrow: column {name!r} holds {kind}; expected numbers, or lists of numbers. "
+                "Flatten nested lists, or name the columns to use in columns."
+            )
+        return len(self.table.value(0, name) or ()) if _is_list(kind) else 1
+
     def _read(self, rows: Any) -> Any:
-        parts = []
-        for name in self.columns:
-            array = self.table.take(rows, name)
-            if array.null_count:
+        return np.concatenate([self._read_column(rows, name) for name in self.columns], axis=1)
+
+    def _read_column(self, rows: Any, name: str) -> Any:
+        array, width = self.table.take(rows, name), self.widths[name]
+        values = array.flatten() if _is_list(array.type) else array
+        if array.null_count or values.null_count:
+            raise DataError(
+                f"arrow: column {name!r} has missing values; fill them, or name the columns to "
+                "use in columns."
+            )
+        if values is not array:
+            from pyarrow import compute
+
+            lengths = compute.list_value_length(array).to_numpy(zero_copy_only=False)
+            if (lengths != width).any():
+                row = int((lengths != width).argmax())
                 raise DataError(
-                    f"arrow: column {name!r} has missing values; fill them, or name the columns to "
-                    "use in columns."
+                    f"arrow: column {name!r} has lists of different lengths: the first row has "
+                    f"{width} values, and {self.table.name_of(int(rows[row]))} has {lengths[row]}."
                 )
-            values = array.flatten() if _is_list(array.type) else array
-            numbers = values.to_numpy(zero_copy_only=False).astype(np.float32)
-            if len(rows) and len(numbers) % len(rows):
-                raise DataError(f"arrow: column {name!r} has lists of different lengths.")
-            parts.append(numbers.reshape(len(rows), -1))
-        return np.concatenate(parts, axis=1)
+        numbers = values.to_numpy(zero_copy_only=False).astype(np.float32)
+        return numbers.reshape(len(rows), width)
 
 
 def _is_list(kind: Any) -> bool:
@@ -226,9 +255,10 @@ def _converted(file: Path) -> Path:
     path = home() / "arrow" / f"{stem}-{stat.st_size}-{stat.st_mtime_ns}.arrow"
     if path.exists():
         return path
-    with locked(path.with_suffix(".lock")):
+    with locked(path.with_name(f"{stem}.lock")):
         if path.exists():
             return path
+        remove_temporary(path.parent, stem)
         try:
             source = parquet.ParquetFile(file)
             with (
@@ -242,7 +272,7 @@ def _converted(file: Path) -> Path:
             raise DataError(
                 f"arrow: {file} cannot be read as a Parquet file ({str(error).splitlines()[0]})."
             ) from error
-    for old in path.parent.glob(f"{stem}-*.arrow"):
-        if old != path:
-            old.unlink(missing_ok=True)
+        for old in path.parent.glob(f"{glob.escape(stem)}-*.arrow"):
+            if old != path:
+                old.unlink(missing_ok=True)
     return path

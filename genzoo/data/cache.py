@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import glob
 import gzip
 import hashlib
 import lzma
@@ -15,7 +16,7 @@ from typing import Any, BinaryIO, cast
 import torch
 
 from genzoo.errors import DataError, MissingDataError
-from genzoo.files import atomic, local_path
+from genzoo.files import TEMPORARY_PREFIX, atomic, local_path
 from genzoo.memory import format_bytes, free_memory
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "home",
     "locked",
     "read_at_most",
+    "remove_temporary",
     "short_digest",
     "unpacked",
 ]
@@ -78,6 +80,17 @@ def atomic_data(path: Path) -> AbstractContextManager[Path]:
         DataError: the disk is full, or the folder is not writable.
     """
     return atomic(path, DataError, "Set GENZOO_DATA to a folder that can hold it.")
+
+
+def remove_temporary(folder: Path, stem: str) -> None:
+    """Remove the temporary files that killed processes have left; call it with the lock held.
+
+    Arguments:
+        folder: the folder of the files that were being written.
+        stem: the beginning of their names.
+    """
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*.{glob.escape(stem)}*"):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from genzoo.data.cache import atomic_data, home, locked, short_digest
+from genzoo.data.cache import atomic_data, home, locked, remove_temporary, short_digest
 from genzoo.data.image_reader import Reader, pixel_limit
 from genzoo.errors import DataError
 from genzoo.memory import format_bytes
@@ -238,6 +238,7 @@ class _Entry:
         """Remove what interrupted builds of this folder with other settings have left."""
         from filelock import FileLock, Timeout
 
+        remove_temporary(self.record.parent, self.stem)
         for path in self.partial.parent.glob(f".{glob.escape(self.family)}*.partial"):
             if path == self.partial:
                 continue

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from genzoo.errors import DataError, MissingDataError, show
 
@@ -34,6 +35,10 @@ SPLIT_NAMES = {
 }
 """The name of a folder -> the split that it holds."""
 _IGNORED = ("__MACOSX",)
+_FILE_COLUMNS = ("file", "filename", "file_name", "path", "image")
+"""The names of the column of files in a table of labels; the first that occurs is used."""
+_LABEL_COLUMNS = ("label", "class")
+"""The names of the column of labels in a table; the first that occurs is used."""
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -157,23 +162,16 @@ def class_names(root: Path, files: Sequence[Path], *, below_splits: bool) -> lis
 def labels_from_file(table: Path, root: Path, files: Sequence[Path]) -> list[str]:
     """Return the label of each file, from a CSV table with the columns file and label.
 
-    A file is named by its path below `root`, or by its name alone. A first row whose file does not
-    exist is a head.
+    A file is named by its path below `root`, or by its name alone. The head of the table may name
+    the columns, `file`, `filename`, `file_name`, `path`, or `image`, and `label` or `class`; other
+    columns are then allowed. Without these names, the table has two columns, and a first row whose
+    file does not exist is a head. The separator is a comma, a semicolon, or a tab.
 
     Raises:
         DataError: the table cannot be read, or has no label for a file.
     """
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise DataError(f"labels: {table} cannot be read ({error}).") from error
-    rows = [row for row in csv.reader(text.splitlines()) if row]
-    short = next((number for number, row in enumerate(rows, 1) if len(row) < 2), None)
-    if short is not None:
-        raise DataError(f"labels: row {short} of {table} needs two columns, a file and its label.")
     label_of: dict[str, str] = {}
-    for row in rows:
-        name, text = row[0].strip(), row[1].strip()
+    for name, text in _read_labels(table):
         if not text:
             continue
         if label_of.setdefault(name, text) != text:
@@ -183,7 +181,7 @@ def labels_from_file(table: Path, root: Path, files: Sequence[Path]) -> list[str
     times = Counter(file.name for file in files)
     labels, missing = [], []
     for file in files:
-        relative = file.relative_to(root).as_posix()
+        relative = _normal(str(file.relative_to(root)))
         label = label_of.get(relative)
         if label is None and file.name in label_of:
             if times[file.name] > 1:
@@ -201,3 +199,43 @@ def labels_from_file(table: Path, root: Path, files: Sequence[Path]) -> list[str
             f"{show(missing[0])}; its first column should have these names."
         )
     return labels
+
+
+def _read_labels(table: Path) -> list[tuple[str, str]]:
+    """Return the names of files, as paths with slashes, and the labels in a table."""
+    try:
+        rows = _read_rows(table.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"labels: {table} cannot be read ({error}).") from error
+    head = [text.strip().lower() for text in rows[0]] if rows else []
+    file = next((head.index(name) for name in _FILE_COLUMNS if name in head), None)
+    label = next((head.index(name) for name in _LABEL_COLUMNS if name in head), None)
+    if file is None or label is None:
+        file, label, width, first = 0, 1, 2, 0
+        advice = "2, a file and its label. If the table has others, name these two file and label."
+    else:
+        width, first = len(head), 1
+        advice = f"{width}, as in the first row. Put quotes around text that has the separator."
+    for number, row in enumerate(rows[first:], first + 1):
+        if len(row) != width:
+            raise DataError(
+                f"labels: row {number} of {table} has {len(row)} columns; expected {advice}"
+            )
+    return [(_normal(row[file].strip()), row[label].strip()) for row in rows[first:]]
+
+
+def _read_rows(text: str) -> list[list[str]]:
+    """Return the rows of a table, split by the first separator that gives all the same width."""
+    tables = [
+        [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if row]
+        for separator in ",;\t"
+    ]
+    for rows in tables:
+        if len({len(row) for row in rows}) == 1 and len(rows[0]) > 1:
+            return rows
+    return max(tables, key=lambda rows: len(rows[0]) if rows else 0)
+
+
+def _normal(name: str) -> str:
+    """Return a path with slashes, without `./`."""
+    return str(PurePosixPath(name.replace("\\", "/")))

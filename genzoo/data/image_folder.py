@@ -75,8 +75,9 @@ def folder(
             border, and `"squash"` distorts.
         splits: `"folders"` or `"content"` decides which images are held out. `"auto"` looks for
             the folders.
-        labels: `"folders"`, the path of a CSV table with the columns file and label, or None for no
-            labels. `"auto"` takes the folders if there are at least two.
+        labels: `"folders"`, the path of a CSV table with the columns file and label (see
+            `labels_from_file`), or None for no labels. `"auto"` takes the folders if there are at
+            least two.
         test_fraction: the fraction to hold out, on average, if the content decides.
         seed: the seed of the order of the images, and of the choice of those that are held out.
         value_range: the values of black and white in images with 16 or 32 bits; by default, 0 and

@@ -63,9 +63,13 @@ def named_splits(
 
 def _split_of(file: Path, root: Path) -> str | None:
     """Return the split that a file is named after, or None."""
-    inside = file.is_relative_to(root)
-    parts = file.relative_to(root).parts[:-1] if inside else (file.parent.name,)
-    for text in (*parts, re.split(r"[-_.\d]", file.stem)[0]):
+    name = re.split(r"[-_.\d]", file.stem)[0]
+    if file.is_relative_to(root):
+        texts = (*file.relative_to(root).parts[:-1], name)
+    else:
+        # the folder may have the name of a split by chance; a pattern chose the file
+        texts = (name, file.parent.name)
+    for text in texts:
         if text.lower() in SPLIT_NAMES:
             return SPLIT_NAMES[text.lower()]
     return None
@@ -89,10 +93,15 @@ def content_splits(digests: Any, test_fraction: float, seed: int) -> dict[str, A
 
 
 def sorted_names(names: Sequence[str]) -> list[str]:
-    """Return the different names in order; whole numbers are ordered by value."""
+    """Return the different names in order; whole numbers are ordered by value.
+
+    Example:
+        >>> sorted_names(["10", "2", "-1"])
+        ['-1', '2', '10']
+    """
     different = set(names)
-    if all(name.isdecimal() for name in different):
-        return sorted(different, key=int)
+    if all(name.removeprefix("-").isdecimal() for name in different):
+        return sorted(different, key=lambda name: (int(name), name))
     return sorted(different)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from genzoo.data.cache import home
 from genzoo.errors import SettingError, did_you_mean
+from genzoo.files import TEMPORARY_PREFIX
 
 __all__ = ["CacheEntry", "cached", "clear_cache"]
 
@@ -101,6 +102,8 @@ def _source(kind: str, file: Path) -> str:
     """Return the name of what a file was computed from."""
     stem = file.stem.removeprefix(".")
     if kind == "arrow":
+        if file.suffix == ".lock":
+            return stem
         # NAME-SIZE-TIME, or hashes of the images of several files
         return "digests" if file.suffix == ".npy" else stem.rsplit("-", 2)[0]
     if kind == "shards" and file.suffix == ".npy":
@@ -110,10 +113,15 @@ def _source(kind: str, file: Path) -> str:
 
 
 def _computed(folder: Path) -> Iterator[Path]:
-    """Yield the arrays, records, and locks of a folder, and interrupted builds."""
+    """Yield the arrays, records, and locks of a folder, and interrupted builds.
+
+    Temporary files are left out: a process may be writing them.
+    """
     for place in (folder, folder / "index"):
         for pattern in ("*.npy", "*.arrow", ".*.partial", "*.json", "*.lock"):
-            yield from place.glob(pattern)
+            for file in place.glob(pattern):
+                if not file.name.startswith(TEMPORARY_PREFIX):
+                    yield file
 
 
 def _entry(name: str, files: list[Path]) -> CacheEntry:

@@ -20,9 +20,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from genzoo.data.cache import atomic_data, home, locked, short_digest
+from genzoo.data.cache import atomic_data, home, locked, remove_temporary, short_digest
 from genzoo.data.image_files import SUFFIXES
-from genzoo.errors import DataError
+from genzoo.errors import DataError, show
 from genzoo.progress import track
 
 __all__ = ["NO_LABEL", "TarIndex", "index_shards", "read_at"]
@@ -59,10 +59,11 @@ def index_shards(
 
     Raises:
         DataError: a shard is not an uncompressed tar file, is cut short, or has examples with
-            several images or an unreadable label.
+            several images, an unreadable label, or files that are not next to each other.
     """
     settings = short_digest(repr((labels, image)))
-    stem = f"{shards[0].parent.name}-{short_digest(str(root))}{settings}"
+    folder = shards[0].resolve().parent.name
+    stem = f"{folder}-{short_digest(str(root.resolve()))}{settings}"
     entry = _Entry(home() / "shards", stem)
     facts = [_facts(shard) for shard in shards]
     index = entry.load(facts)
@@ -81,7 +82,7 @@ def read_at(file: BinaryIO, size: int, offset: int) -> bytes:
 
 def _facts(shard: Path) -> list[Any]:
     stat = shard.stat()
-    return [str(shard), stat.st_size, stat.st_mtime_ns]
+    return [str(shard.resolve()), stat.st_size, stat.st_mtime_ns]
 
 
 class _Entry:
@@ -103,6 +104,7 @@ class _Entry:
         self, shards: Sequence[Path], facts: list[list[Any]], labels: str | None, image: str | None
     ) -> TarIndex:
         """Read the shards that are new or have changed, and keep the index."""
+        remove_temporary(self.folder, self.stem)
         old = self._read()
         rows = None if old is None else self._rows(old)
         known, begin = {}, 0
@@ -147,10 +149,17 @@ class _Entry:
     def _write(self, facts: list[list[Any]], parts: list[Any], labels: list[str]) -> None:
         """Replace the index by that of the first shards."""
         entries = [[*fact, len(part)] for fact, part in zip(facts, parts, strict=False)]
-        record: dict[str, Any] = {"shards": entries, "labels": labels}
+        rows = np.concatenate([np.empty(0, _ROW), *parts])
+        # labels that no longer occur are left out; the others are numbered as in a new index
+        codes, first = np.unique(rows["label"], return_index=True)
+        order = [code for code in codes[np.argsort(first)].tolist() if code != NO_LABEL]
+        number_of = np.full(len(labels) + 1, NO_LABEL)  # NO_LABEL, -1, is the last position
+        number_of[order] = np.arange(len(order))
+        rows["label"] = number_of[rows["label"]]
+        record: dict[str, Any] = {"shards": entries, "labels": [labels[code] for code in order]}
         record["array"] = f"{self.stem}-{short_digest(json.dumps(record))}.npy"
         with atomic_data(self.folder / record["array"]) as temporary, temporary.open("wb") as file:
-            np.save(file, np.concatenate([np.empty(0, _ROW), *parts]))
+            np.save(file, rows)
         with atomic_data(self.record) as temporary:
             temporary.write_text(json.dumps(record), encoding="utf-8")
         for path in self.folder.glob(f"{glob.escape(self.stem)}-*.npy"):
@@ -161,11 +170,22 @@ class _Entry:
 def _index_shard(
     shard: Path, labels: str | None, image: str | None, names: dict[str, int]
 ) -> list[tuple[int, ...]]:
-    """Return the examples of a shard, and add labels to `names`."""
+    """Return the examples of a shard, and add labels to `names`.
+
+    Raises:
+        DataError: the files of an example are not next to each other.
+    """
     rows: list[tuple[int, ...]] = []
+    keys: set[str] = set()
     without_image = 0
     with _open_tar(shard) as (members, content):
         for key, group in groupby(members, key=lambda member: _key(member.name)):
+            if key in keys:
+                raise DataError(
+                    f"shards: the files of example {key} are not next to each other in {shard}; "
+                    "sort the files by name, as with: tar --sort=name -cf SHARD FOLDER."
+                )
+            keys.add(key)
             files = {_extension(member.name): member for member in group}
             member = _image(shard, key, files, image)
             if member is None:
@@ -271,8 +291,15 @@ def _label(
                 f"shards: {member.name} in {shard} cannot be read ({error}); repair it, or set "
                 "labels to another source, or to None."
             ) from error
-    if isinstance(text, str | int) and not isinstance(text, bool) and str(text):
+    if isinstance(text, float) and text.is_integer():
+        text = int(text)
+    if isinstance(text, str | int) and not isinstance(text, bool) and text != "":
         return str(text)
+    if text not in (None, ""):
+        raise DataError(
+            f"shards: the label of example {key} of {shard} is {show(text)}; expected text or a "
+            "whole number. Set labels to another source, or to None."
+        )
     if labels == "auto":
         return None
     raise DataError(

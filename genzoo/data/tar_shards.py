@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections import OrderedDict
@@ -61,7 +62,7 @@ def shards(
 
     Arguments:
         path: a folder with files `*.tar`, a tar file, or a pattern such as
-            `pictures-{0000..0009}.tar` or `pictures-*.tar`.
+            `pictures-{0000..0009}.tar`, `pictures-*.tar`, or `pictures-[0-4]?.tar`.
         size: the number of pixels: (height, width), or one number for both.
         channels: 1 for gray, 3 for color, or 4 for color with transparency.
         fit: as in `folder`.
@@ -191,10 +192,10 @@ def _find_shards(path: Path) -> list[Path]:
             found.update(
                 name / tar for tar in tars if not any(part.startswith(".") for part in tar.parts)
             )
-        elif "*" in name.name:
-            found.update(name.parent.glob(name.name))
         elif name.is_file():
             found.add(name)
+        elif glob.has_magic(name.name):
+            found.update(file for file in name.parent.glob(name.name) if file.is_file())
         elif len(names) > 1:
             raise MissingDataError(f"shards: {name} does not exist, which {path} names.")
     if not found:

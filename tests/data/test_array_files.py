@@ -70,3 +70,6 @@ def test_files_that_hold_no_examples_are_refused(tmp_path):
     np.save(tmp_path / "last.npy", np.zeros((5, 8, 8, 3), np.uint8))
     with pytest.raises(DataError, match="channels last"):
         npy(tmp_path / "last.npy")
+    np.save(tmp_path / "one.npy", X[:1])
+    with pytest.raises(DataError, match=r"all 1 rows of .*one\.npy are held out"):
+        npy(tmp_path / "one.npy", test_fraction=0.6)

@@ -161,6 +161,9 @@ def test_files_that_cannot_be_read_as_examples_are_refused(tmp_path, monkeypatch
     with pytest.raises(DataError, match=r"column 'a' has missing values"):
         read(arrow(path, test_fraction=0))
     assert read(arrow(path, columns=("b",), test_fraction=0)).ravel().tolist() == [1, 2]
+    empty = write(tmp_path / "e" / "e.arrow", pyarrow.table({"a": pyarrow.array([], "float32")}))
+    with pytest.raises(DataError, match="has no rows"):
+        arrow(empty)
     other.write_bytes(b"ARROW1 and nothing else")
     for name in ("other.arrow", "x.parquet"):
         (tmp_path / name).write_bytes(b"ARROW1 and nothing else")
@@ -171,3 +174,47 @@ def test_files_that_cannot_be_read_as_examples_are_refused(tmp_path, monkeypatch
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(GenzooError, match=r"genzoo\[arrow\]"):
         arrow(path)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([[1.0, 2.0]] * 4 + [[1.0], [1.0, 2.0, 3.0]], r"row 4 of .*t\.parquet has 1"),
+        ([[[1.0, 2.0]]] * 6, r"column 'a' holds list<.*list<.*Flatten nested lists"),
+        ([[1.0, None]] * 6, r"column 'a' has missing values"),
+    ],
+)
+def test_lists_that_are_no_rows_are_refused(tmp_path, values, message):
+    path = write(tmp_path / "t.parquet", pyarrow.table({"a": values}), "parquet")
+    with pytest.raises(DataError, match=message):
+        read(arrow(path, test_fraction=0))
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_labels_without_a_class_are_refused(tmp_path, label):
+    table = pictures(range(6))
+    for half, labels in enumerate(([0, 1, 2], [0, label, label])):
+        part = table.slice(3 * half, 3).set_column(1, "label", pyarrow.array(labels))
+        write(tmp_path / "d" / f"{half}.arrow", part)
+    message = rf"row 1 of .*1\.arrow has the label {label} in column 'label', .*2 rows have such"
+    with pytest.raises(DataError, match=message):
+        arrow(tmp_path / "d")
+    assert "y" not in arrow(tmp_path / "d", labels=None).train
+
+
+def test_hidden_folders_are_skipped(tmp_path):
+    write(tmp_path / ".d" / "a.arrow", pyarrow.table({"a": [1.0, 2.0]}))
+    write(tmp_path / ".d" / ".cache" / "b.arrow", pyarrow.table({"b": ["c"]}))
+    (tmp_path / ".d" / "c.arrow").mkdir()
+    assert arrow(tmp_path / ".d", test_fraction=0).rows() == 2
+
+
+def test_temporary_files_of_killed_conversions_are_removed(tmp_path, data_folder):
+    path = write(tmp_path / "a.parquet", pyarrow.table({"a": [1.0, 2.0]}), "parquet")
+    arrow(path)
+    (converted,) = (data_folder / "arrow").glob("*.arrow")
+    abandoned = converted.with_name(f".genzoo-abcd1234.{converted.name}")
+    converted.rename(abandoned)
+    arrow(path)
+    assert converted.exists()
+    assert not abandoned.exists()

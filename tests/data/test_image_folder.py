@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from genzoo.data import image_cache, image_reader
+from genzoo.data.image_files import labels_from_file
 from genzoo.data.image_folder import folder
 from genzoo.data.stream import once
 from genzoo.errors import DataError, SettingError
@@ -327,6 +328,41 @@ def test_labels_come_from_a_table(images):
         folder(str(images), size=4, labels="labels.csv")
     with pytest.raises(DataError, match="cannot be read"):
         folder(str(images), size=4, labels="none.csv")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "file,width,label\n1.png,6,10\n2.png,7,9\n",
+        "Class;id;path\n10;1,5;./1.png\n9;2;2.png\n",
+        "1.png\t10\n./2.png\t9\n",
+        '2.png;9\r\n"1.png";"10"\r\n',
+    ],
+)
+def test_columns_of_a_table_are_found_by_the_head(images, table):
+    files = [images / name for name in ("1.png", "2.png")]
+    (images / "labels.csv").write_text(table)
+    assert labels_from_file(images / "labels.csv", images, files) == ["10", "9"]
+
+
+def test_paths_of_windows_name_files(images):
+    files = [images / name / "0.png" for name in ("lab", "map")]
+    (images / "labels.csv").write_text("lab\\0.png,a\n.\\map\\0.png,b\n")
+    assert labels_from_file(images / "labels.csv", images, files) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("name,width,label\n1.png,6,10\n", r"row 1 .* has 3 columns; expected 2, a file and its"),
+        ("1.png;cat\n2.png\n", r"row 2 .* has 1 columns; expected 2"),
+        ("file,label\n1.png,a,b\n", r"row 2 .* has 3 columns; expected 2, as in the first row"),
+    ],
+)
+def test_tables_that_are_not_clear_are_refused(images, table, message):
+    (images / "labels.csv").write_text(table)
+    with pytest.raises(DataError, match=message):
+        labels_from_file(images / "labels.csv", images, [images / "1.png"])
 
 
 def entries(home):

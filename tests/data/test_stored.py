@@ -90,6 +90,14 @@ def test_a_dataset_that_is_being_written_is_kept(stored):
         clear_cache("folder/cat")
 
 
+def test_temporary_files_are_neither_listed_nor_removed(stored):
+    for name in ("arrow/.genzoo-abcd1234.table-1.arrow", "shards/.genzoo-abcd1234.images-1.npy"):
+        (stored / "home" / name).parent.mkdir()
+        (stored / "home" / name).write_text("a process is writing it")
+    assert [entry.name for entry in clear_cache()] == ["mnist"]
+    assert len([*(stored / "home").glob("*/.genzoo-*")]) == 2
+
+
 def test_the_commands_list_and_clear(stored):
     run = CliRunner().invoke
     read(stored / "cats")

@@ -128,6 +128,44 @@ def test_the_index_is_written_once_and_follows_the_files(folder, data_folder, mo
     assert len([*(data_folder / "shards").glob("*.npy")]) == 1
 
 
+def test_labels_do_not_depend_on_earlier_shards(folder, data_folder):
+    shards(folder, size=6)
+    write(folder / "part-0000.tar", [example(i, cls=b"z") for i in range(3)])
+    write(folder / "part-0001.tar", [example(10, cls=b"2"), example(11, cls=b"0")])
+    (folder / "part-0002.tar").unlink()
+    root, files = folder, sorted(folder.glob("*.tar"))
+    later = tar_index.index_shards(root, files, "auto", None)
+    assert later.labels == ["z", "2", "0"]
+    assert later.rows["label"].tolist() == [0, 0, 0, 1, 2]
+    assert shards(folder, size=6).metadata["class_names"] == ("0", "2", "z")
+    for path in (data_folder / "shards").iterdir():
+        path.unlink()
+    fresh = tar_index.index_shards(root, files, "auto", None)
+    assert fresh.labels == later.labels
+    assert np.array_equal(fresh.rows, later.rows)
+
+
+def test_relative_paths_of_two_folders_have_two_indices(tmp_path, data_folder, monkeypatch):
+    for i, name in enumerate("ab"):
+        write(tmp_path / name / "set" / "0.tar", [example(i)])
+        os.utime(tmp_path / name / "set" / "0.tar", (1e9, 1e9))
+        monkeypatch.chdir(tmp_path / name)
+        assert numbers(shards("set", size=6, test_fraction=0)) == [i]
+    assert len([*(data_folder / "shards").glob("*.json")]) == 2
+
+
+def test_temporary_files_of_killed_processes_are_removed(folder, data_folder):
+    shards(folder, size=6)
+    (record,) = (data_folder / "shards").glob("*.json")
+    abandoned = record.with_name(f".genzoo-abcd1234.{record.name}")
+    other = record.with_name(".genzoo-abcd1234.other.json")
+    abandoned.write_text("{")
+    other.write_text("{")
+    write(folder / "part-0000.tar", [example(40)])
+    shards(folder, size=6)
+    assert (abandoned.exists(), other.exists()) == (False, True)
+
+
 @pytest.mark.parametrize("damage", ["array", "record"])
 def test_a_damaged_index_is_built_again(folder, data_folder, damage):
     first = numbers(shards(folder, size=6))
@@ -153,7 +191,10 @@ def test_an_interrupted_index_continues(folder, monkeypatch):
     assert read[3:] == ["part-0002.tar"]
 
 
-@pytest.mark.parametrize("pattern", ["part-{0000..0002}.tar", "part-*.tar", "part-000{0,1,2}.tar"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["part-{0000..0002}.tar", "part-*.tar", "part-000{0,1,2}.tar", "part-000?.tar", "p*[0-2].tar"],
+)
 def test_patterns_name_shards(folder, pattern):
     assert len(shards(folder / pattern, size=6, test_fraction=0).train["x"]) == 30
     assert len(shards(folder / "part-0001.tar", size=6, test_fraction=0).train["x"]) == 10
@@ -170,6 +211,13 @@ def test_names_of_shards_are_splits(tmp_path, layout):
     write(tmp_path / "set" / "more.tar", [example(9)])
     with pytest.raises(DataError, match=r"more\.tar is not"):
         shards(tmp_path / "set", size=6)
+
+
+def test_names_of_files_precede_the_folder_of_a_pattern(tmp_path):
+    for i, split in enumerate(("train", "val", "test")):
+        write(tmp_path / "train" / f"{split}-0.tar", [example(i)])
+    data = shards(tmp_path / "train" / "*-0.tar", size=6)
+    assert [numbers(data, split) for split in ("train", "validation", "test")] == [[0], [1], [2]]
 
 
 def test_names_are_asked_for(folder):
@@ -197,12 +245,29 @@ def test_labels_come_from_any_file_of_an_example(tmp_path):
         ([("a", {"left.png": b"1", "right.png": b"2"})], {}, r'image = "left\.png"'),
         ([example(0), ("b", {"png": png(pixels(1))})], {}, "1 of 2 examples have no label"),
         ([("a", {"png": b"1", "json": b"{"})], {}, r"a\.json in .*x\.tar cannot be read"),
+        ([("a", {"png": b"1", "json": b'{"label": 1.5}'})], {}, r"label of example a .* is 1\.5"),
+        (
+            [(key, {kind: b"1"}) for kind in ("png", "cls") for key in "ab"],
+            {},
+            r"files of example a are not next to each other in .*x\.tar; sort the files by name",
+        ),
     ],
 )
 def test_examples_that_are_not_clear_are_refused(tmp_path, examples, settings, message):
     write(tmp_path / "x.tar", examples)
     with pytest.raises(DataError, match=message):
         shards(tmp_path / "x.tar", **settings)
+
+
+def test_whole_numbers_are_classes_in_their_order(tmp_path):
+    labels = ("10", "2.0", "-1", "1.0", "1")
+    examples = [
+        (f"{i}", {"png": png(pixels(i)), "json": f'{{"label": {label}}}'.encode()})
+        for i, label in enumerate(labels)
+    ]
+    data = shards(write(tmp_path / "x.tar", examples), size=6, test_fraction=0)
+    assert data.metadata["class_names"] == ("-1", "1", "2", "10")
+    assert data.train["y"].tolist() == [3, 2, 0, 1, 1]
 
 
 def test_examples_without_images_are_counted(tmp_path):
