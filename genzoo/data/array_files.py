@@ -12,7 +12,7 @@ from annotated_types import Ge, Lt
 
 from genzoo.contract import LocalPath
 from genzoo.contract.dataset import Augmentation, Dataset
-from genzoo.data.arrays import as_dataset
+from genzoo.data.arrays import dataset_of
 from genzoo.data.order import random_rows
 from genzoo.data.splits import select
 from genzoo.errors import DataError, GenzooError, MissingDataError
@@ -63,10 +63,9 @@ def npy(
         (3,)
     """
     file = local_path(path, "npy: path", DataError)
-    splits = _splits(file, _read(file))
-    for split, columns in splits.items():
-        # the checks and forms of arrays from Python
-        splits[split] = dict(as_dataset(columns).train)
+    # the checks and forms of arrays from Python
+    data = dataset_of(_splits(file, _read(file)))
+    splits = {split: dict(columns) for split, columns in data.splits.items() if columns}
     if "test" not in splits:
         rows = len(splits["train"]["x"])
         if held := round(rows * test_fraction):
@@ -87,6 +86,7 @@ def npy(
         dequantize=dequantize,
         augment=augment,
         standardize=standardize,
+        metadata=data.metadata,
         name=str(path),
     )
 

@@ -15,11 +15,12 @@ from torch import Tensor
 from genzoo.contract.column import Column, check_column, check_dense, in_memory
 from genzoo.contract.dataset import Dataset
 from genzoo.data.items import columns_of_items, is_items
+from genzoo.data.labels import are_labels, is_pair, read_labels
 from genzoo.errors import DataError, show
 from genzoo.registry.build import build
 from genzoo.registry.lookup import registry
 
-__all__ = ["as_dataset", "as_tensor", "is_folder", "table_of"]
+__all__ = ["as_dataset", "as_tensor", "dataset_of", "is_folder", "table_of"]
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _CHANNELS = (1, 2, 3, 4)
@@ -50,14 +51,18 @@ def as_dataset(data: Any) -> Dataset:
             - an array, which becomes the column `x`;
             - a mapping of arrays, which become columns of one group;
             - a pair (train, test) of arrays or mappings;
-            - a pair (images, labels), where labels are whole numbers `(N,)`: the columns x and y;
+            - a pair (images, labels), where labels are `(N,)` or `(N, 1)`: the columns x and y;
             - a map-style torch dataset, whose items are x, (x, y), or mappings of columns;
             - a list of Pillow images of one size.
 
             Arrays are tensors or numpy arrays, including memory-mapped ones: `(N, D)`, `(N, H, W)`
             (a channel axis is added), or `(N, C, H, W)`. They hold uint8 levels, floats (images in
-            [0, 1]), or integers: labels `(N,)`, or a table `(N, D)`, which becomes floats. Any
-            other `genzoo.contract.Column` can take the place of an array.
+            [0, 1]), or a table of integers `(N, D)`, which becomes floats. Any other
+            `genzoo.contract.Column` can take the place of an array.
+
+            A column named y of shape `(N,)` holds labels, as do whole numbers, truth values, or
+            text `(N, 1)`. Arrays or lists of them become int64 `(N,)`. Text is numbered in the
+            order of the different labels, which become `class_names`.
 
     Raises:
         DataError: `data` is none of these, or it has invalid values, axes, or types.
@@ -74,7 +79,7 @@ def as_dataset(data: Any) -> Dataset:
     if isinstance(data, str) or (isinstance(data, Mapping) and isinstance(data.get("name"), str)):
         return build(data, "datasets", slot="data")
     if not isinstance(data, tuple):
-        return Dataset(_columns(data, "train"))
+        return dataset_of({"train": data})
     if len(data) != 2:
         raise DataError(
             f"data: a tuple of {len(data)}; a tuple is (train, test), columns are a mapping "
@@ -82,12 +87,49 @@ def as_dataset(data: Any) -> Dataset:
         )
     if is_items(data[0]) and not is_items(data[1]):
         data = (_open_items(data[0], "data, column 'x'"), data[1])
-    if _are_labels(*data):
-        return Dataset(_columns({"x": data[0], "y": data[1]}, "train"))
-    train, test = (
-        _columns(part, split) for part, split in zip(data, ("train", "test"), strict=True)
+    if is_pair(*data):
+        x, y = data[0], np.asarray(data[1]) if isinstance(data[1], list) else data[1]
+        if len(x) != len(y):
+            raise DataError(
+                f"data: a pair of {len(x):,} examples and {len(y):,} labels; each example needs a "
+                "label."
+            )
+        y = y.reshape(-1) if isinstance(y, Tensor | np.ndarray) else y
+        return dataset_of({"train": {"x": x, "y": y}})
+    return dataset_of({"train": data[0], "test": data[1]})
+
+
+def dataset_of(splits: Mapping[str, Any]) -> Dataset:
+    """Return the dataset of the arrays of each split, in the forms that `as_dataset` takes.
+
+    Raises:
+        DataError: some values, axes, or types are invalid.
+
+    Example:
+        >>> dataset_of({"train": {"x": torch.rand(2, 3), "y": ["cat", "dog"]}}).class_names
+        ('cat', 'dog')
+    """
+    opened = {split: _open(data, split) for split, data in splits.items()}
+    labels, names = read_labels(
+        {
+            f"data, {split}, column 'y'": columns["y"]
+            for split, columns in opened.items()
+            if "y" in columns and are_labels(columns["y"])
+        }
     )
-    return Dataset(train, test)
+    read = {
+        split: {
+            name: _column(labels.get(path := f"data, {split}, column {name!r}", column), path)
+            for name, column in columns.items()
+        }
+        for split, columns in opened.items()
+    }
+    return Dataset(
+        read["train"],
+        read.get("test", {}),
+        validation=read.get("validation", {}),
+        metadata={"class_names": names} if names else {},
+    )
 
 
 def is_folder(name: Any) -> bool:
@@ -156,17 +198,8 @@ def as_tensor(column: Any, name: str) -> Tensor:
         ) from None
 
 
-def _are_labels(x: Any, y: Any) -> bool:
-    """Return whether a pair is (examples, labels): y has a whole number for each row of x."""
-    if not hasattr(x, "shape") or not hasattr(y, "shape"):
-        return False
-    if len(x.shape) < 2 or len(y.shape) != 1 or x.shape[0] != y.shape[0]:
-        return False
-    kind = str(y.dtype).removeprefix("torch.")
-    return kind.startswith(("int", "uint"))
-
-
-def _columns(data: Any, split: str) -> dict[str, Any]:
+def _open(data: Any, split: str) -> dict[str, Any]:
+    """Return the columns of a split by their names; lists of images and items are opened."""
     columns = data if isinstance(data, Mapping) else {"x": data}
     if is_items(data):
         columns = columns_of_items(data, f"data, {split}")
@@ -175,9 +208,10 @@ def _columns(data: Any, split: str) -> dict[str, Any]:
             f"data, {split}: {show(unnamed[0])} names a column; names are text, as in "
             "{'x': ..., 'y': ...}."
         )
-    paths = {name: f"data, {split}, column {name!r}" for name in columns}
-    opened = {name: _open_items(array, paths[name]) for name, array in columns.items()}
-    return {name: _column(array, paths[name]) for name, array in opened.items()}
+    return {
+        name: _open_items(array, f"data, {split}, column {name!r}")
+        for name, array in columns.items()
+    }
 
 
 def _open_items(array: Any, name: str) -> Any:

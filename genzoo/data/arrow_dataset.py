@@ -13,8 +13,9 @@ from genzoo.contract.dataset import Augmentation, Dataset
 from genzoo.data.arrow_files import ArrowImages, ArrowNumbers, Table, require_pyarrow
 from genzoo.data.encoded_images import EncodedImages
 from genzoo.data.image_reader import Fit, Reader
+from genzoo.data.labels import class_column
 from genzoo.data.order import random_rows
-from genzoo.data.splits import class_column, content_splits, named_splits, select
+from genzoo.data.splits import content_splits, named_splits, select
 from genzoo.errors import DataError, MissingDataError, SettingError, did_you_mean
 from genzoo.files import local_path
 

@@ -18,7 +18,7 @@ from genzoo.contract.parts import absolute_path
 from genzoo.data.image_cache import content_digests, decoded
 from genzoo.data.image_files import class_names, find_images, labels_from_file, split_of
 from genzoo.data.image_reader import Fit, Reader
-from genzoo.data.splits import sorted_names
+from genzoo.data.labels import sorted_names
 from genzoo.errors import DataError, SettingError
 from genzoo.files import local_path
 

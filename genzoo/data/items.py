@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils import data as loading
 
+from genzoo.data.labels import are_labels, read_labels
 from genzoo.errors import DataError, show
 
 __all__ = ["columns_of_items", "is_items"]
@@ -109,6 +110,13 @@ class _Items:
         if isinstance(value, Image):
             return _pixels(value, f"{self.name}: item {row}")
         array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+        if key == "y" and isinstance(value, str):
+            raise DataError(
+                f"{self.name}: item {row} has the label {show(value)}; items have labels that are "
+                "whole numbers, from 0 on. Number the classes."
+            )
+        if key == "y" and are_labels(array[None]):
+            return read_labels({f"{self.name}: item {row}, 'y'": array[None]})[0].popitem()[1][0]
         if array.dtype.kind not in "fiu":
             raise DataError(
                 f"{self.name}: item {row} holds {show(value)} as {key!r}; expected a Pillow image, "

@@ -1,4 +1,4 @@
-"""Splits of rows by the names of their files or by their content, and the classes of rows."""
+"""Splits of rows by the names of their files or by their content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from genzoo.data.image_files import SPLIT_NAMES
 from genzoo.distributed.random_state import seed_for
 from genzoo.errors import DataError, SettingError
 
-__all__ = ["class_column", "content_splits", "named_splits", "select", "sorted_names"]
+__all__ = ["content_splits", "named_splits", "select"]
 
 
 def named_splits(
@@ -90,32 +90,6 @@ def content_splits(digests: Any, test_fraction: float, seed: int) -> dict[str, A
     mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
     held = mixed / 2.0**64 < test_fraction
     return {"train": np.flatnonzero(~held), "test": np.flatnonzero(held)}
-
-
-def sorted_names(names: Sequence[str]) -> list[str]:
-    """Return the different names in order; whole numbers are ordered by value.
-
-    Example:
-        >>> sorted_names(["10", "2", "-1"])
-        ['-1', '2', '10']
-    """
-    different = set(names)
-    if all(name.removeprefix("-").isdecimal() for name in different):
-        return sorted(different, key=lambda name: (int(name), name))
-    return sorted(different)
-
-
-def class_column(codes: Any, labels: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
-    """Return the index of the class of each row, int64 `(N,)`, and the names of the classes.
-
-    Arguments:
-        codes: positions in `labels`, `(N,)`.
-        labels: the labels that occur, in any order.
-    """
-    names = sorted_names(labels)
-    index_of = {name: index for index, name in enumerate(names)}
-    table = np.array([index_of[label] for label in labels], np.int64)
-    return table[codes], tuple(names)
 
 
 def select(columns: Mapping[str, Any], splits: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,8 @@ from genzoo.contract import Count, LocalPath
 from genzoo.contract.dataset import Augmentation, Dataset
 from genzoo.data.encoded_images import EncodedImages
 from genzoo.data.image_reader import EncodedImage, Fit, Reader
-from genzoo.data.splits import class_column, content_splits, named_splits, select
+from genzoo.data.labels import class_column
+from genzoo.data.splits import content_splits, named_splits, select
 from genzoo.data.tar_index import NO_LABEL, index_shards, read_at
 from genzoo.errors import DataError, MissingDataError
 from genzoo.files import local_path

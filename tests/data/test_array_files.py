@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from genzoo.data.array_files import npy
 from genzoo.data.arrays import as_dataset
@@ -73,3 +74,15 @@ def test_files_that_hold_no_examples_are_refused(tmp_path):
     np.save(tmp_path / "one.npy", X[:1])
     with pytest.raises(DataError, match=r"all 1 rows of .*one\.npy are held out"):
         npy(tmp_path / "one.npy", test_fraction=0.6)
+
+
+def test_labels_of_files_are_whole_numbers_with_names(tmp_path):
+    # the arrays of Keras's mnist.npz
+    y = (np.arange(40) % 10).astype(np.uint8)
+    np.savez(tmp_path / "a.npz", x_train=X[:30], y_train=y[:30], x_test=X[30:], y_test=y[30:, None])
+    data = npy(tmp_path / "a.npz")
+    assert read(data, "y").tolist() == y[:30].tolist()
+    assert read(data, "y", "test").tolist() == y[30:].tolist()
+    assert data.train["y"].dtype == torch.int64
+    np.savez(tmp_path / "b.npz", x=X, y=np.array(["cat", "ant"] * 20))
+    assert npy(tmp_path / "b.npz").class_names == ("ant", "cat")

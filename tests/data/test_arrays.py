@@ -145,3 +145,83 @@ def test_a_path_is_a_folder_of_images(tmp_path, monkeypatch):
 def test_a_name_that_cannot_be_a_path_is_not_a_folder(name):
     with pytest.raises(SettingError, match="No dataset named"):
         as_dataset(name)
+
+
+LABELS = [2, 0, 1, 2, 0, 1]
+
+
+def label_forms():
+    y = np.array(LABELS)
+    for dtype in (np.uint8, np.int8, np.int16, np.int32, np.int64, np.uint16, np.float32):
+        yield y.astype(dtype)
+        yield y[:, None].astype(dtype)
+    yield from (torch.tensor(LABELS, dtype=torch.uint8), torch.tensor(LABELS).float()[:, None])
+    yield from (LABELS, [[label] for label in LABELS], [*torch.tensor(LABELS)])
+
+
+@pytest.mark.parametrize("y", [*label_forms()])
+def test_labels_of_a_pair_are_whole_numbers(y):
+    stored = as_dataset((np.zeros((6, 8, 8), np.uint8), y)).train["y"]
+    assert (torch.as_tensor(stored).dtype, stored.tolist()) == (torch.int64, LABELS)
+
+
+def test_labels_in_a_mapping_are_whole_numbers():
+    x, y = torch.rand(6, 3), np.array(LABELS, np.uint8)
+    for labels in (y, y[:, None], torch.tensor(y), LABELS, y.astype(np.float32)):
+        stored = as_dataset({"x": x, "y": labels}).train["y"]
+        assert (torch.as_tensor(stored).dtype, stored.tolist()) == (torch.int64, LABELS)
+    truth = as_dataset((x, y > 0)).train["y"]
+    assert truth.tolist() == [1, 0, 1, 1, 0, 1]
+    # real numbers with two axes are a table, and other names are not labels
+    assert as_dataset({"x": x, "y": torch.rand(6, 1)}).train["y"].shape == (6, 1)
+    assert as_dataset({"x": x, "z": y}).train["z"].dtype == torch.uint8
+
+
+def test_labels_that_are_text_are_numbered_over_all_splits():
+    x = torch.rand(3, 1, 8, 8)
+    for convert in (list, np.array, lambda y: np.array(y, object), lambda y: np.array(y)[:, None]):
+        data = as_dataset(
+            (
+                {"x": x, "y": convert(["dog", "ant", "dog"])},
+                {"x": x, "y": convert(["cat"] * 3)},
+            )
+        )
+        assert data.class_names == ("ant", "cat", "dog")
+        assert (data.train["y"].tolist(), data.test["y"].tolist()) == ([2, 0, 2], [1, 1, 1])
+    assert as_dataset((x, ["10", "9", "10"])).class_names == ("9", "10")
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.array([0, 0.5, 1]), r"'y' holds 0\.5; labels are whole numbers"),
+        ([0.0, float("nan"), 1.0], "holds nan"),
+        (np.zeros((3, 1)) + 0.25, r"holds 0\.25"),
+        (np.zeros(3, "M8[s]"), r"datetime64.*y\.astype"),
+        (np.zeros(2, np.int64), "3 examples and 2 labels"),
+        (["a", "b"], "3 examples and 2 labels"),
+    ],
+)
+def test_labels_that_cannot_be_read_are_refused(y, message):
+    with pytest.raises(DataError, match=message):
+        as_dataset((torch.rand(3, 1, 8, 8), y))
+
+
+def test_splits_with_text_and_numbers_are_refused():
+    x = torch.rand(2, 3)
+    with pytest.raises(DataError, match=r"train, column 'y' holds text.*test.*int64"):
+        as_dataset(({"x": x, "y": ["a", "b"]}, {"x": x, "y": np.array([0, 1])}))
+
+
+def test_labels_outside_memory_are_converted_when_they_are_read():
+    class Stored:
+        shape, dtype = (6, 1), np.dtype(np.uint8)
+
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, rows):
+            return np.array(LABELS, np.uint8)[rows, None]
+
+    y = as_dataset({"x": torch.rand(6, 3), "y": Stored()}).train["y"]
+    assert (y.shape, y.dtype, y[np.array([0, 3])].tolist()) == ((6,), np.int64, [2, 2])

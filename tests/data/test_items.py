@@ -88,6 +88,24 @@ def test_tensors_and_mappings_are_items():
     assert np.array_equal(read(data), PIXELS.transpose(0, 3, 1, 2))
 
 
+def test_labels_of_items_are_whole_numbers():
+    class Labeled(Pairs):
+        def __init__(self, label):
+            super().__init__()
+            self.label = label
+
+        def __getitem__(self, i):
+            return PIXELS[i].transpose(2, 0, 1), self.label(i)
+
+    for label in (np.uint8, float, lambda i: torch.tensor([i]), lambda i: np.array([i], np.uint8)):
+        y = read(as_dataset(Labeled(label)), "y")
+        assert (y.dtype, y.tolist()) == (np.int64, [*range(20)])
+    assert read(as_dataset(Labeled(lambda i: i > 3)), "y").sum() == 16
+    for label, message in ((str, "Number the classes"), (lambda i: i + 0.5, r"holds 0\.5; labels")):
+        with pytest.raises(DataError, match=message):
+            as_dataset(Labeled(label))
+
+
 def test_few_items_of_many_are_read_for_the_fingerprint():
     source = Pairs(rows=100_000)
     prints = fingerprint(as_dataset(source))
