@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from genzoo.contract.column import block_of, check_dense, dtype_name
+from genzoo.contract.column import block_of, check_dense, dtype_name, in_memory
+from genzoo.contract.dataset import Dataset
 from genzoo.errors import DataError, show
 
 __all__ = ["LabelColumn", "are_labels", "class_column", "is_pair", "read_labels", "sorted_names"]
@@ -29,7 +30,7 @@ def is_pair(x: Any, y: Any) -> bool:
     if len(rows) < 2 or isinstance(y, Mapping):
         return False
     axes = _shape(y)
-    return len(axes) == 1 or (len(axes) == 2 and axes[1] == 1 != rows[1:])
+    return len(axes) == 1 or (len(axes) == 2 and axes[1] == 1 and rows[1:] != (1,))
 
 
 def are_labels(y: Any) -> bool:
@@ -126,6 +127,48 @@ class LabelColumn:
         return np.asarray(_numbers(np.asarray(self.column[rows]), self.path))
 
 
+def check_labels_when_read(dataset: Dataset, classes: int) -> Dataset:
+    """Return a dataset that checks the labels outside memory when it reads them.
+
+    Arguments:
+        dataset: a dataset with labels `y`, int64 `(N,)`.
+        classes: the number of classes; labels are from 0 to classes - 1.
+    """
+    splits: dict[str, Any] = {
+        split: {
+            name: _LimitedLabels(column, f"{dataset.name}, {split}, column 'y'", classes)
+            if name == "y" and not in_memory(column)
+            else column
+            for name, column in columns.items()
+        }
+        for split, columns in dataset.splits.items()
+    }
+    return replace(dataset, **splits)
+
+
+class _LimitedLabels:
+    """Labels outside memory that are checked when they are read."""
+
+    def __init__(self, column: Any, path: str, classes: int) -> None:
+        self.column, self.path, self.classes = column, path, classes
+        self.shape, self.dtype, self.block = column.shape, column.dtype, block_of(column)
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    def __getitem__(self, rows: Any) -> Any:
+        labels = self.column[rows]
+        wrong = (labels < 0) | (labels >= self.classes)
+        if bool(wrong.any()):
+            first = int(wrong.nonzero()[0][0])
+            raise DataError(
+                f"{self.path}: row {int(rows[first])} holds {int(labels[first])}, but classes = "
+                f"{self.classes} allows 0 to {self.classes - 1}; set another number of classes, or "
+                "number the labels from 0 on."
+            )
+        return labels
+
+
 def _shape(y: Any) -> tuple[int, ...]:
     """Return the shape of an array, or of a list of labels; `()` for anything else."""
     if not isinstance(y, list):
@@ -153,8 +196,7 @@ def _text(y: Any) -> Any:
 def _numbers(y: Any, path: str) -> Any:
     """Return labels as int64 `(N,)`."""
     if not isinstance(y, Tensor | np.ndarray):
-        whole = dtype_name(y) == "int64" and len(y.shape) == 1
-        return y if whole else LabelColumn(y, path)
+        return y if dtype_name(y) == "int64" and len(y.shape) == 1 else LabelColumn(y, path)
     if isinstance(y, Tensor):
         check_dense(y, path)
     elif y.dtype.kind not in "biuf":
@@ -163,10 +205,8 @@ def _numbers(y: Any, path: str) -> Any:
             'y.astype("int64") or y.astype(str).'
         )
     flat = y.reshape(-1)
-    whole = flat.to(torch.int64) if isinstance(flat, Tensor) else flat
-    if isinstance(flat, np.ndarray):
-        with np.errstate(invalid="ignore"):
-            whole = flat.astype(np.int64, copy=False)
+    with np.errstate(invalid="ignore"):
+        whole: Any = flat.long() if isinstance(flat, Tensor) else flat.astype(np.int64, copy=False)
     different = whole != flat
     if bool(different.any()):
         raise DataError(

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from genzoo.contract import Dataset, Model, Shape, generated_columns
-from genzoo.data.columns import load, open_column
+from genzoo.data.columns import CheckedColumn, load, open_column
 from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import DataError, SettingError
 from genzoo.registry.build import build
@@ -76,6 +76,8 @@ def _check_classes(model: Model, dataset: Dataset) -> None:
 def _check_labels(model: Model, dataset: Dataset) -> None:
     """Check the labels of a dataset, in all its splits, if a model is conditioned on them.
 
+    The values of labels outside memory are checked when they are read.
+
     Raises:
         DataError: there are no labels, or some are not from 0 to classes - 1.
     """
@@ -97,6 +99,8 @@ def _check_labels(model: Model, dataset: Dataset) -> None:
                 f"{dataset.name}, {split}: column 'y' is {column.dtype} of shape "
                 f"{tuple(column.shape)}; labels are integers of shape (n,), as y.long()."
             )
+        if isinstance(column, CheckedColumn):
+            continue  # read item by item, and checked then
         y = load(column, torch.device("cpu"))
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= classes:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from genzoo.contract import Batch, Dataset, Model
+from genzoo.data.labels import check_labels_when_read
 from genzoo.data.stream import Stream, once
 from genzoo.distributed import replicated
 from genzoo.distributed.keyed_draws import draws
@@ -80,7 +81,10 @@ class Session:
         engine.adopt(model)
         self.model, self.settings, self.engine = model, settings, engine
         self.game = Game(model, overrides, engine, settings)
-        rows = with_validation(dataset, settings)
+        rows = dataset
+        if model.classes and "y" in model.given:
+            rows = check_labels_when_read(rows, model.classes)
+        rows = with_validation(rows, settings)
         self.stream = Stream(
             rows,
             model.inputs,

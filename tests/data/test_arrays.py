@@ -177,6 +177,11 @@ def test_labels_in_a_mapping_are_whole_numbers():
     assert as_dataset({"x": x, "z": y}).train["z"].dtype == torch.uint8
 
 
+def test_one_column_in_two_splits_is_not_labels():
+    data = as_dataset((torch.rand(5, 1), torch.rand(3, 1)))
+    assert (data.rows("train"), data.rows("test")) == (5, 3)
+
+
 def test_labels_that_are_text_are_numbered_over_all_splits():
     x = torch.rand(3, 1, 8, 8)
     for convert in (list, np.array, lambda y: np.array(y, object), lambda y: np.array(y)[:, None]):

@@ -122,6 +122,24 @@ def test_a_model_is_trained_on_a_torch_dataset(tmp_path):
     assert run.model.shape == array.model.shape == (3, 8, 8)
 
 
+@pytest.mark.parametrize("validation", [0, 0.2])
+def test_labels_of_items_are_checked_when_they_are_read(validation):
+    part = {"name": "mlp", "hidden": (2,)}
+    settings = {"progress": False, "validation": validation}
+    source = Pairs(rows=1000)
+    model = {"name": "vae", "encoder": part, "decoder": part, "classes": 4}
+    run = genzoo.fit(model, source, steps=2, batch_size=5, **settings)
+    assert run.model.classes == 4
+    assert validation or source.reads < 100  # the data set is not read as a whole
+
+    class Wrong(Pairs):
+        def __getitem__(self, i):
+            return self.convert(PIXELS[i]), 7 if i == 13 else i % 4
+
+    with pytest.raises(DataError, match="column 'y': row 13 holds 7, but classes = 4 allows 0 to"):
+        genzoo.fit(model, Wrong(), epochs=1, batch_size=2, **settings)
+
+
 def test_random_items_are_named():
     def noisy(pixels):
         return torch.rand(3, 8, 8)
