@@ -73,7 +73,8 @@ def is_image(shape: tuple[int, ...]) -> bool:
 
 def dtype_name(column: Any) -> str:
     """Return the name of the type of a column, such as `"uint8"`."""
-    return str(column.dtype).removeprefix("torch.")
+    # the name of a NumPy type leaves out the byte order
+    return str(getattr(column.dtype, "name", column.dtype)).removeprefix("torch.")
 
 
 def is_uint8(column: Any) -> bool:

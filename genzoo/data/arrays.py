@@ -14,9 +14,11 @@ from torch import Tensor
 
 from genzoo.contract.column import Column, check_column, check_dense, in_memory
 from genzoo.contract.dataset import Dataset
+from genzoo.data.image_files import SUFFIXES
 from genzoo.data.items import columns_of_items, is_items
 from genzoo.data.labels import are_labels, is_pair, read_labels
-from genzoo.errors import DataError, show
+from genzoo.errors import DataError, MissingDataError, SettingError, show
+from genzoo.files import local_path
 from genzoo.registry.build import build
 from genzoo.registry.lookup import registry
 
@@ -34,6 +36,8 @@ _DATASET_OF = {
     ".npz": "npy",
 }
 """The suffix of a file -> the dataset that reads it."""
+_FOLDER_OF = {suffix: _DATASET_OF[suffix] for suffix in (".tar", *_TABLES)}
+"""The suffix of a file of a folder -> the dataset that reads the folder."""
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8)
 
 
@@ -66,6 +70,7 @@ def as_dataset(data: Any) -> Dataset:
 
     Raises:
         DataError: `data` is none of these, or it has invalid values, axes, or types.
+        MissingDataError: there is no such path.
         SettingError: there is no such name or setting.
 
     Example:
@@ -76,6 +81,13 @@ def as_dataset(data: Any) -> Dataset:
         return data
     if isinstance(data, os.PathLike | str) and (table := table_of(data)):
         return build(table, "datasets", slot="data")
+    if isinstance(data, os.PathLike) or (isinstance(data, str) and _is_path(data)):
+        full = local_path(data, "data", DataError).absolute()
+        problem = "is not a kind of file that can be read" if full.exists() else "is missing"
+        raise MissingDataError(
+            f"data: {full} {problem}; a path is a folder of images, tar shards "
+            "(*.tar), tables (*.arrow, *.feather, *.parquet), or arrays (*.npy, *.npz)."
+        )
     if isinstance(data, str) or (isinstance(data, Mapping) and isinstance(data.get("name"), str)):
         return build(data, "datasets", slot="data")
     if not isinstance(data, tuple):
@@ -146,8 +158,16 @@ def is_folder(name: Any) -> bool:
         return False
 
 
+def _is_path(text: str) -> bool:
+    """Return whether a text is a path, rather than a misspelled name."""
+    return text not in registry("datasets") and os.sep in text
+
+
 def table_of(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """Return the table of the dataset for a path, or None for the name of a dataset.
+
+    Raises:
+        SettingError: a folder holds files of several datasets.
 
     Example:
         >>> table_of("pictures-{000..099}.tar")
@@ -155,16 +175,40 @@ def table_of(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """
     text = os.fspath(path)
     if is_folder(path):
-        folder = Path(path).expanduser()
-        suffixes = {file.suffix for pattern in ("*", "*/*") for file in folder.glob(pattern)}
-        kinds = [_DATASET_OF[suffix] for suffix in (".tar", *_TABLES) if suffix in suffixes]
-        return {"name": kinds[0] if kinds else "folder", "path": text}
+        return {"name": _kind_of_folder(Path(path).expanduser()), "path": text}
     name = _DATASET_OF.get(Path(text).suffix)
     return {"name": name, "path": text} if name else None
 
 
+def _kind_of_folder(folder: Path) -> str:
+    """Return the name of the dataset that reads a folder, by the suffixes of two levels.
+
+    Raises:
+        SettingError: there are files of several datasets.
+    """
+    first: dict[str, Path] = {}
+    for pattern in ("*", "*/*"):
+        for file in folder.glob(pattern):
+            inside = file.relative_to(folder)
+            if any(part.startswith(".") for part in inside.parts):
+                continue
+            is_image = file.suffix.lower() in SUFFIXES
+            if kind := "folder" if is_image else _FOLDER_OF.get(file.suffix):
+                first.setdefault(kind, inside)
+    if len(first) > 1:
+        files = " and ".join(f"{file} ({kind})" for kind, file in first.items())
+        names = " or ".join(f'"{kind}"' for kind in first)
+        raise SettingError(
+            f"{folder} holds files of several datasets, {files}; choose one, as in "
+            f'{{"name": "{next(iter(first))}", "path": "{folder}"}}. The name is {names}.'
+        )
+    return next(iter(first), "folder")
+
+
 def as_tensor(column: Any, name: str) -> Tensor:
     """Return a tensor that shares the memory of an array; memory-mapped arrays stay mapped.
+
+    Arrays of a foreign byte order and reversed ones are copied.
 
     Arguments:
         column: a tensor or a numpy array.
@@ -182,15 +226,25 @@ def as_tensor(column: Any, name: str) -> Tensor:
             "in x.filled(0), or leave out the rows that have masked values."
         )
     if not isinstance(column, np.ndarray):
+        way = "pass a torch tensor or a numpy array"
+        if isinstance(column, list):
+            stack = "torch.stack(x)" if column and isinstance(column[0], Tensor) else "np.stack(x)"
+            way = f"pass one array of all rows, as in {stack}"
+        raise DataError(f"{name} is a {type(column).__name__}; {way}.")
+    if column.dtype.kind not in "biufc":
         raise DataError(
-            f"{name} is a {type(column).__name__}; pass a torch tensor or a numpy array."
+            f'{name} holds {column.dtype}; convert it to numbers, as in x.astype("float32").'
         )
+    if not column.dtype.isnative:
+        column = column.astype(column.dtype.newbyteorder("="))
+    if any(stride < 0 for stride in column.strides):
+        column = column.copy()
     try:
         # A read-only array is fine, because columns are never written to.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             return torch.from_numpy(column)
-    # Objects and strings, a foreign byte order, or a reversed axis.
+    # A type such as longdouble.
     except (TypeError, ValueError) as error:
         reason = str(error).split(". ")[0]
         raise DataError(
@@ -223,9 +277,13 @@ def _column(array: Any, name: str) -> Any:
     """Return a column for an array, with a channel axis; memory maps stay NumPy arrays."""
     if not isinstance(array, Tensor | np.ndarray) and isinstance(array, Column):
         return _other_column(array, name)
-    x = as_tensor(array, name)
+    stand_in = array
+    if isinstance(array, np.ndarray) and not in_memory(array):
+        # without values, because a memory map of a foreign byte order would be copied
+        stand_in = np.broadcast_to(np.zeros((), array.dtype.newbyteorder("=")), array.shape)
+    x = as_tensor(stand_in, name)
     if x.ndim == 2 and x.dtype in _INTEGERS:
-        return x.to(torch.get_default_dtype())
+        return as_tensor(array, name).to(torch.get_default_dtype())
     _check_axes(x, name, "permute" if isinstance(array, Tensor) else "transpose")
     column = x if in_memory(array) else array
     return column[:, None] if x.ndim == 3 else column

@@ -1,4 +1,5 @@
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,8 +7,9 @@ import torch
 from PIL import Image
 
 from genzoo.contract.dataset import Dataset
-from genzoo.data.arrays import as_dataset, as_tensor
-from genzoo.errors import DataError, SettingError
+from genzoo.data.arrays import as_dataset, as_tensor, table_of
+from genzoo.data.columns import open_column
+from genzoo.errors import DataError, MissingDataError, SettingError
 from genzoo.registry.records import config
 
 
@@ -50,10 +52,12 @@ def test_columns_and_splits():
         (torch.zeros(5, 2, dtype=torch.bool), "bool"),
         (torch.zeros(5, 2, dtype=torch.complex64), "complex64"),
         (np.zeros((5, 2), np.uint16), "uint16"),
-        (np.zeros((5, 2), ">f4"), "byte order"),
-        (np.zeros((5, 2))[::-1], "stride"),
-        (np.array([["a"], ["b"]]), "<U1"),
-        ([[1.0, 2.0]], "list"),
+        (np.array([["a"], ["b"]]), r'<U1; .* x\.astype\("float32"\)'),
+        (np.array([[1, 2]], object), r'object; .* x\.astype\("float32"\)'),
+        (np.zeros(3, [("a", "f4")]), r'x\.astype\("float32"\)'),
+        ([[1.0, 2.0]], r"list; .* np\.stack\(x\)"),
+        ([np.zeros(2), np.ones(2)], r"list; .* np\.stack\(x\)"),
+        ([torch.zeros(2), torch.ones(2)], r"list; .* torch\.stack\(x\)"),
         (None, "NoneType"),
         (torch.zeros(()), r"\(\)"),
         (torch.zeros(2, 1, 2, 2, 2), r"\(2, 1, 2, 2, 2\)"),
@@ -230,3 +234,38 @@ def test_labels_outside_memory_are_converted_when_they_are_read():
 
     y = as_dataset({"x": torch.rand(6, 3), "y": Stored()}).train["y"]
     assert (y.shape, y.dtype, y[np.array([0, 3])].tolist()) == ((6,), np.int64, [2, 2])
+
+
+def test_foreign_byte_orders_and_reversed_axes_are_converted(tmp_path):
+    x = np.random.RandomState(0).rand(5, 4, 3).astype(np.float32)
+    for array in (x.astype(">f4"), x[::-1], x[:, ::-1], x.astype(">f8")[:, :, ::-1]):
+        assert np.allclose(as_dataset(array).train["x"][:, 0], array)
+    np.save(tmp_path / "x.npy", x.astype(">f4"))
+    mapped = as_dataset(np.load(tmp_path / "x.npy", mmap_mode="r"))
+    assert isinstance(mapped.train["x"], np.memmap)
+    assert np.array_equal(open_column(mapped, "train", "x")[:][:, 0], x)
+
+
+@pytest.mark.parametrize("convert", [str, Path])
+def test_a_path_that_cannot_be_read_is_named(tmp_path, convert):
+    with pytest.raises(MissingDataError, match=r"nowhere is missing; .* tar shards .*\*\.npy"):
+        as_dataset(convert(tmp_path / "nowhere"))
+    (tmp_path / "x.csv").write_text("1,2")
+    with pytest.raises(MissingDataError, match=r"x\.csv is not a kind of file that can be read"):
+        as_dataset(convert(tmp_path / "x.csv"))
+
+
+def test_a_folder_with_files_of_several_datasets_is_refused(tmp_path):
+    (tmp_path / "cats").mkdir()
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "a.tar").touch()
+    (tmp_path / "cats" / "1.JPG").touch()
+    assert table_of(tmp_path) == {"name": "folder", "path": str(tmp_path)}
+    (tmp_path / "backup.tar").touch()
+    message = r'backup\.tar \(shards\) and cats.1\.JPG \(folder\).*"name": "shards", "path": '
+    with pytest.raises(SettingError, match=message):
+        table_of(tmp_path)
+    (tmp_path / "cats" / "1.JPG").unlink()
+    assert table_of(tmp_path)["name"] == "shards"
+    (tmp_path / "backup.tar").rename(tmp_path / "a.parquet")
+    assert table_of(tmp_path)["name"] == "arrow"

@@ -167,7 +167,6 @@ def test_arrays_that_are_not_rows_of_a_model_are_refused():
         (X[:, 0], r"Stored of float32 \(30, 4, 4\); its rows should be \(C, H, W\)"),
         (np.zeros((9, 2), np.int64), r"of int64 \(9, 2\)"),
         (np.zeros((9, 8, 8, 3), np.uint8), "channels last"),
-        (np.zeros((9, 2), ">f4"), "byte order"),
         (np.zeros((9, 2), bool), "bool"),
     ):
         with pytest.raises(DataError, match=message):
