@@ -15,6 +15,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 from torch.distributions import AffineTransform, Distribution, TransformedDistribution
 
@@ -29,7 +30,9 @@ MEAN, SCALE = "data_mean", "data_scale"
 """The buffers of a standardized model."""
 
 
-def standardize(model: Model, mean: Tensor, scale: Tensor) -> None:
+def standardize(
+    model: Model, mean: Tensor, scale: Tensor, dtype: torch.dtype | None = None
+) -> None:
     r"""Let a model compute with \( (x - m) / s \), while its methods keep the units of \( x \).
 
     Log-densities become those of \( x \): \( \log p(x) = \log p(z) - \sum_i \log s_i \).
@@ -38,10 +41,11 @@ def standardize(model: Model, mean: Tensor, scale: Tensor) -> None:
         model: the model; one that is standardized already gets other values.
         mean: \( m \), of the shape of one example.
         scale: \( s \), positive numbers of the same shape.
+        dtype: the dtype in which the model keeps them; by default, that of its weights.
     """
     like = model.reference_tensor
     for name, values in ((MEAN, mean), (SCALE, scale)):
-        model.register_buffer(name, values.to(like.device, like.dtype))
+        model.register_buffer(name, values.to(like.device, dtype or like.dtype))
     model.is_standardized = True
 
 

@@ -206,6 +206,7 @@ def once(
     device: torch.device,
     split: str = "test",
     limit: int | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Iterator[Batch]:
     """Yield the batches of one pass over a split in its stored order.
 
@@ -220,6 +221,7 @@ def once(
         device: the device of the batches.
         split: `"train"` or `"test"`.
         limit: the largest number of rows to read.
+        dtype: the dtype of floats; by default torch's default dtype.
 
     Raises:
         DataError: a column, or the split, is missing.
@@ -238,7 +240,7 @@ def once(
             name: column[begin : min(begin + batch_size, rows)] for name, column in columns.items()
         }
         with emulate_rank(0, 1), exclusive():
-            batch = _batch(dataset, stored, device, None, 1, "once", split, i)
+            batch = _batch(dataset, stored, device, dtype, 1, "once", split, i)
         yield batch
 
 
@@ -252,7 +254,11 @@ def iterate_split(
 ) -> Iterator[Batch]:
     """Yield each row of a split once, in batches on the model's device and in its dtype."""
     like = model.reference_tensor
-    batches = once(dataset, columns, batch_size, device=like.device, split=split, limit=limit)
+    # Double precision keeps small differences of large numbers.
+    dtype = torch.promote_types(like.dtype, torch.get_default_dtype())
+    batches = once(
+        dataset, columns, batch_size, device=like.device, split=split, limit=limit, dtype=dtype
+    )
     for batch in batches:
         if isinstance(batch, Tensor):
             yield _in_dtype(batch, like.dtype)

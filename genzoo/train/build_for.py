@@ -20,11 +20,13 @@ from genzoo.train.standardization import standardize_for
 __all__ = ["build_for"]
 
 
-def build_for(model: Any, dataset: Dataset, seed: int, device: torch.device) -> Model:
+def build_for(
+    model: Any, dataset: Dataset, seed: int, device: torch.device, dtype: torch.dtype
+) -> Model:
     """Return a model for a dataset.
 
     A name or a table is built under the seed, with the shape and the metadata of the data. An
-    instance is returned unchanged if it fits the data.
+    instance is returned unchanged if it fits the data. `dtype` is that of the run.
 
     Raises:
         SettingError: the model is unknown, not a `genzoo.Model`, has other shapes than the data, or
@@ -53,7 +55,7 @@ def build_for(model: Any, dataset: Dataset, seed: int, device: torch.device) -> 
     _check_shape(model, "given_shape", _defaults(model, dataset).get("given_shape"))
     _check_classes(model, dataset)
     _check_labels(model, dataset)
-    standardize_for(model, dataset)
+    standardize_for(model, dataset, dtype)
     return model
 
 

@@ -141,7 +141,7 @@ def fit(
             if "batch_size" not in settings:
                 checked = checked.with_fitting_batch(dataset, engine.size)
             is_fresh = not isinstance(model, nn.Module)
-            model = build_for(model, dataset, checked.seed, engine.device)
+            model = build_for(model, dataset, checked.seed, engine.device, engine.dtype)
             origin: Any = FRESH
             if init_from is not None:
                 origin = begin_from(model, init_from)

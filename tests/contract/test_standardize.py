@@ -11,7 +11,8 @@ from torch.distributions import Normal
 import genzoo
 from genzoo import Dataset
 from genzoo.contract.standardize import standardize
-from genzoo.errors import SettingError
+from genzoo.data.stream import iterate_split
+from genzoo.errors import DataError, SettingError
 from genzoo.train.standardization import column_statistics
 
 MEAN, SCALE = torch.tensor([100.0, -0.5, 3.0]), torch.tensor([20.0, 1e-3, 1.0])
@@ -192,6 +193,20 @@ def table():
     return torch.cat([x, torch.full((64, 1), 7.0)], 1)
 
 
+def test_small_deviations_from_a_large_mean_need_double_precision():
+    rows = torch.randn(64, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = torch.stack([rows[:, 0], rows[:, 1] * 10 + 1.7e9], 1)
+    data = Dataset({"x": x}, {"x": x[:16]}, standardize=True)
+    with pytest.raises(DataError, match=r"column 1 of x .* 1\.7e\+09 .* float32 .*64-true"):
+        fit(data, steps=1)
+    model = fit(data, steps=1, precision="64-true").model
+    scaler = StandardScaler().fit(x.numpy())
+    torch.testing.assert_close(model.data_mean, torch.from_numpy(scaler.mean_), rtol=1e-12, atol=0)
+    torch.testing.assert_close(model.data_scale, torch.from_numpy(scaler.scale_))
+    read = next(iterate_split(data, ("x",), 16, model))
+    assert torch.equal(read, x[:16])
+
+
 def test_a_run_folder_keeps_the_units(table, tmp_path):
     data = Dataset({"x": table}, {"x": table[:16]}, standardize=True)
     run = fit(data, tmp_path / "run", steps=2, ema=0.5)
@@ -214,5 +229,7 @@ def test_very_different_scales_are_named(table):
         fit(Dataset({"x": table}), steps=1)
     with pytest.raises(SettingError, match="not a single table of real numbers"):
         fit(Dataset({"x": torch.rand(8, 1, 2, 2)}, standardize=True), steps=1)
+    with pytest.raises(SettingError, match=r"'x' is int64 of shape \(8, 2\); .*x\.float\(\)"):
+        fit(Dataset({"x": torch.arange(16).view(8, 2)}, standardize=True), steps=1)
     with pytest.raises(SettingError, match="Independent models discrete values"):
         genzoo.fit("independent", Dataset({"x": torch.eye(8)}, standardize=True), batch_size=4)
