@@ -53,24 +53,26 @@ def sample(
     """Draw samples from a trained model.
 
     For a model that maps images to images, show held-out inputs, outputs, and true images if known.
-    For a model with labels, show a row for each class, or a single class with --label.
+    For a model with labels, show a row for each class, or a single class with --label. With more
+    than 32 classes, show one sample of each of the first 64.
     """
     import torch
 
     from genzoo.progress import shown as show_progress
-    from genzoo.train.pictures import has_labels, side_by_side, text
+    from genzoo.train.pictures import has_labels, sheet_columns, side_by_side, text
 
     model = load(run, device, checkpoint)
     note_sampler(model)
     torch.manual_seed(seed)
     by_class = has_labels(model) and label is None
     n = sheet_size(model, n, label)
-    dataset = data(run, data_path) if model.given and not has_labels(model) else None
     settings: dict[str, Any] = {}
-    if dataset is not None:
-        settings["given"] = held_out(run, model, n, model.given, dataset)
-    elif label is not None or by_class:
+    dataset = None
+    if label is not None or by_class:
         settings["given"] = labels(model, n, label)
+    elif model.given:
+        dataset = data(run, data_path)
+        settings["given"] = held_out(run, model, n, model.given, dataset)
     if truncation is not None:
         if not model.can_truncate:
             raise SettingError(
@@ -87,8 +89,8 @@ def sample(
     tiles, columns = None, None
     if dataset is not None:
         tiles, columns = side_by_side(model, dataset, samples, settings["given"])
-    elif by_class and n % model.classes == 0:
-        columns = n // model.classes
+    elif by_class:
+        columns = sheet_columns(model, n)
     write(samples, out or Path("samples.png"), columns, tiles, lines)
 
 

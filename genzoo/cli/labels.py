@@ -20,7 +20,12 @@ Label = Annotated[
 ]
 SheetSize = Annotated[
     int | None,
-    typer.Option("-n", min=1, help="The number of samples. Default: 64, or 8 of each class."),
+    typer.Option(
+        "-n",
+        min=1,
+        help="The number of samples. Default: 64, or 8 of each class; with more than 32 classes, "
+        "one of each, up to 64.",
+    ),
 ]
 _SAMPLES = 64
 """The default number of samples of a model without labels, or of a single class."""
@@ -57,12 +62,12 @@ def label_number(model: Model, label: str) -> int:
 
 def sheet_size(model: Model, n: int | None, label: str | None = None) -> int:
     """Return the number of samples on a sheet; None stands for the default."""
-    from genzoo.train.pictures import has_labels, samples_per_class
+    from genzoo.train.pictures import has_labels, sheet_of_classes
 
     if n is not None:
         return n
     if label is None and has_labels(model):
-        return model.classes * samples_per_class(model)
+        return sheet_of_classes(model)
     return _SAMPLES
 
 

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.distributions import AffineTransform, Distribution, TransformedDistribution
+from torch.distributions import (
+    AffineTransform,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    Normal,
+    TransformedDistribution,
+)
 
 from genzoo.distributed.ranks import at, current
 
@@ -121,8 +128,19 @@ def _of_values(model: Model, result: Distribution) -> Distribution:
 
 
 def _scaled(model: Model, result: Distribution, event_dim: int) -> Distribution:
-    transform = AffineTransform(model.data_mean, model.data_scale, event_dim=event_dim)
+    mean, scale = model.data_mean, model.data_scale
+    if isinstance(result, Independent) and isinstance(result.base_dist, Normal):
+        normal = _affine(result.base_dist, mean, scale)
+        return Independent(normal, result.reinterpreted_batch_ndims, validate_args=False)
+    if isinstance(result, MixtureSameFamily) and isinstance(result.component_distribution, Normal):
+        normal = _affine(result.component_distribution, mean[..., None], scale[..., None])
+        return MixtureSameFamily(result.mixture_distribution, normal, validate_args=False)
+    transform = AffineTransform(mean, scale, event_dim=event_dim)
     return TransformedDistribution(result, transform, validate_args=False)
+
+
+def _affine(normal: Normal, mean: Tensor, scale: Tensor) -> Normal:
+    return Normal(normal.loc * scale + mean, normal.scale * scale, validate_args=False)
 
 
 def _players(model: Model, players: Any) -> Any:

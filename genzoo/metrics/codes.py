@@ -36,9 +36,9 @@ class Codes(OneInput):
     r"""A comparison of the aggregate posterior with the prior, by samples of equal size.
 
     The aggregate posterior is \( q_Z = E_x\, q(z \mid x) \). With labels, it is that of all classes
-    together. A random encoder contributes one
-    sample per example, because its means alone are narrower than \( q_Z \). The floors are the
-    values for another sample from the prior in place of the codes.
+    together. A random encoder contributes one sample per example, because its means alone are
+    narrower than \( q_Z \). The floors are the values for another sample from the prior in place
+    of the codes.
 
     Arguments:
         divergence: a part of kind `"divergences"` that compares samples with a prior.

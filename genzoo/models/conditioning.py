@@ -116,11 +116,15 @@ class Conditional(Model):
         """
         return nn.Parameter(torch.zeros(self.classes, width)) if self.classes else None
 
-    def biased(self, bias: Tensor, given: Tensor | None) -> Tensor:
-        """Add the bias of each label to a bias: `(width,)` -> `(batch, width)`.
+    def biased(self, bias: Tensor, given: Tensor | None, n: int) -> Tensor:
+        """Add the bias of the label of each of `n` examples: `(width,)` -> `(n, width)`.
 
-        Without labels, the bias is returned unchanged.
+        An unconditional model returns the bias unchanged.
+
+        Raises:
+            DataError: as in `check_given`.
         """
+        self.check_given(given, n)
         if given is None:
             return bias
         return bias + self.label_bias[given]  # type: ignore[index]

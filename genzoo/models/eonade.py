@@ -119,7 +119,7 @@ class EoNADE(Autoregressive):
             `(batch, D)`.
         """
         known = known.to(x.dtype)
-        bias = self.biased(self.bias, given)
+        bias = self.biased(self.bias, given, x.shape[0])
         a = torch.addmm(torch.addmm(bias, x * known, self.weight), known, self.flag_weight)
         return torch.addmm(self.out_bias, self.features(a), self.out_weight.T)
 
@@ -174,7 +174,7 @@ class EoNADE(Autoregressive):
     def distribution(self, x: Tensor, given: Any = None, ordering: int = 0) -> Distribution:
         flat, order = x.flatten(1), self.orders[ordering]
         logits = []
-        a = at_least_single(self.biased(self.bias, given)).expand(x.shape[0], -1)
+        a = at_least_single(self.biased(self.bias, given, x.shape[0])).expand(x.shape[0], -1)
         for i in order.tolist():
             logits.append(self.features(a) @ self.out_weight[i] + self.out_bias[i])
             a = a + flat[:, i, None] * self.weight[i] + self.flag_weight[i]
@@ -198,7 +198,7 @@ class EoNADE(Autoregressive):
             kept = keep.flatten(1).gather(1, orders).to(torch.uint8)
             orders = orders.gather(1, kept.argsort(dim=1, descending=True, stable=True))
         rows = torch.arange(n, device=u.device)
-        a = at_least_single(self.biased(self.bias, given)).expand(n, -1).clone()
+        a = at_least_single(self.biased(self.bias, given, n)).expand(n, -1).clone()
         for i in track(orders.T, "drawing", total=dims):
             logit = (self.features(a) * self.out_weight[i]).sum(1) + self.out_bias[i]
             value = draw_level(logit[:, None], chance[rows, i])

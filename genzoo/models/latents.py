@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from genzoo.contract import conditions
 from genzoo.contract.inputs import fits, unfit, whole
 from genzoo.distributed import uniform
-from genzoo.errors import SettingError, did_you_mean, show
+from genzoo.errors import DataError, SettingError, did_you_mean, show
+from genzoo.models.conditioning import Conditional
 
 __all__ = ["interpolate", "latent_arithmetic", "slerp"]
 
@@ -121,6 +122,7 @@ def interpolate(
         raise SettingError(f"No path named {path!r}.{did_you_mean(str(path), _PATHS)}")
     if path == "auto":
         path = "slerp" if getattr(getattr(model, "prior", None), "spherical", False) else "linear"
+    _check_labels(decoder, given, len(start))
     weight = torch.linspace(0, 1, steps, dtype=start.dtype, device=start.device)
     start, end = start[:, None], end[:, None]
     codes = (
@@ -186,11 +188,25 @@ def latent_arithmetic(
     if not isinstance(radius, int | float) or not 0 <= radius < math.inf:
         raise SettingError(f"radius = {show(radius)}: expected a finite number, 0 or larger.")
     fits(neighbors * a.shape[1], a, f"neighbors = {neighbors}: the sum")
+    _check_labels(decoder, given, 1)
     y = a.mean(dim=0, keepdim=True) - b.mean(dim=0, keepdim=True) + c.mean(dim=0, keepdim=True)
     noise = 2 * uniform(neighbors, y.shape[1], like=y) - 1
     labels = conditions(None if given is None else given.repeat_interleave(1 + neighbors, 0))
     images: Tensor = decoder.decode(torch.cat([y, (y + radius * noise).to(y.dtype)]), **labels)
     return images
+
+
+def _check_labels(model: Any, given: Any, n: int) -> None:
+    """Check labels before they are repeated.
+
+    Raises:
+        DataError: they are not a tensor of `n` labels.
+    """
+    if isinstance(model, Conditional):
+        model.check_given(given, n)
+    elif given is not None and not (isinstance(given, Tensor) and given.shape[:1] == (n,)):
+        found = f"of shape {tuple(given.shape)}" if isinstance(given, Tensor) else show(given)
+        raise DataError(f"given is {found}; pass a tensor with {n} rows, one for each result.")
 
 
 def _decoding(model: nn.Module, **codes: Tensor) -> Any:

@@ -91,7 +91,7 @@ class Recursion(Autoregressive):
         outputs = recursion(
             x=at_least_single(ordered),
             weight=at_least_single(self.weight),
-            bias=at_least_single(self.biased(self.bias, given)),
+            bias=at_least_single(self.biased(self.bias, given, len(x))),
             out_weight=at_least_single(self.out_weight),
             out_bias=at_least_single(self.out_bias),
             scale=None if self.scale is None else at_least_single(self.scale),
@@ -116,9 +116,9 @@ class Recursion(Autoregressive):
         chance = self._by_dimension(u)
         known = None if x is None else self._by_dimension(x).to(u.dtype)
         kept = None if keep is None else self._by_dimension(keep)
-        weight, out_weight, bias, out_bias = (
-            t.to(u.dtype)
-            for t in (self.weight, self.out_weight, self.biased(self.bias, given), self.out_bias)
+        bias = self.biased(self.bias, given, len(u)).to(u.dtype)
+        weight, out_weight, out_bias = (
+            t.to(u.dtype) for t in (self.weight, self.out_weight, self.out_bias)
         )
         scale = None if self.scale is None else self.scale.to(u.dtype)
         a = bias.expand(len(u), -1).clone()

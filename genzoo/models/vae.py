@@ -76,8 +76,8 @@ class VAE(Autoencoder):
        \max\!\Big(\lambda,\; \frac1B \sum_{x} \mathrm{KL}\big(q(z_i \mid x) \,\|\, p(z_i)\big)\Big),
        \]
 
-    where \( T \) is `kl_warmup`, \( \lambda \) is `free_bits`, and \( B \) is the batch size. Up to
-    \( \lambda \) nats, a coordinate is free.
+    where \( T \) is `kl_warmup`, \( \lambda \) is `free_bits`, and \( B \) is the batch size, or
+    that of a microbatch. Up to \( \lambda \) nats, a coordinate is free.
 
     Arguments:
         latent_dim: \( d_z \), the number of latent coordinates.

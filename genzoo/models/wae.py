@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
@@ -24,7 +25,7 @@ from genzoo.contract import (
     Shape,
     conditions,
 )
-from genzoo.distributed import gather
+from genzoo.distributed import gather, rank_and_world_size
 from genzoo.errors import SettingError
 from genzoo.models.autoencoder import Autoencoder, diagonal_normal, reparameterized
 from genzoo.models.conditioning import Classes
@@ -32,6 +33,9 @@ from genzoo.models.latent import learned, positive_everywhere, scores
 from genzoo.registry.build import build
 
 __all__ = ["WAE", "WAEGAN", "WAEMMD"]
+
+_PER_CLASS = 10
+"""The mean number of examples of a class in a batch that the MMD needs, at least."""
 
 
 class WAE(Autoencoder):
@@ -237,6 +241,22 @@ class WAEMMD(WAE):
                 'SampleDivergence, such as "mmd", or the model "vae".'
             )
         self.divergence = measure
+
+    def check_batch(self, batch: Batch) -> None:
+        """Check the labels of a batch, and warn if the classes have too few examples."""
+        super().check_batch(batch)
+        rank, size = rank_and_world_size()
+        if not self.classes or rank:
+            return
+        n = size * len(self.unpack(batch)[0])
+        if n < _PER_CLASS * self.classes:
+            warnings.warn(
+                f"the MMD of this {type(self).__name__} compares the codes of a class, and a batch "
+                f"(or microbatch) of {n} for classes = {self.classes} has {n / self.classes:.2g} "
+                "examples per class on average. The MMD leaves out classes with one example and "
+                f"is noisy for fewer than {_PER_CLASS}; raise batch_size, or lower microbatches.",
+                stacklevel=2,
+            )
 
     def loss(self, batch: Batch) -> Mapping[str, Tensor]:
         """Compute the squared error + weight * squared MMD (+ the variance penalty).

@@ -239,6 +239,12 @@ def load_weights(model: Model, weights: Mapping[str, Tensor], origin: Path) -> N
         problem = f"have an unknown {unknown[0]!r}"
     elif unequal:
         problem = f"have shape {tuple(weights[unequal[0]].shape)} for {unequal[0]!r}"
+    if missing and {*missing} <= {MEAN, SCALE} and not unknown and not unequal:
+        raise RunError(
+            f"{origin} holds weights of a model that is not standardized, and this "
+            f"{type(model).__name__} is; leave out standardize = true, or begin without these "
+            "weights."
+        )
     if problem:
         raise RunError(
             f"{origin} holds another model's weights than {type(model).__name__}: they {problem}."

@@ -21,13 +21,16 @@ __all__ = [
     "held_out_rows",
     "labels_by_class",
     "picture",
-    "samples_per_class",
+    "sheet_columns",
+    "sheet_of_classes",
     "side_by_side",
     "text",
 ]
 
 IMAGES, POINTS, LINES, TRANSLATIONS = 64, 1000, 32, 24
 """The number of samples on a sheet, in a scatter plot, as text, and next to their inputs."""
+PER_CLASS, ROWS = 8, 32
+"""The number of samples of each class on a sheet, and the largest number of such rows."""
 
 
 def has_labels(model: Model) -> bool:
@@ -35,13 +38,26 @@ def has_labels(model: Model) -> bool:
     return bool(model.classes) and tuple(model.given) == ("y",)
 
 
-def samples_per_class(model: Model) -> int:
-    """Return the default number of samples of each class on a sheet."""
-    return max(1, min(8, 256 // model.classes))
+def sheet_of_classes(model: Model) -> int:
+    """Return the default number of samples on a sheet of a model with labels.
+
+    It is 8 of each class, or one of each of the first 64 if there are more than 32 classes.
+    """
+    return PER_CLASS * model.classes if model.classes <= ROWS else min(model.classes, IMAGES)
+
+
+def sheet_columns(model: Model, n: int) -> int | None:
+    """Return the number of columns with which each class has a row; None for a square sheet."""
+    return n // model.classes if model.classes <= ROWS and n % model.classes == 0 else None
 
 
 def labels_by_class(model: Model, n: int) -> torch.Tensor:
-    """Return `n` labels of all classes, one after the other, about equally many of each."""
+    """Return `n` labels of all classes, one after the other, about equally many of each.
+
+    If there are more than 32 classes, and fewer labels, they are those of the first classes.
+    """
+    if model.classes > max(n, ROWS):
+        return torch.arange(n, device=model.reference_tensor.device)
     return torch.arange(n, device=model.reference_tensor.device) * model.classes // n
 
 
@@ -82,7 +98,7 @@ def picture(model: Model, dataset: Dataset, seed: int) -> Any:
             return None
         if dataset.shape != (2,) or samples.dim() != 2:
             tiles, columns = side_by_side(model, dataset, samples, given)
-            return draw(tiles, columns=samples_per_class(model) if has_labels(model) else columns)
+            return draw(tiles, columns=sheet_columns(model, n) if has_labels(model) else columns)
         points: Any = held_out(dataset, tuple(dataset.train)[:1], 2000, model)
         # the score of a conditional model is a different surface for each condition
         score = None if model.given else getattr(model, "score", None)
@@ -96,7 +112,7 @@ def _number_of_samples(model: Model, dataset: Dataset) -> int:
     elif len(model.shape) == 1:
         n = POINTS
     elif has_labels(model):
-        return model.classes * samples_per_class(model)
+        return sheet_of_classes(model)
     if not model.given or has_labels(model):
         return n
     if is_image(dataset.shape_of(model.given[0])):

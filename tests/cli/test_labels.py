@@ -7,7 +7,9 @@ from PIL import Image
 
 import genzoo
 from genzoo.contract import Dataset
+from genzoo.registry.lookup import registries
 from genzoo.train.pictures import picture
+from tests.toys import Translator
 
 SMALL = {"name": "mlp", "hidden": (8,)}
 NAMES = ("zero", "one", "two")
@@ -86,6 +88,15 @@ def test_a_model_without_labels_refuses_one(genzoo_, tmp_path):
     assert "not conditioned on labels" in text
 
 
+def test_a_model_with_another_condition_refuses_a_label(genzoo_, tmp_path, monkeypatch):
+    monkeypatch.setattr(registries["models"], "_registered", {})
+    registries["models"].register("test-translator", Translator)
+    run = genzoo.save(genzoo.load("test-translator", shape=(1, 8, 8)), tmp_path / "run")
+    code, text = genzoo_("sample", run, "--label", 1)
+    assert code == 2
+    assert "not conditioned on labels" in text
+
+
 def test_reconstructions_and_interpolations_use_the_labels_of_the_data(
     genzoo_, run, model, tmp_path
 ):
@@ -122,6 +133,24 @@ def test_training_pictures_have_a_row_for_each_class(model):
     image = picture(model, genzoo.build("digits", "datasets"), seed=0)
     width, height = image.size
     assert height * 8 == width * 10
+
+
+def test_a_sheet_of_many_classes_has_one_sample_of_each_of_the_first(genzoo_, tmp_path):
+    torch.manual_seed(0)
+    settings = {"latent_dim": 2, "encoder": SMALL, "decoder": SMALL, "shape": (1, 8, 8)}
+    many = genzoo.load("vae", classes=100, **settings).eval()
+    run = genzoo.save(many, tmp_path / "run")
+    samples = sampled(genzoo_, tmp_path, "sample", run)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        expected = many.decode(torch.randn(64, 2), torch.arange(64))
+    torch.testing.assert_close(samples, expected)
+    genzoo_("sample", run, "-n", 200, "-o", tmp_path / "x.png")
+    width, height = Image.open(tmp_path / "x.png").size
+    # 15 columns and 14 rows
+    assert height * 15 == width * 14
+    width, height = picture(many, genzoo.build("digits", "datasets"), seed=0).size
+    assert height == width
 
 
 def test_points_of_a_critic_with_labels_are_drawn_without_its_surface():

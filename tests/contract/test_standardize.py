@@ -1,6 +1,7 @@
 """A standardized model is its plain twin after a change of units, in every method that it has."""
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ import genzoo
 from genzoo import Dataset
 from genzoo.contract.standardize import standardize
 from genzoo.data.stream import iterate_split
-from genzoo.errors import DataError, SettingError
+from genzoo.errors import DataError, RunError, SettingError
+from genzoo.runs.checkpoint import load_weights
 from genzoo.train.standardization import column_statistics
 
 MEAN, SCALE = torch.tensor([100.0, -0.5, 3.0]), torch.tensor([20.0, 1e-3, 1.0])
@@ -135,6 +137,19 @@ def test_the_losses_of_players_are_those_of_standardized_data(name):
     close(model, plain)
 
 
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("vae", lambda m, x: m.conditional(torch.ones(6, 2))),
+        ("rnade", lambda m, x: m.conditionals(x)),
+    ],
+)
+def test_distributions_have_the_moments_of_the_data(name, call):
+    plain, model = results(name, call)
+    close(model.mean, plain.mean * SCALE + MEAN)
+    close(model.variance, plain.variance * SCALE**2)
+
+
 def test_a_density_of_one_column_integrates_to_one():
     model = genzoo.load("rnade", hidden=4, components=2, shape=(1,))
     standardize(model, torch.tensor([50.0]), torch.tensor([10.0]))
@@ -222,6 +237,12 @@ def test_a_run_folder_keeps_the_units(table, tmp_path):
         torch.testing.assert_close(model.data_mean, table.mean(0), rtol=1e-4, atol=1e-4)
         sample = model.sample(50)
         assert ((sample - table.mean(0)).abs() < 10 * table.std(0) + 10).all()
+
+
+def test_weights_in_other_units_are_refused():
+    plain, model = twins("vae")
+    with pytest.raises(RunError, match=r"not standardized, and this VAE is; leave out standardize"):
+        load_weights(model, plain.state_dict(), Path("run"))
 
 
 def test_very_different_scales_are_named(table):

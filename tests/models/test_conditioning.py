@@ -1,6 +1,7 @@
 """Models with labels: what networks read, closed forms for each label, and wrong labels."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -325,6 +326,18 @@ def test_the_divergence_within_classes_is_unbiased(prior):
     assert mmd(z, prior).abs() < values.std()
 
 
+@pytest.mark.parametrize(("microbatches", "warned"), [(1, 0), (2, 1)])
+def test_a_wae_mmd_with_few_examples_per_class_is_named(microbatches, warned):
+    table = {"name": "wae-mmd", "encoder": SMALL, "decoder": SMALL, "latent_dim": 2, "classes": 4}
+    data = {"x": torch.rand(40, 5), "y": torch.arange(40) % 4}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        genzoo.fit(table, data, steps=1, batch_size=40, microbatches=microbatches)
+    messages = [str(w.message) for w in caught if "per class" in str(w.message)]
+    assert len(messages) == warned
+    assert all("of 20 for classes = 4 has 5 examples" in message for message in messages)
+
+
 def test_no_class_with_two_examples_has_no_divergence():
     z = torch.randn(3, 2, requires_grad=True)
     for value in (
@@ -382,6 +395,22 @@ CALLS = {
     "fit_sampler": lambda model, y: model.fit_sampler(torch.zeros(4, 5), given=y),
     "score": lambda model, y: model.score(torch.zeros(4, 5), y),
 }
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("nade", lambda model, x: model.outputs(x)),
+        ("eonade", lambda model, x: model.logits(x, x)),
+        ("eonade", lambda model, x: model.distribution(x)),
+    ],
+    ids=["nade", "eonade logits", "eonade distribution"],
+)
+def test_parts_of_a_likelihood_need_labels(name, part):
+    hidden = 4 if name == "nade" else (4,)
+    model = genzoo.load(name, classes=2, hidden=hidden, shape=(3,))
+    with pytest.raises(DataError, match=r"given is nothing; .* labels of shape \(4,\)"):
+        part(model, torch.zeros(4, 3))
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -454,6 +483,23 @@ def test_the_sampler_is_fitted_to_codes_with_their_labels():
     fitted = run.model.latent_distribution.gaussians()[1][0]
     codes = run.model.encode(x, y).detach()
     torch.testing.assert_close(fitted, codes.mean(0), rtol=1e-3, atol=1e-4)
+
+
+def test_wrong_labels_of_paths_and_sums_are_named():
+    vae = VAE(2, classes=3, encoder=SMALL, decoder=SMALL, shape=(5,))
+    z = torch.zeros(4, 2)
+    for given, message in (
+        (3, "given is 3"),
+        (None, "given is nothing"),
+        (torch.tensor([1]), r"shape \(1,\).* labels of shape \(4,\), 0 to 2"),
+    ):
+        with pytest.raises(DataError, match=message):
+            genzoo.interpolate(vae, z, z, steps=2, given=given)
+    with pytest.raises(DataError, match=r"labels of shape \(1,\)"):
+        genzoo.latent_arithmetic(vae, z, z, z, given=Y)
+    plain = VAE(2, encoder=SMALL, decoder=SMALL, shape=(5,))
+    with pytest.raises(DataError, match="takes no labels"):
+        genzoo.interpolate(plain, z, z, steps=2, given=Y)
 
 
 # --- learning

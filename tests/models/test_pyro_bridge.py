@@ -3,6 +3,7 @@ import pytest
 import torch
 from pyro.infer import SVI, Predictive, Trace_ELBO, TraceMeanField_ELBO
 
+from genzoo.contract.standardize import standardize
 from genzoo.models.vae import VAE
 
 SETTINGS = [
@@ -40,6 +41,15 @@ def our_loss(vae, x):
 def test_closed_form_elbo_equals_pyro(settings):
     vae, x = make(**settings)
     assert our_loss(vae, x) == pytest.approx(pyro_loss(TraceMeanField_ELBO(), vae, x), rel=1e-9)
+
+
+def test_the_elbo_of_a_standardized_model_equals_pyro():
+    vae = VAE(3, shape=(5,), sigma=0.3).double()
+    x = torch.randn(7, 5, dtype=torch.float64)
+    scale = torch.tensor([0.1, 1.0, 2.0, 5.0, 100.0]).double()
+    standardize(vae, torch.randn(5).double(), scale)
+    expected = our_loss(vae, x) + scale.log().sum().item()
+    assert pyro_loss(TraceMeanField_ELBO(), vae, x) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("prior", ["normal", "mog"])
