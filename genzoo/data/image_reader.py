@@ -14,7 +14,7 @@ import numpy as np
 
 from genzoo.errors import DataError
 
-__all__ = ["EncodedImage", "Fit", "Portion", "Reader", "open_image", "pixel_limit"]
+__all__ = ["EncodedImage", "Fit", "Portion", "Reader", "open_image", "pixel_limit", "with_8_bits"]
 
 Portion = Literal["whole", "left", "right"]
 """The part of a picture to read."""
@@ -110,14 +110,39 @@ def open_image(
 
     with _reading(file), Image.open(file) as opened:
         opened.load()
-        image = _turned(opened)
-        if image.mode in _DEEP:
-            return _with_8_bits(image, file, value_range)
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            if not keep_alpha:
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        return image
+        return with_8_bits(opened, file, value_range=value_range, keep_alpha=keep_alpha)
+
+
+def with_8_bits(
+    image: Any,
+    name: Any,
+    *,
+    value_range: tuple[float, float] | None = None,
+    keep_alpha: bool = False,
+    way: str = "set value_range to the values of black and white, such as [0, 255]",
+) -> Any:
+    """Return a Pillow image with 8 bits per channel, rotated by its EXIF data.
+
+    Arguments:
+        image: the image.
+        name: its name in messages.
+        value_range: as in `open_image`.
+        keep_alpha: as in `open_image`.
+        way: the advice for values whose range is not known.
+
+    Raises:
+        DataError: the values need a range.
+    """
+    from PIL import Image
+
+    image = _turned(image)
+    if image.mode in _DEEP:
+        return _scaled(image, name, value_range, way)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if not keep_alpha:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image
 
 
 def _turned(image: Any) -> Any:
@@ -141,9 +166,7 @@ def _turned(image: Any) -> Any:
     return image.copy() if step is None else image.transpose(step)
 
 
-def _with_8_bits(
-    image: Any, file: Path | EncodedImage, value_range: tuple[float, float] | None
-) -> Any:
+def _scaled(image: Any, file: Any, value_range: tuple[float, float] | None, way: str) -> Any:
     """Return a gray image of 16 or 32 bits as one of 8 bits.
 
     Raises:
@@ -159,15 +182,14 @@ def _with_8_bits(
     if value_range is None and image.mode == "F":
         if low < 0 or high > 1:
             raise DataError(
-                f"{file} holds real numbers, {span}, and their range is not known; set "
-                "value_range to the values of black and white, such as [0, 255]."
+                f"{file} holds real numbers, {span}, and their range is not known; {way}."
             )
         value_range = (0.0, 1.0)
     if value_range is None:
         if low < 0 or high > 65_535:
             raise DataError(
-                f"{file} holds whole numbers of 32 bits, {span}, and their range is not known; set "
-                "value_range to the values of black and white."
+                f"{file} holds whole numbers of 32 bits, {span}, and their range is not known; "
+                f"{way}."
             )
         value_range = (0.0, 65_535.0)
     black, white = value_range

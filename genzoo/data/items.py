@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils import data as loading
 
+from genzoo.data.image_reader import with_8_bits
 from genzoo.data.labels import are_labels, read_labels
 from genzoo.errors import DataError, show
 
@@ -47,9 +48,10 @@ def is_items(data: Any) -> bool:
 def columns_of_items(items: Any, name: str) -> dict[str, Any]:
     """Return the columns of a sequence of items, which are read when they are needed.
 
-    An item is an image or an array, which becomes the column `x`; a pair (x, label), which becomes
-    the columns `x` and `y`; or a mapping of columns. Arrays `(H, W)` get a channel axis. The
-    first item determines the columns, their types, and their shapes.
+    An item is an image or an array, or a tuple of one, which becomes the column `x`; a pair
+    (x, label), which becomes the columns `x` and `y`; or a mapping of columns. Arrays `(H, W)` get
+    a channel axis. The first item determines the columns, their types, and their shapes. Images
+    are turned by their EXIF orientation, and those of 16 bits become uint8.
 
     Arguments:
         items: a sequence, such as a map-style torch dataset.
@@ -86,8 +88,8 @@ class _Items:
     def item(self, row: int) -> dict[str, Any]:
         """Return the arrays of an item by column."""
         item = self.items[row]
-        if isinstance(item, tuple | list) and len(item) == 2:
-            item = {"x": item[0], "y": item[1]}
+        if isinstance(item, tuple | list) and len(item) in (1, 2):
+            item = dict(zip(("x", "y"), item, strict=False))
         if isinstance(item, tuple | list):
             raise DataError(
                 f"{self.name}: item {row} is a {type(item).__name__} of {len(item)}; an item is "
@@ -153,13 +155,18 @@ class _ItemColumn:
 
 
 def _pixels(image: Any, name: str) -> Any:
-    """Return the pixels of a Pillow image, uint8 `(C, H, W)`."""
-    if image.mode in ("1", "P"):
-        image = image.convert("L" if image.mode == "1" else "RGB")
-    if image.mode not in ("L", "RGB", "RGBA"):
+    """Return the pixels of a Pillow image, uint8 `(C, H, W)`.
+
+    RGBA images keep their transparency. Others are placed on white, and have 1 or 3 channels.
+    """
+    mode = image.mode
+    if mode in ("CMYK", "YCbCr", "LAB", "HSV"):
         raise DataError(
-            f"{name} is an image in mode {image.mode!r}; convert it to L, RGB, or RGBA, as in "
+            f"{name} is an image in mode {mode!r}; convert it to L, RGB, or RGBA, as in "
             'image.convert("RGB").'
         )
-    pixels = np.asarray(image)
+    way = "pass arrays of floats in [0, 1], such as np.asarray(image) / white"
+    image = with_8_bits(image, name, keep_alpha=mode == "RGBA", way=way)
+    gray = mode.startswith(("1", "L", "I", "F"))
+    pixels = np.asarray(image.convert("L" if gray else "RGBA" if mode == "RGBA" else "RGB"))
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

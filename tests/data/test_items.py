@@ -106,6 +106,31 @@ def test_labels_of_items_are_whole_numbers():
             as_dataset(Labeled(label))
 
 
+def test_tuples_of_one_are_examples():
+    x = torch.rand(6, 3)
+    assert np.array_equal(read(as_dataset(loading.TensorDataset(x))), x.numpy())
+
+
+def test_images_of_many_modes_have_8_bits():
+    deep = np.array([[0, 257 * 100], [65_535, 257 * 7]])
+    levels = [[0, 100], [255, 7]]
+    for image in (
+        Image.fromarray(deep.astype(np.uint16)),
+        Image.fromarray(deep.astype(np.int32)),
+        Image.fromarray(np.array(levels, np.float32) / 255),
+    ):
+        assert read(as_dataset([image])).tolist() == [[levels]]
+    clear = Image.new("LA", (2, 2), (0, 0))
+    assert (read(as_dataset([clear])) == 255).all()
+    assert read(as_dataset([clear])).shape == (1, 1, 2, 2)
+    turned = Image.fromarray(PIXELS[0, :4])
+    turned.getexif()[0x0112] = 6
+    expected = np.rot90(PIXELS[0, :4], -1).transpose(2, 0, 1)
+    assert np.array_equal(read(as_dataset([turned]))[0], expected)
+    with pytest.raises(DataError, match=r"values from 0 to 255, .* floats in \[0, 1\]"):
+        as_dataset([Image.fromarray(np.array(levels, np.float32))])
+
+
 def test_few_items_of_many_are_read_for_the_fingerprint():
     source = Pairs(rows=100_000)
     prints = fingerprint(as_dataset(source))
