@@ -62,8 +62,13 @@ Speed = dict[str, Any]
 class ChannelsLast(genzoo.Dataset):
     """A dataset whose images reach the model with their channels last in memory."""
 
-    def prepare(self, stored: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        x = super().prepare(stored, dtype)
+    def prepare(
+        self,
+        stored: Tensor,
+        dtype: torch.dtype | None = None,
+        change: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        x = super().prepare(stored, dtype, change)
         return x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x
 
 

@@ -265,8 +265,9 @@ def test_the_package_works_in_a_fresh_environment(tmp_path):
     python, constraints = tmp_path / "venv" / "bin" / "python", ("-c", ROOT / "constraints.txt")
     # torch takes longer to install than everything else together.
     installed, new = Path(sysconfig.get_path("purelib")), next(tmp_path.glob("venv/lib/*/site-*"))
-    for path in [*installed.glob("torch"), *installed.glob("torch-*.dist-info")]:
-        (new / path.name).symlink_to(path)
+    for name in ("torch", "torchgen", "functorch", "torch-*.dist-info"):
+        for path in installed.glob(name):
+            (new / path.name).symlink_to(path)
     pip = (python, "-m", "pip", "--quiet", "install", "--no-compile", *constraints)
     run(*pip, ROOT, "pytest")
     binary = python.parent

@@ -35,8 +35,8 @@ class Translator(Model):
         )
         self.critic = build(critic, "critics", shape=(2 * channels, height, width))
 
-    def score(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.critic(torch.cat([x, y], dim=1))
+    def score(self, x: Tensor, given: Tensor) -> Tensor:
+        return self.critic(torch.cat([x, given], dim=1))
 
     def generator_loss(self, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         output = self.generator(batch["x"])

@@ -167,9 +167,8 @@ def _pixels(image: Any, name: str) -> Any:
         )
     way = "pass arrays of floats in [0, 1], such as np.asarray(image) / white"
     image = with_8_bits(image, name, keep_alpha=mode == "RGBA", way=way)
+    kept = "RGBA" if mode == "RGBA" else "RGB"
     if mode.startswith(("1", "L", "I", "F")):
         kept = "L"
-    else:
-        kept = "RGBA" if mode == "RGBA" else "RGB"
     pixels = np.asarray(image.convert(kept))
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

@@ -81,7 +81,8 @@ class Autoencoder(LatentModel):
         classes: Classes = 0,
     ) -> None:
         super().__init__()
-        self.condition_on(classes)
+        if classes:
+            self.condition_on(classes)
         self.latent_dim = latent_dim
         self.shape = tuple(shape)
         self.unit_range = unit_range or is_image(self.shape)

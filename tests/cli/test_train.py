@@ -55,7 +55,7 @@ def test_recipes_are_listed_with_model_data_time_and_requirements(genzoo_, monke
     }.items():
         assert rows[name][-2:] == ["needs", f"genzoo-{plugin}"]
     assert "needs" not in rows["vae-digits"]
-    assert genzoo_("list", "recipes", "w*digits")[1].count("\n") == 5
+    assert genzoo_("list", "recipes", "w*digits")[1].count("\n") == 7
     code, text = genzoo_("list", "recipes", "nothing")
     assert (code, "no recipe matches 'nothing'" in text) == (2, True)
 
