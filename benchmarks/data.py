@@ -346,7 +346,7 @@ def page(result: Mapping[str, Any]) -> str:
         f"| {1e3 * simulated['first']:,.0f} |",
         f"| first batch of a resume, ms | {1e3 * probe['resume']:,.0f} "
         f"| {1e3 * simulated['resume']:,.0f} |",
-        f"| peak memory beside torch and genzoo, {result['batches']} batches, MiB "
+        f"| peak memory in addition to torch and genzoo, {result['batches']} batches, MiB "
         f"| {probe['mib']:,.0f} "
         f"| {simulated['mib']:,.0f} |",
         "",

@@ -13,8 +13,7 @@ from annotated_types import Ge, Lt
 from genzoo.contract import LocalPath
 from genzoo.contract.dataset import Augmentation, Dataset
 from genzoo.data.arrays import dataset_of
-from genzoo.data.order import random_rows
-from genzoo.data.splits import select
+from genzoo.data.splits import random_splits, select
 from genzoo.errors import DataError, GenzooError, MissingDataError
 from genzoo.files import local_path
 
@@ -65,22 +64,21 @@ def npy(
     file = local_path(path, "npy: path", DataError)
     # the checks and forms of arrays from Python
     data = dataset_of(_splits(file, _read(file)))
-    splits = {split: dict(columns) for split, columns in data.splits.items() if columns}
+    splits: dict[str, Any] = {
+        split: dict(columns) for split, columns in data.splits.items() if columns
+    }
     if "test" not in splits:
         rows = len(splits["train"]["x"])
-        if held := round(rows * test_fraction):
-            numbers = random_rows(rows, held, "npy", seed).numpy()
-            rest = np.setdiff1d(np.arange(rows), numbers, assume_unique=True)
-            if not len(rest):
-                raise DataError(
-                    f"npy: all {rows:,} rows of {file} are held out; add rows, or lower "
-                    f"test_fraction = {test_fraction:g}."
-                )
-            splits |= select(splits["train"], {"train": rest, "test": numbers})
+        numbers = random_splits(rows, test_fraction, "npy", seed)
+        if not len(numbers["train"]):
+            raise DataError(
+                f"npy: all {rows:,} rows of {file} are held out; add rows, or lower "
+                f"test_fraction = {test_fraction:g}."
+            )
+        if len(numbers["test"]):
+            splits |= select(splits["train"], numbers)
     return Dataset(
-        splits["train"],
-        splits.get("test", {}),
-        validation=splits.get("validation", {}),
+        **splits,
         levels=levels,
         binarize=binarize,
         dequantize=dequantize,

@@ -129,7 +129,7 @@ def dataset_of(splits: Mapping[str, Any]) -> Dataset:
             if "y" in columns and are_labels(columns["y"])
         }
     )
-    read = {
+    read: dict[str, Any] = {
         split: {
             name: _column(labels.get(path := f"data, {split}, column {name!r}", column), path)
             for name, column in columns.items()
@@ -137,9 +137,7 @@ def dataset_of(splits: Mapping[str, Any]) -> Dataset:
         for split, columns in opened.items()
     }
     return Dataset(
-        read["train"],
-        read.get("test", {}),
-        validation=read.get("validation", {}),
+        **read,
         metadata={"class_names": names} if names else {},
     )
 

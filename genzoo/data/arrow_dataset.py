@@ -12,10 +12,9 @@ from genzoo.contract import Count, LocalPath
 from genzoo.contract.dataset import Augmentation, Dataset
 from genzoo.data.arrow_files import ArrowImages, ArrowNumbers, Table, require_pyarrow
 from genzoo.data.encoded_images import EncodedImages
-from genzoo.data.image_reader import Fit, Reader
+from genzoo.data.image_reader import Fit, Reader, image_shape
 from genzoo.data.labels import class_column
-from genzoo.data.order import random_rows
-from genzoo.data.splits import content_splits, named_splits, select
+from genzoo.data.splits import content_splits, named_splits, random_splits, select
 from genzoo.errors import DataError, MissingDataError, SettingError, did_you_mean
 from genzoo.files import local_path
 
@@ -102,8 +101,7 @@ def arrow(
     numbers = named_splits("arrow", root, files, table.file_of, splits)
     read: dict[str, Any] = {}
     if images is not None:
-        height, width = (size, size) if isinstance(size, int) else size
-        reader = Reader((channels, height, width), fit=fit, value_range=value_range)
+        reader = Reader(image_shape(size, channels), fit=fit, value_range=value_range)
         source = ArrowImages(table, images)
         read["x"] = EncodedImages(source, reader, max_pixels)
         if numbers is None:
@@ -111,17 +109,15 @@ def arrow(
     else:
         read["x"] = ArrowNumbers(table, columns or _numeric_columns(table, label))
         if numbers is None:
-            numbers = _random_splits(len(table), test_fraction, seed)
+            numbers = random_splits(len(table), test_fraction, "arrow", seed)
     metadata: dict[str, Any] = {}
     if label is not None:
         read["y"], metadata["class_names"] = _labels(table, label)
-    parts = select(read, numbers)
+    parts: dict[str, Any] = select(read, numbers)
     if "train" not in parts:
         raise DataError(f"arrow: {root} has no training rows; lower test_fraction.")
     return Dataset(
-        parts["train"],
-        parts.get("test", {}),
-        validation=parts.get("validation", {}),
+        **parts,
         binarize=binarize,
         dequantize=dequantize,
         augment=augment,
@@ -221,8 +217,3 @@ def _labels(table: Table, label: str) -> tuple[Any, tuple[str, ...]]:
     coded = values.dictionary_encode()
     codes = coded.indices.to_numpy(zero_copy_only=False)
     return class_column(codes, [str(value) for value in coded.dictionary.to_pylist()])
-
-
-def _random_splits(rows: int, test_fraction: float, seed: int) -> dict[str, Any]:
-    held = random_rows(rows, round(rows * test_fraction), "arrow", seed).numpy()
-    return {"train": np.setdiff1d(np.arange(rows), held, assume_unique=True), "test": held}

@@ -11,8 +11,8 @@ import numpy as np
 from genzoo.contract import Augmentation, Count, Dataset, LocalPath
 from genzoo.data.cache import home
 from genzoo.data.image_cache import decoded
-from genzoo.data.image_folder import split_columns
-from genzoo.data.image_reader import Reader
+from genzoo.data.image_folder import STORED_ORDER, split_columns
+from genzoo.data.image_reader import Reader, image_shape
 from genzoo.errors import DataError, MissingDataError, SettingError, did_you_mean
 from genzoo.files import local_path
 
@@ -20,8 +20,6 @@ __all__ = ["celeba"]
 
 _PAGE = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 _SPLITS = {"0": "train", "1": "validation", "2": "test"}
-_STORED = ("test", "validation", "train")
-"""The order of the splits in the array of images, as in `folder`."""
 
 
 def celeba(
@@ -71,20 +69,19 @@ def celeba(
     split_of = _splits(_table(root, "Eval", "list_eval_partition"))
     if "train" not in split_of.values():
         raise DataError(f"celeba: list_eval_partition of {root} names no training images.")
-    names = sorted(split_of, key=lambda name: (_STORED.index(split_of[name]), name))
+    names = sorted(split_of, key=lambda name: (STORED_ORDER.index(split_of[name]), name))
     _check_complete(images, names)
     columns: dict[str, Any] = {}
     metadata = {}
     if labels is not None:
         columns["y"] = _attribute(_table(root, "Anno", "list_attr_celeba"), names, labels)
         metadata["class_names"] = (f"not {labels}", labels)
-    height, width = (size, size) if isinstance(size, int) else size
-    stored = decoded([images / name for name in names], Reader((3, height, width)), images)
-    parts = split_columns({"x": stored.images, **columns}, [split_of[name] for name in names])
+    stored = decoded([images / name for name in names], Reader(image_shape(size, 3)), images)
+    parts: dict[str, Any] = split_columns(
+        {"x": stored.images, **columns}, [split_of[name] for name in names]
+    )
     return Dataset(
-        parts["train"],
-        parts["test"],
-        validation=parts["validation"],
+        **parts,
         dequantize=dequantize,
         augment=augment,
         metadata=metadata,

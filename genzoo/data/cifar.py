@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tarfile
 import zlib
 from collections.abc import Sequence
@@ -199,9 +198,11 @@ def _open(version: _Version, folder: str | None) -> dict[str, bytes]:
                 f"{version.name}: {error}. Put {version.archive} into $GENZOO_DATA/"
                 f"{version.name}, or name its folder = ..."
             ) from error
-        _unpack(version, place, wanted)
-        found = _in_folder(version, place, wanted)
+        found = _in_archive(version, place, wanted)
         assert found is not None
+        for name, content in found.items():
+            with atomic_data(place / name) as temporary:
+                temporary.write_bytes(content)
     return found
 
 
@@ -232,13 +233,3 @@ def _in_archive(version: _Version, folder: Path, wanted: Sequence[str]) -> dict[
     if missing:
         raise DataError(f"{path} has no {missing[0]}; download {_BASE}{version.archive} again.")
     return found
-
-
-def _unpack(version: _Version, folder: Path, wanted: Sequence[str]) -> None:
-    """Unpack the files of the archive, next to it."""
-    with tarfile.open(folder / version.archive) as archive:
-        for name in wanted:
-            source = archive.extractfile(f"{version.folder}/{name}")
-            assert source is not None
-            with atomic_data(folder / name) as temporary, temporary.open("wb") as target:
-                shutil.copyfileobj(source, target)

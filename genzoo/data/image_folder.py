@@ -17,19 +17,19 @@ from genzoo.contract.dataset import Augmentation, Dataset
 from genzoo.contract.parts import absolute_path
 from genzoo.data.image_cache import content_digests, decoded
 from genzoo.data.image_files import class_names, find_images, labels_from_file, split_of
-from genzoo.data.image_reader import Fit, Reader
-from genzoo.data.labels import sorted_names
+from genzoo.data.image_reader import Fit, Reader, image_shape
+from genzoo.data.labels import class_column
 from genzoo.errors import DataError, SettingError
 from genzoo.files import local_path
 
-__all__ = ["arrange", "folder", "split_columns"]
+__all__ = ["STORED_ORDER", "arrange", "folder", "split_columns"]
 
 Labels = Annotated[
     str | None,
     BeforeValidator(lambda x: x if x in (None, "auto", "folders") else absolute_path(x)),
 ]
 """The setting `labels` of `folder`."""
-_ORDER = ("test", "validation", "train")
+STORED_ORDER = ("test", "validation", "train")
 """The splits in the order in which their rows are stored."""
 
 
@@ -110,10 +110,9 @@ def folder(
         )
     names = _labels(labels, root, files, below_splits=split is not None)
     arranged = arrange(files, root, seed=seed, test_fraction=test_fraction, split=split)
-    height, width = (size, size) if isinstance(size, int) else size
     stored = decoded(
         [files[i] for i, _ in arranged],
-        Reader((channels, height, width), fit=fit, value_range=value_range),
+        Reader(image_shape(size, channels), fit=fit, value_range=value_range),
         root,
         skip=on_error == "skip",
         max_pixels=max_pixels,
@@ -124,20 +123,16 @@ def folder(
     columns: dict[str, Any] = {"x": stored.images}
     metadata = {}
     if names is not None:
-        classes = sorted_names(names)
-        index_of = {name: index for index, name in enumerate(classes)}
-        columns["y"] = np.array([index_of[names[i]] for i, _ in arranged], np.int64)
-        metadata["class_names"] = tuple(classes)
-    parts = split_columns(columns, [name for _, name in arranged])
+        rows = np.array([i for i, _ in arranged], np.int64)
+        columns["y"], metadata["class_names"] = class_column(rows, names)
+    parts: dict[str, Any] = split_columns(columns, [name for _, name in arranged])
     if not parts["train"]:
         raise DataError(
             f"folder: all {len(arranged):,} images of {root} are held out; add images, or lower "
             f"test_fraction = {test_fraction:g}."
         )
     return Dataset(
-        parts["train"],
-        parts["test"],
-        validation=parts["validation"],
+        **parts,
         binarize=binarize,
         dequantize=dequantize,
         augment=augment,
@@ -171,7 +166,7 @@ def arrange(
     positions = _positions(content_digests(files, root), seed)
     if split is None:
         split = ["test" if position < test_fraction else "train" for position in positions]
-    order = sorted(range(len(files)), key=lambda i: (_ORDER.index(split[i]), positions[i]))
+    order = sorted(range(len(files)), key=lambda i: (STORED_ORDER.index(split[i]), positions[i]))
     return [(i, split[i]) for i in order]
 
 
@@ -183,7 +178,7 @@ def split_columns(columns: Mapping[str, Any], names: Sequence[str]) -> dict[str,
         {'x': array([1, 2])}
     """
     parts, begin = {}, 0
-    for name in _ORDER:
+    for name in STORED_ORDER:
         end = begin + sum(one == name for one in names)
         parts[name] = {key: x[begin:end] for key, x in columns.items()} if end > begin else {}
         begin = end

@@ -14,7 +14,16 @@ import numpy as np
 
 from genzoo.errors import DataError
 
-__all__ = ["EncodedImage", "Fit", "Portion", "Reader", "open_image", "pixel_limit", "with_8_bits"]
+__all__ = [
+    "EncodedImage",
+    "Fit",
+    "Portion",
+    "Reader",
+    "image_shape",
+    "open_image",
+    "pixel_limit",
+    "with_8_bits",
+]
 
 Portion = Literal["whole", "left", "right"]
 """The part of a picture to read."""
@@ -25,6 +34,21 @@ _DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 """Pillow's modes of images with more than 8 bits per pixel."""
 _ORIENTATION = 0x0112
 """The EXIF tag that says how the camera was held."""
+
+
+def image_shape(size: int | tuple[int, int], channels: int) -> tuple[int, int, int]:
+    """Return the shape of an image: channels, height, and width.
+
+    Arguments:
+        size: (height, width), or one number for both.
+        channels: the number of channels.
+
+    Example:
+        >>> image_shape(8, 1), image_shape((6, 8), 3)
+        ((1, 8, 8), (3, 6, 8))
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    return channels, height, width
 
 
 class EncodedImage(io.BytesIO):

@@ -12,10 +12,11 @@ import numpy as np
 from genzoo.contract.column import in_memory
 from genzoo.data.columns import SelectedRows
 from genzoo.data.image_files import SPLIT_NAMES
+from genzoo.data.order import random_rows
 from genzoo.distributed.random_state import seed_for
 from genzoo.errors import DataError, SettingError
 
-__all__ = ["content_splits", "named_splits", "select"]
+__all__ = ["content_splits", "named_splits", "random_splits", "select"]
 
 
 def named_splits(
@@ -90,6 +91,18 @@ def content_splits(digests: Any, test_fraction: float, seed: int) -> dict[str, A
     mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
     held = mixed / 2.0**64 < test_fraction
     return {"train": np.flatnonzero(~held), "test": np.flatnonzero(held)}
+
+
+def random_splits(rows: int, test_fraction: float, *key: object) -> dict[str, Any]:
+    """Return the numbers of the rows of each split; the rows to hold out are chosen at random.
+
+    Arguments:
+        rows: the number of rows.
+        test_fraction: the fraction to hold out.
+        key: the key of the choice, as for `seed_for`.
+    """
+    held = random_rows(rows, round(rows * test_fraction), *key).numpy()
+    return {"train": np.setdiff1d(np.arange(rows), held, assume_unique=True), "test": held}
 
 
 def select(columns: Mapping[str, Any], splits: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,7 @@ from annotated_types import Ge, Gt, Lt
 from genzoo.contract import Count, LocalPath
 from genzoo.contract.dataset import Augmentation, Dataset
 from genzoo.data.encoded_images import EncodedImages
-from genzoo.data.image_reader import EncodedImage, Fit, Reader
+from genzoo.data.image_reader import EncodedImage, Fit, Reader, image_shape
 from genzoo.data.labels import class_column
 from genzoo.data.splits import content_splits, named_splits, select
 from genzoo.data.tar_index import NO_LABEL, index_shards, read_at
@@ -101,24 +101,21 @@ def shards(
     numbers = named_splits("shards", root, files, np.array(rows["shard"]), splits)
     if numbers is None:
         numbers = content_splits(rows["digest"], test_fraction, seed)
-    height, width = (size, size) if isinstance(size, int) else size
-    reader = Reader((channels, height, width), fit=fit, value_range=value_range)
+    reader = Reader(image_shape(size, channels), fit=fit, value_range=value_range)
     columns: dict[str, Any] = {"x": EncodedImages(TarFiles(files, rows), reader, max_pixels)}
     metadata = {}
     if index.labels:
         codes = np.array(rows["label"])
         _check_labels(codes, files, rows)
         columns["y"], metadata["class_names"] = class_column(codes, index.labels)
-    parts = select(columns, numbers)
+    parts: dict[str, Any] = select(columns, numbers)
     if "train" not in parts:
         raise DataError(
             f"shards: all {len(rows):,} images of {root} are held out; add images, or lower "
             f"test_fraction = {test_fraction:g}."
         )
     return Dataset(
-        parts["train"],
-        parts.get("test", {}),
-        validation=parts.get("validation", {}),
+        **parts,
         binarize=binarize,
         dequantize=dequantize,
         augment=augment,

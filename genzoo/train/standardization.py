@@ -43,7 +43,7 @@ def standardize_for(model: Model, dataset: Dataset, dtype: torch.dtype) -> None:
     if column not in dataset.train:
         return
     stored = dataset.train[column]
-    is_real = str(stored.dtype).removeprefix("torch.").startswith("float")
+    is_real = dtype_name(stored).startswith("float")
     is_table = is_real and len(stored.shape) == 2 and not dataset.binarize
     if model.is_standardized or (not is_table and not dataset.standardize):
         return

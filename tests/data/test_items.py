@@ -155,7 +155,7 @@ def test_labels_of_items_are_checked_when_they_are_read(validation):
     model = {"name": "vae", "encoder": part, "decoder": part, "classes": 4}
     run = genzoo.fit(model, source, steps=2, batch_size=5, **settings)
     assert run.model.classes == 4
-    assert validation or source.reads < 100  # the data set is not read as a whole
+    assert validation or source.reads < 100  # the dataset is not read as a whole
 
     class Wrong(Pairs):
         def __getitem__(self, i):

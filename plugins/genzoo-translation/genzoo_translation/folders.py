@@ -14,7 +14,7 @@ from genzoo.contract import Count, LocalPath
 from genzoo.data.image_cache import decoded
 from genzoo.data.image_files import find_images, split_of
 from genzoo.data.image_folder import arrange, split_columns
-from genzoo.data.image_reader import Portion, Reader
+from genzoo.data.image_reader import Portion, Reader, image_shape
 from genzoo.errors import DataError
 from genzoo.files import local_path
 from genzoo_translation.derived import with_truth
@@ -62,7 +62,7 @@ def pairs(
         genzoo.errors.MissingDataError: folder: ...nowhere/A is not a folder.
     """
     root = local_path(path, "path", DataError)
-    shape = _shape(size, channels)
+    shape = image_shape(size, channels)
     if layout == "folders":
         named = [_named_images(root / side) for side in "AB"]
         counts = [Counter(name for name, _ in side) for side in named]
@@ -126,7 +126,7 @@ def domains(
         genzoo.errors.MissingDataError: folder: ...nowhere/A is not a folder.
     """
     root = local_path(path, "path", DataError)
-    shape = _shape(size, channels)
+    shape = image_shape(size, channels)
     if (root / "trainA").is_dir():
         has_test = (root / "testA").is_dir() or (root / "testB").is_dir()
         names = ("train", "test") if has_test else ("train",)
@@ -140,13 +140,11 @@ def domains(
             # Images of both domains are held out, or of none. Folders of splits stay as they are.
             sides = [_domain(root / side, shape, seed, 0.0) for side in "AB"]
     splits = [name for name in ("train", "validation", "test") if all(s.get(name) for s in sides)]
-    parts = {
+    parts: dict[str, Any] = {
         name: _columns([side[name]["x"] for side in sides], reverse=reverse) for name in splits
     }
     return Dataset(
-        parts["train"],
-        parts.get("test", {}),
-        validation=parts.get("validation", {}),
+        **parts,
         groups=(("x",), ("y",)),
         name=str(path),
     )
@@ -166,12 +164,6 @@ def _domain(
 def _named_images(folder: Path) -> list[tuple[Path, Path]]:
     """Return the name without suffix and the path of each image in a folder."""
     return [(file.relative_to(folder).with_suffix(""), file) for file in find_images(folder)]
-
-
-def _shape(size: Any, channels: int) -> tuple[int, int, int]:
-    """Return the shape of an image, (channels, height, width)."""
-    height, width = (size, size) if isinstance(size, int) else size
-    return channels, height, width
 
 
 def _stored(
