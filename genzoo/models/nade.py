@@ -91,7 +91,8 @@ class Recursion(Autoregressive):
         outputs = recursion(
             x=at_least_single(ordered),
             weight=at_least_single(self.weight),
-            bias=at_least_single(self.biased(self.bias, given, len(x))),
+            # not len(x), which torch.export would take as a constant
+            bias=at_least_single(self.biased(self.bias, given, x.shape[0])),
             out_weight=at_least_single(self.out_weight),
             out_bias=at_least_single(self.out_bias),
             scale=None if self.scale is None else at_least_single(self.scale),
