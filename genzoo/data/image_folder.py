@@ -17,7 +17,7 @@ from genzoo.contract.dataset import Augmentation, Dataset
 from genzoo.contract.parts import absolute_path
 from genzoo.data.image_cache import content_digests, decoded
 from genzoo.data.image_files import class_names, find_images, labels_from_file, split_of
-from genzoo.data.image_reader import Fit, Reader, image_shape
+from genzoo.data.image_reader import Fit, Reader, image_shape, size_of
 from genzoo.data.labels import class_column
 from genzoo.errors import DataError, SettingError
 from genzoo.files import local_path
@@ -29,6 +29,8 @@ Labels = Annotated[
     BeforeValidator(lambda x: x if x in (None, "auto", "folders") else absolute_path(x)),
 ]
 """The setting `labels` of `folder`."""
+_SIZE = 64
+"""The largest default number of rows and columns."""
 STORED_ORDER = ("test", "validation", "train")
 """The splits in the order in which their rows are stored."""
 
@@ -36,7 +38,7 @@ STORED_ORDER = ("test", "validation", "train")
 def folder(
     path: LocalPath,
     *,
-    size: Count | tuple[Count, Count] = 64,
+    size: Count | tuple[Count, Count] | None = None,
     channels: Literal[1, 3, 4] = 3,
     fit: Fit = "crop",
     splits: Literal["auto", "folders", "content"] = "auto",
@@ -69,7 +71,8 @@ def folder(
 
     Arguments:
         path: the folder.
-        size: the number of pixels: (height, width), or one number for both.
+        size: the number of pixels: (height, width), or one number for both. By default, 64, or
+            the size of the first 1,000 images if they all have the same and it is smaller.
         channels: 1 for gray, 3 for color, or 4 for color with transparency.
         fit: `"crop"` cuts off the edges of images with another aspect ratio, `"pad"` adds a white
             border, and `"squash"` distorts.
@@ -110,6 +113,8 @@ def folder(
         )
     names = _labels(labels, root, files, below_splits=split is not None)
     arranged = arrange(files, root, seed=seed, test_fraction=test_fraction, split=split)
+    if size is None:
+        size = _default_size(files)
     stored = decoded(
         [files[i] for i, _ in arranged],
         Reader(image_shape(size, channels), fit=fit, value_range=value_range),
@@ -211,6 +216,15 @@ def _labels(
     if labels == "auto" and names is not None and len(set(names)) < 2:
         return None
     return names
+
+
+def _default_size(files: Sequence[Path]) -> tuple[int, int]:
+    """Return the (height, width) of the first 1,000 images, if equal and below 64, or (64, 64)."""
+    size = size_of(files[0])
+    small = size is not None and max(size) < _SIZE
+    if size is not None and small and all(size_of(file) == size for file in files[1:1_000]):
+        return size
+    return _SIZE, _SIZE
 
 
 def _warn_of_skipped(reasons: Sequence[str]) -> None:

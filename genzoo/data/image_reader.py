@@ -22,6 +22,7 @@ __all__ = [
     "image_shape",
     "open_image",
     "pixel_limit",
+    "size_of",
     "with_8_bits",
 ]
 
@@ -137,6 +138,20 @@ def open_image(
         return with_8_bits(opened, file, value_range=value_range, keep_alpha=keep_alpha)
 
 
+def size_of(file: Path) -> tuple[int, int] | None:
+    """Return the (height, width) of an image file, rotated by its EXIF data, or None if unknown.
+
+    Only the head of the file is read.
+    """
+    from PIL import Image
+
+    # `open_image` reports what is wrong with a file.
+    with suppress(Exception), pixel_limit(None), Image.open(file) as image:
+        lies = _orientation(image) >= 5
+        return (image.width, image.height) if lies else (image.height, image.width)
+    return None
+
+
 def with_8_bits(
     image: Any,
     name: Any,
@@ -182,12 +197,16 @@ def _turned(image: Any) -> Any:
         7: Transpose.TRANSVERSE,
         8: Transpose.ROTATE_90,
     }
-    orientation = 1
+    step = steps.get(_orientation(image))
+    return image.copy() if step is None else image.transpose(step)
+
+
+def _orientation(image: Any) -> int:
+    """Return the EXIF orientation of an image: 1 if it is upright, and from 5 if it lies."""
     # Cameras write broken EXIF data, on which Pillow fails in many ways.
     with suppress(Exception):
-        orientation = image.getexif().get(_ORIENTATION)
-    step = steps.get(orientation)
-    return image.copy() if step is None else image.transpose(step)
+        return int(image.getexif().get(_ORIENTATION, 1))
+    return 1
 
 
 def _scaled(image: Any, file: Any, value_range: tuple[float, float] | None, way: str) -> Any:

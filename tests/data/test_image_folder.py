@@ -55,6 +55,29 @@ def test_images_are_found_by_suffix_at_any_depth(images):
 
 
 @pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([(20, 12), (20, 12)], (12, 20)),
+        ([(20, 12), (12, 20)], (64, 64)),
+        ([(63, 64), (63, 64)], (64, 64)),
+        ([(90, 70), (90, 70)], (64, 64)),
+    ],
+)
+def test_small_images_of_one_size_keep_it_by_default(images, sizes, expected):
+    for i, size in enumerate(sizes):
+        save(images / f"{i}.png", (i, 0, 0), size)
+    assert folder(str(images), test_fraction=0.0).shape == (3, *expected)
+
+
+def test_the_default_size_is_that_of_turned_images(images):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(images / "a.jpg", RED, (20, 12), exif=exif)
+    data = folder(str(images), test_fraction=0.0)
+    assert data.shape == (3, 20, 12)
+
+
+@pytest.mark.parametrize(
     ("mode", "color", "expected"),
     [
         ("RGB", RED, RED),
