@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from genzoo import divergences, errors, metrics, models, priors
+from genzoo import divergences, errors, metrics, models, priors, weights
 from genzoo.__about__ import __version__
 from genzoo.errors import (
     DataError,
@@ -97,6 +97,7 @@ __all__ = [
     "testing",
     "train",
     "translators",
+    "weights",
 ]
 
 # Type checkers must not see __getattr__: with it, every misspelled name would pass as Any.

@@ -1,4 +1,4 @@
-"""Load a model by its registered name or from a run folder."""
+"""Load a model by its registered name, or a trained one by the name or folder of its weights."""
 
 from __future__ import annotations
 
@@ -98,22 +98,25 @@ def load(
 def load(
     name: str | Path, /, *, checkpoint: Literal["last", "best"] = "last", **settings: Any
 ) -> Model:
-    """Return an untrained model by its registered name, or the trained model of a run folder.
+    """Return an untrained model by its registered name, or a trained model.
 
-    A trained model is in eval mode. If a folder has the name of a registered model, the model
-    wins; write `./name` for the folder. Nothing in a folder is ever executed or unpickled.
+    A trained model is in eval mode. It comes from pretrained weights, such as `"vae.digits"`
+    (`genzoo.weights.available()` lists them), or from a run folder. If a folder has the name of a
+    registered model or of pretrained weights, the name wins; write `./name` for the folder. Nothing
+    in a folder is ever executed or unpickled, and the hashes of pretrained weights are checked.
 
     Arguments:
-        name: a registered name, or the path of a run folder.
+        name: the name of a model or of pretrained weights, or the path of a run folder.
         checkpoint: the weights of a run folder: `"last"` (the averaged ones, if the run has them),
             or `"best"`, those of the best evaluation on validation rows (see `train.monitor`).
         **settings: arguments of the constructor. Only a registered name takes them.
 
     Raises:
         SettingError: the name, a setting, or a value is not valid, or settings were passed for a
-            run folder.
+            trained model.
         RunError: the folder is not a run folder, or its weights are damaged or belong to another
             model.
+        PluginError: the name belongs to a plugin that cannot be used.
 
     Example:
         >>> import genzoo
@@ -134,15 +137,28 @@ def load(
             )
         with explained(name, call="load"):
             return build({"name": name, **settings})
-    path = local_path(name, "name of a model or run folder")
-    if path.is_dir():
-        if settings:
-            raise SettingError(
-                f"{path} is a run folder, whose settings are fixed; leave out "
-                f"{', '.join(settings)}."
-            )
-        return RunFolder(path).model(checkpoint=checkpoint)
+    folder = _folder(name)
+    if settings:
+        raise SettingError(
+            f"{folder.path} is a run folder, whose settings are fixed; leave out "
+            f"{', '.join(settings)}."
+        )
+    return folder.model(checkpoint=checkpoint)
+
+
+def _folder(name: str | Path) -> RunFolder:
+    """Return the run folder of pretrained weights, or at a path.
+
+    Raises:
+        SettingError: the name is misspelled.
+        PluginError: the name belongs to a plugin that cannot be used.
+        RunError: the path is not a folder.
+    """
+    path = local_path(name, "name of a model, of pretrained weights, or of a run folder")
+    folder = RunFolder.find(name)
+    if folder.path.is_dir():
+        return folder
     if isinstance(name, str) and len(path.parts) == 1 and not path.suffix:
         # raises an error that suggests similar names
-        return build(name)
-    raise RunError(f"{path} is not a run folder or the name of a model.")
+        registry("models").registration(name)
+    raise RunError(f"{path} is not a run folder or the name of a model, or of pretrained weights.")

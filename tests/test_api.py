@@ -24,6 +24,7 @@ PUBLIC = (
     "genzoo.divergences",
     "genzoo.data",
     "genzoo.metrics",
+    "genzoo.weights",
     "genzoo.train",
     "genzoo.runs",
     "genzoo.errors",

@@ -16,13 +16,13 @@ ROOT = Path(genzoo.__file__).parent
 ORDER = (
     "__about__", "errors", "terminal", "files", "memory", "progress", "distributed", "registry",
     "contract", "plots", "data", "blocks", "priors", "divergences", "models", "runs", "metrics",
-    "train", "loading", "testing", "cli", "__main__",
+    "train", "weights", "loading", "testing", "cli", "__main__",
 )  # fmt: skip
 """The floors from the ground up: a package imports only earlier ones and itself."""
 FLOORS = {name: floor for floor, name in enumerate(ORDER)}
 LIGHT = {"__about__", "errors", "terminal", "files", "memory", "progress", "registry"}
 """The modules that `import genzoo` may load, in addition to the registries of `KINDS`."""
-KINDS = {"models", "priors", "divergences", "metrics"}
+KINDS = {"models", "priors", "divergences", "metrics", "weights"}
 TYPES = {("registry", "contract")}
 """Upward imports for type checkers: `build` and `Registry` return the contract's classes."""
 HEAVY = {

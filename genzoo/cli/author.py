@@ -20,6 +20,7 @@ from genzoo.__about__ import __version__
 from genzoo.cli.common import console, kinds_named
 from genzoo.errors import GenzooError, SettingError
 from genzoo.files import local_path
+from genzoo.registry.kinds import SINGULAR
 from genzoo.registry.lookup import registry
 from genzoo.registry.plugins import CONTRACT_VERSION
 
@@ -70,7 +71,7 @@ def check(
         _check_required(table, kind_to_check)
         source = next(iter(registry(kind_to_check).registrations_of(name)), None)
         origin = f"  from {escape(str(source))}" if source else ""
-        console.print(f"[bold]{kind_to_check[:-1]} {escape(name)}[/bold]{origin}")
+        console.print(f"[bold]{SINGULAR[kind_to_check]} {escape(name)}[/bold]{origin}")
         with console.status("building it"):
             suite = checks(table, kind_to_check, shapes)
         width = max(len(str(test)) for test in suite)
@@ -134,7 +135,8 @@ def _check_required(table: Mapping[str, Any], kind: str) -> None:
     if missing:
         example = " ".join(f"{key}=..." for key in missing)
         raise SettingError(
-            f"{kind[:-1]} {table['name']!r} has no default for {', '.join(missing)}; add {example}"
+            f"{SINGULAR[kind]} {table['name']!r} has no default for {', '.join(missing)}; "
+            f"add {example}"
         )
 
 

@@ -32,7 +32,10 @@ console = Console(width=None if is_terminal(sys.stdout) else 160)
 errors = Console(stderr=True, soft_wrap=True)
 
 RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run folder, or a registered model's name.")
+    str,
+    typer.Argument(
+        metavar="RUN", help="A run folder, or the name of pretrained weights or of a model."
+    ),
 ]
 Count = Annotated[int, typer.Option("-n", min=1, help="The number of examples.")]
 Seed = Annotated[int, typer.Option(help="The seed of the noise.")]
@@ -206,9 +209,10 @@ def data(run: str, data_path: Path | None = None) -> Dataset:
     """
     from genzoo.runs.folder import RunFolder
 
-    if not Path(run).is_dir():
+    folder = RunFolder.find(run)
+    if not folder.path.is_dir():
         raise RunError(f"{run} is not a run folder, so it has no data.")
-    return RunFolder(run).dataset(data_path)
+    return folder.dataset(data_path)
 
 
 def held_out(

@@ -14,7 +14,11 @@ __all__ = ["compare"]
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(help="Run folders, or folders of run folders such as of seeds.")
+        list[str],
+        typer.Argument(
+            help="Run folders, folders of run folders such as of seeds, or names of pretrained "
+            "weights."
+        ),
     ],
     out: Annotated[
         Path | None,

@@ -21,17 +21,18 @@ from genzoo.cli.common import (
     say,
 )
 from genzoo.errors import SettingError
+from genzoo.files import local_path
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
     run: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="RUN|SAMPLES",
-            help="A run folder, or samples of another program: a folder of images, or a file that "
-            "ends in .npy, .npz, or .onnx.",
+            help="A run folder, the name of pretrained weights, or samples of another program: a "
+            "folder of images, or a file that ends in .npy, .npz, or .onnx.",
         ),
     ],
     metrics: Annotated[
@@ -50,8 +51,8 @@ def evaluate(
         typer.Option(
             "--out",
             "-o",
-            help="The folder of the report. Default: report/ in the run folder, or a folder next "
-            "to the samples.",
+            help="The folder of the report. Default: report/ in the run folder, NAME-report for "
+            "pretrained weights, or a folder next to the samples.",
         ),
     ] = None,
     network: Annotated[
@@ -91,8 +92,9 @@ def evaluate(
     dataset = as_dataset(data_of_model)
     from_elsewhere = isinstance(model, Samples | OnnxGenerator)
     folder = out or _report(run, from_elsewhere, None if data is None else dataset.name)
-    inside = out is not None and out.resolve().is_relative_to(run.resolve())
-    if from_elsewhere and run.is_dir() and inside:
+    path = local_path(run, "RUN")
+    inside = out is not None and out.resolve().is_relative_to(path.resolve())
+    if from_elsewhere and path.is_dir() and inside:
         raise SettingError(
             f"-o {out} is inside the folder of the samples, where figures would count as samples; "
             "choose another folder."
@@ -118,20 +120,27 @@ def evaluate(
     )
 
 
-def _report(run: Path, from_elsewhere: bool, data: str | None) -> Path:
-    """Return the folder of the report: in the run folder, or next to samples of another program.
+def _report(run: str, from_elsewhere: bool, data: str | None) -> Path:
+    """Return the folder of the report.
+
+    It is in the run folder, next to samples of another program, or, for pretrained weights, which
+    nothing may change, in the working folder.
 
     Arguments:
-        run: the run folder, or the path of the samples.
+        run: the run folder, the name of pretrained weights, or the path of the samples.
         from_elsewhere: the path holds samples of another program.
         data: the name of the data, or None for those of the run.
     """
     from genzoo.runs.folder import RunFolder
+    from genzoo.runs.seal import is_sealed
 
     if from_elsewhere:
-        path = run.resolve()
+        path = local_path(run, "RUN").resolve()
         return path.with_name(f"{path.name if path.is_dir() else path.stem}-report")
-    report = RunFolder(run).report
+    folder = RunFolder.find(run)
+    report = folder.report
+    if is_sealed(folder.path):
+        report = Path(f"{folder.path.name}-report")
     if data is None:
         return report
     return report / (re.sub(r"[^\w.-]+|^\.+", "-", data).strip("-") or "data")

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from genzoo.cli.common import console, kinds_named
 from genzoo.errors import SettingError, did_you_mean, printable
-from genzoo.registry.kinds import KINDS
+from genzoo.registry.kinds import KINDS, SINGULAR
 from genzoo.registry.lookup import kinds_of, registry
 from genzoo.registry.plugins import metadata_field
 from genzoo.registry.registration import Registration
@@ -188,7 +188,7 @@ def info(
     for kind_of_name in kinds_named(name) if kind is None else [kind]:
         kind_registry = registry(kind_of_name)
         target, source = kind_registry.get(name), kind_registry.registration(name)
-        title = f"[bold]{kind_of_name[:-1]} {escape(name)}[/bold]  from {escape(str(source))}"
+        title = f"[bold]{SINGULAR[kind_of_name]} {escape(name)}[/bold]  from {escape(str(source))}"
         console.print(title)
         for line in (_location(target), *_about(source)):
             console.print(line, markup=False, style="dim", soft_wrap=True)

@@ -14,7 +14,7 @@ __all__ = ["outliers"]
 
 
 def outliers(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[str, typer.Argument(help="A run folder, or the name of pretrained weights.")],
     data: Annotated[
         list[str],
         typer.Argument(
@@ -44,9 +44,9 @@ def outliers(
     from genzoo.runs.folder import RunFolder
     from genzoo.runs.same_data import check_same_data
 
-    folder = RunFolder(run)
-    model, reference = load(str(run), device), folder.dataset()
-    name = show(str(run))
+    folder = RunFolder.find(run)
+    model, reference = load(run, device), folder.dataset()
+    name = show(run)
     advice = f"name them in Python: genzoo.outliers({name}, data, reference={name})"
     check_same_data(folder, reference, "test", tuple(reference.test), advice=advice)
     result = detect(model, data, reference, scores=score or None, n=limit, seed=seed, resize=resize)

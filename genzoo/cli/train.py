@@ -56,11 +56,12 @@ def train(
     ] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, or mps.")] = None,
     init_from: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--from",
             metavar="RUN",
-            help="Start with the weights of this run and, without RECIPE, with its recipe.",
+            help="Start with the weights of this run folder, or with pretrained weights, and, "
+            "without RECIPE, with their recipe.",
         ),
     ] = None,
     seeds: Annotated[
@@ -97,7 +98,7 @@ def train(
         raise SettingError(f"--jobs {jobs} needs --seeds, such as --seeds 3.")
     if init_from is not None and (what is None or ("=" in what and not Path(what).is_file())):
         recipe = recipe_to_begin_from(init_from, [*([what] if what else []), *texts])
-        name = f"from-{init_from.resolve().name}"
+        name = f"from-{Path(init_from).resolve().name}"
         return train_into(
             out or Path("runs") / name, recipe, resume, overwrite, init_from, allow_other_data
         )
@@ -262,7 +263,7 @@ def recipe_of_run(
     return new
 
 
-def recipe_to_begin_from(folder: Path, overrides: Sequence[str]) -> Recipe:
+def recipe_to_begin_from(run: str, overrides: Sequence[str]) -> Recipe:
     """Return the recipe of a run, changed, for another run that begins with its weights.
 
     Raises:
@@ -271,10 +272,11 @@ def recipe_to_begin_from(folder: Path, overrides: Sequence[str]) -> Recipe:
     from genzoo.runs.folder import RunFolder
     from genzoo.train.misplaced import explained
 
-    if folder.is_dir():
-        RunFolder(folder).recipe()
+    folder = RunFolder.find(run)
+    if folder.path.is_dir():
+        folder.recipe()
     with explained():
-        return _with_one_length(recipes.read(folder / "recipe.toml", overrides), overrides)
+        return _with_one_length(recipes.read(folder.recipe_file, overrides), overrides)
 
 
 def _with_one_length(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
@@ -292,7 +294,7 @@ def train_into(
     recipe: Recipe,
     resume: bool = False,
     overwrite: bool = False,
-    init_from: Path | None = None,
+    init_from: str | None = None,
     allow_other_data: bool = False,
 ) -> None:
     """Train a recipe, write a run folder, and print a summary."""

@@ -107,7 +107,7 @@ def _folders(run: str | Path | Run[Any]) -> list[RunFolder]:
                 'genzoo.fit(model, data, "runs/NAME").'
             )
         run = run.folder
-    folder = RunFolder(run)
+    folder = RunFolder.find(run)
     if folder.path.is_dir() and not folder.is_run():
         inner = [RunFolder(path) for path in sorted(folder.path.iterdir()) if path.is_dir()]
         inner = [path for path in inner if path.is_run()]

@@ -49,9 +49,10 @@ def evaluate(
     measured; its modes and torch's random state are restored at the end.
 
     Arguments:
-        run: the result of `fit`, a run folder, or a model. Samples of another program are the path
-            of a folder of images, of a `.npy` or `.npz` file, or of an ONNX generator, or an array,
-            `(n, *shape)`: uint8 or floats, images in [0, 1] and with their channels first or last.
+        run: the result of `fit`, a run folder, the name of pretrained weights, or a model. Samples
+            of another program are the path of a folder of images, of a `.npy` or `.npz` file, or of
+            an ONNX generator, or an array, `(n, *shape)`: uint8 or floats, images in [0, 1] and
+            with their channels first or last.
         data: a `Dataset`, a name, table, or arrays as for `genzoo.fit`, or a run folder, whose data
             are used. By default, the data of the run. A model and samples need them.
         metrics: the name, table, or instance of a metric, or several of them. By default, every
@@ -169,7 +170,7 @@ def model_and_data(
             f"value_range = {show(value_range)} is for samples of another program; leave it out."
         )
     if isinstance(run, str | Path):
-        folder = RunFolder(run)
+        folder = RunFolder.find(run)
         model = folder.model(checkpoint=checkpoint)
         if data is None:
             data = folder.dataset(data_path)
@@ -192,7 +193,7 @@ def _is_samples(run: Any) -> bool:
     Raises:
         RunError: it is a folder, but neither of a run nor of images.
     """
-    if not isinstance(run, str | Path):
+    if not isinstance(run, str | Path) or RunFolder.find(run).is_run():
         return False
     path = local_path(run, "run folder or samples", RunError)
     if not path.is_dir() or RunFolder(path).recipe_file.exists():

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from genzoo.errors import SettingError, show
 from genzoo.memory import TooLargeError, allocations
+from genzoo.registry.kinds import SINGULAR
 from genzoo.registry.lookup import registry
 from genzoo.registry.records import (
     UNKNOWN,
@@ -130,7 +131,7 @@ def build(
     """
     names = registry(kind)
     owner_path = _error_path.get()
-    error_path = ".".join(filter(None, (owner_path, slot or kind[:-1])))
+    error_path = ".".join(filter(None, (owner_path, slot or SINGULAR[kind])))
     if not isinstance(spec, str | Mapping):
         _check_instance(spec, context, error_path)
         record = recorded(spec) or InitRecord(kind, "", UNKNOWN)
@@ -149,8 +150,8 @@ def build(
         signature = signature_of(target)
         if "name" in signature.parameters:
             raise SettingError(
-                f"{kind[:-1]} {name!r} has an argument called 'name'. In a table, 'name' is the "
-                "registered name; call the argument something else."
+                f"{SINGULAR[kind]} {name!r} has an argument called 'name'. In a table, 'name' is "
+                "the registered name; call the argument something else."
             )
         for key in context.keys() & settings.keys():
             _check_equal(f"{error_path}.{key}", settings[key], context[key])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BUILT_IN", "KINDS"]
+__all__ = ["BUILT_IN", "KINDS", "SINGULAR"]
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "models": {
@@ -92,6 +92,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "inception": "genzoo.metrics.networks.inception:Inception",
         "dinov2": "genzoo.metrics.networks.dinov2:DINOv2",
     },
+    "weights": {},
 }
 
 KINDS = tuple(BUILT_IN)
+SINGULAR = {kind: kind if kind == "weights" else kind.removesuffix("s") for kind in KINDS}
+"""Kind -> the word for one thing of it."""

@@ -16,7 +16,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 from genzoo.__about__ import __version__
 from genzoo.errors import PluginError, SettingError, describe, did_you_mean, shorten
 from genzoo.registry import plugin_files, plugins
-from genzoo.registry.kinds import BUILT_IN, KINDS
+from genzoo.registry.kinds import BUILT_IN, KINDS, SINGULAR
 from genzoo.registry.plugins import normalized_name
 from genzoo.registry.registration import Registration, invalid_name_reason, load_value
 
@@ -199,7 +199,7 @@ class Registry(Generic[Thing]):
         claims = self.registrations_of(name)
         if not claims:
             hint = did_you_mean(name, self.available())
-            raise SettingError(f"No {self.kind[:-1]} named {shorten(name)!r}.{hint}")
+            raise SettingError(f"No {SINGULAR[self.kind]} named {shorten(name)!r}.{hint}")
         usable = [claim for claim in claims if not claim.blocked_because]
         if not usable:
             blocked = claims[0]

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from genzoo.errors import SettingError
-from genzoo.registry.kinds import KINDS
+from genzoo.registry.kinds import KINDS, SINGULAR
 from genzoo.registry.lookup import registry
 from genzoo.registry.signatures import Signature, bind, parameters, signature_of
 from genzoo.registry.validation import check, is_plain
@@ -205,8 +205,8 @@ def check_nones(record: InitRecord, table: Mapping[str, Any]) -> None:
     for key, value in table.items():
         if value is None and known[key].default is not None:
             raise SettingError(
-                f"{record.kind[:-1]} {record.name!r} has {key} = None. A recipe can leave {key} "
-                f"out, but that means its default, {known[key].default!r}."
+                f"{SINGULAR[record.kind]} {record.name!r} has {key} = None. A recipe can leave "
+                f"{key} out, but that means its default, {known[key].default!r}."
             )
 
 

@@ -151,19 +151,48 @@ def _is_training_state(model: Model, key: str) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in model.training_state)
 
 
-def write_weights(path: Path, model: Model, state: Mapping[str, Tensor], round: int) -> None:
-    """Export weights as safetensors, with their digest."""
+def write_weights(
+    path: Path, model: Model, state: Mapping[str, Tensor], round: int, *, half: bool = False
+) -> None:
+    """Export weights as safetensors, with their digest.
+
+    Arguments:
+        path: the file to write.
+        model: the model that the weights belong to.
+        state: the weights by name.
+        round: the number of rounds after which the model had these weights.
+        half: store float32 parameters as float16. `read_weights` returns them as float32.
+    """
     from safetensors.torch import save_file
 
     weights = exported(model, state)
-    header = {"format": FORMAT, "round": round, "sha256": of_tensors(weights, FORMAT, round)}
+    header: dict[str, Any] = {"format": FORMAT, "round": round}
+    if half:
+        parameters = {name for name, _ in model.named_parameters()}
+        narrowed = {
+            name: _narrowed(value) if name in parameters else value
+            for name, value in weights.items()
+        }
+        header["narrowed"] = [name for name in weights if narrowed[name] is not weights[name]]
+        weights = narrowed
+    header["sha256"] = of_tensors(weights, FORMAT, round)
     # one key, because safetensors does not keep an order
     metadata = {"genzoo": json.dumps(header)}
     write_atomic(path, lambda file: save_file(weights, file, metadata))
 
 
+def _narrowed(value: Tensor) -> Tensor:
+    """Return a float32 tensor as float16; any other, or one with larger values, as it is."""
+    if value.dtype != torch.float32:
+        return value
+    narrow = value.half()
+    return narrow if bool(narrow.isfinite().all()) else value
+
+
 def read_weights(path: Path) -> tuple[dict[str, Tensor], int]:
     """Return exported weights and their round. Weights from other programs have round 0.
+
+    Float32 weights that were stored as float16 are float32 again.
 
     Raises:
         RunError: the weights are damaged, or have another format.
@@ -176,9 +205,10 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], int]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if header is None:
             return weights, 0
-        version, round, digest = header
+        version, round, digest, narrowed = header
         if version == FORMAT and digest != of_tensors(weights, version, round):
             raise ValueError("they have changed since they were written: the digest differs")
+        weights |= {name: weights[name].float() for name in narrowed}
     except (
         SafetensorError,
         OSError,
@@ -196,8 +226,11 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], int]:
     return weights, round
 
 
-def _header(metadata: Mapping[str, str]) -> tuple[int, int, Any] | None:
-    """Return the format, round, and digest of exported weights; None for another program's.
+def _header(metadata: Mapping[str, str]) -> tuple[int, int, Any, list[str]] | None:
+    """Return the header of exported weights, or None for those of another program.
+
+    It consists of the format, the round, the digest, and the names of the float32 weights that are
+    stored as float16.
 
     Raises:
         ValueError: the header is damaged.
@@ -209,7 +242,7 @@ def _header(metadata: Mapping[str, str]) -> tuple[int, int, Any] | None:
     header = json.loads(metadata["genzoo"])
     version = count(header.get("format", 0), "format")
     round = count(header.get("round", 0), "round")
-    return version, round, header.get("sha256")
+    return version, round, header.get("sha256"), list(header.get("narrowed", ()))
 
 
 def load_weights(model: Model, weights: Mapping[str, Tensor], origin: Path) -> None:

@@ -9,7 +9,11 @@ metrics.jsonl        one line for each logged step
 samples/             pictures of samples from fixed noise
 curves.png           the logged losses
 report/              the results of `genzoo evaluate`
+card.md              the model card
 ```
+
+A folder of pretrained weights is a run folder, too. It has the final weights, the recipe, the card,
+and `sha256.json`, with the hashes of its files.
 """
 
 from __future__ import annotations
@@ -23,15 +27,17 @@ from typing import Any, Generic, Literal, TypeVar
 from torch import Tensor
 
 from genzoo.contract import Dataset, Model
-from genzoo.errors import PluginError, RunError, SettingError
+from genzoo.errors import PluginError, RunError, SettingError, did_you_mean
 from genzoo.files import local_path
 from genzoo.registry.build import build
+from genzoo.registry.lookup import registry
 from genzoo.runs.checkpoint import Checkpoints, load_weights, newest_whole, read_weights, step_of
 from genzoo.runs.data_path import rerooted
 from genzoo.runs.format import check_format
 from genzoo.runs.lock import FolderLock
 from genzoo.runs.recipe import Recipe, checked, parse
 from genzoo.runs.requirements import IN_MEMORY, install_advice
+from genzoo.runs.seal import check_seal, is_sealed
 from genzoo.runs.weights import model_fingerprint, note_origin
 
 __all__ = ["Best", "Run", "RunFolder"]
@@ -93,6 +99,35 @@ class RunFolder:
         self.path = local_path(path, "run folder", RunError)
         self.lock: FolderLock | None = None
         """Held during training. Its path changes if the folder is moved during that time."""
+
+    @classmethod
+    def find(cls, run: str | Path) -> RunFolder:
+        """Return the folder of a run for reading: of pretrained weights by name, or at a path.
+
+        If a folder has the name of pretrained weights, the weights win; write `./name` for the
+        folder.
+
+        Raises:
+            SettingError: nothing is at the path, which is almost the name of pretrained weights.
+            PluginError: the weights belong to a plugin that cannot be used.
+            RunError: the pretrained weights are damaged, or the path cannot be that of a folder.
+        """
+        names = registry("weights")
+        if isinstance(run, str) and run in names:
+            entry: Any = names.get(run)
+            if not hasattr(entry, "folder"):
+                raise PluginError(
+                    f"weights {run!r} are registered as a {type(entry).__name__}; register "
+                    "genzoo.weights.Entry(folder)."
+                )
+            entry.check()
+            return cls(entry.folder)
+        folder = cls(run)
+        if not folder.path.exists() and len(folder.path.parts) == 1:
+            hint = did_you_mean(str(run), names.available())
+            if names.registrations_of(str(run)) or "Did you mean" in hint:
+                names.registration(str(run))  # raises an error that says why
+        return folder
 
     @property
     def recipe_file(self) -> Path:
@@ -206,6 +241,8 @@ class RunFolder:
         """
         if checkpoint not in ("last", "best"):
             raise SettingError(f'checkpoint = {checkpoint!r}: expected "last" or "best".')
+        if is_sealed(self.path):
+            check_seal(self.path)
         recipe = self.recipe()
         model: Model = self._built(recipe["model"], "models")
         weights, file = self._best_weights() if checkpoint == "best" else self._last(averaged)
@@ -223,6 +260,11 @@ class RunFolder:
 
     def _best_weights(self) -> tuple[Mapping[str, Tensor], Path]:
         """Return the weights of the best evaluation, and their file."""
+        if is_sealed(self.path):
+            raise RunError(
+                f"{self.path} holds stored weights, which have one checkpoint; leave out "
+                "checkpoint (--checkpoint)."
+            )
         if not self.best.exists():
             raise RunError(
                 f"{self.path} has no best.safetensors; train with train.monitor, such as "

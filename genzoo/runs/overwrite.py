@@ -9,6 +9,7 @@ from genzoo.errors import RunError
 from genzoo.files import TEMPORARY_PREFIX
 from genzoo.runs.folder import RunFolder
 from genzoo.runs.lock import LOCK
+from genzoo.runs.seal import is_sealed
 
 __all__ = ["check_writable", "is_remainder", "remove_artifacts", "remove_temporary"]
 
@@ -26,6 +27,9 @@ _WRITTEN = (
     "events.out.tfevents.*",
     "metrics.jsonl",
     "curves.png",
+    "samples.png",
+    "card.md",
+    "sha256.json",
     "recipe.toml",
 )
 """The files that a run writes. The recipe comes last, so a killed removal can be repeated."""
@@ -56,6 +60,11 @@ def check_writable(run: RunFolder, *, resume: bool, overwrite: bool) -> None:
         raise RunError(
             f"{run.path} already holds a run; resume it with --resume (genzoo resume), or "
             "start again with --overwrite."
+        )
+    if resume and is_sealed(run.path):
+        raise RunError(
+            f"{run.path} holds stored weights without checkpoints, so it cannot be resumed; begin "
+            f"another run with them: genzoo train --from {run.path}."
         )
     if overwrite:
         _check_no_links(run)

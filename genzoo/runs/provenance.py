@@ -55,6 +55,8 @@ def recipe_text(
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "device": device_name,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
         "processes": size,
         "needs": list(needs),
         "git": revision(),

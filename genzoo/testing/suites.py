@@ -37,9 +37,11 @@ from genzoo.testing import (
     metrics,
     models,
     networks,
+    pretrained,
     priors,
 )
 from genzoo.testing.subject import Subject, check_device, no_inputs, no_outputs
+from genzoo.weights import Entry
 
 __all__ = ["KIND_OF", "SUITES", "CheckFunction", "Suite"]
 
@@ -166,6 +168,7 @@ SUITES: Mapping[str, tuple[Suite, ...]] = {
             outputs=feature_networks.outputs,
         ),
     ),
+    "weights": (Suite(base=Entry, always=pretrained.ALWAYS),),
 }
 """Kind -> its suites; a thing gets the first one whose base class it has."""
 KIND_OF: Mapping[type, str] = {

@@ -11,7 +11,7 @@ from typing import Any
 from genzoo.contract import Model
 from genzoo.errors import GenzooError, UnknownSettingError
 from genzoo.registry.build import build
-from genzoo.registry.kinds import KINDS
+from genzoo.registry.kinds import KINDS, SINGULAR
 from genzoo.registry.lookup import registry
 from genzoo.registry.records import init_record
 from genzoo.registry.signatures import parameters
@@ -125,8 +125,8 @@ def _parameters(spec: Any, kind: str) -> Mapping[str, Any]:
 def _slot_parameters(slot: str, default: Any) -> set[str]:
     """Return the settings of the default part in a slot."""
     name = _name(default)
-    singular = {"generator": "decoder", "penalty": "divergence"}.get(slot, slot)
-    kinds = [kind for kind in KINDS if kind[:-1] == singular]
+    part = {"generator": "decoder", "penalty": "divergence"}.get(slot, slot)
+    kinds = [kind for kind in KINDS if SINGULAR[kind] == part]
     if name is None or not kinds or name not in registry(kinds[0]):
         return set()
     return {*parameters(registry(kinds[0]).get(name))} - {"shape", "dim"}
