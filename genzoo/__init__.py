@@ -27,7 +27,7 @@ from genzoo.registry.lazy import lazy_names
 from genzoo.registry.lookup import Registry, available, registries
 
 if TYPE_CHECKING:
-    from genzoo import blocks, contract, data, distributed, runs, testing, train
+    from genzoo import blocks, contract, data, distributed, runs, sklearn, testing, train
     from genzoo.contract import (
         Critic,
         Dataset,
@@ -94,6 +94,7 @@ __all__ = [
     "priors",
     "runs",
     "save",
+    "sklearn",
     "testing",
     "train",
     "translators",
@@ -102,7 +103,16 @@ __all__ = [
 
 # Type checkers must not see __getattr__: with it, every misspelled name would pass as Any.
 if not TYPE_CHECKING:
-    _LAZY_PACKAGES = {"blocks", "contract", "data", "distributed", "runs", "testing", "train"}
+    _LAZY_PACKAGES = {
+        "blocks",
+        "contract",
+        "data",
+        "distributed",
+        "runs",
+        "sklearn",
+        "testing",
+        "train",
+    }
     _lazy_name = lazy_names(
         __name__,
         {

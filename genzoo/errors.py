@@ -62,7 +62,7 @@ class PluginError(GenzooError):
     """A name is registered, but its plugin cannot be used."""
 
 
-class DataError(GenzooError):
+class DataError(GenzooError, ValueError):
     """A dataset is missing, damaged, or unsuitable."""
 
 

@@ -27,6 +27,7 @@ PUBLIC = (
     "genzoo.weights",
     "genzoo.train",
     "genzoo.runs",
+    "genzoo.sklearn",
     "genzoo.errors",
     "genzoo.testing",
     "genzoo.distributed",

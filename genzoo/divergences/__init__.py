@@ -13,6 +13,7 @@ from genzoo.registry.lookup import Registry, registries
 if TYPE_CHECKING:
     from genzoo.contract import Divergence, Penalty
     from genzoo.divergences.distances import (
+        energy_distance,
         histograms,
         jensen_shannon,
         kullback_leibler,
@@ -37,6 +38,7 @@ else:
         __name__,
         {
             "genzoo.divergences.distances": (
+                "energy_distance",
                 "histograms",
                 "jensen_shannon",
                 "kullback_leibler",
@@ -73,6 +75,7 @@ __all__ = [
     "Sinkhorn",
     "Wasserstein",
     "available",
+    "energy_distance",
     "get",
     "gradient_norms",
     "gradient_penalty",

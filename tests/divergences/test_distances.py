@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
+from scipy.stats import energy_distance as scipy_energy_distance
 from scipy.stats import entropy
 from torch.distributions import Normal
 
 from genzoo.divergences import (
+    energy_distance,
     histograms,
     jensen_shannon,
     kullback_leibler,
@@ -136,3 +138,19 @@ def test_neighbors_estimate_the_kl_of_gaussians(dim):
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_the_energy_distance_agrees_with_scipy():
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=50), generator.normal(1, 2, size=1500)
+    value = energy_distance(torch.from_numpy(x), torch.from_numpy(y))
+    assert value == pytest.approx(scipy_energy_distance(x, y) ** 2)
+
+
+def test_the_energy_distance_of_points_in_the_plane():
+    """The distances of the corners of a 3-4-5 triangle."""
+    x, y = torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 0.0], [3.0, 4.0]])
+    assert energy_distance(x, y) == pytest.approx(2 * (3 + 5) / 2 - 2 * 4 / 4)
+    assert energy_distance(y, y.flip(0)) == 0
+    with pytest.raises(DataError, match="cannot be compared"):
+        energy_distance(x, y[:, :1])
