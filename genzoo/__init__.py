@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Decoder,
         Encoder,
         FeatureNetwork,
+        Logger,
         Model,
         Player,
         Translator,
@@ -54,6 +55,7 @@ critics: Registry[Critic] = registries["critics"]
 translators: Registry[Translator] = registries["translators"]
 datasets: Registry[Dataset] = registries["datasets"]
 networks: Registry[FeatureNetwork] = registries["networks"]
+loggers: Registry[Logger] = registries["loggers"]
 
 __all__ = [
     "DataError",
@@ -87,6 +89,7 @@ __all__ = [
     "interpolate",
     "latent_arithmetic",
     "load",
+    "loggers",
     "metrics",
     "models",
     "networks",

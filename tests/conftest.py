@@ -96,7 +96,7 @@ def without_pictures(monkeypatch):
     """Write no figures and no TensorBoard events, which take longer than small games."""
     monkeypatch.setattr("genzoo.train.artifacts.can_plot", lambda: False)
     monkeypatch.setattr("genzoo.train.artifacts.picture", lambda *_: None)
-    monkeypatch.setattr("genzoo.train.history.find_spec", lambda _: None)
+    monkeypatch.setattr("genzoo.train.loggers.find_spec", lambda _: None)
 
 
 @pytest.fixture

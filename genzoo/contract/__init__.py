@@ -28,6 +28,7 @@ from genzoo.contract.judging import (
     Metric,
     Source,
 )
+from genzoo.contract.logger import LoggedRun, Logger, Status
 from genzoo.contract.model import Batch, Model, conditions, generated_columns
 from genzoo.contract.parts import (
     Configurable,
@@ -77,6 +78,8 @@ __all__ = [
     "HasPosterior",
     "HasText",
     "LocalPath",
+    "LoggedRun",
+    "Logger",
     "Measurement",
     "Metric",
     "Model",
@@ -94,6 +97,7 @@ __all__ = [
     "Shape",
     "Solves",
     "Source",
+    "Status",
     "Translates",
     "Translator",
     "conditions",

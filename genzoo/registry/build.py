@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Divergence,
         Encoder,
         FeatureNetwork,
+        Logger,
         Metric,
         Model,
         Part,
@@ -95,6 +96,12 @@ def build(
 
 @overload
 def build(spec: Part, kind: Literal["networks"], /, **options: Any) -> FeatureNetwork: ...
+
+
+@overload
+def build(
+    spec: Logger | str | Mapping[str, Any], kind: Literal["loggers"], /, **options: Any
+) -> Logger: ...
 
 
 @overload

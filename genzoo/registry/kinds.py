@@ -92,6 +92,13 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "inception": "genzoo.metrics.networks.inception:Inception",
         "dinov2": "genzoo.metrics.networks.dinov2:DINOv2",
     },
+    "loggers": {
+        "jsonl": "genzoo.train.loggers.jsonl:JSONL",
+        "tensorboard": "genzoo.train.loggers.tensorboard:TensorBoard",
+        "wandb": "genzoo.train.loggers.trackers:WandB",
+        "trackio": "genzoo.train.loggers.trackers:Trackio",
+        "mlflow": "genzoo.train.loggers.trackers:MLflow",
+    },
     "weights": {},
 }
 

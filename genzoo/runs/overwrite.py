@@ -26,6 +26,7 @@ _WRITTEN = (
     "best.safetensors",
     "events.out.tfevents.*",
     "metrics.jsonl",
+    "trackers.json",
     "curves.png",
     "samples.png",
     "card.md",
@@ -106,7 +107,14 @@ def is_remainder(run: RunFolder, recipe: str) -> bool:
         names = {path.name for path in run.path.iterdir() if not _is_temporary(path)}
     except (OSError, ValueError):
         return False
-    return names <= {"checkpoints", "samples", "metrics.jsonl", "curves.png", "best.safetensors"}
+    return names <= {
+        "checkpoints",
+        "samples",
+        "metrics.jsonl",
+        "trackers.json",
+        "curves.png",
+        "best.safetensors",
+    }
 
 
 def remove_artifacts(run: RunFolder) -> None:

@@ -21,6 +21,7 @@ RESUMABLE_SETTINGS = frozenset(
         "checkpoint_every",
         "keep_checkpoints",
         "log_every",
+        "loggers",
         "sample_every",
         "patience",
         "gradient_norms",

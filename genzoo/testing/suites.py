@@ -20,6 +20,7 @@ from genzoo.contract import (
     Divergence,
     Encoder,
     FeatureNetwork,
+    Logger,
     Metric,
     Model,
     Penalty,
@@ -34,6 +35,7 @@ from genzoo.testing import (
     datasets,
     divergences,
     feature_networks,
+    loggers,
     metrics,
     models,
     networks,
@@ -168,6 +170,7 @@ SUITES: Mapping[str, tuple[Suite, ...]] = {
             outputs=feature_networks.outputs,
         ),
     ),
+    "loggers": (Suite(base=Logger, always=loggers.ALWAYS),),
     "weights": (Suite(base=Entry, always=pretrained.ALWAYS),),
 }
 """Kind -> its suites; a thing gets the first one whose base class it has."""

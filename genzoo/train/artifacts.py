@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genzoo.contract import Dataset, Model
+from genzoo.contract import Dataset, LoggedRun, Logger, Model
 from genzoo.data.fingerprint import fingerprint
 from genzoo.errors import RunError
 from genzoo.files import write_atomic
@@ -25,8 +25,9 @@ from genzoo.runs.weights import check_beginning, kept_beginning, model_fingerpri
 from genzoo.train.averaging import Average
 from genzoo.train.engine import Engine
 from genzoo.train.frozen import frozen_patterns
-from genzoo.train.history import History
+from genzoo.train.history import Line, restore
 from genzoo.train.keep import reclaim
+from genzoo.train.loggers import Loggers
 from genzoo.train.pictures import picture
 from genzoo.train.settings import Settings, recorded_schedule
 
@@ -41,15 +42,25 @@ class Artifacts:
         dataset: the training data.
         engine: the device and processes; only the main process writes.
         keep_checkpoints: the number of checkpoints to keep.
+        loggers: the receivers of the log and the pictures.
     """
 
     def __init__(
-        self, folder: RunFolder | None, dataset: Dataset, engine: Engine, keep_checkpoints: int
+        self,
+        folder: RunFolder | None,
+        dataset: Dataset,
+        engine: Engine,
+        keep_checkpoints: int,
+        loggers: Sequence[Logger] = (),
     ) -> None:
         self.folder, self.dataset, self.engine = folder, dataset, engine
-        writes_log = folder is not None and engine.main
-        self.history = History(folder.path if folder is not None and writes_log else None)
+        self.loggers = Loggers(loggers if engine.main else (), engine.device)
+        self.history: list[Line] = []
+        """The lines of the log."""
+        self._total = self._last_step = 0
+        """The last step that an earlier call of `fit` logged."""
         self.last_checkpoint: Path | None = None
+        self.recipe: Recipe = {}
         self.recipe_text = ""
         self._keep_checkpoints = keep_checkpoints
         self._moved_error = ""
@@ -88,6 +99,7 @@ class Artifacts:
             RunError: the run has another recipe, other data, or other initial weights.
         """
         assert self.folder is not None
+        self.recipe = recipe
         data_fingerprint = fingerprint(self.dataset)
         checkpoint = None
         if resume and self.folder.recipe_file.exists():
@@ -133,7 +145,7 @@ class Artifacts:
             if overwrite:
                 remove_artifacts(self.folder)
             remove_temporary(self.folder)
-            self.history.resume(round)
+            self.history, self._last_step = restore(self.folder.path / "metrics.jsonl", round)
             if round < total:
                 self._write_recipe()
         self.engine.barrier()
@@ -152,7 +164,7 @@ class Artifacts:
             lost_path = self.folder.path
             obstacle = reclaim(self.folder, self.recipe_text)
             self._write_recipe()
-            self.history.move(self.folder.path)
+            self.loggers.reopen(self._logged_run(round))
             if obstacle:
                 self._moved_error = (
                     f"{lost_path} was removed or moved during training, and {obstacle}. Training "
@@ -166,6 +178,31 @@ class Artifacts:
                     stacklevel=2,
                 )
         return True
+
+    def open_loggers(self, round: int, total: int) -> None:
+        """Open the loggers, before the first step of this call of `fit`."""
+        self._total = total
+        self.loggers.open(self._logged_run(round))
+
+    def add_line(self, line: Line) -> None:
+        """Add a line to the log."""
+        self.history.append(line)
+        values = {name: value for name, value in line.items() if name != "step"}
+        self.loggers.log(int(line["step"]), values)
+
+    def _logged_run(self, round: int) -> LoggedRun:
+        folder = None if self.folder is None else self.folder.path
+        name = folder.resolve().name if folder else self.recipe.get("model", {}).get("name", "run")
+        last_step = int(self.history[-1]["step"]) if self.history else 0
+        return LoggedRun(
+            name=name,
+            folder=folder,
+            step=round,
+            last_step=max(self._last_step, last_step),
+            total=self._total,
+            recipe=self.recipe,
+            history=tuple(self.history),
+        )
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Write a checkpoint.
@@ -189,12 +226,13 @@ class Artifacts:
         suffix = ".txt" if isinstance(content, list) else ".png"
         path = self.folder.samples / f"step-{round:06d}{suffix}"
         write_atomic(path, lambda file: save(content, file))
+        self.loggers.picture(round, path)
 
     def export(self, model: Model, average: Average | None, round: int) -> None:
         """Write the weights that `load` reads, and a plot of the log."""
         if self.folder is None or not self.engine.main:
             return
-        folder, lines = self.folder, self.history.lines
+        folder, lines = self.folder, self.history
         if average:
             write_weights(folder.averaged, model, average.module.state_dict(), round)
         write_weights(folder.weights, model, model.state_dict(), round)
@@ -240,8 +278,7 @@ class Artifacts:
         else:
             run_name = folder.resolve().name
             note_origin(final, **facts, run=run_name, sha256=model_fingerprint(final))
-        lines = self.history.lines
-        return Run(final, lines, round, folder, was_complete, total, self.dataset, best)
+        return Run(final, self.history, round, folder, was_complete, total, self.dataset, best)
 
     def _write_recipe(self) -> None:
         assert self.folder is not None

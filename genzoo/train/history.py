@@ -1,7 +1,4 @@
-"""Write the log of a run: `metrics.jsonl` and TensorBoard events.
-
-`metrics.jsonl` has a line of strict JSON for each logged step.
-"""
+"""The log of a run as text: `metrics.jsonl` has a line of strict JSON for each logged step."""
 
 from __future__ import annotations
 
@@ -9,137 +6,70 @@ import json
 import math
 import stat
 import warnings
-from collections.abc import Mapping
-from importlib.util import find_spec
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from genzoo.errors import RunError
 from genzoo.files import write_atomic
 
-__all__ = ["History", "Line", "read_line", "strict"]
+__all__ = ["Line", "line_text", "read_line", "restore", "strict", "write"]
 
 Line = dict[str, float]
 
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
-class History:
-    """The lines of the log, in memory and, if the run has a folder, on disk.
+def restore(file: Path, step: int) -> tuple[list[Line], int]:
+    """Read the lines of a log up to a step, and drop later lines, whose steps were lost.
 
-    Arguments:
-        folder: the run folder, or None to keep the lines in memory only.
+    Invalid lines are dropped with a warning. If a step has several lines, only the last one is
+    kept. The original file is then saved as `metrics-damaged.jsonl`.
+
+    Returns:
+        The lines, and the last step that the file had.
+
+    Raises:
+        RunError: the file cannot be read or written.
     """
-
-    def __init__(self, folder: Path | None) -> None:
-        self.lines: list[Line] = []
-        self._folder = folder
-        self._writer: Any = None
-        self._events = bool(find_spec("tensorboard"))
-
-    @property
-    def file(self) -> Path | None:
-        """The path of `metrics.jsonl`, or None without a run folder."""
-        return None if self._folder is None else self._folder / "metrics.jsonl"
-
-    def resume(self, step: int) -> None:
-        """Read the lines up to a step, and drop later lines, whose steps were lost.
-
-        Invalid lines are dropped with a warning. If a step has several lines, only the last one is
-        kept. The original file is then saved as `metrics-damaged.jsonl`.
-
-        Raises:
-            RunError: the file cannot be read or written.
-        """
-        if self.file is None or not (self.file.exists() or self.file.is_symlink()):
-            return
-        content = _read(self.file)
-        lines: dict[int, Line] = {}
-        dropped = 0
-        *whole, last = content.split(b"\n")
-        for text in whole if _is_torn(last) else (*whole, last):
-            line = read_line(text)
-            dropped += line is None and bool(text.strip())
-            if line is not None and line["step"] <= step:
-                dropped += line["step"] in lines
-                lines[int(line["step"])] = line
-        self.lines = [lines[number] for number in sorted(lines)]
-        if dropped:
-            backup = _free(self.file.with_name("metrics-damaged.jsonl"))
-            write_atomic(backup, lambda path: path.write_bytes(content))
-            noun, verb = ("line", "was") if dropped == 1 else ("lines", "were")
-            warnings.warn(
-                f"{self.file}: {dropped} {noun} could not be read and {verb} dropped. {backup} "
-                "holds the original file.",
-                stacklevel=2,
-            )
-        self._rewrite()
-
-    def add(self, line: Line) -> None:
-        """Append a line.
-
-        Raises:
-            RunError: the file cannot be written, such as on a full disk.
-        """
-        self.lines.append(line)
-        if self.file is None:
-            return
-        # somebody removed the file during training
-        if len(self.lines) > 1 and not self.file.exists():
-            self._rewrite()
-        else:
-            try:
-                with self.file.open("a", encoding="utf-8") as file:
-                    file.write(_text(line))
-            except OSError as error:
-                raise RunError(
-                    f"{self.file} could not be written: {error.strerror or error}. The run can be "
-                    "resumed from its last checkpoint."
-                ) from error
-        self._add_events(line)
-
-    def move(self, folder: Path) -> None:
-        """Write all lines again, to a folder that replaces a lost one."""
-        self.close()
-        self._folder, self._writer = folder, None
-        self._rewrite()
-
-    def close(self) -> None:
-        """Write the buffered TensorBoard events."""
-        if self._writer is not None:
-            try:
-                self._writer.close()
-            except (OSError, RuntimeError) as error:
-                self._without_events(error)
-
-    def _rewrite(self) -> None:
-        assert self.file is not None
-        content = "".join(map(_text, self.lines))
-        write_atomic(self.file, lambda path: path.write_text(content, encoding="utf-8"))
-
-    def _add_events(self, line: Line) -> None:
-        if not self._events:
-            return
-        step = int(line["step"])
-        try:
-            if self._writer is None:
-                from torch.utils.tensorboard import SummaryWriter
-
-                self._writer = SummaryWriter(str(self._folder), purge_step=step)  # type: ignore[no-untyped-call]
-            for name, value in line.items():
-                if name != "step":
-                    self._writer.add_scalar(name, value, step)
-        except (OSError, RuntimeError) as error:
-            self._without_events(error)
-
-    def _without_events(self, error: Exception) -> None:
-        """Continue without TensorBoard, because metrics.jsonl has the same values."""
-        self._events, self._writer = False, None
+    if not (file.exists() or file.is_symlink()):
+        return [], 0
+    content = _read(file)
+    lines: dict[int, Line] = {}
+    dropped = last_step = 0
+    *whole, last = content.split(b"\n")
+    for text in whole if _is_torn(last) else (*whole, last):
+        line = read_line(text)
+        dropped += line is None and bool(text.strip())
+        if line is None:
+            continue
+        last_step = max(last_step, int(line["step"]))
+        if line["step"] <= step:
+            dropped += line["step"] in lines
+            lines[int(line["step"])] = line
+    kept = [lines[number] for number in sorted(lines)]
+    if dropped:
+        backup = _free(file.with_name("metrics-damaged.jsonl"))
+        write_atomic(backup, lambda path: path.write_bytes(content))
+        noun, verb = ("line", "was") if dropped == 1 else ("lines", "were")
         warnings.warn(
-            f"TensorBoard events could not be written ({error}). The log continues in "
-            "metrics.jsonl only.",
+            f"{file}: {dropped} {noun} could not be read and {verb} dropped. {backup} "
+            "holds the original file.",
             stacklevel=2,
         )
+    write(file, kept)
+    return kept, last_step
+
+
+def write(file: Path, lines: Sequence[Line]) -> None:
+    """Write a whole log."""
+    content = "".join(map(line_text, lines))
+    write_atomic(file, lambda path: path.write_text(content, encoding="utf-8"))
+
+
+def line_text(line: Mapping[str, float]) -> str:
+    """Return a line of the log as strict JSON."""
+    return json.dumps(strict(line), allow_nan=False) + "\n"
 
 
 def strict(value: Any) -> Any:
@@ -221,7 +151,3 @@ def _free(path: Path) -> Path:
         number += 1
         candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
     return candidate
-
-
-def _text(line: Mapping[str, float]) -> str:
-    return json.dumps(strict(line), allow_nan=False) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -22,6 +23,7 @@ from genzoo.train.build_for import build_for
 from genzoo.train.engine import Engine
 from genzoo.train.frozen import freezing
 from genzoo.train.keep import hold
+from genzoo.train.loggers import build_loggers
 from genzoo.train.misplaced import explained
 from genzoo.train.processes import peers
 from genzoo.train.session import Session
@@ -129,6 +131,8 @@ def fit(
         checked = Settings.of(settings)
     engine = Engine(checked.device, checked.precision)
     folder = None if out is None else RunFolder(out)
+    with explained(model, data):
+        loggers = build_loggers(checked.loggers, None if folder is None else folder.path)
     with (
         peers(engine.size),
         hold(folder, engine, resume=resume, overwrite=overwrite),
@@ -149,7 +153,7 @@ def fit(
                 origin = weights_origin(model, is_fresh=is_fresh)
         with freezing(model, checked.freeze) as unfreeze:
             with exclusive():
-                session = Session(model, dataset, checked, engine, overrides, folder)
+                session = Session(model, dataset, checked, engine, overrides, folder, loggers)
             if session.average:
                 unfreeze(session.average.module)
             if folder is not None:
@@ -163,5 +167,10 @@ def fit(
                 )
                 session.restore(checkpoint)
                 session.artifacts.begin(session.round, session.total, overwrite=overwrite)
+            elif loggers:
+                # without a folder, a run need not have a recipe
+                with suppress(SettingError):
+                    recipe = complete_recipe(model, dataset, checked, overrides)
+                    session.artifacts.recipe = recipe
             command = partial(resume_command, folder, model, dataset, checked, overrides)
             return session.run(command, progress=progress and engine.main)

@@ -86,6 +86,11 @@ def _check_jobs(data: Any, jobs: int, settings: Mapping[str, Any]) -> None:
         raise SettingError(
             f"jobs = {jobs}: a function cannot be passed to another process; leave out jobs."
         )
+    if any(not isinstance(spec, str | Mapping) for spec in settings.get("loggers") or ()):
+        raise SettingError(
+            f"jobs = {jobs}: a logger that is an object cannot be passed to another process; name "
+            'it, as in loggers=["wandb"], or leave out jobs.'
+        )
     device = settings.get("device", "auto")
     engine = Engine(device, "32-true")
     if engine.size > 1:

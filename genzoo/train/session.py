@@ -8,14 +8,14 @@ checkpoints.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from genzoo.contract import Batch, Dataset, Model
+from genzoo.contract import Batch, Dataset, Logger, Model, Status
 from genzoo.data.labels import check_labels_when_read
 from genzoo.data.stream import Stream, once
 from genzoo.distributed import replicated
@@ -52,6 +52,7 @@ class Session:
         engine: the device and processes.
         overrides: for each player, the settings of its optimizer that replace the model's.
         folder: the run folder, or None.
+        loggers: the receivers of the log and the pictures.
 
     Raises:
         SettingError: the batch size does not fit microbatches and processes, or an override is
@@ -67,6 +68,7 @@ class Session:
         engine: Engine,
         overrides: Mapping[str, Mapping[str, Any]],
         folder: RunFolder | None,
+        loggers: Sequence[Logger] = (),
     ) -> None:
         if settings.batch_size % (settings.microbatches * engine.size):
             raise SettingError(
@@ -105,7 +107,7 @@ class Session:
         self.validation: Validation | None = None
         if rows.validation:
             self.validation = Validation(model, rows, settings, engine)
-        self.artifacts = Artifacts(folder, dataset, engine, settings.keep_checkpoints)
+        self.artifacts = Artifacts(folder, dataset, engine, settings.keep_checkpoints, loggers)
         if has_closed_form(model):
             self.total = 1
             if engine.main:
@@ -189,6 +191,21 @@ class Session:
             return self._result(was_complete=True)
         if self.engine.main:
             self.game.warn_idle()
+        status: Status = "failed"
+        try:
+            artifacts.open_loggers(self.round, self.total)
+            run = self._run(resume_command, progress=progress)
+            status = "complete"
+        except KeyboardInterrupt:
+            status = "stopped"
+            raise
+        finally:
+            artifacts.loggers.close(self.round, status)
+        return run
+
+    def _run(self, resume_command: Callable[[], str], *, progress: bool) -> Run[Any]:
+        """Train the remaining rounds with open loggers, then export the weights."""
+        artifacts = self.artifacts
         self.log.clock.restart()
         try:
             display = Display(self.total, self.round, shown=progress)
@@ -200,7 +217,6 @@ class Session:
             ) from error
         finally:
             self.game.ownership.release_all()
-            artifacts.history.close()
             self.model.eval()
         if stopped:
             raise Stopped(self._stop_message(resume_command()), self._result())
@@ -262,7 +278,7 @@ class Session:
 
     def _add_line(self, line: dict[str, float], display: Display | None) -> None:
         """Add a line to the log, show it on a display, and warn about what it tells."""
-        self.artifacts.history.add(line)
+        self.artifacts.add_line(line)
         if display is not None:
             display.log(line)
         self.monitor.diagnose(line, self.round, self.total)

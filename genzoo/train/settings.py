@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from genzoo.contract import Dataset, NonNegativeFloat, Positive, PositiveFloat
 from genzoo.errors import SettingError, TrainingError
 from genzoo.registry.validation import check, validate
+from genzoo.train.loggers import recorded_loggers
 
 __all__ = ["SCHEDULES", "Schedule", "Settings", "check_schedule", "recorded_schedule"]
 
@@ -67,6 +68,9 @@ class Settings:
         checkpoint_every: steps between checkpoints.
         keep_checkpoints: the number of checkpoints to keep; older ones are removed.
         log_every: steps between lines of the log.
+        loggers: the receivers of the log and of the pictures, in addition to `metrics.jsonl`: names
+            or tables of registered loggers (see `genzoo.loggers`) and, from Python, objects. By
+            default "tensorboard", if it is installed and the run has a folder.
         sample_every: steps between pictures of samples.
         validation: the fraction of the training rows that is set aside for validation. They are the
             same rows for every seed. A validation split of the dataset is used instead, if there is
@@ -102,6 +106,7 @@ class Settings:
     checkpoint_every: Positive = 1000
     keep_checkpoints: Positive = 3
     log_every: Positive = 50
+    loggers: tuple[Any, ...] | None = None
     sample_every: Positive = 500
     validation: Annotated[NonNegativeFloat, Ge(0), Lt(1)] | None = None
     evaluate_every: Positive = 500
@@ -201,6 +206,7 @@ class Settings:
         return {
             **vars(self),
             "schedule": recorded_schedule(self.schedule),
+            "loggers": recorded_loggers(self.loggers),
             # `patience` may change in a resume, and the training rows may not
             "validation": self.validation_fraction,
         }

@@ -43,19 +43,22 @@ def resume_command(
 ) -> str:
     """Return the command that resumes a run, for a shell, or a call of `fit` if it needs Python.
 
-    A run needs Python if its data, a schedule, or a registered class exist in Python only. A part
-    from a plugin file needs `--plugin`. Without a folder there is nothing to resume.
+    A run needs Python if its data, a schedule, a logger, or a registered class exist in Python
+    only. A part from a plugin file needs `--plugin`. Without a folder there is nothing to resume.
     """
     if folder is None:
         return ""
     path = str(folder.path)
     schedules = [settings.schedule, *(table.get("schedule") for table in overrides.values())]
     has_function = any(map(callable, schedules))
+    has_logger = any(not isinstance(spec, str | Mapping) for spec in settings.loggers or ())
     in_memory = data_table(dataset)["name"] == IN_MEMORY
-    if in_memory or has_function or defined_in_python(model, dataset):
+    if in_memory or has_function or has_logger or defined_in_python(model, dataset):
         arguments = ["model", "data", repr(path), "resume=True"]
         if callable(settings.schedule):
             arguments.append("schedule=schedule")
+        if has_logger:
+            arguments.append("loggers=loggers")
         if any(callable(table.get("schedule")) for table in overrides.values()):
             arguments.append("players=players")
         return f"genzoo.fit({', '.join(arguments)})"

@@ -58,6 +58,8 @@ NETWORKS = {
 """Smaller networks for them."""
 NEED_A_FILE = {"inception", "dinov2"}
 """Feature networks whose weights come from a file; tests/metrics/networks checks them."""
+NEED_A_PACKAGE = {"wandb", "trackio", "mlflow"}
+"""Loggers whose packages are not installed; tests/train/loggers checks them."""
 
 
 def without_repetition(suite):
@@ -93,7 +95,7 @@ CHECKS = {
         **{
             f"{kind}-{name}": checks(name, kind, **SMALL.get(name, {}))
             for kind, name in OWN
-            if kind != "datasets" and name not in NEED_A_FILE
+            if kind != "datasets" and name not in NEED_A_FILE | NEED_A_PACKAGE
         },
     }.items()
     for check in without_repetition(suite)

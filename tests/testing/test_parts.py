@@ -19,6 +19,7 @@ from genzoo.contract import (
     Divergence,
     Encoder,
     FeatureNetwork,
+    Logger,
     Measurement,
     Metric,
     Penalty,
@@ -37,6 +38,54 @@ from genzoo.testing import ConformanceError, check, checks, kind_of
 from genzoo.testing.suites import SUITES
 
 COUNT = itertools.count()
+
+
+class Notebook(Logger):
+    """A logger that keeps everything in memory, which passes all checks."""
+
+    def __init__(self, pages: int = 1) -> None:
+        self.pages, self.closed = [], False
+
+    def open(self, run):
+        self.run = run
+
+    def log(self, step, values):
+        self.pages.append((step, dict(values)))
+
+    def picture(self, step, file):
+        self.pages.append((step, file.read_bytes()))
+
+    def close(self, status):
+        self.closed = True
+
+
+class RoundsValues(Notebook):
+    def log(self, step, values):
+        self.pages.append([int(value) for value in values.values()])
+
+
+class StartsAtZero(Notebook):
+    def log(self, step, values):
+        if not self.pages and step != 10:
+            raise ValueError(f"step {step} is not the first one")
+        super().log(step, values)
+
+
+class OnlyOnce(Notebook):
+    def open(self, run):
+        if self.closed:
+            raise RuntimeError("it is already closed")
+
+
+class NeedsAFolder(Notebook):
+    def open(self, run):
+        self.path = run.folder / "notebook"
+
+
+class TidiesUp(Notebook):
+    def picture(self, step, file):
+        if file.suffix == ".png":
+            file.unlink()
 
 
 class Bell(Prior):
@@ -540,6 +589,7 @@ SUITE_CASES = {
     ("datasets", 0): (good, None),
     ("metrics", 0): (Size, None),
     ("networks", 0): (RowSums, None),
+    ("loggers", 0): (Notebook, None),
 }
 FAULTS = {
     ("priors", 0): [
@@ -630,6 +680,14 @@ FAULTS = {
         (LearnsAtRandom, "fit", "equal examples give different versions"),
         *(fault for fault in with_faults(RowSums, "forward") if fault[1] in ("config", "deepcopy")),
     ],
+    ("loggers", 0): [
+        (lambda: print, "builds", r"builtin_function_or_method is not a genzoo\.contract\.Logger"),
+        (RoundsValues, "run", "cannot convert float NaN to integer"),
+        (StartsAtZero, "resume", "step 30 is not the first one"),
+        (OnlyOnce, "again", "already closed"),
+        (NeedsAFolder, "without_folder", "NoneType"),
+        (TidiesUp, "files", r"it changes or removes samples.step-000010\.png of the run"),
+    ],
 }
 for suite_case, (sound, method) in SUITE_CASES.items():
     FAULTS[suite_case] += with_faults(sound, method) if method else []
@@ -642,7 +700,7 @@ for suite_case, (sound, method) in SUITE_CASES.items():
 def test_a_correct_part_passes(kind, part):
     results = [(one.result(), one) for one in checks(part, kind)]
     assert [str(result) for result, _ in results if not result.ok] == []
-    # of a dataset without a name, and of a metric that declares no sanity checks
+    # of a dataset or logger without a name, and of a metric that declares no sanity checks
     assert {one.name for result, one in results if result.skipped} <= {"config", "sanity"}
 
 
@@ -673,7 +731,7 @@ def test_every_check_detects_a_fault(suite_case):
     detected = {name for _, name, _ in FAULTS[suite_case]}
     if kind == "translators":  # share the checks of encoders
         detected |= {name for _, name, _ in FAULTS["encoders", 0]}
-    if kind == "datasets":  # tested below, because this check needs a name
+    if kind in ("datasets", "loggers"):  # tested below, because this check needs a name
         detected |= {"config"}
     assert SUITES[kind][number].names - {"device"} == detected
 
@@ -706,6 +764,27 @@ def test_the_config_of_a_dataset_is_checked():
         (result,) = (one.result() for one in checks("test-longer") if one.name == "config")
         assert not result.ok
         assert "the dataset rebuilt from {'name': 'test-longer'} has" in result.reason
+
+
+def test_the_config_of_a_logger_is_checked():
+    with RegisteredAs("loggers", "test-notebook", Notebook):
+        assert all(result.ok and not result.skipped for result in check("test-notebook", pages=3))
+    kinds = itertools.cycle([Notebook, OnlyOnce])
+    with RegisteredAs("loggers", "test-changing", lambda: next(kinds)()):
+        (result,) = (one.result() for one in checks("test-changing") if one.name == "config")
+        assert not result.ok
+        assert "the logger rebuilt from {'name': 'test-changing'} is a" in result.reason
+
+
+def test_a_logger_whose_package_is_missing_is_skipped():
+    class NeedsAPackage(Notebook):
+        def open(self, run):
+            raise ImportError("it needs no-such-tracker")
+
+    results = check(NeedsAPackage)
+    assert {result.reason for result in results if result.check in ("run", "resume", "again")} == {
+        "it needs no-such-tracker"
+    }
 
 
 def test_missing_data_skip_and_invalid_data_fail():
@@ -778,6 +857,7 @@ def test_the_kind_is_inferred_if_it_is_unique():
         (Gray, "translators"),
         (Size, "metrics"),
         (RowSums, "networks"),
+        (Notebook, "loggers"),
         (Bell(3), "priors"),
         (good(), "datasets"),
         (lambda shape: None, "models"),

@@ -3,13 +3,16 @@
 import json
 import math
 import os
-import subprocess
+import resource
+import signal
 
 import pytest
 
 import genzoo
+from genzoo.contract import LoggedRun
 from genzoo.errors import RunError
-from genzoo.train.history import History
+from genzoo.train.history import restore
+from genzoo.train.loggers.jsonl import JSONL
 from tests.games import DATA, FAST, Mean  # noqa: F401
 
 GOOD = b'{"step": 2, "loss": 0.5}\n{"step": 4, "loss": 0.25}\n'
@@ -42,9 +45,14 @@ FOREIGN = {
 
 
 def resumed(folder, step=4):
-    history = History(folder)
-    history.resume(step)
-    return history
+    return restore(folder / "metrics.jsonl", step)[0]
+
+
+def logger(folder):
+    """Return the logger of a run that is resumed in a folder."""
+    jsonl = JSONL()
+    jsonl.open(LoggedRun(name="run", folder=folder, history=resumed(folder, step=10)))
+    return jsonl
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
@@ -62,7 +70,7 @@ def test_an_invalid_line_is_moved_to_another_file_with_a_warning(tmp_path, kind,
         UserWarning, match=r"metrics\.jsonl: 1 line could not be read and was dropped\. .*damaged"
     ):
         history = resumed(tmp_path)
-    assert history.lines == [{"step": 2, "loss": 0.5}, {"step": 4, "loss": 0.25}]
+    assert history == [{"step": 2, "loss": 0.5}, {"step": 4, "loss": 0.25}]
     assert (tmp_path / "metrics.jsonl").read_bytes() == GOOD
     assert (tmp_path / "metrics-damaged.jsonl").read_bytes() == damaged
 
@@ -74,7 +82,7 @@ def test_every_invalid_log_is_kept(tmp_path):
     ):
         (tmp_path / "metrics.jsonl").write_bytes(junk)
         with pytest.warns(UserWarning, match="could not be read"):
-            assert resumed(tmp_path).lines == []
+            assert resumed(tmp_path) == []
         assert (tmp_path / name).read_bytes() == junk
 
 
@@ -83,32 +91,30 @@ def test_every_invalid_log_is_kept(tmp_path):
 )
 def test_an_incomplete_last_line_is_dropped_without_a_warning(tmp_path, tail, recwarn):
     (tmp_path / "metrics.jsonl").write_bytes(GOOD + tail)
-    assert len(resumed(tmp_path).lines) == 2
+    assert len(resumed(tmp_path)) == 2
     assert not recwarn
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
 def test_unordered_lines_are_sorted_and_kept(tmp_path, recwarn):
     (tmp_path / "metrics.jsonl").write_bytes(b"".join(reversed(GOOD.splitlines(keepends=True))))
-    assert [line["step"] for line in resumed(tmp_path).lines] == [2, 4]
+    assert [line["step"] for line in resumed(tmp_path)] == [2, 4]
     assert not recwarn
 
 
 def test_non_finite_values_are_strict_json_and_are_read_back(tmp_path):
-    history = History(tmp_path)
-    history.add({"step": 1, "loss": math.nan, "error": math.inf, "gap": -math.inf})
-    history.close()
+    logger(tmp_path).log(1, {"loss": math.nan, "error": math.inf, "gap": -math.inf})
     text = (tmp_path / "metrics.jsonl").read_text()
     json.loads(text, parse_constant=pytest.fail)
-    line = resumed(tmp_path).lines[0]
+    line = resumed(tmp_path)[0]
     assert math.isnan(line["loss"])
     assert (line["error"], line["gap"]) == (math.inf, -math.inf)
 
 
 def test_an_empty_or_missing_file_is_valid(tmp_path, recwarn):
-    assert resumed(tmp_path).lines == []
+    assert resumed(tmp_path) == []
     (tmp_path / "metrics.jsonl").touch()
-    assert resumed(tmp_path).lines == []
+    assert resumed(tmp_path) == []
     assert not recwarn
 
 
@@ -117,12 +123,12 @@ def test_a_link_is_replaced_and_its_target_is_kept(tmp_path):
     (tmp_path / "elsewhere").write_bytes(GOOD)
     link = tmp_path / "run" / "metrics.jsonl"
     link.symlink_to(tmp_path / "elsewhere")
-    assert len(resumed(tmp_path / "run", step=2).lines) == 1
+    assert len(resumed(tmp_path / "run", step=2)) == 1
     assert not link.is_symlink()
     assert (tmp_path / "elsewhere").read_bytes() == GOOD
     link.unlink()
     link.symlink_to(tmp_path / "nowhere")
-    resumed(tmp_path / "run").add({"step": 5, "loss": 1.0})
+    logger(tmp_path / "run").log(5, {"loss": 1.0})
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -158,41 +164,25 @@ def test_an_unreadable_file_is_named(tmp_path, monkeypatch):
         resumed(tmp_path)
 
 
-def test_a_full_disk_is_a_one_line_error(tmp_path, python):
-    """A file size limit replaces the full disk, in a separate process."""
-    code = (
-        "import resource, signal, sys\n"
-        "from pathlib import Path\n"
-        "from genzoo.train.history import History\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (60, 60))\n"
-        "history = History(Path(sys.argv[1]))\n"
-        "for step in range(1, 9): history.add({'step': step, 'loss': 0.5})\n"
-    )
-    done = subprocess.run(
-        [python, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    assert "RunError" in done.stderr
-    assert (
-        "metrics.jsonl could not be written: File too large. The run can be resumed" in done.stderr
-    )
-    assert resumed(tmp_path).lines[0] == {"step": 1, "loss": 0.5}
+def test_a_full_disk_is_named(tmp_path):
+    """A limit on the size of files replaces the full disk."""
+    jsonl = logger(tmp_path)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60, limit[1]))
+    try:
+        jsonl.log(1, {"loss": 0.5})
+        with pytest.raises(RunError, match=r"metrics\.jsonl could not be written: File too large"):
+            jsonl.log(2, {f"loss-{number}": 0.5 for number in range(10)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert resumed(tmp_path)[0] == {"step": 1, "loss": 0.5}
 
 
-def test_training_continues_if_tensorboard_cannot_write(tmp_path, monkeypatch, recwarn):
-    pytest.importorskip("tensorboard")
-
-    class Writer:
-        def __init__(self, *_, **__):
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", Writer)
-    history = History(tmp_path)
-    with pytest.warns(
-        UserWarning, match="events could not be written .*No space left.*continues in metrics.jsonl"
-    ):
-        history.add({"step": 1, "loss": 0.5})
-    history.add({"step": 2, "loss": 0.5})
-    # it warns once
-    assert len(recwarn) == 0
-    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
+def test_a_file_that_is_removed_during_training_is_written_again(tmp_path):
+    jsonl = logger(tmp_path)
+    jsonl.log(1, {"loss": 0.5})
+    (tmp_path / "metrics.jsonl").unlink()
+    jsonl.log(2, {"loss": 0.25})
+    assert [line["loss"] for line in resumed(tmp_path)] == [0.5, 0.25]
