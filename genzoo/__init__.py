@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from genzoo.runs.saving import save
     from genzoo.testing import check
     from genzoo.train.loop import fit
+    from genzoo.weights.export import export
 
 encoders: Registry[Encoder] = registries["encoders"]
 decoders: Registry[Decoder] = registries["decoders"]
@@ -85,6 +86,7 @@ __all__ = [
     "encoders",
     "errors",
     "evaluate",
+    "export",
     "fit",
     "interpolate",
     "latent_arithmetic",
@@ -129,6 +131,7 @@ if not TYPE_CHECKING:
             "genzoo.runs.saving": ("save",),
             "genzoo.testing": ("check",),
             "genzoo.train.loop": ("fit",),
+            "genzoo.weights.export": ("export",),
         },
     )
 

@@ -63,8 +63,30 @@ def recursion(
         torch.Size([4, 6, 1])
     """
     refuse_forward_mode("NADE's recursion")
-    out, _ = _forward(x, weight, bias, out_weight, out_bias, scale, units)
-    return out.transpose(0, 1)
+    # An exported program runs without genzoo, so it cannot contain its operators.
+    forward = _plain if torch.compiler.is_exporting() else _in_blocks
+    return forward(x, weight, bias, out_weight, out_bias, scale, units).transpose(0, 1)
+
+
+def _plain(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    out_weight: Tensor,
+    out_bias: Tensor,
+    scale: Tensor | None,
+    units: Units,
+) -> Tensor:
+    """Compute the outputs, `(D, batch, K)`, with few operators of torch and D hidden layers."""
+    a = _activations(bias.expand(x.shape[0], -1), x.t(), weight)
+    h = act(a if scale is None else a * scale[:, None, None], units)
+    return torch.baddbmm(out_bias[:, None], h, out_weight.mT)
+
+
+def _in_blocks(*arguments: Any) -> Tensor:
+    """Compute the outputs, `(D, batch, K)`, with genzoo's operator."""
+    out, _ = _forward(*arguments)
+    return out
 
 
 def act(a: Tensor, units: str, out: Tensor | None = None) -> Tensor:

@@ -159,9 +159,35 @@ def scan(x: Tensor, weight: Tensor, bias: Tensor, h0: Tensor, c0: Tensor, fronts
         SettingError: a forward-mode derivative is requested.
     """
     refuse_forward_mode("an LSTM's scan")
+    # An exported program runs without genzoo, so it cannot contain its operators.
+    if torch.compiler.is_exporting():
+        return _plain(x, weight, bias, h0, c0, fronts)
     return _forward(
         x, weight, bias, h0, c0, fronts.before, fronts.after, fronts.sizes, fronts.carry
     )[0]
+
+
+def _plain(
+    x: Tensor, weight: Tensor, bias: Tensor, h0: Tensor, c0: Tensor, fronts: Fronts
+) -> Tensor:
+    """Return the states with operators of torch; all neighbors are in the front before."""
+    _, pixels, batch, _ = x.shape
+    outside = [t[:, None, None].expand(-1, 1, batch, -1) for t in (h0, c0)]
+    h, c = outside
+    states, first, previous = [], 0, 0
+    for size in fronts.sizes:
+        front = slice(first, first + size)
+        before = fronts.before[:, front]
+        # The states of the front before, followed by the one outside the image.
+        before = torch.where(before == pixels, previous, before - (first - previous))
+        inputs = [x[:, front], *(h.index_select(1, row) for row in before.unbind())]
+        z = torch.cat(inputs, -1) @ weight[:, None] + bias[:, None]
+        i, f, g, o = z.sigmoid().chunk(4, -1)
+        c = f * c.index_select(1, before[fronts.carry]) + i * (2 * g - 1)
+        states.append(o * c.tanh())
+        h, c = (torch.cat(pair, 1) for pair in zip((states[-1], c), outside, strict=True))
+        first, previous = first + size, size
+    return torch.cat([*states, outside[0]], 1)
 
 
 def _front_inputs(x: Tensor, h: Tensor, before: Tensor) -> Tensor:

@@ -14,7 +14,18 @@ from typing import Annotated
 import typer
 
 from genzoo.__about__ import __version__
-from genzoo.cli import author, compare, data, evaluate, generate, latents, listing, outliers, train
+from genzoo.cli import (
+    author,
+    compare,
+    data,
+    evaluate,
+    generate,
+    latents,
+    listing,
+    outliers,
+    share,
+    train,
+)
 from genzoo.cli.common import console, errors, interrupted, say, with_plugins
 from genzoo.errors import GenzooError, shorten
 from genzoo.terminal import repair_streams
@@ -52,6 +63,7 @@ for command in (
     generate.translate,
     latents.interpolate,
     latents.arithmetic,
+    share.export,
 ):
     app.command()(with_plugins(command))
 app.add_typer(author.new, name="new")

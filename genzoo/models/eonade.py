@@ -172,14 +172,25 @@ class EoNADE(Autoregressive):
         return self.distribution(x, given, ordering)
 
     def distribution(self, x: Tensor, given: Any = None, ordering: int = 0) -> Distribution:
-        flat, order = x.flatten(1), self.orders[ordering]
-        logits = []
+        order = self.orders[ordering]
         a = at_least_single(self.biased(self.bias, given, x.shape[0])).expand(x.shape[0], -1)
+        compute = self._logits_at_once if torch.compiler.is_exporting() else self._logits_in_turn
+        in_raster_order = compute(x.flatten(1), a, order).index_select(1, order.argsort())
+        return level_distribution(in_raster_order.unflatten(1, self.shape)[..., None])
+
+    def _logits_in_turn(self, x: Tensor, a: Tensor, order: Tensor) -> Tensor:
+        """Return the logits in an order, `(batch, D)`, from the first pre-activations `a`."""
+        logits = []
         for i in order.tolist():
             logits.append(self.features(a) @ self.out_weight[i] + self.out_bias[i])
-            a = a + flat[:, i, None] * self.weight[i] + self.flag_weight[i]
-        in_raster_order = torch.stack(logits, 1).index_select(1, order.argsort())
-        return level_distribution(in_raster_order.unflatten(1, self.shape)[..., None])
+            a = a + x[:, i, None] * self.weight[i] + self.flag_weight[i]
+        return torch.stack(logits, 1)
+
+    def _logits_at_once(self, x: Tensor, a: Tensor, order: Tensor) -> Tensor:
+        """Return the same in few operations, which an exported program needs, and D layers."""
+        steps = x[:, order, None] * self.weight[order] + self.flag_weight[order]
+        a = torch.cat([a[:, None], steps[:, :-1]], 1).cumsum(1)
+        return (self.features(a) * self.out_weight[order]).sum(2) + self.out_bias[order]
 
     def draw_uniforms(self, n: int) -> Tensor:
         """Return a number for each dimension and one that chooses the order: `(n, D + 1)`."""

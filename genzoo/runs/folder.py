@@ -35,6 +35,7 @@ from genzoo.runs.checkpoint import Checkpoints, load_weights, newest_whole, read
 from genzoo.runs.data_path import rerooted
 from genzoo.runs.format import check_format
 from genzoo.runs.lock import FolderLock
+from genzoo.runs.portable import recipe_digest
 from genzoo.runs.recipe import Recipe, checked, parse
 from genzoo.runs.requirements import IN_MEMORY, install_advice
 from genzoo.runs.seal import check_seal, is_sealed
@@ -255,6 +256,7 @@ class RunFolder:
             class_names=self.class_names(),
             run=self.path.resolve().name,
             sha256=model_fingerprint(model),
+            recipe=recipe_digest(recipe),
         )
         return model.eval()
 

@@ -6,14 +6,16 @@ Cards, packed runs, and pushed runs go through these functions.
 from __future__ import annotations
 
 import getpass
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from genzoo.runs.recipe import dumps, parse
+from genzoo.runs.recipe import dumps, parse, without_none
 
-__all__ = ["portable", "portable_recipe", "portable_text"]
+__all__ = ["portable", "portable_recipe", "portable_text", "recipe_digest"]
 
 _PART = r"[^\\/\s'\"`<>|*?:;,()\[\]{}]+"
 _PATH = re.compile(
@@ -80,6 +82,20 @@ def portable_recipe(content: bytes) -> str:
         for name, section in table.items()
     }
     return dumps(sections)
+
+
+def recipe_digest(recipe: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a recipe, which is the same on all machines.
+
+    It does not depend on the facts about the run, the order of settings, or those that are None.
+
+    Example:
+        >>> recipe_digest({"model": {"name": "vae"}, "run": {"torch": "2.13"}})[:12]
+        '730e0e53d76a'
+    """
+    sections = {key: table for key, table in recipe.items() if key != "run" and table}
+    content = json.dumps(without_none(portable(sections, only_paths=True)), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _is_absolute(text: str) -> bool:

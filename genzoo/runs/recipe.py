@@ -38,6 +38,7 @@ __all__ = [
     "parse",
     "read",
     "shipped",
+    "without_none",
 ]
 
 SECTIONS = ("model", "data", "train", "players")
@@ -215,7 +216,7 @@ def dumps(recipe: Mapping[str, Any]) -> str:
     """Return a recipe as TOML, without the settings that are None, which keep their defaults."""
     import tomlkit
 
-    return tomlkit.dumps(_without_none(recipe))
+    return tomlkit.dumps(without_none(recipe))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -228,7 +229,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         left, right = old.get(key), new.get(key)
         if isinstance(left, Mapping) and isinstance(right, Mapping):
             messages += differences(left, right, f"{prefix}{key}.")
-        elif _without_none(left) != _without_none(right):
+        elif without_none(left) != without_none(right):
             messages.append(f"{prefix}{key} was {left!r}, now {right!r}")
     return messages
 
@@ -254,9 +255,10 @@ def _copy(value: Any) -> Any:
     return {key: _copy(item) for key, item in value.items()}
 
 
-def _without_none(value: Any) -> Any:
+def without_none(value: Any) -> Any:
+    """Return a value without the entries of tables that are None, and with lists for tuples."""
     if isinstance(value, Mapping):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
+        return {key: without_none(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
-        return [_without_none(item) for item in value]
+        return [without_none(item) for item in value]
     return value

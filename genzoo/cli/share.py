@@ -1,0 +1,40 @@
+"""The commands that prepare a trained model for other programs and people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genzoo.cli.common import Checkpoint, RunName, console, load, note_sampler
+
+__all__ = ["export"]
+
+
+def export(
+    run: RunName,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The file: .onnx, or .pt2 for torch-export.")
+    ],
+    to: Annotated[str, typer.Option(help="onnx or torch-export.")] = "onnx",
+    part: Annotated[
+        str | None,
+        typer.Option(
+            help="decode, encode, score, log_prob, sample, or translate. Default: decode of an "
+            "autoencoder, sample of a GAN, log_prob of an autoregressive model."
+        ),
+    ] = None,
+    checkpoint: Checkpoint = "last",
+) -> None:
+    """Export a method of a model as one file that runs without genzoo."""
+    from genzoo.weights.export import export
+    from genzoo.weights.parts import name_of, parts
+
+    model = load(run, "cpu", checkpoint)
+    settings: dict[str, Any] = {"to": to, "part": part}
+    path = export(model, out, **settings)
+    chosen = part or parts(model)[0]
+    if chosen in ("decode", "sample"):
+        note_sampler(model)
+    console.print(f"{path}: {chosen} of {name_of(model)}", markup=False)
