@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from genzoo.metrics.evaluate import evaluate
     from genzoo.metrics.outliers.detect import outliers
     from genzoo.models.latents import interpolate, latent_arithmetic
+    from genzoo.models.pyro_bridge import as_distribution
     from genzoo.runs.folder import Run
     from genzoo.runs.saving import save
     from genzoo.testing import check
@@ -71,6 +72,7 @@ __all__ = [
     "SettingError",
     "TrainingError",
     "__version__",
+    "as_distribution",
     "available",
     "blocks",
     "build",
@@ -127,6 +129,7 @@ if not TYPE_CHECKING:
             "genzoo.metrics.evaluate": ("evaluate",),
             "genzoo.metrics.outliers.detect": ("outliers",),
             "genzoo.models.latents": ("interpolate", "latent_arithmetic"),
+            "genzoo.models.pyro_bridge": ("as_distribution",),
             "genzoo.runs.folder": ("Run",),
             "genzoo.runs.saving": ("save",),
             "genzoo.testing": ("check",),

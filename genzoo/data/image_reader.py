@@ -277,6 +277,8 @@ def _reading(file: Path | EncodedImage) -> Iterator[None]:
             f"{file} is too large ({str(error).partition(',')[0]}); if you trust the file, set "
             "max_pixels to a larger number of pixels."
         ) from error
+    except DataError:
+        raise
     # Pillow raises different errors for different formats.
     except (OSError, SyntaxError, ValueError, TypeError, MemoryError) as error:
         raise DataError(
