@@ -4,7 +4,6 @@ import importlib
 import inspect
 import re
 import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -91,24 +90,25 @@ def test_every_kind_is_available_right_after_the_import(kind):
         assert callable(table.get(name))
 
 
-def fresh(script: str) -> str:
-    """Return the output of a script that runs in a new process."""
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+@pytest.fixture
+def fresh(python):
+    """Return a function from a script to its output in a new process, which imports genzoo."""
+
+    def run(script: str) -> str:
+        done = subprocess.run([python, "-c", script], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    return run
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("package", PACKAGES)
-def test_every_package_is_an_attribute_right_after_the_import(package):
+def test_every_package_is_an_attribute_right_after_the_import(package, fresh):
     script = f"import genzoo; print(genzoo.{package}.__name__, len(genzoo.{package}.__all__) > 0)"
     assert fresh(script) == f"genzoo.{package} True"
 
 
-@pytest.mark.slow
-def test_every_kind_and_name_in_a_fresh_process():
+def test_every_kind_and_name_in_a_fresh_process(fresh):
     script = (
         "import genzoo\n"
         f"for kind in {KINDS!r}:\n"

@@ -136,14 +136,6 @@ def test_the_model_has_at_most_forty_lines_and_no_lint_errors(home):
         run(sys.executable, "-m", "ruff", *arguments, package, cwd=home)
 
 
-@built
-def test_the_package_passes_type_checks(home):
-    # The cache of `make lint`, whose options for torch are the same: torch is analyzed only once.
-    cache = ROOT / ".mypy_cache"
-    mypy = (sys.executable, "-m", "mypy", "--cache-dir", cache)
-    run(*mypy, cwd=home / "build" / "genzoo-my-model")
-
-
 def test_the_command_prints_the_next_steps(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["genzoo", "new", "plugin", "genzoo-other", "-o", "a folder"])

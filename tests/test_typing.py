@@ -3,10 +3,12 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from genzoo.cli.author import write_plugin
 from genzoo.registry.kinds import BUILT_IN
 from tests.test_docs import FENCE, PAGES, ROOT
 
@@ -14,8 +16,11 @@ pytestmark = pytest.mark.xdist_group("typing")  # all tests share one call of my
 
 SETTINGS = """\
 [mypy]
+# the options of `make lint`, so that torch is analyzed only once, and of a new plugin
 strict = true
-follow_imports = silent
+disable_error_code = no-any-return
+
+[mypy-onnxruntime.*,sklearn.*]
 ignore_missing_imports = true
 
 [mypy-pyro.*]
@@ -104,8 +109,9 @@ def python_of(page: Path) -> str:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory) -> list[str]:
-    """Return the output of one mypy call for the pages and for the expressions above."""
+    """Return the output of one mypy call for the pages, a new plugin, and the expressions above."""
     folder = tmp_path_factory.mktemp("pages")
+    write_plugin("genzoo-my-model", folder)
     for page in PAGES:
         code = python_of(page)
         if code.strip():
@@ -115,8 +121,7 @@ def report(tmp_path_factory) -> list[str]:
     (folder / "right.py").write_text(HEAD + right, encoding="utf-8")
     (folder / "wrong.py").write_text(HEAD + "\n".join(WRONG) + "\n", encoding="utf-8")
     (folder / "mypy.ini").write_text(SETTINGS, encoding="utf-8")
-    # the cache is kept between runs, so that torch is analyzed only once
-    cache = ROOT / ".mypy_cache" / "pages"
+    cache = ROOT / ".mypy_cache"
     command = [sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "--no-error-summary"]
     done = subprocess.run(
         [*command, "--cache-dir", str(cache), "."],
@@ -132,6 +137,16 @@ def report(tmp_path_factory) -> list[str]:
 @pytest.mark.slow
 def test_the_code_of_every_page_passes_strict_type_checks(report):
     assert [line for line in report if line.startswith("page_")] == []
+
+
+@pytest.mark.slow
+def test_a_new_plugin_passes_type_checks(report, tmp_path):
+    assert [line for line in report if "my_model" in line] == []
+    project = tomllib.loads(
+        (write_plugin("genzoo-my-model", tmp_path) / "pyproject.toml").read_text()
+    )
+    options = {"strict": True, "disable_error_code": ["no-any-return"]}
+    assert project["tool"]["mypy"] == {"files": ["genzoo_my_model", "tests"], **options}
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ import os
 import pickle
 import signal
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
@@ -386,9 +385,9 @@ fit(sys.argv[1], sys.argv[2], workers=1)
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_to_the_same_weights(folder, tmp_path):
+def test_a_killed_run_resumes_to_the_same_weights(folder, tmp_path, python):
     root = Path(__file__).parents[2]
-    command = [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "killed")]
+    command = [python, "-c", KILLED, str(folder), str(tmp_path / "killed")]
     killed = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     whole = fit(folder, tmp_path / "whole").model.state_dict()
