@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from genzoo.models.latents import interpolate, latent_arithmetic
     from genzoo.models.pyro_bridge import as_distribution
     from genzoo.runs.folder import Run
+    from genzoo.runs.pack import pack
     from genzoo.runs.saving import save
     from genzoo.testing import check
     from genzoo.train.loop import fit
@@ -98,6 +99,7 @@ __all__ = [
     "models",
     "networks",
     "outliers",
+    "pack",
     "priors",
     "runs",
     "save",
@@ -131,6 +133,7 @@ if not TYPE_CHECKING:
             "genzoo.models.latents": ("interpolate", "latent_arithmetic"),
             "genzoo.models.pyro_bridge": ("as_distribution",),
             "genzoo.runs.folder": ("Run",),
+            "genzoo.runs.pack": ("pack",),
             "genzoo.runs.saving": ("save",),
             "genzoo.testing": ("check",),
             "genzoo.train.loop": ("fit",),

@@ -101,12 +101,14 @@ def load(
     """Return an untrained model by its registered name, or a trained model.
 
     A trained model is in eval mode. It comes from pretrained weights, such as `"vae.digits"`
-    (`genzoo.weights.available()` lists them), or from a run folder. If a folder has the name of a
-    registered model or of pretrained weights, the name wins; write `./name` for the folder. Nothing
-    in a folder is ever executed or unpickled, and the hashes of pretrained weights are checked.
+    (`genzoo.weights.available()` lists them), from a run folder, or from a pack, which
+    `genzoo.pack` writes. If a folder has the name of a registered model or of pretrained weights,
+    the name wins; write `./name` for the folder. Nothing in a folder or a pack is ever executed or
+    unpickled, and the hashes of pretrained weights are checked.
 
     Arguments:
-        name: the name of a model or of pretrained weights, or the path of a run folder.
+        name: the name of a model or of pretrained weights, or the path of a run folder or of a
+            pack, which ends in `.zip`.
         checkpoint: the weights of a run folder: `"last"` (the averaged ones, if the run has them),
             or `"best"`, those of the best evaluation on validation rows (see `train.monitor`).
         **settings: arguments of the constructor. Only a registered name takes them.
@@ -140,8 +142,7 @@ def load(
     folder = _folder(name)
     if settings:
         raise SettingError(
-            f"{folder.path} is a run folder, whose settings are fixed; leave out "
-            f"{', '.join(settings)}."
+            f"{folder.path} is a run, whose settings are fixed; leave out {', '.join(settings)}."
         )
     return folder.model(checkpoint=checkpoint)
 
@@ -156,7 +157,7 @@ def _folder(name: str | Path) -> RunFolder:
     """
     path = local_path(name, "name of a model, of pretrained weights, or of a run folder")
     folder = RunFolder.find(name)
-    if folder.path.is_dir():
+    if folder.exists():
         return folder
     if isinstance(name, str) and len(path.parts) == 1 and not path.suffix:
         # raises an error that suggests similar names

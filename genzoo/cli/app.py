@@ -64,6 +64,7 @@ for command in (
     latents.interpolate,
     latents.arithmetic,
     share.export,
+    share.pack,
 ):
     app.command()(with_plugins(command))
 app.add_typer(author.new, name="new")

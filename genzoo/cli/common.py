@@ -210,7 +210,7 @@ def data(run: str, data_path: Path | None = None) -> Dataset:
     from genzoo.runs.folder import RunFolder
 
     folder = RunFolder.find(run)
-    if not folder.path.is_dir():
+    if not folder.exists():
         raise RunError(f"{run} is not a run folder, so it has no data.")
     return folder.dataset(data_path)
 

@@ -123,8 +123,8 @@ def evaluate(
 def _report(run: str, from_elsewhere: bool, data: str | None) -> Path:
     """Return the folder of the report.
 
-    It is in the run folder, next to samples of another program, or, for pretrained weights, which
-    nothing may change, in the working folder.
+    It is in the run folder, next to samples of another program, or, for pretrained weights and
+    packs, which nothing may change, in the working folder.
 
     Arguments:
         run: the run folder, the name of pretrained weights, or the path of the samples.
@@ -139,8 +139,9 @@ def _report(run: str, from_elsewhere: bool, data: str | None) -> Path:
         return path.with_name(f"{path.name if path.is_dir() else path.stem}-report")
     folder = RunFolder.find(run)
     report = folder.report
-    if is_sealed(folder.path):
-        report = Path(f"{folder.path.name}-report")
+    if is_sealed(folder.path) or folder.path.is_file():
+        name = folder.path.stem if folder.path.is_file() else folder.path.name
+        report = Path(f"{name}-report")
     if data is None:
         return report
     return report / (re.sub(r"[^\w.-]+|^\.+", "-", data).strip("-") or "data")

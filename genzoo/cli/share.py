@@ -9,7 +9,7 @@ import typer
 
 from genzoo.cli.common import Checkpoint, RunName, console, load, note_sampler
 
-__all__ = ["export"]
+__all__ = ["export", "pack"]
 
 
 def export(
@@ -38,3 +38,14 @@ def export(
     if chosen in ("decode", "sample"):
         note_sampler(model)
     console.print(f"{path}: {chosen} of {name_of(model)}", markup=False)
+
+
+def pack(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file, which ends in .zip.")],
+) -> None:
+    """Write a run as one file: weights, recipe, card, and report, without checkpoints."""
+    from genzoo.runs.pack import pack
+
+    path = pack(run, out)
+    console.print(f"{path}: {path.stat().st_size:,} bytes", markup=False)

@@ -273,7 +273,7 @@ def recipe_to_begin_from(run: str, overrides: Sequence[str]) -> Recipe:
     from genzoo.train.misplaced import explained
 
     folder = RunFolder.find(run)
-    if folder.path.is_dir():
+    if folder.exists():
         folder.recipe()
     with explained():
         return _with_one_length(recipes.read(folder.recipe_file, overrides), overrides)

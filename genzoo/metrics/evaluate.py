@@ -179,6 +179,8 @@ def model_and_data(
     model = run.model if isinstance(run, Run) else run
     if data is None and isinstance(run, Run):
         data = run.dataset
+        if data is None and run.folder is not None:  # the result of Run.open
+            data = RunFolder.find(run.folder).dataset(data_path)
     if data is None:
         raise SettingError(
             f"{type(run).__name__} has no data of its own; pass them, as in "

@@ -189,10 +189,20 @@ def _narrowed(value: Tensor) -> Tensor:
     return narrow if bool(narrow.isfinite().all()) else value
 
 
-def read_weights(path: Path) -> tuple[dict[str, Tensor], int]:
+def read_weights(
+    path: Path,
+    *,
+    name: Path | None = None,
+    hint: str = "remove the file to use the newest checkpoint instead",
+) -> tuple[dict[str, Tensor], int]:
     """Return exported weights and their round. Weights from other programs have round 0.
 
     Float32 weights that were stored as float16 are float32 again.
+
+    Arguments:
+        path: the file.
+        name: the path that messages name instead, if the file is a temporary copy.
+        hint: what to do if the file is damaged.
 
     Raises:
         RunError: the weights are damaged, or have another format.
@@ -218,11 +228,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], int]:
         AttributeError,
         RecursionError,
     ) as error:
-        raise RunError(
-            f"weights {path} are damaged ({error}); remove the file to use the newest checkpoint "
-            "instead."
-        ) from error
-    check_version(f"weights file {path}", version)
+        raise RunError(f"weights {name or path} are damaged ({error}); {hint}.") from error
+    check_version(f"weights file {name or path}", version)
     return weights, round
 
 

@@ -18,6 +18,8 @@ and `sha256.json`, with the hashes of its files.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -88,6 +90,36 @@ class Run(Generic[M]):
     dataset: Dataset | None = field(default=None, repr=False)
     best: Best | None = None
 
+    @classmethod
+    def open(cls, path: str | Path, *, checkpoint: Literal["last", "best"] = "last") -> Run[Model]:
+        """Open a run that was trained before. Its dataset is not built, and `best` is not known.
+
+        Arguments:
+            path: a run folder, a pack, or the name of pretrained weights.
+            checkpoint: as in `genzoo.load`.
+
+        Raises:
+            RunError: nothing is at the path, or it is not a run or is damaged.
+
+        Example:
+            >>> import tempfile, torch, genzoo
+            >>> model = genzoo.load("independent", shape=(4,)).fit(torch.eye(4))
+            >>> folder = genzoo.save(model, tempfile.mkdtemp() + "/floor")
+            >>> genzoo.Run.open(folder).model.log_prob(torch.eye(4)).shape
+            torch.Size([4])
+        """
+        folder = RunFolder.find(path)
+        model, round = folder._trained(checkpoint)
+        steps = folder.recipe()["train"].get("steps")
+        return Run(
+            model,
+            folder.history(),
+            round,
+            folder.path,
+            was_complete=True,
+            requested_steps=steps if isinstance(steps, int) else round,
+        )
+
 
 class RunFolder:
     """A folder that holds one run.
@@ -104,6 +136,8 @@ class RunFolder:
     @classmethod
     def find(cls, run: str | Path) -> RunFolder:
         """Return the folder of a run for reading: of pretrained weights by name, or at a path.
+
+        A path that ends in `.zip` is a pack (see `genzoo.pack`).
 
         If a folder has the name of pretrained weights, the weights win; write `./name` for the
         folder.
@@ -124,11 +158,19 @@ class RunFolder:
             entry.check()
             return cls(entry.folder)
         folder = cls(run)
+        if folder.path.suffix == ".zip" and folder.path.is_file():
+            from genzoo.runs.pack import Pack
+
+            return Pack(folder.path)
         if not folder.path.exists() and len(folder.path.parts) == 1:
             hint = did_you_mean(str(run), names.available())
             if names.registrations_of(str(run)) or "Did you mean" in hint:
                 names.registration(str(run))  # raises an error that says why
         return folder
+
+    def exists(self) -> bool:
+        """Return whether the folder exists."""
+        return self.path.is_dir()
 
     @property
     def recipe_file(self) -> Path:
@@ -223,6 +265,17 @@ class RunFolder:
         recorded = self.facts().get("data")
         return recorded if isinstance(recorded, dict) else None
 
+    def history(self) -> list[dict[str, float]]:
+        """Return the log, without lines that cannot be read; empty if there is none."""
+        lines = []
+        file = self.path / "metrics.jsonl"
+        for text in file.read_bytes().splitlines() if file.is_file() else ():
+            with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
+                # NaN and infinities are texts
+                line = json.loads(text).items()
+                lines.append({name: float(x) if isinstance(x, str) else x for name, x in line})
+        return lines
+
     def model(
         self, *, averaged: bool = True, checkpoint: Literal["last", "best"] = "last"
     ) -> Model:
@@ -240,13 +293,18 @@ class RunFolder:
             RunError: the folder is not a run, or has no such weights that can be read.
             SettingError: `checkpoint` is another word.
         """
+        return self._trained(checkpoint, averaged=averaged)[0]
+
+    def _trained(self, checkpoint: str, *, averaged: bool = True) -> tuple[Model, int]:
+        """Return the trained model, and the round after which it had its weights."""
         if checkpoint not in ("last", "best"):
             raise SettingError(f'checkpoint = {checkpoint!r}: expected "last" or "best".')
         if is_sealed(self.path):
             check_seal(self.path)
         recipe = self.recipe()
         model: Model = self._built(recipe["model"], "models")
-        weights, file = self._best_weights() if checkpoint == "best" else self._last(averaged)
+        is_best = checkpoint == "best"
+        weights, file, round = self._best_weights() if is_best else self._last(averaged)
         dtypes = (value.dtype for value in weights.values() if value.is_floating_point())
         model.to(dtype=next(dtypes, None))
         load_weights(model, weights, file)
@@ -258,10 +316,10 @@ class RunFolder:
             sha256=model_fingerprint(model),
             recipe=recipe_digest(recipe),
         )
-        return model.eval()
+        return model.eval(), round
 
-    def _best_weights(self) -> tuple[Mapping[str, Tensor], Path]:
-        """Return the weights of the best evaluation, and their file."""
+    def _best_weights(self) -> tuple[Mapping[str, Tensor], Path, int]:
+        """Return the weights of the best evaluation, their file, and their round."""
         if is_sealed(self.path):
             raise RunError(
                 f"{self.path} holds stored weights, which have one checkpoint; leave out "
@@ -272,10 +330,11 @@ class RunFolder:
                 f"{self.path} has no best.safetensors; train with train.monitor, such as "
                 'train.monitor="frechet", to keep the best weights.'
             )
-        return read_weights(self.best)[0], self.best
+        weights, round = read_weights(self.best)
+        return weights, self.best, round
 
-    def _last(self, averaged: bool) -> tuple[Mapping[str, Tensor], Path]:  # noqa: FBT001
-        """Return the last weights, and their file."""
+    def _last(self, averaged: bool) -> tuple[Mapping[str, Tensor], Path, int]:  # noqa: FBT001
+        """Return the last weights, their file, and their round."""
         file = self.averaged if averaged and self.averaged.exists() else self.weights
         weights, round = read_weights(file) if file.exists() else ({}, -1)
         paths = Checkpoints(self.checkpoints).paths()
@@ -288,14 +347,14 @@ class RunFolder:
                 weights = state["ema"] if has_average else state["model"]
                 warnings.warn(
                     f"{self.path} did not finish; these are the weights of step {round:,}.",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
         if round < 0:
             raise RunError(
                 f"{self.path} has no weights and no readable checkpoint yet; train it with "
                 "--resume."
             )
-        return weights, file
+        return weights, file, round
 
     def dataset(self, data_path: str | Path | None = None) -> Dataset:
         """Return the training data of the run.

@@ -77,7 +77,7 @@ def begin_from(model: Model, source: str | Path) -> dict[str, Any]:
     from genzoo.runs.folder import RunFolder
 
     folder = RunFolder.find(source)
-    if not folder.path.is_dir():
+    if not folder.exists():
         raise RunError(f"{folder.path} is not a run folder, so it has no weights to begin with.")
     with untouched_noise():
         trained = folder.model()
