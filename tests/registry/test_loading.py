@@ -66,8 +66,12 @@ def test_built_in_names_and_paths_read_no_metadata(tmp_path, monkeypatch):
         genzoo.load(tmp_path / "nowhere")
 
 
-def test_only_an_invalid_setting_is_a_value_error():
+def test_only_invalid_settings_and_data_are_value_errors():
     names = {getattr(errors, name) for name in errors.__all__}
     value_errors = {error for error in names if issubclass(error, ValueError)}
     assert all(issubclass(error, GenzooError) for error in names)
-    assert value_errors == {SettingError, errors.UnknownSettingError}
+    settings, data = (
+        (SettingError, errors.UnknownSettingError),
+        (errors.DataError, errors.MissingDataError),
+    )
+    assert value_errors == {*settings, *data}
