@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -358,8 +359,9 @@ def _noise(session: Any, path: str) -> tuple[str, int | None, tuple[int, ...], t
     """Return the name of the noise, its batch size unless it is free, its shape, and its dtype.
 
     Raises:
-        DataError: the file does not have a single input of noise.
+        DataError: the file does not have a single input of noise, or it is not normal noise.
     """
+    _check_distribution(session, path)
     inputs = session.get_inputs()
     names = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
     if len(inputs) != 1 or inputs[0].type not in _NOISE:
@@ -375,6 +377,25 @@ def _noise(session: Any, path: str) -> tuple[str, int | None, tuple[int, ...], t
         )
     size = shape[0] if isinstance(shape[0], int) else None
     return inputs[0].name, size, tuple(shape[1:]), _NOISE[inputs[0].type]
+
+
+def _check_distribution(session: Any, path: str) -> None:
+    """Check that a file of `genzoo.export` takes standard normal noise; others do not say it.
+
+    Raises:
+        DataError: its latent vectors have another distribution.
+    """
+    try:
+        facts = json.loads(session.get_modelmeta().custom_metadata_map["genzoo"])
+        distribution = facts["z"]["distribution"]
+        name, scale = distribution["name"], distribution.get("scale", 1.0)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return
+    if name != "normal" or scale != 1.0:
+        raise DataError(
+            f"{path} takes latent vectors from the distribution {show(distribution)}, and a "
+            "generator is evaluated with standard normal noise; evaluate the run itself."
+        )
 
 
 def _first_line(error: BaseException) -> str:

@@ -25,6 +25,8 @@ _PATH = re.compile(
 """An absolute path in a sentence: POSIX, Windows, UNC, `~`, or `file://`; not a part of a URL."""
 _HOME = re.compile(r"(?<![\w.])(?:file://|[A-Za-z]:)?[\\/](?:home|Users)[\\/][^\\/\s'\":]+")
 """The home folder of any user."""
+_ROOTS = ("path", "folder")
+"""The settings of a dataset below whose path its other paths may be."""
 _LEAST_NAME = 3
 """The least number of letters of a user name that is replaced; a shorter one is in many words."""
 _COMMON = frozenset({"root", "user", "admin", "ubuntu", "runner", "nobody", "docker"})
@@ -47,7 +49,8 @@ def portable_text(text: str) -> str:
 def portable(value: Any, *, only_paths: bool = False) -> Any:
     """Return a table of settings without absolute paths and user names.
 
-    A text that is an absolute path becomes its last name, even if it has spaces.
+    A text that is an absolute path becomes its last name, even if it has spaces. Paths below the
+    path of a dataset stay below it, so that `rerooted` can move both.
 
     Arguments:
         value: a table, a list, or a setting.
@@ -58,7 +61,10 @@ def portable(value: Any, *, only_paths: bool = False) -> Any:
         {'name': 'folder', 'path': 'my pictures'}
     """
     if isinstance(value, Mapping):
-        return {key: portable(item, only_paths=only_paths) for key, item in value.items()}
+        root = next((value[key] for key in _ROOTS if _is_absolute(value.get(key))), None)
+        return {
+            key: portable(_below(item, root), only_paths=only_paths) for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return type(value)(portable(item, only_paths=only_paths) for item in value)
     if not isinstance(value, str):
@@ -98,9 +104,18 @@ def recipe_digest(recipe: Mapping[str, Any]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _is_absolute(text: str) -> bool:
+def _below(item: Any, root: str | None) -> Any:
+    """Return a setting that is a path below a root as a path below the last name of the root."""
+    if root is None or not isinstance(item, str):
+        return item
+    rest = item.removeprefix(root.rstrip("\\/"))
+    is_below = len(rest) < len(item) and re.match(r"[\\/]+[^\\/]", rest)
+    return _last_name(root) + rest if is_below else item
+
+
+def _is_absolute(text: Any) -> bool:
     """Return whether a whole text is an absolute path, of this or another operating system."""
-    if "\n" in text:
+    if not isinstance(text, str) or "\n" in text:
         return False
     is_home = re.match(r"~[\w.-]*([\\/]|$)", text) is not None
     # an alphabet may begin with a slash, too

@@ -37,7 +37,7 @@ def node(operator, inputs, output):
     return b"".join([*parts, field(2, output), field(4, operator)])
 
 
-def write_generator(path, weights, shape, *, noise, last="Sigmoid", more_inputs=()):
+def write_generator(path, weights, shape, *, noise, last="Sigmoid", more_inputs=(), facts=""):
     """Write the generator z -> last(flatten(z) @ weights), whose samples have a shape."""
     flat = np.array([-1, len(weights)], dtype=np.int64)
     samples = np.array([-1, *shape], dtype=np.int64)
@@ -57,5 +57,6 @@ def write_generator(path, weights, shape, *, noise, last="Sigmoid", more_inputs=
     for name, axes in (("z", noise), *more_inputs):
         graph += field(11, value(name, axes))
     graph += field(12, value("x", ("n", *shape)))
-    path.write_bytes(field(1, 8) + field(8, field(2, 13)) + field(7, graph))
+    metadata = field(14, field(1, "genzoo") + field(2, facts))
+    path.write_bytes(field(1, 8) + field(8, field(2, 13)) + field(7, graph) + metadata)
     return path

@@ -278,6 +278,19 @@ def test_a_generator_equals_its_definition(digits, tmp_path, noise, shape):
     assert generator.sample(0).shape == (0, 1, 8, 8)
 
 
+def test_a_generator_with_other_noise_is_refused(digits, tmp_path):
+    path, settings = tmp_path / "g.onnx", {"shape": (1, 8, 8), "noise": ("n", 5)}
+    for distribution in ('{"name": "normal", "dim": 5, "scale": 1.0}', "3"):
+        facts = f'{{"z": {{"distribution": {distribution}}}}}'
+        write_generator(path, WEIGHTS, **settings, facts=facts)
+        assert read_samples(path, digits).sample(2).shape == (2, 1, 8, 8)
+    for distribution in ('{"name": "mog", "dim": 5}', '{"name": "normal", "scale": 2.0}'):
+        facts = f'{{"z": {{"distribution": {distribution}}}}}'
+        write_generator(path, WEIGHTS, **settings, facts=facts)
+        with pytest.raises(DataError, match=r"g\.onnx .*(mog|2\.0).* evaluate the run itself"):
+            read_samples(path, digits)
+
+
 def test_a_generator_is_evaluated_with_the_seed(tmp_path):
     path = write_generator(tmp_path / "g.onnx", WEIGHTS, (1, 8, 8), noise=("n", 5))
     torch.manual_seed(1)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from genzoo.runs.data_path import rerooted
 from genzoo.runs.portable import portable, portable_recipe, portable_text
 
 
@@ -31,6 +32,20 @@ def test_absolute_paths_become_their_last_names(text, expected):
 def test_whole_paths_may_hold_spaces():
     table = {"path": "/home/ana/my pictures", "labels": ("~/a b/l.csv", 3), "n": None}
     assert portable(table) == {"path": "my pictures", "labels": ("l.csv", 3), "n": None}
+
+
+def test_paths_below_the_data_can_be_moved_with_them():
+    table = {
+        "path": "/home/ana/my faces/",
+        "labels": "/home/ana/my faces/a/l.csv",
+        "n": "/home/b/c",
+    }
+    moved = portable(table)
+    assert moved == {"path": "my faces", "labels": "my faces/a/l.csv", "n": "c"}
+    assert rerooted(moved, "/data/f") == {"path": "/data/f", "labels": "/data/f/a/l.csv", "n": "c"}
+    windows = {"folder": "C:\\Users\\ana\\faces", "labels": "C:\\Users\\ana\\faces\\l.csv"}
+    assert portable(windows) == {"folder": "faces", "labels": "faces\\l.csv"}
+    assert portable({"path": "/data/f", "labels": "/data/faces"})["labels"] == "faces"
 
 
 def test_the_users_name_is_removed(monkeypatch):
