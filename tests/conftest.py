@@ -67,6 +67,17 @@ def _blank_figures(request, monkeypatch):
     monkeypatch.setattr(figure.Figure, "savefig", savefig)
 
 
+@pytest.fixture(autouse=True)
+def _no_events(request, monkeypatch):
+    """Write TensorBoard events only in the tests of its logger, and where they are asked for.
+
+    Opening and closing their file takes as long as the few steps of a test.
+    """
+    loggers = sys.modules.get("genzoo.train.loggers")
+    if loggers is not None and "tensorboard" not in request.node.path.stem:
+        monkeypatch.setattr(loggers, "find_spec", lambda _: None)
+
+
 @pytest.fixture(scope="session")
 def python():
     """Return the path of a Python interpreter that starts quickly; tests that use it are slow.
@@ -93,10 +104,9 @@ def genzoo_(capsys, monkeypatch):
 
 @pytest.fixture
 def without_pictures(monkeypatch):
-    """Write no figures and no TensorBoard events, which take longer than small games."""
+    """Write no figures, which take longer than small games."""
     monkeypatch.setattr("genzoo.train.artifacts.can_plot", lambda: False)
     monkeypatch.setattr("genzoo.train.artifacts.picture", lambda *_: None)
-    monkeypatch.setattr("genzoo.train.loggers.find_spec", lambda _: None)
 
 
 @pytest.fixture

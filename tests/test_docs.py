@@ -91,6 +91,8 @@ def run(command, monkeypatch):
     arguments = shlex.split(command)
     if arguments[1] in ("train", "resume"):
         arguments += ["--steps", "3" if arguments[1] == "train" else "4"]
+    if arguments[1] == "evaluate" and "-n" not in arguments:
+        arguments += ["-n", "100"]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as stop:
         main()

@@ -36,6 +36,7 @@ SMALL = {
     "rnade": {"hidden": 12, "components": 3},
     "pixel-rnn": {"hidden": 6, "depth": 2, "head": 8},
     "self-trained": {"steps": 3},
+    "sinkhorn": {"epsilon": 3.0},
     "ais": {"limit": 4, "steps": 3, "chains": 2},
 }
 """Settings of what is large or slow by default."""
@@ -62,9 +63,15 @@ NEED_A_PACKAGE = {"wandb", "trackio", "mlflow"}
 """Loggers whose packages are not installed; tests/train/loggers checks them."""
 
 
-def without_repetition(suite):
+COMPILED_WITH_LABELS = {"vae", "wgan-gp", "nade"}
+"""The models of LABELED that are compiled: one for each way in which labels enter."""
+
+
+def without_repetition(name, suite):
     """Compile only for the first shape: compilation takes long, and shapes change little of it."""
     compilations = [check for check in suite if check.name == "compile"]
+    if name.startswith("labeled-") and name.removeprefix("labeled-") not in COMPILED_WITH_LABELS:
+        compilations.insert(0, None)
     return [check for check in suite if check not in compilations[1:]]
 
 
@@ -98,7 +105,7 @@ CHECKS = {
             if kind != "datasets" and name not in NEED_A_FILE | NEED_A_PACKAGE
         },
     }.items()
-    for check in without_repetition(suite)
+    for check in without_repetition(name, suite)
 }
 
 

@@ -41,6 +41,7 @@ def train(folder: Path, kill_in_save: int | None = None) -> None:
         ema=0.9,
         log_every=7,
         sample_every=10_000,
+        loggers=[],
         resume=True,
     )
 
