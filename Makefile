@@ -5,7 +5,7 @@ PIP ?= $(VENV)/bin/pip
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 RECIPE ?= recipes/vae-digits.toml
 
-.PHONY: demo test test-fast lint docs bench clean
+.PHONY: demo test test-fast lint docs bench weights clean
 
 demo: $(VENV)/plots.installed  ## about a minute: train, sample, and say where the picture is
 	$(VENV)/bin/genzoo train $(RECIPE) --out demo --overwrite
@@ -33,6 +33,9 @@ bench: $(VENV)/plots.installed  ## about a quarter of an hour: measures again wh
 	$(PIP) install -q --no-deps --upgrade --target build/peers -r benchmarks/requirements.txt
 	set -e; for script in $(filter-out %/machine.py %/feature_networks.py %/gpu.py %/same_bits.py,$(wildcard benchmarks/*.py)); do \
 		$(VENV)/bin/python $$script; done
+
+weights: $(VENV)/plots.installed $(VENV)/plugins.installed  ## trains ENTRIES="vae.digits ...", by default all, and stores them
+	$(VENV)/bin/python recipes/weights.py $(ENTRIES)
 
 clean:
 	rm -rf demo site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from genzoo.testing import check
     from genzoo.train.loop import fit
     from genzoo.weights.export import export
+    from genzoo.weights.hub import push
 
 encoders: Registry[Encoder] = registries["encoders"]
 decoders: Registry[Decoder] = registries["decoders"]
@@ -101,6 +102,7 @@ __all__ = [
     "outliers",
     "pack",
     "priors",
+    "push",
     "runs",
     "save",
     "sklearn",
@@ -138,6 +140,7 @@ if not TYPE_CHECKING:
             "genzoo.testing": ("check",),
             "genzoo.train.loop": ("fit",),
             "genzoo.weights.export": ("export",),
+            "genzoo.weights.hub": ("push",),
         },
     )
 

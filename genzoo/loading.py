@@ -107,8 +107,9 @@ def load(
     unpickled, and the hashes of pretrained weights are checked.
 
     Arguments:
-        name: the name of a model or of pretrained weights, or the path of a run folder or of a
-            pack, which ends in `.zip`.
+        name: the name of a model or of pretrained weights, the path of a run folder or of a pack,
+            which ends in `.zip`, or the address of a run on the Hugging Face Hub,
+            `hf://user/name@revision`.
         checkpoint: the weights of a run folder: `"last"` (the averaged ones, if the run has them),
             or `"best"`, those of the best evaluation on validation rows (see `train.monitor`).
         **settings: arguments of the constructor. Only a registered name takes them.

@@ -24,6 +24,7 @@ import genzoo
 from genzoo.cli.app import main
 from genzoo.cli.author import write_plugin
 from genzoo.errors import SettingError
+from genzoo.registry.kinds import BUILT_IN
 from genzoo.registry.plugins import CONTRACT_VERSION
 
 ROOT = Path(__file__).parents[1]
@@ -74,13 +75,18 @@ def test_the_wheel_contains_the_module_and_the_type_marker(home):
 
 
 @pytest.mark.slow
-def test_the_wheel_of_genzoo_contains_the_templates(tmp_path):
+def test_the_wheel_of_genzoo_contains_templates_and_weights(tmp_path):
     run(sys.executable, "-m", "pip", "--quiet", "wheel", "--no-deps", "--wheel-dir", tmp_path, ROOT)
     (wheel,) = tmp_path.glob("*.whl")
     folder = ROOT / "genzoo" / "cli" / "templates" / "plugin"
     templates = {f"genzoo/cli/templates/plugin/{path.name}" for path in folder.iterdir()}
     assert len(templates) == 6
-    assert templates <= set(zipfile.ZipFile(wheel).namelist())
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert templates <= names
+    entries = [name for name in BUILT_IN["weights"] if name.endswith(".digits")]
+    files = ("model.safetensors", "recipe.toml", "card.md", "sha256.json")
+    assert {f"genzoo/weights/entries/{name}/{file}" for name in entries for file in files} <= names
+    assert wheel.stat().st_size < 10e6
 
 
 @built

@@ -65,6 +65,7 @@ for command in (
     latents.arithmetic,
     share.export,
     share.pack,
+    share.push,
 ):
     app.command()(with_plugins(command))
 app.add_typer(author.new, name="new")

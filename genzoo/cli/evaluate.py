@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,9 @@ from genzoo.cli.common import (
 )
 from genzoo.errors import SettingError
 from genzoo.files import local_path
+
+if TYPE_CHECKING:
+    from genzoo.contract import Model
 
 __all__ = ["evaluate"]
 
@@ -115,9 +118,22 @@ def evaluate(
         say(f"note: {note}")
     console.print(evaluation.table(console.width), markup=False, soft_wrap=True)
     evaluation.save(folder)
+    if out is None and data is None and not from_elsewhere:
+        _renew_card(run, model)
     console.print(
         f"\n{evaluation.n:,} held-out examples; written to {folder}", markup=False, soft_wrap=True
     )
+
+
+def _renew_card(run: str, model: Model) -> None:
+    """Write the model card again, with the new measurements; stored weights keep theirs."""
+    from genzoo.runs.card import write_card
+    from genzoo.runs.folder import RunFolder
+    from genzoo.runs.seal import is_sealed
+
+    folder = RunFolder.find(run)
+    if not is_sealed(folder.path):
+        write_card(folder, model)
 
 
 def _report(run: str, from_elsewhere: bool, data: str | None) -> Path:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -22,6 +22,9 @@ from genzoo.registry.plugins import metadata_field
 from genzoo.registry.registration import Registration
 from genzoo.runs.recipe import Recipe, read, shipped
 from genzoo.terminal import Console
+
+if TYPE_CHECKING:
+    from genzoo.weights import Entry
 
 __all__ = ["info", "list_"]
 
@@ -187,7 +190,11 @@ def info(
         return _show_recipe(name)
     for kind_of_name in kinds_named(name) if kind is None else [kind]:
         kind_registry = registry(kind_of_name)
-        target, source = kind_registry.get(name), kind_registry.registration(name)
+        target: Any = kind_registry.get(name)
+        source = kind_registry.registration(name)
+        if kind_of_name == "weights":
+            _show_weights(target, source)
+            continue
         title = f"[bold]{SINGULAR[kind_of_name]} {escape(name)}[/bold]  from {escape(str(source))}"
         console.print(title)
         for line in (_location(target), *_about(source)):
@@ -208,6 +215,14 @@ def info(
         console.print(table, soft_wrap=True)
         console.print()
     return None
+
+
+def _show_weights(entry: Entry, source: Registration) -> None:
+    """Print the folder and the card of pretrained weights, without its front matter."""
+    console.print(f"[bold]weights {escape(source.name)}[/bold]  from {escape(str(source))}")
+    console.print(str(entry.folder), markup=False, style="dim", soft_wrap=True)
+    card = entry.card.split("---\n", 2)[-1]
+    console.print(card, markup=False, soft_wrap=True)
 
 
 def _show_recipe(name: str) -> None:

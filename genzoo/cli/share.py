@@ -9,7 +9,7 @@ import typer
 
 from genzoo.cli.common import Checkpoint, RunName, console, load, note_sampler
 
-__all__ = ["export", "pack"]
+__all__ = ["export", "pack", "push"]
 
 
 def export(
@@ -49,3 +49,23 @@ def pack(
 
     path = pack(run, out)
     console.print(f"{path}: {path.stat().st_size:,} bytes", markup=False)
+
+
+def push(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run folder, or the name of pretrained weights.")
+    ],
+    repository: Annotated[str, typer.Argument(metavar="USER/NAME", help="The repository.")],
+    license: Annotated[
+        str, typer.Option(help="The license of the weights, such as apache-2.0.")
+    ] = "",
+    private: Annotated[
+        bool, typer.Option("--private", help="Create a private repository.")
+    ] = False,
+    message: Annotated[str, typer.Option(help="The message of the commit.")] = "",
+) -> None:
+    """Push a run to the Hugging Face Hub. Log in first: hf auth login."""
+    from genzoo.weights.hub import push as publish
+
+    address = publish(run, repository, license=license, private=private, message=message)
+    console.print(f'{address}\nLoad it: genzoo.load("{address}")', markup=False, soft_wrap=True)

@@ -99,7 +99,20 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "trackio": "genzoo.train.loggers.trackers:Trackio",
         "mlflow": "genzoo.train.loggers.trackers:MLflow",
     },
-    "weights": {},
+    "weights": {
+        "vae.digits": "genzoo.weights.digits:vae",
+        "wae-mmd.digits": "genzoo.weights.digits:wae_mmd",
+        "wae-gan.digits": "genzoo.weights.digits:wae_gan",
+        "gan.digits": "genzoo.weights.digits:gan",
+        "dcgan.digits": "genzoo.weights.digits:dcgan",
+        "lsgan.digits": "genzoo.weights.digits:lsgan",
+        "wgan-gp.digits": "genzoo.weights.digits:wgan_gp",
+        "nade.digits": "genzoo.weights.digits:nade",
+        "cvae.digits": "genzoo.weights.digits:cvae",
+        "cgan.digits": "genzoo.weights.digits:cgan",
+        "nade-classes.digits": "genzoo.weights.digits:nade_classes",
+        "pixel-rnn-classes.digits": "genzoo.weights.digits:pixel_rnn_classes",
+    },
 }
 
 KINDS = tuple(BUILT_IN)

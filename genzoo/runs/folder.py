@@ -36,6 +36,7 @@ from genzoo.registry.lookup import registry
 from genzoo.runs.checkpoint import Checkpoints, load_weights, newest_whole, read_weights, step_of
 from genzoo.runs.data_path import rerooted
 from genzoo.runs.format import check_format
+from genzoo.runs.hub import PREFIX, download
 from genzoo.runs.lock import FolderLock
 from genzoo.runs.portable import recipe_digest
 from genzoo.runs.recipe import Recipe, checked, parse
@@ -135,7 +136,7 @@ class RunFolder:
 
     @classmethod
     def find(cls, run: str | Path) -> RunFolder:
-        """Return the folder of a run for reading: of pretrained weights by name, or at a path.
+        """Return the folder of a run for reading: by name, on the Hugging Face Hub, or at a path.
 
         A path that ends in `.zip` is a pack (see `genzoo.pack`).
 
@@ -147,6 +148,8 @@ class RunFolder:
             PluginError: the weights belong to a plugin that cannot be used.
             RunError: the pretrained weights are damaged, or the path cannot be that of a folder.
         """
+        if isinstance(run, str) and run.startswith(PREFIX):
+            return cls(download(run))
         names = registry("weights")
         if isinstance(run, str) and run in names:
             entry: Any = names.get(run)

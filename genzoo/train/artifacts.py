@@ -12,6 +12,7 @@ from genzoo.data.fingerprint import fingerprint
 from genzoo.errors import RunError
 from genzoo.files import write_atomic
 from genzoo.plots import can_plot, curves, save
+from genzoo.runs.card import write_card
 from genzoo.runs.checkpoint import Checkpoints, read_weights, write_weights
 from genzoo.runs.folder import Best, Run, RunFolder
 from genzoo.runs.overwrite import remove_artifacts, remove_temporary
@@ -229,7 +230,7 @@ class Artifacts:
         self.loggers.picture(round, path)
 
     def export(self, model: Model, average: Average | None, round: int) -> None:
-        """Write the weights that `load` reads, and a plot of the log."""
+        """Write the weights that `load` reads, a plot of the log, and the model card."""
         if self.folder is None or not self.engine.main:
             return
         folder, lines = self.folder, self.history
@@ -238,6 +239,7 @@ class Artifacts:
         write_weights(folder.weights, model, model.state_dict(), round)
         if can_plot() and lines:
             write_atomic(folder.path / "curves.png", lambda path: save(curves(lines), path))
+        write_card(folder, average.module if average else model)
 
     def save_best(self, model: Model, round: int) -> None:
         """Write the weights of the best evaluation so far."""

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from genzoo.weights.storing import store
 else:
     __getattr__ = lazy_names(
-        __name__, {"genzoo.weights.entry": ("Entry",), "genzoo.weights.storing": ("store",)}
+        __name__,
+        {
+            "genzoo.weights.entry": ("Entry",),
+            "genzoo.weights.storing": ("store",),
+        },
     )
 
 _registry: Registry[Entry] = registries["weights"]

@@ -107,6 +107,11 @@ def harness(folder: Path) -> None:
         assert (folder / "killed" / name).read_bytes() == (
             folder / "straight" / name
         ).read_bytes(), name
+    entries = [
+        genzoo.weights.store(folder / name, folder / f"{name}.entry", DATA, metrics=[])
+        for name in ("killed", "straight")
+    ]
+    assert entries[0].sha256 == entries[1].sha256
     steps = [
         line.split(",")[0]
         for line in (folder / "killed" / "metrics.jsonl").read_text().splitlines()

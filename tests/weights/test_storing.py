@@ -7,8 +7,10 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 import genzoo
+from genzoo.cli.app import app
 from genzoo.errors import RunError
 from tests.weights.conftest import TABLE
 
@@ -118,3 +120,25 @@ def test_a_failed_store_leaves_nothing(saved, tmp_path):
     with pytest.raises(genzoo.SettingError, match="frechte"):
         genzoo.weights.store(saved, tmp_path / "x.digits", metrics=["frechte"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_of_arrays_needs_its_data(tmp_path):
+    data = torch.rand(40, 1, 8, 8)
+    run = genzoo.fit(TABLE, data, tmp_path / "run", **QUICK)
+    with pytest.raises(RunError, match="trained on arrays from Python"):
+        genzoo.weights.store(run.folder, tmp_path / "x.arrays")
+    entry = genzoo.weights.store(run.folder, tmp_path / "x.arrays", data, metrics=[])
+    assert entry.load().sample(2).shape == (2, 1, 8, 8)
+
+
+def test_a_run_has_a_card_that_an_evaluation_renews(tmp_path):
+    run = genzoo.fit(TABLE, "digits", tmp_path / "run", **QUICK)
+    card = run.folder / "card.md"
+    assert "Not measured" in card.read_text()
+    assert "- Steps: 4\n- Seed: 0\n" in card.read_text()
+    assert hashlib.sha256((run.folder / "model.safetensors").read_bytes()).hexdigest() in (
+        card.read_text()
+    )
+    result = CliRunner().invoke(app, ["evaluate", str(run.folder), "reconstruction", "-n", "20"])
+    assert result.exit_code == 0, result.output
+    assert "`reconstruction squared_error`" in card.read_text()

@@ -1,0 +1,137 @@
+"""Train recipes and store the runs as pretrained weights: `make weights ENTRIES="vae.digits"`.
+
+Without names, all entries are made. An entry NAME=RUN stores an existing run folder. Runs are kept
+in `runs/weights/`: a killed run continues, and a finished one is used again. Entries on digits are
+part of genzoo, the others of the package genzoo-weights. The table of docs/weights.md is renewed.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import torch
+
+import genzoo
+from genzoo.runs.folder import RunFolder
+from genzoo.runs.recipe import read, shipped
+
+ROOT = Path(__file__).parents[1]
+RUNS = ROOT / "runs" / "weights"
+DIGITS = ROOT / "genzoo" / "weights" / "entries"
+OTHERS = ROOT / "plugins" / "genzoo-weights" / "genzoo_weights" / "entries"
+LICENSE = "apache-2.0"
+METRICS = (
+    "frechet",
+    "precision-recall",
+    "likelihood",
+    "reconstruction",
+    "memorization",
+    "class-consistency",
+)
+
+# entry -> its recipe, and what is different
+ENTRIES = {
+    "vae.digits": ["vae-digits"],
+    "wae-mmd.digits": ["wae-mmd-digits"],
+    "wae-gan.digits": ["wae-gan-digits"],
+    "gan.digits": ["gan-digits"],
+    "dcgan.digits": ["dcgan-digits"],
+    "lsgan.digits": ["lsgan-digits"],
+    "wgan.digits": ["wgan-digits"],
+    "wgan-gp.digits": ["wgan-gp-digits"],
+    "nade.digits": ["nade-digits"],
+    "pixel-rnn.digits": ["pixel-rnn-digits"],
+    "cvae.digits": ["cvae-digits"],
+    "cgan.digits": ["cgan-digits"],
+    "nade-classes.digits": ["nade-classes-digits"],
+    "pixel-rnn-classes.digits": ["pixel-rnn-classes-digits"],
+    "vae.fashion-mnist": ["vae-fashion-mnist"],
+    "wae-mmd.fashion-mnist": ["wae-mmd-fashion-mnist"],
+    "wae-gan.fashion-mnist": ["wae-gan-fashion-mnist"],
+    "gan.fashion-mnist": ["gan-r1-fashion-mnist"],
+    "dcgan.fashion-mnist": ["dcgan-fashion-mnist", "train.steps=8000"],
+    "lsgan.fashion-mnist": ["lsgan-r1-fashion-mnist"],
+    "wgan.fashion-mnist": ["wgan-fashion-mnist"],
+    "wgan-gp.fashion-mnist": ["wgan-gp-fashion-mnist"],
+    "nade.fashion-mnist": ["nade-fashion-mnist"],
+    "pixel-rnn.fashion-mnist": ["pixel-rnn-fashion-mnist"],
+    "cdcgan.fashion-mnist": ["cdcgan-fashion-mnist"],
+    "cyclegan.fashion-mnist": ["cyclegan-fashion-mnist-mapped"],
+    "discogan.fashion-mnist": ["discogan-fashion-mnist-mapped"],
+    "pix2pix.fashion-mnist": ["pix2pix-fashion-mnist-edges"],
+}
+
+
+def train(name: str) -> Path:
+    """Train the recipe of an entry, continue its run, or use its finished run."""
+    if name not in ENTRIES:
+        sys.exit(f"error: no entry is named {name!r}; one of {', '.join(ENTRIES)}")
+    recipe, *overrides = ENTRIES[name]
+    table = read(shipped()[recipe], overrides)
+    folder = RUNS / name
+    genzoo.fit(
+        table["model"],
+        table["data"],
+        folder,
+        players=table["players"],
+        resume=RunFolder(folder).is_run(),
+        **table["train"],
+    )
+    return folder
+
+
+def cells(folder: Path) -> tuple[str, ...]:
+    """Return an entry as the cells of a table: distance, floor, likelihood, and size."""
+    report = json.loads((folder / "report" / "evaluation.json").read_text(encoding="utf-8"))
+    rows = {(row["metric"], row["quantity"]): row for row in report["measurements"]}
+    distance, floor, nats = "", "", ""
+    if row := rows.get(("frechet", "distance")):
+        distance = f"{row['value']:.2f} ± {row['standard_error']:.2f}"
+        floor = f"{row['floor']:.2f}"
+    if row := rows.get(("likelihood", "log_prob")):
+        nats = f"{row['value']:.2f} ± {row['standard_error']:.2f}"
+    size = (folder / "model.safetensors").stat().st_size
+    return distance, floor, nats, f"{size / 1e6:.2f}"
+
+
+def write_table() -> None:
+    """Write the table of all entries into the page."""
+    lines = [
+        "| name | Fréchet distance | its floor | log-likelihood, nats | MB |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name in ENTRIES:
+        folder = (DIGITS if name.endswith(".digits") else OTHERS) / name
+        if folder.exists():
+            lines.append(f"| `{name}` | {' | '.join(cells(folder))} |")
+    page = ROOT / "docs" / "weights.md"
+    begin, end = "<!-- table -->\n\n", "\n\n<!-- end of the table -->"
+    text = page.read_text(encoding="utf-8")
+    table = begin + "\n".join(lines) + end
+    text = re.sub(f"{re.escape(begin)}.*{re.escape(end)}", lambda _: table, text, flags=re.DOTALL)
+    page.write_text(text, encoding="utf-8")
+
+
+def main(arguments: list[str]) -> None:
+    """Make entries."""
+    # the weights depend on the number of threads
+    torch.set_num_threads(1)
+    for argument in arguments or ENTRIES:
+        name, _, run = argument.partition("=")
+        run = Path(run) if run else train(name)
+        folder = (DIGITS if name.endswith(".digits") else OTHERS) / name
+        model = genzoo.load(run)
+        metrics = [
+            metric for metric in METRICS if not genzoo.build(metric, "metrics").lacking(model)
+        ]
+        entry = genzoo.weights.store(
+            run, folder, metrics=metrics, license=LICENSE, overwrite=folder.exists()
+        )
+        size = (folder / "model.safetensors").stat().st_size
+        print(f"{folder.relative_to(ROOT)}: {size:,} bytes, sha256 {entry.sha256}", flush=True)
+    write_table()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
