@@ -118,6 +118,9 @@ def on_rank(rank: int, folder: str, x: Tensor) -> None:
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path):
     x = torch.randn(6, 2)
-    torch.multiprocessing.spawn(on_rank, (str(tmp_path), x), nprocs=2)
+    # forks have imported torch already
+    torch.multiprocessing.start_processes(
+        on_rank, (str(tmp_path), x), nprocs=2, start_method="fork"
+    )
     for rank in range(2):
         torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt"), gradients(x, slice(None)))
