@@ -3,15 +3,19 @@
 This also holds if a run is killed and resumed, also with another number of processes.
 """
 
+import io
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 import genzoo
@@ -28,6 +32,7 @@ DATA = {
     "wgan-gp": {"name": "digits"},
     "wae-gan": {"name": "digits"},
     "labels": {"name": "digits"},
+    "shards": {"name": "shards", "size": 8, "channels": 1, "test_fraction": 0.0},
 }
 MODELS = {
     "vae": {"name": "vae", "latent_dim": 3, "sampler": {"name": "mog", "components": 3}},
@@ -50,6 +55,7 @@ MODELS = {
         "prior": {"name": "mog", "components": 3, "learn": True},
     },
     "labels": {"name": "wae-mmd", "latent_dim": 3, "encoder": SMALL, "classes": 10},
+    "shards": {"name": "vae", "latent_dim": 3, "encoder": SMALL, "decoder": SMALL},
 }
 FLAGS = {
     "vae": {"microbatches": 2, "monitor": "loss", "evaluate_every": 4},
@@ -57,6 +63,7 @@ FLAGS = {
     "wgan-gp": {"microbatches": 4},
     "wae-gan": {"microbatches": 2},
     "labels": {},
+    "shards": {},
 }
 SETTINGS = {
     "steps": 20,
@@ -69,7 +76,25 @@ SETTINGS = {
 
 
 def fit(model: str, out: Path, **flags) -> None:
-    genzoo.fit(MODELS[model], DATA[model], out, **{**SETTINGS, **FLAGS[model], **flags})
+    data = DATA[model]
+    if model == "shards":
+        data = {**data, "path": out.parent / "shards"}
+    genzoo.fit(MODELS[model], data, out, **{**SETTINGS, **FLAGS[model], **flags})
+
+
+def write_shards(folder: Path) -> None:
+    """Write 40 gray images of noise to two tar shards."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    folder.mkdir()
+    for shard in range(2):
+        with tarfile.open(folder / f"{shard}.tar", "w") as tar:
+            for row in range(20 * shard, 20 * shard + 20):
+                png = io.BytesIO()
+                Image.fromarray(pixels[row]).save(png, format="png")
+                member = tarfile.TarInfo(f"{row:04d}.png")
+                member.size = png.tell()
+                png.seek(0)
+                tar.addfile(member, png)
 
 
 def first_life(folder: Path) -> None:
@@ -118,6 +143,7 @@ def launch(python: str, life: str, folder: Path) -> subprocess.CompletedProcess:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, python):
     path = tmp_path_factory.mktemp("distributed")
+    write_shards(path / "shards")
     done = launch(python, "first", path)
     assert "Signal 9 (SIGKILL)" in done.stderr, done.stderr[-3000:]
     assert (path / "two-wae-mmd" / "model.safetensors").exists(), done.stderr[-3000:]
