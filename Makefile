@@ -5,7 +5,7 @@ PIP ?= $(VENV)/bin/pip
 PLUGINS := $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 RECIPE ?= recipes/vae-digits.toml
 
-.PHONY: demo test test-fast lint docs bench weights clean
+.PHONY: demo test test-fast lint docs docs-test bench weights clean
 
 demo: $(VENV)/plots.installed  ## about a minute: train, sample, and say where the picture is
 	$(VENV)/bin/genzoo train $(RECIPE) --out demo --overwrite
@@ -28,6 +28,9 @@ lint: $(VENV)/dev.installed $(VENV)/plugins.installed
 
 docs: $(VENV)/docs.installed $(VENV)/plugins.installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+docs-test: docs $(VENV)/dev.installed $(VENV)/browser.installed  ## every page in Chromium, which must be on the path
+	$(VENV)/bin/python -m pytest tests/browser
 
 bench: $(VENV)/plots.installed  ## about a quarter of an hour: measures again what docs/benchmarks/ says
 	$(PIP) install -q --no-deps --upgrade --target build/peers -r benchmarks/requirements.txt

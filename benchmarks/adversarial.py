@@ -504,7 +504,7 @@ def main() -> None:
         flags += f" --models {models}"
         result["quality"] = {
             **machine(),
-            "command": f"{command} quality {flags}",
+            "command": f"{command} quality \\\n  {flags}",
             "seconds": options.seconds,
             "threads": options.threads,
             "seeds": options.seeds,

@@ -81,7 +81,8 @@ def test_page_runs(page, workplace, monkeypatch, capsys):
             checker = doctest.OutputChecker()
             assert checker.check_output(expected, printed, options), printed
         elif language == "console":
-            for command in re.findall(r"^\$ (genzoo .*)$", code, re.MULTILINE):
+            joined = code.replace("\\\n", " ")
+            for command in re.findall(r"^\$ (genzoo .*)$", joined, re.MULTILINE):
                 run(command, monkeypatch)
         elif "[model]" in code:
             builds(checked({"data": "digits"} | tomllib.loads(code)))

@@ -1,9 +1,13 @@
-"""Adapt the reference pages to our docstrings: `Example:` is code, `References:` is a list."""
+"""Adapt the reference pages to our docstrings.
+
+`Example:` is code, and `References:` is a list.
+"""
 
 import re
 
 import griffe
 
+EXAMPLE = re.compile(r"^Example:$", re.MULTILINE)
 REFERENCES = re.compile(r"^References:\n((?: {4}.*\n?)+)", re.MULTILINE)
 
 
@@ -12,11 +16,11 @@ class Docstrings(griffe.Extension):
 
     def on_object(self, *, obj: griffe.Object, **_: object) -> None:
         if obj.docstring:
-            text = re.sub(r"^Example:$", "Examples:", obj.docstring.value, flags=re.MULTILINE)
+            text = EXAMPLE.sub("Examples:", obj.docstring.value)
             obj.docstring.value = REFERENCES.sub(as_list, text)
 
 
 def as_list(section: re.Match[str]) -> str:
-    """A bullet for each reference; an address, or a deeper line, goes on with the one before."""
+    """Return a bullet for each reference, with its deeper lines and its address."""
     lines = re.sub(r"^ {4}(?! |https?:)", "- ", section[1], flags=re.MULTILINE)
     return f"**References:**\n\n{re.sub(r'^ +', '  ', lines, flags=re.MULTILINE)}"

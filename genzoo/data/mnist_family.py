@@ -125,7 +125,7 @@ def fashion_mnist(
     Example:
         >>> fashion_mnist("nowhere")
         Traceback (most recent call last):
-        genzoo.errors.MissingDataError: fashion-mnist: nowhere has no train-images-idx3-ubyte.gz ...
+        genzoo.errors.MissingDataError: fashion-mnist: nowhere has no train-images...
     """
     return _read(
         name="fashion-mnist",

@@ -212,7 +212,7 @@ def kullback_leibler_knn(x: Tensor, y: Tensor, k: Positive = 5) -> float:
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
-        >>> x, y = torch.randn(2000, generator=generator), torch.randn(2000, generator=generator)
+        >>> x, y = torch.randn(2, 2000, generator=generator)
         >>> 0.4 < kullback_leibler_knn(x + 1, y) < 0.6  # the divergence is 1/2
         True
     """
@@ -258,7 +258,8 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
             https://doi.org/10.1016/j.jspi.2013.03.018
 
     Example:
-        >>> energy_distance(torch.tensor([0.0, 2.0]), torch.tensor([1.0, 1.0]))  # 2 * 1 - 1 - 0
+        >>> x, y = torch.tensor([0.0, 2.0]), torch.tensor([1.0, 1.0])
+        >>> energy_distance(x, y)  # 2 * 1 - 1 - 0
         1.0
     """
     x, y = two_samples(x, y)

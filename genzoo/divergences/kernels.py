@@ -88,7 +88,8 @@ def energy(
         a stratum are relative to its width, even if it is far from the other strata.
 
     Example:
-        >>> points, weights = torch.tensor([[0.0], [2.0], [1.0], [1.0]]), torch.tensor([1.0, -1.0])
+        >>> points = torch.tensor([[0.0], [2.0], [1.0], [1.0]])
+        >>> weights = torch.tensor([1.0, -1.0])
         >>> energy(points, weights, (2, 2), "imq", (1.0,))  # 1/5 + 1 - 2 * 1/2
         tensor(0.2000)
     """

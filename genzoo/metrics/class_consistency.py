@@ -52,8 +52,7 @@ class ClassConsistency(FeatureMetric):
 
     Example:
         >>> from genzoo import build, evaluate
-        >>> table = {"name": "pixel-rnn", "layer": "conv", "hidden": 4, "depth": 1, "classes": 10}
-        >>> model = build(table, shape=(1, 8, 8))
+        >>> model = build("nade", hidden=4, classes=10, shape=(1, 8, 8))
         >>> data = {"name": "digits", "binarize": "threshold"}
         >>> rows = evaluate(model, data, "class-consistency", n=100)
         >>> [row.quantity for row in rows]

@@ -93,7 +93,8 @@ def frechet_bias(x: Tensor) -> float:
             https://arxiv.org/abs/1911.07023
 
     Example:
-        >>> round(frechet_bias(torch.randn(10_000, 4)), 1)  # 5/4 tr C + 1/2 sum of l l / (l + l)
+        >>> # 5/4 tr C + 1/2 sum of l l / (l + l)
+        >>> round(frechet_bias(torch.randn(10_000, 4)), 1)
         9.0
     """
     (x,) = as_features(x, names="x")

@@ -205,7 +205,8 @@ class KernelDistance(FeatureMetric):
     Example:
         >>> from genzoo import build, evaluate
         >>> vae = build("vae", shape=(1, 8, 8))
-        >>> evaluate(vae, "digits", "kernel-distance", n=100)["kernel-distance", "p_value"].value
+        >>> evaluation = evaluate(vae, "digits", "kernel-distance", n=100)
+        >>> evaluation["kernel-distance", "p_value"].value
         0.002
     """
 

@@ -41,7 +41,8 @@ class MixtureUsage(OneInput):
 
     Example:
         >>> from genzoo import build, evaluate
-        >>> vae = build({"name": "vae", "prior": {"name": "mog", "components": 5}}, shape=(1, 8, 8))
+        >>> prior = {"name": "mog", "components": 5}
+        >>> vae = build("vae", prior=prior, shape=(1, 8, 8))
         >>> [row.quantity for row in evaluate(vae, "digits", "mixture-usage", n=100)]
         ['perplexity', 'nmi', 'accuracy']
     """

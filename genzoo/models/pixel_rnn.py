@@ -36,7 +36,7 @@ class PixelRNN(Autoregressive):
     Within a pixel, colors follow each other:
 
     \[ \log p(x) = \sum_{r, c} \log p(R_{rc} \mid x_{<rc}) + \log p(G_{rc} \mid R_{rc}, x_{<rc})
-       + \log p(B_{rc} \mid R_{rc}, G_{rc}, x_{<rc}) \]
+       \allowbreak + \log p(B_{rc} \mid R_{rc}, G_{rc}, x_{<rc}) \]
 
     The network consists of a masked convolution, layers with residual connections, and a head. The
     head has two masked 1x1 convolutions and a third that returns the logits of two levels, or of a

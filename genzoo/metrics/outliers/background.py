@@ -44,7 +44,8 @@ class Background:
 
     Example:
         >>> x = torch.tensor([[0, 1], [1, 1]])
-        >>> background = Background("independent", levels=2, shape=(2,), smoothing=1e-9).fit([x])
+        >>> background = Background("independent", levels=2, shape=(2,), smoothing=1e-9)
+        >>> background = background.fit([x])
         >>> background.log_prob(x).exp()
         tensor([0.5000, 0.5000], dtype=torch.float64)
     """

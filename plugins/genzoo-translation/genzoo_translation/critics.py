@@ -39,7 +39,8 @@ class PatchCritic(Critic):
     Example:
         >>> import torch
         >>> critic = PatchCritic(shape=(2, 28, 28), width=8)
-        >>> critic.patches(torch.rand(5, 2, 28, 28)).shape, critic(torch.rand(5, 2, 28, 28)).shape
+        >>> x = torch.rand(5, 2, 28, 28)
+        >>> critic.patches(x).shape, critic(x).shape
         (torch.Size([5, 12, 12]), torch.Size([5]))
     """
 
