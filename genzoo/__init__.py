@@ -27,7 +27,7 @@ from genzoo.registry.lazy import lazy_names
 from genzoo.registry.lookup import Registry, available, registries
 
 if TYPE_CHECKING:
-    from genzoo import blocks, contract, data, distributed, runs, sklearn, testing, train
+    from genzoo import blocks, contract, data, distributed, plots, runs, sklearn, testing, train
     from genzoo.contract import (
         Critic,
         Dataset,
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from genzoo.metrics.outliers.detect import outliers
     from genzoo.models.latents import interpolate, latent_arithmetic
     from genzoo.models.pyro_bridge import as_distribution
-    from genzoo.runs.folder import Run
     from genzoo.runs.pack import pack
+    from genzoo.runs.result import Run
     from genzoo.runs.saving import save
     from genzoo.testing import check
     from genzoo.train.loop import fit
@@ -101,6 +101,7 @@ __all__ = [
     "networks",
     "outliers",
     "pack",
+    "plots",
     "priors",
     "push",
     "runs",
@@ -119,6 +120,7 @@ if not TYPE_CHECKING:
         "contract",
         "data",
         "distributed",
+        "plots",
         "runs",
         "sklearn",
         "testing",
@@ -134,8 +136,8 @@ if not TYPE_CHECKING:
             "genzoo.metrics.outliers.detect": ("outliers",),
             "genzoo.models.latents": ("interpolate", "latent_arithmetic"),
             "genzoo.models.pyro_bridge": ("as_distribution",),
-            "genzoo.runs.folder": ("Run",),
             "genzoo.runs.pack": ("pack",),
+            "genzoo.runs.result": ("Run",),
             "genzoo.runs.saving": ("save",),
             "genzoo.testing": ("check",),
             "genzoo.train.loop": ("fit",),

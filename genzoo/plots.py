@@ -1,10 +1,15 @@
 """Figures: sheets of images, scatter plots of points, and curves of losses.
 
+In a notebook, a sheet or a plot at the end of a cell is displayed.
+
 Sheets need Pillow only. Plots need matplotlib.
 """
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,23 +20,9 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from genzoo.errors import GenzooError
+from genzoo.errors import GenzooError, printable
 
-__all__ = [
-    "can_plot",
-    "columns_for",
-    "curves",
-    "draw",
-    "equation",
-    "halves",
-    "pairs",
-    "save",
-    "scatter",
-    "sheet",
-    "side_by_side",
-    "spectrum",
-    "values",
-]
+__all__ = ["curves", "draw", "pairs", "save", "scatter", "sheet"]
 
 
 _WIDE = 1200
@@ -371,3 +362,18 @@ def save(picture: Any, path: str | Path | BinaryIO) -> None:
                 picture.savefig(path, **settings)
     else:
         picture.save(path, format="PNG")
+
+
+def as_html(picture: Any, caption: str) -> str:
+    """Return a Pillow image or a matplotlib figure with its caption, for a notebook.
+
+    Example:
+        >>> as_html(sheet(torch.rand(4, 1, 8, 8)), "Samples")[:40]
+        '<figure><img src="data:image/png;base64,'
+    """
+    content = io.BytesIO()
+    save(picture, content)
+    source = f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
+    caption = html.escape(printable(caption))
+    image = f'<img src="{source}" alt="{caption}">'
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"

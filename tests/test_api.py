@@ -27,6 +27,7 @@ PUBLIC = (
     "genzoo.train",
     "genzoo.runs",
     "genzoo.sklearn",
+    "genzoo.plots",
     "genzoo.errors",
     "genzoo.testing",
     "genzoo.distributed",

@@ -15,7 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from genzoo.cli.common import console, kinds_named
-from genzoo.errors import SettingError, did_you_mean, printable
+from genzoo.errors import GenzooError, SettingError, did_you_mean, printable
+from genzoo.registry.build import build
 from genzoo.registry.kinds import KINDS, SINGULAR
 from genzoo.registry.lookup import kinds_of, registry
 from genzoo.registry.plugins import metadata_field
@@ -213,6 +214,8 @@ def info(
             table.add_row(key, escape(default), escape(hint))
         console.print()
         console.print(table, soft_wrap=True)
+        if kind_of_name == "models":
+            console.print(_size(name), markup=False)
         console.print()
     return None
 
@@ -223,6 +226,16 @@ def _show_weights(entry: Entry, source: Registration) -> None:
     console.print(str(entry.folder), markup=False, style="dim", soft_wrap=True)
     card = entry.card.split("---\n", 2)[-1]
     console.print(card, markup=False, soft_wrap=True)
+
+
+def _size(name: str) -> str:
+    """Return the number of parameters of a model with default settings; empty without defaults."""
+    try:
+        model = build(name)
+    except GenzooError:
+        return ""
+    shape = " x ".join(map(str, model.shape))
+    return f"\n{model.parameter_count:,} parameters with these defaults, for examples of {shape}"
 
 
 def _show_recipe(name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal, get_args
 
 import torch
@@ -11,20 +11,31 @@ from annotated_types import Gt, MinLen
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from genzoo.contract.column import check_column, check_values, in_memory, is_image, is_uint8
+from genzoo.contract.column import (
+    check_column,
+    check_values,
+    dtype_name,
+    in_memory,
+    is_image,
+    is_uint8,
+)
 from genzoo.distributed import uniform
-from genzoo.errors import DataError, SettingError, did_you_mean, show
+from genzoo.errors import DataError, SettingError, did_you_mean, printable, shorten, show
 
 __all__ = ["Augmentation", "Dataset", "Shape"]
 
 Shape = Annotated[tuple[Annotated[int, Gt(0)], ...], MinLen(1)]
 """The shape of one example: `(D,)` for vectors, `(C, H, W)` for images."""
 
+_LISTED = 8
+"""The largest number of columns that the text of a dataset lists."""
+_SETTINGS = ("levels", "binarize", "dequantize", "augment", "standardize", "symbols")
+
 Augmentation = Literal["flip", "vertical-flip", "shift", "crop", "jitter"]
 """A random change of training images; see `Dataset`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """Named columns of a training split, a test split, and perhaps a validation split.
 
@@ -71,6 +82,9 @@ class Dataset:
         >>> data = Dataset({"x": torch.rand(10, 1, 8, 8)})
         >>> data.shape, data.rows("train")
         ((1, 8, 8), 10)
+        >>> data
+        Dataset 'data'
+          train: x float32 (10, 1, 8, 8)
     """
 
     train: Mapping[str, Any]
@@ -95,6 +109,30 @@ class Dataset:
         self._check_augment()
         self._check_groups()
         self._check_extra_columns()
+
+    def __repr__(self) -> str:
+        """Return the name, the columns of each split, and the settings that are not defaults."""
+        lines = [f"Dataset {shorten(self.name)!r}"]
+        for split, columns in self.splits.items():
+            if columns:
+                listed = [
+                    f"{name} {dtype_name(column)} {tuple(column.shape)}"
+                    for name, column in columns.items()
+                ]
+                rest = f", and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+                lines.append(f"  {split}: {', '.join(listed[:_LISTED])}{rest}")
+        if len(self.groups) > 1:
+            lines.append(f"  groups: {shorten(str(self.groups))}")
+        if self.class_names:
+            lines.append(f"  classes: {shorten(', '.join(self.class_names))}")
+        changed = [
+            f"{one.name} = {getattr(self, one.name)!r}"
+            for one in fields(self)
+            if one.name in _SETTINGS and getattr(self, one.name) != one.default
+        ]
+        if changed:
+            lines.append(f"  settings: {', '.join(changed)}")
+        return "\n".join(map(printable, lines))
 
     def _check_columns(self) -> None:
         """Check that the splits are mappings to arrays."""

@@ -183,6 +183,11 @@ class Model(Configurable):
         return False
 
     @property
+    def parameter_count(self) -> int:
+        """The number of trainable numbers in the model and all its parts."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
     def reference_tensor(self) -> Tensor:
         """A tensor with the model's device and floating-point dtype."""
         tensors: Iterable[Tensor] = (*self.parameters(), *self.buffers())

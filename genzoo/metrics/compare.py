@@ -15,9 +15,10 @@ from genzoo.errors import SettingError
 from genzoo.metrics.comparison import PICTURES, Comparison, differing_settings
 from genzoo.metrics.evaluate import evaluate, model_and_data
 from genzoo.metrics.groups import Group
-from genzoo.runs.folder import Run, RunFolder
+from genzoo.runs.folder import RunFolder
 from genzoo.runs.modes import eval_mode
 from genzoo.runs.recipe import Recipe, differences
+from genzoo.runs.result import Run
 
 __all__ = ["compare"]
 

@@ -161,7 +161,9 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """Return the comparison for a notebook."""
-        return f"<pre>{html.escape(self.table())}</pre>"
+        pictures = {"Samples of each group": self._samples(), "Values": self._figure()}
+        figures = [plots.as_html(one, name) for name, one in pictures.items() if one is not None]
+        return f"<pre>{html.escape(self.table())}</pre>" + "".join(figures)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write `comparison.md` and `.json`, and pictures, into a folder. Return the files.

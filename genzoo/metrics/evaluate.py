@@ -24,8 +24,9 @@ from genzoo.metrics.samples import read_samples
 from genzoo.registry.build import build
 from genzoo.registry.lookup import registry
 from genzoo.registry.records import recorded
-from genzoo.runs.folder import Run, RunFolder
+from genzoo.runs.folder import RunFolder
 from genzoo.runs.modes import eval_mode
+from genzoo.runs.result import Run
 from genzoo.runs.same_data import check_same_data
 
 __all__ = ["evaluate", "measure", "model_and_data", "requested"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import io
 import json
@@ -165,7 +164,8 @@ class Evaluation:
         ]
         body = "".join(f"<tr>{row}</tr>" for row in rows)
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        return table + "".join(map(_html, self._drawable().values()))
+        figures = self._drawable().values()
+        return table + "".join(plots.as_html(one.draw(), one.caption) for one in figures)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write `evaluation.json`, `evaluation.md`, and the figures into a folder.
@@ -218,16 +218,6 @@ def _cells(row: Measurement) -> tuple[str, ...]:
         row.split,
         row.basis or "",
     )
-
-
-def _html(figure: Figure) -> str:
-    """Return a figure for a notebook."""
-    content = io.BytesIO()
-    plots.save(figure.draw(), content)
-    source = f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
-    caption = html.escape(printable(figure.caption))
-    image = f'<img src="{source}" alt="{caption}">'
-    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
 
 
 def _strict(value: Any) -> Any:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from genzoo.registry.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from genzoo.runs.folder import Run, RunFolder
+    from genzoo.runs.folder import RunFolder
+    from genzoo.runs.result import Run
 else:
     __getattr__ = lazy_names(
         __name__,
         {
-            "genzoo.runs.folder": ("Run", "RunFolder"),
+            "genzoo.runs.folder": ("RunFolder",),
+            "genzoo.runs.result": ("Run",),
         },
     )
 

@@ -140,11 +140,10 @@ def _is_number(value: Any) -> bool:
 
 def _about(model: Model, data: str) -> str:
     first = (inspect.getdoc(type(model)) or "").partition("\n\n")[0]
-    count = sum(parameter.numel() for parameter in model.parameters())
     shape = " x ".join(map(str, model.shape))
     return (
         f"{escaped(' '.join(first.split()))} It generates examples of shape {shape} like those of "
-        f"{code(data or 'its training data')} and has {count:,} parameters."
+        f"{code(data or 'its training data')} and has {model.parameter_count:,} parameters."
     )
 
 

@@ -22,9 +22,8 @@ import contextlib
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -44,82 +43,7 @@ from genzoo.runs.requirements import IN_MEMORY, install_advice
 from genzoo.runs.seal import check_seal, is_sealed
 from genzoo.runs.weights import model_fingerprint, note_origin
 
-__all__ = ["Best", "Run", "RunFolder"]
-
-M = TypeVar("M", bound=Model)
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best evaluation on the validation rows.
-
-    Arguments:
-        step: the step after which it was made.
-        quantity: the name of the monitored number in the log, such as `"validation/loss"`.
-        value: the number.
-    """
-
-    step: int
-    quantity: str
-    value: float
-
-
-@dataclass
-class Run(Generic[M]):
-    """The result of `fit`.
-
-    Arguments:
-        model: the trained model, in eval mode, with the averaged weights if `ema` was set.
-        history: the log. Each line maps names to values: step, seconds, images_per_second, the
-            losses, and, on request, gradient norms.
-        steps: the number of rounds trained, in all.
-        folder: the run folder, if there is one.
-        was_complete: the folder held a complete run, so nothing was trained.
-        requested_steps: the number of rounds that the settings ask for, in all. A complete run may
-            have more, or fewer if `patience` was over.
-        dataset: the dataset of the run.
-        best: the best evaluation on the validation rows, if `monitor` or `patience` was set. The
-            run folder has its weights: `genzoo.load(folder, checkpoint="best")`.
-    """
-
-    model: M
-    history: list[dict[str, float]] = field(repr=False)
-    steps: int
-    folder: Path | None = None
-    was_complete: bool = False
-    requested_steps: int = 0
-    dataset: Dataset | None = field(default=None, repr=False)
-    best: Best | None = None
-
-    @classmethod
-    def open(cls, path: str | Path, *, checkpoint: Literal["last", "best"] = "last") -> Run[Model]:
-        """Open a run that was trained before. Its dataset is not built, and `best` is not known.
-
-        Arguments:
-            path: a run folder, a pack, or the name of pretrained weights.
-            checkpoint: as in `genzoo.load`.
-
-        Raises:
-            RunError: nothing is at the path, or it is not a run or is damaged.
-
-        Example:
-            >>> import tempfile, torch, genzoo
-            >>> model = genzoo.load("independent", shape=(4,)).fit(torch.eye(4))
-            >>> folder = genzoo.save(model, tempfile.mkdtemp() + "/floor")
-            >>> genzoo.Run.open(folder).model.log_prob(torch.eye(4)).shape
-            torch.Size([4])
-        """
-        folder = RunFolder.find(path)
-        model, round = folder._trained(checkpoint)
-        steps = folder.recipe()["train"].get("steps")
-        return Run(
-            model,
-            folder.history(),
-            round,
-            folder.path,
-            was_complete=True,
-            requested_steps=steps if isinstance(steps, int) else round,
-        )
+__all__ = ["RunFolder"]
 
 
 class RunFolder:
@@ -296,9 +220,9 @@ class RunFolder:
             RunError: the folder is not a run, or has no such weights that can be read.
             SettingError: `checkpoint` is another word.
         """
-        return self._trained(checkpoint, averaged=averaged)[0]
+        return self.trained(checkpoint, averaged=averaged)[0]
 
-    def _trained(self, checkpoint: str, *, averaged: bool = True) -> tuple[Model, int]:
+    def trained(self, checkpoint: str, *, averaged: bool = True) -> tuple[Model, int]:
         """Return the trained model, and the round after which it had its weights."""
         if checkpoint not in ("last", "best"):
             raise SettingError(f'checkpoint = {checkpoint!r}: expected "last" or "best".')

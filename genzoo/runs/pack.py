@@ -17,9 +17,10 @@ from torch import Tensor
 from genzoo.errors import RunError, SettingError, show
 from genzoo.files import atomic, local_path
 from genzoo.runs.checkpoint import Checkpoints, read_weights, step_of
-from genzoo.runs.folder import Run, RunFolder
+from genzoo.runs.folder import RunFolder
 from genzoo.runs.portable import portable_recipe, portable_text
 from genzoo.runs.recipe import parse
+from genzoo.runs.result import Run
 
 __all__ = ["Pack", "pack"]
 

@@ -14,12 +14,13 @@ from genzoo.files import write_atomic
 from genzoo.plots import can_plot, curves, save
 from genzoo.runs.card import write_card
 from genzoo.runs.checkpoint import Checkpoints, read_weights, write_weights
-from genzoo.runs.folder import Best, Run, RunFolder
+from genzoo.runs.folder import RunFolder
 from genzoo.runs.overwrite import remove_artifacts, remove_temporary
 from genzoo.runs.provenance import recipe_text
 from genzoo.runs.recipe import Recipe
 from genzoo.runs.record import record
 from genzoo.runs.requirements import data_table, requirements
+from genzoo.runs.result import Best, Run
 from genzoo.runs.same_data import check_same_data
 from genzoo.runs.same_recipe import check_same_recipe
 from genzoo.runs.weights import check_beginning, kept_beginning, model_fingerprint, note_origin

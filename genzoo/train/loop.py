@@ -15,8 +15,9 @@ from genzoo.data.arrays import as_dataset
 from genzoo.distributed import emulate_rank
 from genzoo.distributed.random_state import exclusive
 from genzoo.errors import SettingError, show
-from genzoo.runs.folder import Run, RunFolder
+from genzoo.runs.folder import RunFolder
 from genzoo.runs.modes import standard_modes
+from genzoo.runs.result import Run
 from genzoo.runs.weights import FRESH, begin_from, weights_origin
 from genzoo.train.artifacts import complete_recipe
 from genzoo.train.build_for import build_for

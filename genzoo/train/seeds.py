@@ -9,7 +9,8 @@ from typing import Any
 from genzoo.contract import Model
 from genzoo.contract.inputs import whole
 from genzoo.errors import SettingError
-from genzoo.runs.folder import Run, RunFolder
+from genzoo.runs.folder import RunFolder
+from genzoo.runs.result import Run
 from genzoo.train.engine import Engine
 from genzoo.train.loop import fit
 from genzoo.train.seed_processes import fit_in_processes

@@ -23,8 +23,9 @@ from genzoo.distributed.keyed_draws import draws
 from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import RunError, SettingError
 from genzoo.runs.checkpoint import load_weights, read_checkpoint
-from genzoo.runs.folder import Run, RunFolder
+from genzoo.runs.folder import RunFolder
 from genzoo.runs.modes import eval_mode
+from genzoo.runs.result import Run
 from genzoo.train.artifacts import Artifacts
 from genzoo.train.averaging import BN_BATCHES, Average, replica, update_batch_norm
 from genzoo.train.closed_form import has_closed_form, solve, warn_unused_settings

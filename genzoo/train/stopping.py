@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.contract import Dataset, Model
-from genzoo.runs.folder import Run, RunFolder
+from genzoo.runs.folder import RunFolder
 from genzoo.runs.requirements import IN_MEMORY, data_table, defined_in_python, plugin_files
+from genzoo.runs.result import Run
 from genzoo.train.log import resume_hint
 from genzoo.train.settings import Settings
 

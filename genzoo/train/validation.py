@@ -18,8 +18,8 @@ from genzoo.distributed.keyed_draws import draws
 from genzoo.errors import SettingError
 from genzoo.metrics.evaluate import measure, requested
 from genzoo.metrics.evidence import Evidence
-from genzoo.runs.folder import Best
 from genzoo.runs.modes import eval_mode
+from genzoo.runs.result import Best
 from genzoo.train.engine import Engine
 from genzoo.train.settings import Settings
 

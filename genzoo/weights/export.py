@@ -14,8 +14,9 @@ from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import SettingError, did_you_mean, show
 from genzoo.files import atomic, local_path
 from genzoo.registry.records import config
-from genzoo.runs.folder import Run, RunFolder
+from genzoo.runs.folder import RunFolder
 from genzoo.runs.portable import recipe_digest
+from genzoo.runs.result import Run
 from genzoo.runs.weights import model_fingerprint, origin
 from genzoo.weights.parts import Part, call, describe_part, name_of, parts, random_inputs
 from genzoo.weights.programs import SUFFIXES, Format, check_same, require, runner, traced

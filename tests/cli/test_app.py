@@ -64,6 +64,8 @@ def test_info_shows_documentation_and_settings(genzoo_):
         "genzoo.models.wae:WAEMMD",
     ):
         assert expected in text
+    count = sum(p.numel() for p in genzoo.load("wae-mmd").parameters())
+    assert f"{count:,} parameters with these defaults, for examples of 1 x 28 x 28" in text
     assert genzoo_("info", "mlp")[1].count("activation") >= 3  # encoder, decoder and critic
     code, text = genzoo_("info", "wae-mdm")
     assert (code, "Did you mean 'wae-mmd'" in text) == (2, True)

@@ -163,7 +163,9 @@ def test_runs_that_differ_in_the_seed_are_one_group(folder, tmp_path):
     assert files[:3] == ["comparison.md", "comparison.json", "samples.png"]
     content = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert [len(g["evaluations"]) for g in content["groups"]] == [1, 2]
-    assert "<pre>" in comparison._repr_html_()
+    shown = comparison._repr_html_()
+    assert "<pre>" in shown
+    assert "<figcaption>Samples of each group</figcaption>" in shown
 
 
 @pytest.mark.figures

@@ -12,7 +12,7 @@ from genzoo.contract import Measurement, Metric
 from genzoo.data.validation import set_aside
 from genzoo.errors import DataError, RunError, SettingError
 from genzoo.registry.lookup import registry
-from genzoo.runs.folder import Best
+from genzoo.runs.result import Best
 from tests import games
 
 ROWS = torch.arange(40.0).view(40, 1).expand(40, 2) / 40

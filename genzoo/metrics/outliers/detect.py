@@ -13,7 +13,7 @@ from genzoo.metrics.evidence import Evidence
 from genzoo.metrics.outliers.result import OutlierScores
 from genzoo.metrics.outliers.rows import read_rows
 from genzoo.metrics.outliers.scores import Scorer
-from genzoo.runs.folder import Run
+from genzoo.runs.result import Run
 
 __all__ = ["outliers"]
 

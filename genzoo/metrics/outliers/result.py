@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -121,6 +122,10 @@ class OutlierScores:
 
     def __repr__(self) -> str:
         return f"<OutlierScores of {len(self):,} rows: {', '.join(self.scores)}>"
+
+    def _repr_html_(self) -> str:
+        """Return the table for a notebook."""
+        return f"<pre>{html.escape(self.table())}</pre>"
 
     def table(self, rows: int = 10, *, by: str | None = None, width: int = 80) -> str:
         """Return the means and the AUROC of each score, and the most unusual rows.

@@ -1,6 +1,7 @@
 """Scores against their formulas, the level of p-values, and data in the form of a run."""
 
 import csv
+import html
 import math
 
 import numpy as np
@@ -254,6 +255,7 @@ def test_the_table_and_the_file_hold_all_scores(nade, pictures, tmp_path):
     assert most in table.splitlines()[-2]
     assert scores.table(1, by="markov_ratio").splitlines()[-2] == "p-value of markov_ratio"
     assert str(scores) == scores.table()
+    assert html.unescape(scores._repr_html_()) == f"<pre>{scores.table()}</pre>"
     single = genzoo.outliers(nade, pictures / "01.png")
     assert "01.png" in single.table()
 
