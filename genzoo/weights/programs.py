@@ -22,11 +22,10 @@ __all__ = ["SUFFIXES", "Format", "check_same", "require", "runner", "traced"]
 
 Format = Literal["onnx", "torch-export"]
 SUFFIXES: Mapping[str, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
-_KEY = "genzoo"
-"""The key of the facts in the metadata of a file."""
+_KEY, _FILE = "genzoo", "genzoo.json"
+"""The key of the facts in the metadata of ONNX, and the extra file with them of torch.export."""
 _TOLERANCE = 1e-5
 """The largest difference that is accepted, relative to the largest result if that is above 1."""
-
 Inputs = Mapping[str, Tensor]
 
 
@@ -86,9 +85,6 @@ def traced(
     return lambda file: converted.save(file, external_data=False)
 
 
-_FILE = f"{_KEY}.json"
-
-
 def _exported(model: Model, part: Part, inputs: Inputs) -> torch.export.ExportedProgram:
     """Trace a part, without weights that it does not use and without paths of source files."""
     program = torch.export.export(
@@ -117,6 +113,7 @@ def _exported(model: Model, part: Part, inputs: Inputs) -> torch.export.Exported
 
 
 def _dynamic_shapes(inputs: Inputs) -> Any:
+    """Return the shapes of the only argument, the tuple of all inputs: their first axis is free."""
     return (tuple({0: torch.export.Dim("batch")} for _ in inputs),)
 
 
