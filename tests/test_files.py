@@ -1,12 +1,13 @@
 """Paths that users type: the home folder is expanded, and invalid names are refused."""
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 from genzoo.errors import DataError, SettingError
-from genzoo.files import local_path
+from genzoo.files import local_path, write_atomic
 
 
 def test_the_home_folder_is_expanded(monkeypatch, tmp_path):
@@ -45,3 +46,20 @@ def test_a_dangling_link_is_valid_and_a_link_cycle_is_not(tmp_path):
     assert local_path(tmp_path / "dangling", "folder") == tmp_path / "dangling"
     with pytest.raises(DataError, match=r"folder = .*circle"):
         local_path(tmp_path / "circle", "folder", DataError)
+
+
+def test_a_system_that_cannot_open_folders_writes_files(monkeypatch, tmp_path):
+    """Windows refuses to open a folder, so it cannot sync one."""
+    real, refused = os.open, []
+
+    def open_files_only(path, *arguments, **options):
+        if Path(path).is_dir():
+            refused.append(path)
+            raise PermissionError(13, "Permission denied")
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", open_files_only)
+    write_atomic(tmp_path / "a.txt", lambda path: path.write_text("content"))
+    assert refused == [tmp_path]
+    assert (tmp_path / "a.txt").read_text() == "content"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]

@@ -218,6 +218,18 @@ def test_a_handler_that_python_did_not_set_is_unchanged(monkeypatch):
     assert sorted(set(changed)) == sorted([signal.SIGINT, signal.SIGTERM])
 
 
+def test_a_system_without_sighup_stops_on_the_other_signals(monkeypatch):
+    """Windows has no SIGHUP."""
+    number = signal.SIGHUP
+    handler = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        patch.delattr(signal, "SIGHUP")
+        with stop_signals() as requested:
+            assert signal.getsignal(number) is handler
+            signal.raise_signal(signal.SIGTERM)
+            assert requested.is_set()
+
+
 def test_fit_in_another_thread_changes_no_handler():
     handlers, runs = [], []
 
