@@ -108,6 +108,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "lsgan.digits": "genzoo.weights.digits:lsgan",
         "wgan-gp.digits": "genzoo.weights.digits:wgan_gp",
         "nade.digits": "genzoo.weights.digits:nade",
+        "pixel-rnn.digits": "genzoo.weights.digits:pixel_rnn",
         "cvae.digits": "genzoo.weights.digits:cvae",
         "cgan.digits": "genzoo.weights.digits:cgan",
         "nade-classes.digits": "genzoo.weights.digits:nade_classes",

@@ -14,6 +14,7 @@ __all__ = [
     "lsgan",
     "nade",
     "nade_classes",
+    "pixel_rnn",
     "pixel_rnn_classes",
     "vae",
     "wae_gan",
@@ -31,6 +32,7 @@ dcgan = Entry(_ENTRIES / "dcgan.digits")
 lsgan = Entry(_ENTRIES / "lsgan.digits")
 wgan_gp = Entry(_ENTRIES / "wgan-gp.digits")
 nade = Entry(_ENTRIES / "nade.digits")
+pixel_rnn = Entry(_ENTRIES / "pixel-rnn.digits")
 cvae = Entry(_ENTRIES / "cvae.digits")
 cgan = Entry(_ENTRIES / "cgan.digits")
 nade_classes = Entry(_ENTRIES / "nade-classes.digits")

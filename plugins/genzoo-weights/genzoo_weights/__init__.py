@@ -7,9 +7,15 @@ from pathlib import Path
 from genzoo.weights import Entry
 
 __all__ = [
+    "cdcgan",
+    "gan",
+    "wae_mmd",
     "wgan_gp",
 ]
 
 _ENTRIES = Path(__file__).parent / "entries"
 
+wae_mmd = Entry(_ENTRIES / "wae-mmd.fashion-mnist")
+gan = Entry(_ENTRIES / "gan.fashion-mnist")
 wgan_gp = Entry(_ENTRIES / "wgan-gp.fashion-mnist")
+cdcgan = Entry(_ENTRIES / "cdcgan.fashion-mnist")
