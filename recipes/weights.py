@@ -38,7 +38,7 @@ ENTRIES = {
     "gan.digits": ["gan-digits"],
     "dcgan.digits": ["dcgan-digits"],
     "lsgan.digits": ["lsgan-digits"],
-    "wgan.digits": ["wgan-digits"],
+    "wgan.digits": ["wgan-digits", "train.steps=1400"],
     "wgan-gp.digits": ["wgan-gp-digits"],
     "nade.digits": ["nade-digits"],
     "pixel-rnn.digits": ["pixel-rnn-digits"],

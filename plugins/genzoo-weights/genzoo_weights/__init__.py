@@ -8,6 +8,7 @@ from genzoo.weights import Entry
 
 __all__ = [
     "cdcgan",
+    "dcgan",
     "gan",
     "wae_mmd",
     "wgan_gp",
@@ -17,5 +18,6 @@ _ENTRIES = Path(__file__).parent / "entries"
 
 wae_mmd = Entry(_ENTRIES / "wae-mmd.fashion-mnist")
 gan = Entry(_ENTRIES / "gan.fashion-mnist")
+dcgan = Entry(_ENTRIES / "dcgan.fashion-mnist")
 wgan_gp = Entry(_ENTRIES / "wgan-gp.fashion-mnist")
 cdcgan = Entry(_ENTRIES / "cdcgan.fashion-mnist")
