@@ -106,6 +106,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "gan.digits": "genzoo.weights.digits:gan",
         "dcgan.digits": "genzoo.weights.digits:dcgan",
         "lsgan.digits": "genzoo.weights.digits:lsgan",
+        "wgan.digits": "genzoo.weights.digits:wgan",
         "wgan-gp.digits": "genzoo.weights.digits:wgan_gp",
         "nade.digits": "genzoo.weights.digits:nade",
         "pixel-rnn.digits": "genzoo.weights.digits:pixel_rnn",

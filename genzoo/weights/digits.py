@@ -19,6 +19,7 @@ __all__ = [
     "vae",
     "wae_gan",
     "wae_mmd",
+    "wgan",
     "wgan_gp",
 ]
 
@@ -30,6 +31,7 @@ wae_gan = Entry(_ENTRIES / "wae-gan.digits")
 gan = Entry(_ENTRIES / "gan.digits")
 dcgan = Entry(_ENTRIES / "dcgan.digits")
 lsgan = Entry(_ENTRIES / "lsgan.digits")
+wgan = Entry(_ENTRIES / "wgan.digits")
 wgan_gp = Entry(_ENTRIES / "wgan-gp.digits")
 nade = Entry(_ENTRIES / "nade.digits")
 pixel_rnn = Entry(_ENTRIES / "pixel-rnn.digits")
