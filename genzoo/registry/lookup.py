@@ -229,7 +229,8 @@ class Registry(Generic[Thing]):
 
         Return `package:name` if the bare name is ambiguous, and None if there is no registration.
         """
-        value = f"{target.__module__}:{target.__qualname__}"
+        # an entry of pretrained weights is an object and has no name of its own
+        value = f"{target.__module__}:{getattr(target, '__qualname__', '')}"
         built_in = next((name for name, path in BUILT_IN[self.kind].items() if path == value), None)
         if built_in is not None:  # the common case reads no metadata
             return built_in
