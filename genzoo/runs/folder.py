@@ -85,7 +85,7 @@ class RunFolder:
             entry.check()
             return cls(entry.folder)
         folder = cls(run)
-        if folder.path.suffix == ".zip" and folder.path.is_file():
+        if folder.path.suffix.lower() == ".zip" and folder.path.is_file():
             from genzoo.runs.pack import Pack
 
             return Pack(folder.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
 import tempfile
@@ -31,6 +32,7 @@ _REPORTS = (*_TEXTS, ".png")
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
     EOFError,
     NotImplementedError,
     OSError,
@@ -79,6 +81,10 @@ def pack(run: Run[Any] | str | Path, path: str | Path) -> Path:
             "genzoo.save(run.model, folder)."
         )
     folder = RunFolder(run.folder if isinstance(run, Run) and run.folder else run)  # type: ignore[arg-type]
+    if folder.path.is_file():
+        raise RunError(
+            f"{folder.path} is a file, not a run folder; if it is a pack already, copy it."
+        )
     folder.recipe()
     files = [*_weights_files(folder), *_texts_and_pictures(folder)]
     recipe = portable_recipe(folder.recipe_file.read_bytes())
@@ -190,9 +196,11 @@ class Pack(RunFolder):
                     f"{self.path.name}."
                 )
             info = infos[name]
-            if info.file_size > _EXPANSION * info.compress_size + _SLACK:
+            # the directory of the file may state any size
+            compressed = min(info.compress_size, self.path.stat().st_size)
+            if info.file_size > _EXPANSION * compressed + _SLACK:
                 raise RunError(
-                    f"{self.path}: {name} would expand from {info.compress_size:,} to "
+                    f"{self.path}: {name} would expand from {compressed:,} to "
                     f"{info.file_size:,} bytes, more than weights can; do not trust this file."
                 )
             yield archive, info
@@ -224,14 +232,16 @@ def _check_names(path: Path, members: list[zipfile.ZipInfo]) -> None:
     names: set[str] = set()
     for member in members:
         name = member.filename
-        parts = PurePosixPath(name).parts
+        path_in_pack = PurePosixPath(name)
+        # some file systems ignore case
+        key = path_in_pack.as_posix().casefold()
         problem = ""
-        if name.startswith("/") or ".." in parts or "\\" in name or ":" in name:
+        if name.startswith("/") or ".." in path_in_pack.parts or "\\" in name or ":" in name:
             problem = "a path outside of the pack"
         elif stat.S_ISLNK(member.external_attr >> 16):
             problem = "a link"
-        elif name in names:
+        elif key in names:
             problem = "in it twice"
         if problem:
             raise RunError(f"{path}: {show(name)} is {problem}; do not trust this file.")
-        names.add(name)
+        names.add(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -202,8 +203,9 @@ class Artifacts:
             step=round,
             last_step=max(self._last_step, last_step),
             total=self._total,
-            recipe=self.recipe,
-            history=tuple(self.history),
+            # loggers may change what they receive
+            recipe=copy.deepcopy(self.recipe),
+            history=tuple(map(dict, self.history)),
         )
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:

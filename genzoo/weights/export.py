@@ -117,7 +117,7 @@ def model_and_recipe(run: Any) -> tuple[Model, str | None]:
     if isinstance(run, str | Path):
         run = RunFolder.find(run).model()
     if isinstance(run, Run) and run.folder is not None:
-        return run.model, recipe_digest(RunFolder(run.folder).recipe())
+        return run.model, recipe_digest(RunFolder.find(run.folder).recipe())
     model = run.model if isinstance(run, Run) else run
     if not isinstance(model, Model):
         raise SettingError(f"run is a {type(model).__name__}: expected a model or a run folder.")

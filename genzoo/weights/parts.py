@@ -93,7 +93,7 @@ def describe_part(
         facts["levels"] = model.levels
     latent = getattr(model, "latent_distribution", None)
     if latent is not None and part in ("decode", "sample"):
-        facts["z"] = _latent_facts(latent, is_fitted=latent is not model.prior)
+        facts["z"] = _latent_facts(latent, is_fitted=latent is not getattr(model, "prior", latent))
     return facts
 
 

@@ -198,5 +198,6 @@ def check_same(actual: Tensor, expected: Tensor, what: str) -> None:
     if not largest <= limit:
         raise RunError(
             f"{what} was not exported: the program differs from the model by {largest:.1e}, more "
-            f"than {limit:.1e}. A model whose results are random cannot be exported."
+            f"than {limit:.1e}. Results that are random, or that rounding errors change by more, "
+            "cannot be exported."
         )

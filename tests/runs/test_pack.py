@@ -140,6 +140,9 @@ def test_what_cannot_be_packed_is_named(folder, tmp_path):
         genzoo.pack(folder, tmp_path / "run.zip")
     with pytest.raises(genzoo.RunError, match=r"nowhere is not a run folder"):
         genzoo.pack(tmp_path / "nowhere", tmp_path / "run.zip")
+    (tmp_path / "old.zip").touch()
+    with pytest.raises(genzoo.RunError, match=r"old\.zip is a file.*a pack already, copy it"):
+        genzoo.pack(tmp_path / "old.zip", tmp_path / "run.zip")
     assert not (tmp_path / "run.zip").exists()
 
 
@@ -197,6 +200,22 @@ def test_a_pack_that_was_compressed_again_is_read(folder, tmp_path):
     assert genzoo.load(path).sample(2).shape == (2, 4)
 
 
+def test_the_suffix_of_a_pack_may_be_in_capitals(folder, tmp_path):
+    path = genzoo.pack(folder, tmp_path / "run.zip").rename(tmp_path / "RUN.ZIP")
+    assert genzoo.load(path).sample(2).shape == (2, 4)
+
+
+def test_damaged_compressed_members_are_refused(folder, tmp_path):
+    good = genzoo.pack(folder, tmp_path / "good.zip")
+    for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        bad = rewritten(good, tmp_path / "bad.zip", compression=method)
+        content = bytearray(bad.read_bytes())
+        content[60:90] = bytes(30)
+        bad.write_bytes(content)
+        with pytest.raises(genzoo.RunError, match=r"bad\.zip is not a pack, or is damaged"):
+            genzoo.load(bad)
+
+
 def test_a_bomb_is_not_expanded(folder, tmp_path, monkeypatch):
     good = genzoo.pack(folder, tmp_path / "good.zip")
     zeros = add("model.safetensors", bytes(30_000_000))
@@ -204,12 +223,24 @@ def test_a_bomb_is_not_expanded(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.copyfileobj", lambda *_: pytest.fail("it was expanded"))
     with pytest.raises(genzoo.RunError, match=r"bomb\.zip: model\.safetensors would expand from"):
         genzoo.load(bomb)
+    # the central directory says that the member is large in the file
+    content = bytearray(bomb.read_bytes())
+    entry = content.index(b"PK\x01\x02", content.index(b"PK\x01\x02") + 1)
+    struct.pack_into("<I", content, entry + 20, 2**31)
+    bomb.write_bytes(content)
+    with pytest.raises(genzoo.RunError, match=r"would expand|Overlapped"):
+        genzoo.load(bomb)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize(
     ("name", "kind", "message"),
-    [("model.safetensors", stat.S_IFREG, "is in it twice"), ("link", stat.S_IFLNK, "is a link")],
+    [
+        ("model.safetensors", stat.S_IFREG, "is in it twice"),
+        ("Model.safetensors", stat.S_IFREG, "is in it twice"),
+        ("./recipe.toml", stat.S_IFREG, "is in it twice"),
+        ("link", stat.S_IFLNK, "is a link"),
+    ],
 )
 def test_links_and_double_members_are_refused(name, kind, message, folder, tmp_path):
     path = genzoo.pack(folder, tmp_path / "run.zip")

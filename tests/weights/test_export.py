@@ -125,11 +125,21 @@ def test_the_facts_say_how_to_draw_latent_vectors(tmp_path):
     assert (z["fitted"], z["distribution"]["name"]) == (False, "normal")
 
 
+def test_latent_vectors_need_no_prior():
+    class WithoutPrior(Noisy):
+        latent_distribution = genzoo.build({"name": "normal", "dim": 2}, "priors")
+
+    z = describe_part(WithoutPrior(), "decode", {}, torch.zeros(1, 2))["z"]
+    assert (z["fitted"], z["distribution"]["name"]) == (False, "normal")
+
+
 def test_the_facts_name_the_recipe_of_the_run(tmp_path):
     x = torch.rand(8, 4)
     run = genzoo.fit("wae-mmd", x, tmp_path / "run", steps=1, batch_size=4, device="cpu")
     loaded = genzoo.load(tmp_path / "run")
-    sources = (run, tmp_path / "run", loaded)
+    packed = genzoo.pack(run, tmp_path / "run.zip")
+    opened = genzoo.Run.open(packed)
+    sources = (run, tmp_path / "run", loaded, packed, opened)
     assert len({model_and_recipe(source)[1] for source in sources}) == 1
     with torch.no_grad():
         loaded.decoder.net[0].weight += 1

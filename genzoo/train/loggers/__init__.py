@@ -73,7 +73,8 @@ class Loggers:
         except _BROKEN as error:
             self._loggers.remove(logger)
             warnings.warn(
-                f"logger {_name(logger)!r} failed in {method} at step {step:,}: {describe(error)}. "
+                f"logger {_name(logger)!r} failed in {method} at step {step:,}: "
+                f"{describe(error).rstrip('.')}. "
                 "Training continues without it, and Run.history keeps every value. Repair it and "
                 "resume the run, or leave it out of train.loggers.",
                 stacklevel=2,

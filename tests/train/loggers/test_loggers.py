@@ -129,6 +129,14 @@ def test_a_broken_logger_is_one_warning(tmp_path, texts, quiet, method, step, re
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 4
 
 
+def test_the_warning_about_a_broken_logger_has_one_full_stop():
+    def error(text):
+        return OSError(text + ".")
+
+    with pytest.warns(UserWarning, match=r"the server is gone\. Training"):
+        train(broken("log", error))
+
+
 def test_a_logger_that_breaks_is_closed_and_not_called_again():
     logger = broken("log")
     with pytest.warns(UserWarning, match="failed in log"):
@@ -186,6 +194,18 @@ def test_a_resume_continues_at_its_step(tmp_path, texts):
     assert [line["step"] for line in facts.history] == [1, 2]
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_logger_cannot_change_the_log_of_a_resumed_run(tmp_path, texts):
+    class Forger(Recorder):
+        def open(self, run):
+            run.recipe["model"]["name"] = "forged"
+            run.history[0]["generator/loss"] = -1.0
+
+    before = train(out=tmp_path).history
+    run = train(Forger(), out=tmp_path, resume=True, steps=6)
+    assert run.history[:4] == before
+    assert "forged" not in (tmp_path / "recipe.toml").read_text()
 
 
 def test_a_complete_run_opens_no_logger(tmp_path, texts):
