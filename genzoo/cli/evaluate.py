@@ -126,13 +126,13 @@ def evaluate(
 
 
 def _renew_card(run: str, model: Model) -> None:
-    """Write the model card again, with the new measurements; stored weights keep theirs."""
+    """Write the card again, with the new measurements; stored weights and packs keep theirs."""
     from genzoo.runs.card import write_card
     from genzoo.runs.folder import RunFolder
     from genzoo.runs.seal import is_sealed
 
     folder = RunFolder.find(run)
-    if not is_sealed(folder.path):
+    if folder.path.is_dir() and not is_sealed(folder.path):
         write_card(folder, model)
 
 

@@ -273,10 +273,11 @@ def recipe_to_begin_from(run: str, overrides: Sequence[str]) -> Recipe:
     from genzoo.train.misplaced import explained
 
     folder = RunFolder.find(run)
-    if folder.exists():
-        folder.recipe()
+    # a pack has no file that recipes.read could read
+    recipe = folder.recipe()
     with explained():
-        return _with_one_length(recipes.read(folder.recipe_file, overrides), overrides)
+        new = recipes.checked(recipes.override(recipe, overrides), f"recipe {folder.recipe_file}")
+        return _with_one_length(new, overrides)
 
 
 def _with_one_length(recipe: Recipe, overrides: Sequence[str]) -> Recipe:

@@ -167,6 +167,11 @@ class RunFolder:
             table = self._table()
         except FileNotFoundError:
             raise RunError(f"{self.path} is not a run folder: it has no recipe.toml.") from None
+        except NotADirectoryError:
+            raise RunError(
+                f"{self.path} is a file; expected a run folder. A pack can be loaded, but not "
+                "resumed or packed again."
+            ) from None
         except OSError as error:
             raise RunError(f"{self.recipe_file} cannot be read: {error.strerror}.") from None
         except ValueError as error:

@@ -81,10 +81,6 @@ def pack(run: Run[Any] | str | Path, path: str | Path) -> Path:
             "genzoo.save(run.model, folder)."
         )
     folder = RunFolder(run.folder if isinstance(run, Run) and run.folder else run)  # type: ignore[arg-type]
-    if folder.path.is_file():
-        raise RunError(
-            f"{folder.path} is a file, not a run folder; if it is a pack already, copy it."
-        )
     folder.recipe()
     files = [*_weights_files(folder), *_texts_and_pictures(folder)]
     recipe = portable_recipe(folder.recipe_file.read_bytes())

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from genzoo import plots
 from genzoo.data.arrays import as_dataset
-from genzoo.errors import RunError
+from genzoo.errors import RunError, SettingError
 from genzoo.files import TEMPORARY_PREFIX, local_path, write_atomic
 from genzoo.metrics.evaluate import evaluate
 from genzoo.runs.bundle import write_model, write_text
@@ -52,6 +52,7 @@ def store(
         The entry.
 
     Raises:
+        SettingError: the run is a pack.
         RunError: the folder exists, or the run has no weights.
 
     Example:
@@ -63,6 +64,8 @@ def store(
         torch.Size([2, 1, 8, 8])
     """
     source, target = RunFolder.find(run), local_path(folder, "folder", RunError)
+    if source.path.is_file():
+        raise SettingError(f"{source.path} is a pack; store the run folder that it was made from.")
     if target.exists() and not (overwrite and is_sealed(target)):
         way_out = "set overwrite to replace it" if is_sealed(target) else "choose another folder"
         raise RunError(f"{target} exists already; {way_out}.")

@@ -141,7 +141,7 @@ def test_what_cannot_be_packed_is_named(folder, tmp_path):
     with pytest.raises(genzoo.RunError, match=r"nowhere is not a run folder"):
         genzoo.pack(tmp_path / "nowhere", tmp_path / "run.zip")
     (tmp_path / "old.zip").touch()
-    with pytest.raises(genzoo.RunError, match=r"old\.zip is a file.*a pack already, copy it"):
+    with pytest.raises(genzoo.RunError, match=r"old\.zip is a file.*not resumed or packed again"):
         genzoo.pack(tmp_path / "old.zip", tmp_path / "run.zip")
     assert not (tmp_path / "run.zip").exists()
 
@@ -282,3 +282,22 @@ def test_the_commands_pack_and_read_packs(folder, tmp_path, genzoo_):
     assert (code, "2 of shape (4,)" in text) == (0, True)
     code, text = genzoo_("sample", tmp_path / "good.zip")
     assert (code, "is not a run" in text) == (2, True)
+    code, text = genzoo_("resume", path)
+    assert (code, "run.zip is a file; expected a run folder" in text) == (2, True)
+    with pytest.raises(genzoo.SettingError, match=r"run\.zip is a pack; store the run folder"):
+        genzoo.weights.store(path, tmp_path / "entry")
+
+
+def test_the_commands_evaluate_a_pack_and_begin_from_it(tmp_path, genzoo_, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("rows.npy", torch.eye(4).repeat(4, 1).numpy())
+    model = genzoo.load("independent", shape=(4,))
+    genzoo.save(model, "run", {"name": "npy", "path": "rows.npy"})
+    path = genzoo.pack("run", tmp_path / "run.zip")
+    before = path.read_bytes()
+    code, text = genzoo_("evaluate", "run.zip", "likelihood")
+    assert (code, "written to run-report" in text) == (0, True), text
+    code, text = genzoo_("train", "--from", "run.zip", "--out", "second")
+    assert code == 0, text
+    assert RunFolder("second").recipe()["model"]["name"] == "independent"
+    assert path.read_bytes() == before
