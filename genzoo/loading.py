@@ -163,4 +163,7 @@ def _folder(name: str | Path) -> RunFolder:
     if isinstance(name, str) and len(path.parts) == 1 and not path.suffix:
         # raises an error that suggests similar names
         registry("models").registration(name)
-    raise RunError(f"{path} is not a run folder or the name of a model, or of pretrained weights.")
+    raise RunError(
+        f"{path} is not a run folder or the name of a model, or of pretrained weights; genzoo list "
+        "prints all names."
+    )

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from genzoo.contract import Dataset, Model, has_capability
+from genzoo.contract.inputs import whole
 from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.divergences.distances import energy_distance
 from genzoo.errors import PluginError, SettingError, show
@@ -47,9 +48,11 @@ def _supports(*names: str) -> Callable[[Any], bool]:
     def check(estimator: Any) -> bool:
         model = vars(estimator).get("model_")
         if model is None:
+            if not isinstance(estimator.model, str):  # `fit` explains it
+                return False
             try:
                 model = registry("models").get(estimator.model)
-            except (SettingError, PluginError, TypeError):  # `fit` explains them
+            except (SettingError, PluginError):  # `fit` explains them
                 return False
         return any(has_capability(model, name) for name in names)
 
@@ -130,6 +133,11 @@ class GenerativeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         Raises:
             ValueError: the data, the name of the model, or a setting are not valid.
         """
+        for name in ("settings", "train"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Mapping):
+                raise SettingError(f"{name} = {show(value)}: expected a dict, or None.")
+        batch_size = whole(self.batch_size, f"batch_size = {show(self.batch_size)}", 1)
         rows = self._validated(X, reset=True)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         settings = {"shape": (rows.shape[1],), **(self.settings or {})}
@@ -143,7 +151,7 @@ class GenerativeEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             Dataset({"x": x}, standardize=is_table, name="X"),
             progress=False,
             steps=self.steps,
-            batch_size=min(self.batch_size, len(x)),
+            batch_size=min(batch_size, len(x)),
             seed=seed,
             **self._other_arguments(),
         )

@@ -54,7 +54,8 @@ def label_number(model: Model, label: str) -> int:
     if label.isdecimal() and int(label) < classes:
         return int(label)
     more = ", ..." if len(names) > _SHOWN else ""
-    known = f", or {', '.join(names[:_SHOWN])}{more}" if names else ""
+    are_numbers = names == [str(number) for number in range(classes)]
+    known = f", or {', '.join(names[:_SHOWN])}{more}" if names and not are_numbers else ""
     raise SettingError(
         f"--label {label}: there is no such class; choose 0 to {classes - 1}{known}."
     )

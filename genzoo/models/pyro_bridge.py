@@ -15,7 +15,7 @@ from torch.distributions import Distribution, Independent, constraints, register
 
 from genzoo.contract import DistributionDivergence, Model, Prior, conditions, has_capability
 from genzoo.divergences.kl import KL
-from genzoo.errors import SettingError
+from genzoo.errors import SettingError, show
 
 if TYPE_CHECKING:
     from genzoo.models.vae import VAE
@@ -58,7 +58,8 @@ def as_distribution(
         x: examples, `(batch, *shape)`.
 
     Raises:
-        SettingError: the source does not have the distribution, or lacks labels.
+        SettingError: the source does not have the distribution, or an argument is missing, is not
+            a tensor, or does not apply.
 
     References:
         Pyro: Deep Universal Probabilistic Programming, Bingham et al., 2018,
@@ -72,27 +73,35 @@ def as_distribution(
         >>> round(p.log_prob(p.enumerate_support()).exp().sum().item(), 3)
         1.0
     """
+    for name, value in (("given", given), ("z", z), ("x", x)):
+        if not (value is None or isinstance(value, Tensor)):
+            raise SettingError(f"{name} is {show(value)}; pass a tensor.")
     if isinstance(source, Prior):
         _refuse(source, "is a prior", given=given, z=z, x=x)
         return pyro_prior(source, KL())
     if not isinstance(source, Model):
         raise SettingError(
-            f"as_distribution takes a genzoo.Model or a prior, not a {type(source).__name__}."
+            f"as_distribution takes a genzoo.Model or a prior, not a {type(source).__name__}; "
+            "genzoo.load returns the model of a name or a run folder."
         )
     if source.given and given is None:
         raise SettingError(
             f"{type(source).__name__} is conditional; pass {', '.join(source.given)}, as in "
             "as_distribution(model, given=labels)."
         )
+    if not source.given:
+        _refuse(source, "is not conditional", given=given)
     if z is not None:
         _refuse(source, "with z is p(x | z)", x=x)
         return _decoder(source, z, given)
     if x is not None:
         return _encoder(source, x, given)
     if not has_capability(source, "log_prob"):
+        parts = {"decode": "z for the decoder p(x | z)", "encode": "x for the encoder q(z | x)"}
+        passed = ", or ".join(text for name, text in parts.items() if has_capability(source, name))
         raise SettingError(
             f"{type(source).__name__} has no exact likelihood, so p(x) is not a distribution with "
-            "log_prob; pass z for the decoder p(x | z), or x for the encoder q(z | x)."
+            f"log_prob; {f'pass {passed}' if passed else 'use its sample method'}."
         )
     return _model_distribution()(source, given)
 
@@ -110,12 +119,19 @@ def _decoder(model: Model, z: Tensor, given: Tensor | None) -> Any:
     if not has_capability(model, "decode"):
         raise SettingError(f"{type(model).__name__} has no decode(z); leave out z.")
     batch = z.shape[:-1]
-    labels = conditions(None if given is None else given.expand(batch).reshape(-1))
+    try:
+        labels = conditions(None if given is None else given.expand(batch).reshape(-1))
+    except RuntimeError:
+        raise SettingError(
+            f"given has shape {tuple(given.shape)}, but z has the batch shape {tuple(batch)}; pass "  # type: ignore[union-attr]
+            "one label per latent code."
+        ) from None
     rows = z.reshape(-1, z.shape[-1])
     conditional: Any = getattr(model, "conditional", None)
     if conditional is not None:
         return pyro_distribution(conditional(rows, **labels), batch)
-    return dist.Delta(model.decode(rows, **labels).unflatten(0, batch), event_dim=len(model.shape))
+    decoded = model.decode(rows, **labels).reshape(*batch, *model.shape)
+    return dist.Delta(decoded, event_dim=len(model.shape))
 
 
 def _encoder(model: Model, x: Tensor, given: Tensor | None) -> Any:
@@ -169,9 +185,9 @@ def pyro_distribution(distribution: Distribution, batch_shape: Any = (-1,)) -> A
     assert isinstance(distribution, Independent)
     base, event = distribution.base_dist, len(distribution.event_shape)
     if isinstance(base, torch.distributions.Normal):
-        loc, scale = (t.unflatten(0, batch_shape) for t in (base.loc, base.scale))
+        loc, scale = (t.reshape(*batch_shape, *t.shape[1:]) for t in (base.loc, base.scale))
         return dist.Normal(loc, scale, validate_args=False).to_event(event)
-    logits = base.logits.unflatten(0, batch_shape)
+    logits = base.logits.reshape(*batch_shape, *base.logits.shape[1:])
     return dist.Bernoulli(logits=logits, validate_args=False).to_event(event)
 
 

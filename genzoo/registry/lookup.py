@@ -125,6 +125,11 @@ class Registry(Generic[Thing]):
     def _register(self, name: str, target: Any) -> Any:
         if reason := invalid_name_reason(name):
             raise SettingError(f"{self.kind} {name!r} has {reason}; register it under another.")
+        if not callable(target):
+            raise SettingError(
+                f"{self.kind} {name!r} is {shorten(repr(target))}, which is not a class or "
+                "factory; register what builds the object."
+            )
         value = f"{target.__module__}:{getattr(target, '__qualname__', name)}"
         file = plugin_files.loading()
         origin: Literal["here", "file"] = "here" if file is None else "file"

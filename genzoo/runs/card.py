@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from genzoo.contract import Model
+from genzoo.contract import Model, is_image
 from genzoo.errors import printable
 from genzoo.files import write_atomic
 from genzoo.runs.checkpoint import read_weights
@@ -83,7 +85,7 @@ def _card(
     title = name or (f"{model_name} on {data_name}" if data_name else model_name)
     rows = measurements(folder.path)
     sections = [
-        _front_matter(title, model_name, data_name, license, rows),
+        _front_matter(title, model_name, model, data_name, license, rows),
         f"# {escaped(title)}",
         _about(model, data_name),
         _samples(folder),
@@ -106,27 +108,35 @@ def _card(
 
 
 def _front_matter(
-    title: str, model: str, data: str, license: str, rows: Iterable[Mapping[str, Any]]
+    title: str,
+    name: str,
+    model: Model,
+    data: str,
+    license: str,
+    rows: Iterable[Mapping[str, Any]],
 ) -> str:
     """Return the front matter. Its texts are JSON strings, which YAML reads as they are."""
     lines = ["---", "library_name: genzoo"]
     if license:
         lines.append(f"license: {quoted(license)}")
-    lines.append(f"tags: [genzoo, generative-model, {quoted(model)}]")
+    lines.append(f"tags: [genzoo, generative-model, {quoted(name)}]")
     if data:
         lines.append(f"datasets: [{quoted(HUB_DATASETS.get(data, data))}]")
     results = [row for row in rows if row["metric"] in _SHOWN and _is_number(row["value"])]
     if data and results:
+        is_unconditional = is_image(model.shape) and not model.given
+        task = "unconditional-image-generation" if is_unconditional else "other"
         lines += [
             "model-index:",
             f"- name: {quoted(title)}",
             "  results:",
-            "  - task: {type: unconditional-image-generation}",
+            f"  - task: {{type: {task}}}",
             f"    dataset: {{name: {quoted(data)}, type: {quoted(data)}, split: test}}",
             "    metrics:",
         ]
     for row in results if data else ():
-        label = ", ".join(filter(None, (row["metric"], row["quantity"], row.get("network"))))
+        texts = (row["metric"], row["quantity"], row.get("network"))
+        label = ", ".join(str(text) for text in texts if text)
         lines.append(
             f"    - {{type: {quoted(row['metric'])}, name: {quoted(label)}, "
             f"value: {float(row['value'])!r}}}"
@@ -135,7 +145,7 @@ def _front_matter(
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _about(model: Model, data: str) -> str:
@@ -152,7 +162,7 @@ def _samples(folder: RunFolder) -> str:
     names = [f"samples/{path.name}" for path in pictures[-1:]]
     if (folder.path / "samples.png").exists():
         names = ["samples.png"]
-    return "\n".join(f"![Samples of the model, not selected]({name})" for name in names)
+    return "\n".join(f"![Samples of the model, not selected]({quote(name)})" for name in names)
 
 
 def _loading(folder: RunFolder, source: str, facts: Mapping[str, Any]) -> str:

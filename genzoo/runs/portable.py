@@ -23,7 +23,7 @@ _PATH = re.compile(
     rf"(?:[\\/]+{_PART})*[\\/]+(?P<last>{_PART})[\\/]*"
 )
 """An absolute path in a sentence: POSIX, Windows, UNC, `~`, or `file://`; not a part of a URL."""
-_HOME = re.compile(r"(?<![\w.])(?:file://|[A-Za-z]:)?[\\/](?:home|Users)[\\/][^\\/\s'\":]+")
+_HOME = re.compile(rf"(?<![\w.])(?:file://|[A-Za-z]:)?[\\/](?:home|Users)[\\/]{_PART}")
 """The home folder of any user."""
 _ROOTS = ("path", "folder")
 """The settings of a dataset below whose path its other paths may be."""

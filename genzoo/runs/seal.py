@@ -20,6 +20,8 @@ __all__ = ["SEAL", "check_seal", "is_sealed", "seal", "sha256"]
 SEAL = "sha256.json"
 """The file with the hashes: the path of each file of the folder -> its SHA-256."""
 _MAX_BYTES = 2**20
+_REQUIRED = ("model.safetensors", "recipe.toml")
+"""The files without which a folder is not a run, so every seal lists them."""
 _WAY_OUT = "the folder was changed or is incomplete; install or download it again"
 
 
@@ -52,7 +54,8 @@ def check_seal(folder: Path) -> dict[str, str]:
 
     Example:
         >>> folder = getfixture("tmp_path")
-        >>> _ = (folder / "card.md").write_text("A card.")
+        >>> for name in ("model.safetensors", "recipe.toml", "card.md"):
+        ...     _ = (folder / name).write_text("A text.")
         >>> _ = seal(folder)
         >>> _ = (folder / "card.md").write_text("Another card.")
         >>> check_seal(folder)
@@ -91,4 +94,7 @@ def _read(file: Path) -> dict[str, str]:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
             raise RunError(f"{file} lists {shorten(name)!r}, which is outside the folder.")
+    for name in _REQUIRED:
+        if name not in table:
+            raise RunError(f"{file} does not list {name}: {_WAY_OUT}.")
     return dict(table)

@@ -79,6 +79,12 @@ def test_a_label_is_a_number_or_a_name(genzoo_, model, tmp_path):
         assert "choose 0 to 2, or zero, one, two" in text
 
 
+def test_class_names_that_are_the_numbers_are_not_listed(genzoo_, run):
+    code, text = genzoo_("sample", run, "--label", 10)
+    assert code == 2
+    assert "choose 0 to 9." in text
+
+
 def test_a_model_without_labels_refuses_one(genzoo_, tmp_path):
     settings = {"latent_dim": 2, "encoder": SMALL, "decoder": SMALL}
     plain = genzoo.load("vae", shape=(1, 8, 8), **settings)

@@ -211,10 +211,22 @@ def test_deterministic_parts_are_points():
     assert as_distribution(gan, z=z).sample((2,)).shape == (2, 3, 2, 5)
 
 
+@pytest.mark.parametrize("settings", [{}, {"likelihood": "bernoulli"}])
+@pytest.mark.parametrize("model", ["vae", "wae-mmd"])
+def test_one_latent_code_has_an_empty_batch_shape(model, settings):
+    source = genzoo.build(model, latent_dim=2, shape=(5,), **(settings if model == "vae" else {}))
+    p = as_distribution(source, z=torch.zeros(2))
+    assert p.batch_shape == ()
+    assert p.log_prob(p.sample()).shape == ()
+
+
 @pytest.mark.parametrize(
     ("source", "arguments", "message"),
     [
-        ("vae", {}, "no exact likelihood.*pass z"),
+        ("vae", {}, "no exact likelihood.*pass z.*, or x"),
+        ("gan", {}, r"no exact likelihood.*pass z for the decoder p\(x \| z\)\.$"),
+        ("nade", {"given": torch.zeros(1).long()}, "not conditional; leave out given"),
+        ("vae", {"z": [0.0]}, r"z is \[0.0\]; pass a tensor"),
         ("gan", {"x": torch.zeros(1, 4)}, "no encoder"),
         ("rnade", {"z": torch.zeros(1, 4)}, r"no decode\(z\)"),
         ("vae", {"z": torch.zeros(1, 16), "x": torch.zeros(1, 4)}, "leave out x"),
@@ -228,6 +240,9 @@ def test_a_distribution_that_does_not_exist_is_an_error(source, arguments, messa
 def test_wrong_sources_are_errors():
     with pytest.raises(genzoo.SettingError, match="given=labels"):
         as_distribution(nade(classes=2))
+    vae = genzoo.build("vae", latent_dim=2, shape=(5,), classes=3)
+    with pytest.raises(genzoo.SettingError, match=r"given has shape \(2,\).*batch shape \(3,\)"):
+        as_distribution(vae, z=torch.zeros(3, 2), given=torch.tensor([0, 1]))
     with pytest.raises(genzoo.SettingError, match="not a Linear"):
         as_distribution(torch.nn.Linear(2, 2))
     with pytest.raises(genzoo.SettingError, match="leave out z"):

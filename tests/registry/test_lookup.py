@@ -4,7 +4,6 @@ The plugins are packages with metadata on the import path, as an installer leave
 """
 
 import sys
-from types import SimpleNamespace
 
 import pytest
 
@@ -182,7 +181,7 @@ def test_rerunning_a_notebook_cell_replaces_its_registration(models):
 
 def test_a_name_has_one_owner(models, install):
     cell(models)
-    other = SimpleNamespace(__module__="elsewhere", __qualname__="Other")
+    other = type("Other", (), {"__module__": "elsewhere"})
     with pytest.raises(
         SettingError,
         match=r"models 'thing' is taken by here .*Thing.*, so elsewhere:Other needs another name",
@@ -223,14 +222,19 @@ def test_a_module_may_register_a_name_that_its_package_declares(install):
 
 @pytest.mark.parametrize("name", ["run", "my.model", "x_1", "a+b", "ß"])
 def test_valid_names_are_accepted(models, name):
-    models.register(name, SimpleNamespace(__module__="here", __qualname__="Thing"))
+    models.register(name, dict)
     assert name in models
+
+
+def test_what_cannot_build_an_object_is_refused(models):
+    with pytest.raises(SettingError, match="'runs/vae', which is not a class or factory"):
+        models.register("mine", "runs/vae")
 
 
 @pytest.mark.parametrize("name", ["./run", "runs/x", "..", "--help", "a b", "", "a\\b", "_x"])
 def test_invalid_names_are_refused(models, install, name):
     with pytest.raises(SettingError, match="other than letters"):
-        models.register(name, SimpleNamespace(__module__="here", __qualname__="Thing"))
+        models.register(name, dict)
     install(
         "genzoo-foo", "0.3", {name: "genzoo_foo:A"}, genzoo_foo="raise RuntimeError('imported')"
     )

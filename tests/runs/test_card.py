@@ -32,7 +32,11 @@ def folder(tmp_path):
         "network": HOSTILE,
     }
     run.report.mkdir()
-    (run.report / "evaluation.json").write_text(json.dumps({"measurements": [row]}))
+    odd = {"metric": "frechet", "quantity": 3, "value": float("nan"), "n": [HOSTILE]}
+    rows = [row, odd, odd | {"value": 10**400}, odd | {"value": 2}]
+    (run.report / "evaluation.json").write_text(json.dumps({"measurements": rows}))
+    run.samples.mkdir()
+    (run.samples / "step-1.png) <script>.png").write_bytes(b"")
     return run
 
 
@@ -48,7 +52,8 @@ def test_a_hostile_text_cannot_change_the_card(folder):
     assert front["license"] == "mit"
     assert front["library_name"] == "genzoo"
     (result,) = front["model-index"][0]["results"]
-    assert result["metrics"][0]["value"] == 1.5
+    assert [metric["value"] for metric in result["metrics"]] == [1.5, 2.0]
+    assert result["task"] == {"type": "other"}
     assert "\u202e" not in body
     lines = body.splitlines()
     fence = next(line for line in lines if line.endswith("toml"))[:-4]

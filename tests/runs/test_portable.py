@@ -21,6 +21,7 @@ from genzoo.runs.portable import portable, portable_recipe, portable_text
         ("~/x/y.csv and ~ana/z", "y.csv and z"),
         ("(--plugin /tmp/a/b.py)", "(--plugin b.py)"),
         ("the folder /home/ana", "the folder ~"),
+        ("(in /home/ana), [/home/ana]", "(in ~), [~]"),
         ("/Users/ana/data/", "data"),
         ("https://example.org/home/x and a/b, 1/2, 10 / 20, runs/vae", None),
     ],

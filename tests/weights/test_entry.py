@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import genzoo
 from genzoo.cli.app import app
 from genzoo.errors import PluginError, RunError, SettingError
+from genzoo.runs.seal import seal
 from genzoo.weights import Entry
 
 
@@ -149,6 +150,7 @@ def _seal(table):
         (_without("card.md"), r"card\.md is missing"),
         (_seal({"../../x": "00"}), r"'\.\./\.\./x', which is outside the folder"),
         (_seal({"/etc/passwd": "00"}), "outside the folder"),
+        (_seal({}), r"does not list model\.safetensors"),
         (_seal([1]), "does not map files to hashes"),
         (lambda folder: (folder / "sha256.json").write_text("{"), "cannot be read"),
     ],
@@ -161,9 +163,14 @@ def test_a_changed_folder_is_refused_by_name_and_by_path(change, message, stored
         genzoo.load(folder)
 
 
-def test_an_entry_lists_weights_recipe_and_card(stored, tmp_path):
-    folder = changed(stored, tmp_path, _seal({}))
-    with pytest.raises(RunError, match=r"does not list model\.safetensors"):
+def _without_card(folder):
+    (folder / "card.md").unlink()
+    seal(folder)
+
+
+def test_an_entry_has_a_card_and_hashes(stored, tmp_path):
+    folder = changed(stored, tmp_path, _without_card)
+    with pytest.raises(RunError, match=r"does not list card\.md"):
         Entry(folder).load()
     folder = changed(stored, tmp_path / "other", _without("sha256.json"))
     with pytest.raises(RunError, match=r"has no sha256\.json"):
