@@ -50,7 +50,7 @@ ENTRIES = {
     "wae-mmd.fashion-mnist": ["wae-mmd-fashion-mnist"],
     "wae-gan.fashion-mnist": ["wae-gan-fashion-mnist"],
     "gan.fashion-mnist": ["gan-r1-fashion-mnist"],
-    "dcgan.fashion-mnist": ["dcgan-fashion-mnist", "train.steps=8000"],
+    "dcgan.fashion-mnist": ["dcgan-fashion-mnist"],
     "lsgan.fashion-mnist": ["lsgan-r1-fashion-mnist"],
     "wgan.fashion-mnist": ["wgan-fashion-mnist"],
     "wgan-gp.fashion-mnist": ["wgan-gp-fashion-mnist"],
