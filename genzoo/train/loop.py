@@ -132,8 +132,6 @@ def fit(
         checked = Settings.of(settings)
     engine = Engine(checked.device, checked.precision)
     folder = None if out is None else RunFolder(out)
-    with explained(model, data):
-        loggers = build_loggers(checked.loggers, None if folder is None else folder.path)
     with (
         peers(engine.size),
         hold(folder, engine, resume=resume, overwrite=overwrite),
@@ -141,6 +139,7 @@ def fit(
         emulate_rank(engine.rank, engine.size),
         explained(model, data),
     ):
+        loggers = build_loggers(checked.loggers, None if folder is None else folder.path)
         with exclusive():
             dataset = as_dataset(data)
             if "batch_size" not in settings:

@@ -771,10 +771,10 @@ def test_the_config_of_a_logger_is_checked():
     with RegisteredAs("loggers", "test-notebook", Notebook):
         assert all(result.ok and not result.skipped for result in check("test-notebook", pages=3))
     kinds = itertools.cycle([Notebook, OnlyOnce])
-    with RegisteredAs("loggers", "test-changing", lambda: next(kinds)()):
-        (result,) = (one.result() for one in checks("test-changing") if one.name == "config")
+    with RegisteredAs("loggers", "test-alternating", lambda: next(kinds)()):
+        (result,) = (one.result() for one in checks("test-alternating") if one.name == "config")
         assert not result.ok
-        assert "the logger rebuilt from {'name': 'test-changing'} is a" in result.reason
+        assert "the logger rebuilt from {'name': 'test-alternating'} is a" in result.reason
 
 
 def test_a_logger_whose_package_is_missing_is_skipped():
