@@ -10,6 +10,7 @@ __all__ = [
     "cdcgan",
     "dcgan",
     "gan",
+    "lsgan",
     "wae_mmd",
     "wgan_gp",
 ]
@@ -19,5 +20,6 @@ _ENTRIES = Path(__file__).parent / "entries"
 wae_mmd = Entry(_ENTRIES / "wae-mmd.fashion-mnist")
 gan = Entry(_ENTRIES / "gan.fashion-mnist")
 dcgan = Entry(_ENTRIES / "dcgan.fashion-mnist")
+lsgan = Entry(_ENTRIES / "lsgan.fashion-mnist")
 wgan_gp = Entry(_ENTRIES / "wgan-gp.fashion-mnist")
 cdcgan = Entry(_ENTRIES / "cdcgan.fashion-mnist")
