@@ -11,6 +11,7 @@ __all__ = [
     "dcgan",
     "gan",
     "lsgan",
+    "wae_gan",
     "wae_mmd",
     "wgan_gp",
 ]
@@ -21,5 +22,6 @@ wae_mmd = Entry(_ENTRIES / "wae-mmd.fashion-mnist")
 gan = Entry(_ENTRIES / "gan.fashion-mnist")
 dcgan = Entry(_ENTRIES / "dcgan.fashion-mnist")
 lsgan = Entry(_ENTRIES / "lsgan.fashion-mnist")
+wae_gan = Entry(_ENTRIES / "wae-gan.fashion-mnist")
 wgan_gp = Entry(_ENTRIES / "wgan-gp.fashion-mnist")
 cdcgan = Entry(_ENTRIES / "cdcgan.fashion-mnist")
