@@ -12,7 +12,7 @@ from typing import Any
 
 from genzoo.errors import GenzooError, RunError, SettingError, show
 
-__all__ = ["TEMPORARY_PREFIX", "atomic", "local_path", "write_atomic"]
+__all__ = ["TEMPORARY_PREFIX", "atomic", "local_path", "write_atomic", "write_text"]
 
 _IMPOSSIBLE = {errno.ENAMETOOLONG, errno.ELOOP}
 """The errors of the operating system for paths at which no file can exist."""
@@ -119,6 +119,15 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
     """
     with atomic(path) as temporary:
         write(temporary)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8 like `write_atomic`.
+
+    Raises:
+        RunError: the disk is full, or the folder is not writable.
+    """
+    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _read_umask() -> int:

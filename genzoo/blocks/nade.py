@@ -79,8 +79,7 @@ def _plain(
 ) -> Tensor:
     """Compute the outputs, `(D, batch, K)`, with few operators of torch and D hidden layers."""
     a = _activations(bias.expand(x.shape[0], -1), x.t(), weight)
-    h = act(a if scale is None else a * scale[:, None, None], units)
-    return torch.baddbmm(out_bias[:, None], h, out_weight.mT)
+    return _outputs(a, out_weight, out_bias, scale, units)
 
 
 def _in_blocks(*arguments: Any) -> Tensor:
@@ -180,8 +179,20 @@ def _at_once(
     """Compute the same as `_in_place` in a few large operations."""
     before = _activations(a, x, weight)
     a.copy_(before[-1].addr(x[-1], weight[-1]))
-    h = act(before if scale is None else before * scale[:, None, None], units)
-    torch.baddbmm(out_bias[:, None], h, out_weight.mT, out=out)
+    _outputs(before, out_weight, out_bias, scale, units, out)
+
+
+def _outputs(
+    a: Tensor,
+    out_weight: Tensor,
+    out_bias: Tensor,
+    scale: Tensor | None,
+    units: str,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Compute the outputs, `(C, batch, K)`, from the pre-activations `a` of all dimensions."""
+    h = act(a if scale is None else a * scale[:, None, None], units)
+    return torch.baddbmm(out_bias[:, None], h, out_weight.mT, out=out)
 
 
 def _activations(a: Tensor, x: Tensor, weight: Tensor) -> Tensor:

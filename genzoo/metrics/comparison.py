@@ -13,9 +13,9 @@ import torch
 
 from genzoo import plots
 from genzoo.errors import printable
-from genzoo.files import write_atomic
+from genzoo.files import write_atomic, write_text
 from genzoo.metrics.groups import FEWEST_SEEDS, Group, Quantity, Summary, quantity_of
-from genzoo.metrics.report import markdown_row, write_text
+from genzoo.metrics.report import markdown_row
 from genzoo.runs.recipe import Recipe
 
 __all__ = ["PICTURES", "Comparison", "differing_settings"]

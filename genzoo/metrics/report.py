@@ -15,9 +15,9 @@ from typing import Any, overload
 from genzoo import plots
 from genzoo.contract import Figure, Measurement
 from genzoo.errors import SettingError, did_you_mean, printable
-from genzoo.files import write_atomic
+from genzoo.files import write_atomic, write_text
 
-__all__ = ["Evaluation", "markdown_row", "write_text"]
+__all__ = ["Evaluation", "markdown_row"]
 
 _COLUMNS = (
     "metric", "quantity", "value", "standard error", "floor", "n", "network", "better",
@@ -196,11 +196,6 @@ def markdown_row(cells: Iterable[str]) -> str:
     """Return a row of a table in Markdown."""
     escaped = (printable(cell).replace("|", "\\|") for cell in cells)
     return f"| {' | '.join(escaped)} |"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text completely, or not at all."""
-    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _cells(row: Measurement) -> tuple[str, ...]:

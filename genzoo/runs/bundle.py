@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Literal
 
 from genzoo.contract import Model
-from genzoo.files import write_atomic
+from genzoo.files import write_text
 from genzoo.runs.card import write_card
-from genzoo.runs.checkpoint import read_weights, write_weights
+from genzoo.runs.checkpoint import write_weights
 from genzoo.runs.folder import RunFolder
 from genzoo.runs.portable import portable_recipe, portable_text
 from genzoo.runs.seal import seal
 
-__all__ = ["bundle", "write_model", "write_text"]
+__all__ = ["bundle", "write_model"]
 
 
 def bundle(
@@ -51,15 +50,8 @@ def write_model(source: RunFolder, target: RunFolder, *, half: bool = False) -> 
     The weights are those of the best evaluation if the run has a monitor, else the averaged ones if
     it has an average, else the last.
     """
-    checkpoint: Literal["best", "last"] = "best" if source.best.exists() else "last"
-    trained = source.model(checkpoint=checkpoint)
-    files = (source.best,) if checkpoint == "best" else (source.averaged, source.weights)
-    round = next((read_weights(file)[1] for file in files if file.exists()), 0)
+    checkpoint = "best" if source.best.exists() else "last"
+    trained, round = source.trained(checkpoint)
     write_text(target.recipe_file, portable_recipe(source.recipe_file.read_bytes()))
     write_weights(target.weights, trained, trained.state_dict(), round, half=half)
     return target.model()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text completely, or not at all."""
-    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

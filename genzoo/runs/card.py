@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from genzoo.contract import Model, is_image
 from genzoo.errors import printable
-from genzoo.files import write_atomic
+from genzoo.files import write_text
 from genzoo.runs.checkpoint import read_weights
 from genzoo.runs.folder import RunFolder
 from genzoo.runs.markdown import code, escaped, fenced, quoted
@@ -64,7 +64,7 @@ def write_card(
         trained_in: the folder with the log of the training; by default, the same folder.
     """
     text = _card(folder, model, name, license, source, trained_in or folder)
-    write_atomic(folder.path / CARD, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(folder.path / CARD, text)
 
 
 def measurements(folder: Path) -> list[Mapping[str, Any]]:

@@ -11,7 +11,7 @@ from genzoo.contract import Model
 from genzoo.data.arrays import as_dataset
 from genzoo.data.fingerprint import fingerprint
 from genzoo.errors import RunError, SettingError
-from genzoo.files import TEMPORARY_PREFIX, write_atomic
+from genzoo.files import TEMPORARY_PREFIX, write_text
 from genzoo.runs.checkpoint import write_weights
 from genzoo.runs.folder import RunFolder
 from genzoo.runs.lock import FolderLock
@@ -94,9 +94,7 @@ def _save(model: Model, run: RunFolder, data: Any) -> Path:
     stage = RunFolder(run.path.absolute().parent / f"{TEMPORARY_PREFIX}{uuid4().hex[:12]}")
     # both files are complete before anything in the folder changes
     try:
-        write_atomic(
-            stage.recipe_file, lambda path: path.write_text(_HEAD + text, encoding="utf-8")
-        )
+        write_text(stage.recipe_file, _HEAD + text)
         write_weights(stage.weights, model, model.state_dict(), 0)
         _move(stage, run)
     except OSError as error:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from genzoo.errors import RunError, shorten
-from genzoo.files import write_atomic
+from genzoo.files import write_text
 
 __all__ = ["SEAL", "check_seal", "is_sealed", "seal", "sha256"]
 
@@ -37,7 +37,7 @@ def seal(folder: Path) -> dict[str, str]:
     names = {file.relative_to(folder).as_posix(): file for file in files}
     digests = {name: sha256(file) for name, file in names.items() if name != SEAL}
     text = json.dumps(digests, indent=2) + "\n"
-    write_atomic(folder / SEAL, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(folder / SEAL, text)
     return digests
 
 

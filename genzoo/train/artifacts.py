@@ -11,7 +11,7 @@ from typing import Any
 from genzoo.contract import Dataset, LoggedRun, Logger, Model
 from genzoo.data.fingerprint import fingerprint
 from genzoo.errors import RunError
-from genzoo.files import write_atomic
+from genzoo.files import write_atomic, write_text
 from genzoo.plots import can_plot, curves, save
 from genzoo.runs.card import write_card
 from genzoo.runs.checkpoint import Checkpoints, read_weights, write_weights
@@ -287,8 +287,7 @@ class Artifacts:
 
     def _write_recipe(self) -> None:
         assert self.folder is not None
-        text = self.recipe_text
-        write_atomic(self.folder.recipe_file, lambda path: path.write_text(text, encoding="utf-8"))
+        write_text(self.folder.recipe_file, self.recipe_text)
 
 
 def complete_recipe(

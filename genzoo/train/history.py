@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from genzoo.errors import RunError
-from genzoo.files import write_atomic
+from genzoo.files import write_atomic, write_text
 
 __all__ = ["Line", "line_text", "read_line", "restore", "strict", "write"]
 
@@ -63,8 +63,7 @@ def restore(file: Path, step: int) -> tuple[list[Line], int]:
 
 def write(file: Path, lines: Sequence[Line]) -> None:
     """Write a whole log."""
-    content = "".join(map(line_text, lines))
-    write_atomic(file, lambda path: path.write_text(content, encoding="utf-8"))
+    write_text(file, "".join(map(line_text, lines)))
 
 
 def line_text(line: Mapping[str, float]) -> str:

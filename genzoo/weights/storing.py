@@ -11,9 +11,9 @@ from uuid import uuid4
 from genzoo import plots
 from genzoo.data.arrays import as_dataset
 from genzoo.errors import RunError, SettingError
-from genzoo.files import TEMPORARY_PREFIX, local_path, write_atomic
+from genzoo.files import TEMPORARY_PREFIX, local_path, write_atomic, write_text
 from genzoo.metrics.evaluate import evaluate
-from genzoo.runs.bundle import write_model, write_text
+from genzoo.runs.bundle import write_model
 from genzoo.runs.card import write_card
 from genzoo.runs.folder import RunFolder
 from genzoo.runs.seal import is_sealed, seal

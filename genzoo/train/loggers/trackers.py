@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from genzoo.contract import LoggedRun, Logger, Status
-from genzoo.files import write_atomic
+from genzoo.files import write_text
 
 __all__ = ["MLflow", "Trackio", "WandB"]
 
@@ -52,7 +52,7 @@ class _Tracker(Logger):
         started = self._start(run, identifier)
         if run.folder is not None and started != identifier:
             text = json.dumps({**known, self.package: started})
-            write_atomic(run.folder / _FILE, lambda path: path.write_text(text, encoding="utf-8"))
+            write_text(run.folder / _FILE, text)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         if step > self._last_step:
