@@ -78,7 +78,8 @@ def test_public_names_exist_and_are_sorted(module_name):
 
 @pytest.mark.parametrize("page", REFERENCE, ids=lambda p: p.stem)
 def test_every_page_of_the_reference_is_in_the_navigation(page):
-    assert f" {page.relative_to(ROOT / 'docs').as_posix()}\n" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    address = page.relative_to(ROOT / "docs").as_posix()
+    assert f" {address}\n" in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
