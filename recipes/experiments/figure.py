@@ -154,7 +154,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 def write(
     options: argparse.Namespace, name: str, settings: Mapping[str, Any], result: Any, lines: str
 ) -> None:
-    """Write the numbers and the machine as JSON, and the table between its marks on the page."""
+    """Write the numbers and the machine as JSON, and the table between its marks on the pages."""
     info = Path("/proc/cpuinfo")
     names = re.findall(
         r"^model name\s*: (.*)$", info.read_text() if info.exists() else "", re.MULTILINE
@@ -170,9 +170,9 @@ def write(
     (options.out / f"{name}.json").write_text(
         json.dumps(content, indent=1) + "\n", encoding="utf-8"
     )
-    page = options.out.with_suffix(".md")
-    if page.exists():
-        text = page.read_text(encoding="utf-8")
-        between = re.compile(f"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL)
-        page.write_text(between.sub(lambda _: f"\n{lines}\n", text, count=1), encoding="utf-8")
+    between = re.compile(f"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL)
+    for page in (options.out.with_suffix(".md"), options.out.with_name(f"{name}.md")):
+        if page.exists():
+            text = between.sub(lambda _: f"\n{lines}\n", page.read_text(encoding="utf-8"), count=1)
+            page.write_text(text, encoding="utf-8")
     print(lines)

@@ -21,12 +21,12 @@ pytestmark = [
 ]
 SEARCHES = {
     "mode collapse": "models/gan/",
-    "outlier": "command-line/",
-    "validation": "recipes/",
-    "early stopping": "recipes/",
-    "GPU": "get-started/",
-    "DataLoader": "data/",
-    "CelebA": "data/",
+    "outlier": "guides/evaluate/",
+    "validation": "guides/recipes/",
+    "early stopping": "guides/recipes/",
+    "GPU": "guides/several-gpus/",
+    "DataLoader": "guides/data/",
+    "CelebA": "guides/data/",
     "FID": "api/metrics/",
 }
 """What people type -> the page that answers."""
