@@ -136,7 +136,6 @@ class Artifacts:
             weights=beginning,
             fingerprint=data_fingerprint,
             class_names=self.dataset.class_names,
-            skipped=self.dataset.skipped,
         )
         return checkpoint
 

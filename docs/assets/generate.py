@@ -1,0 +1,166 @@
+"""Write the generated parts of the model pages: `python docs/assets/generate.py`.
+
+A generated part stands between two comments, and a test compares it with what this script writes:
+
+    <!-- settings: NAME -->             the settings of a model, from its signature and docstring
+    <!-- source: MODULE:QUALNAME -->    a function of the source, without its docstring
+    <!-- end -->
+"""
+
+import ast
+import importlib
+import inspect
+import itertools
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import genzoo
+from genzoo.registry.signatures import parameters
+
+DOCS = Path(__file__).parents[1]
+PART = re.compile(
+    r"(<!-- (?P<kind>settings|source): (?P<name>\S+) -->\n).*?(<!-- end -->)", re.DOTALL
+)
+ARGUMENTS = re.compile(r"^Arguments:\n((?: {4}.*\n|\n)+)", re.MULTILINE)
+ARGUMENT = re.compile(r"^ {4}(\w+): ((?:.*\n)(?: {8}.*\n)*)", re.MULTILINE)
+MATHS = re.compile(r"\\\((.*?)\\\)")
+DIVERGENCE = 'a part of kind `"divergences"`'
+LINKS = {
+    **{
+        f"as in `{name}`": f"as in [`{name.lower()}`]({name.lower()}.md#settings)"
+        for name in ("GAN", "DCGAN", "NADE")
+    },
+    'a part of kind `"encoders"`': "an encoder",
+    'a part of kind `"decoders"`': "a decoder",
+    'a part of kind `"critics"`': "a critic",
+    'a part of kind `"priors"`': "a [prior](../concepts/priors.md)",
+    DIVERGENCE: "a [divergence](../concepts/distances.md)",
+}
+"""Phrases of docstrings, and what a page has instead."""
+
+
+def renew(page: str) -> str:
+    """Return the text of a page with its generated parts written anew."""
+    write = {"settings": settings, "source": source}
+    return PART.sub(lambda part: f"{part[1]}\n{write[part['kind']](part['name'])}\n{part[4]}", page)
+
+
+def settings(name: str) -> str:
+    """Return a table of a model's settings, and a sentence about its players."""
+    model = genzoo.models.get(name)
+    meanings = described(model)
+    rows = ["| setting | default | meaning |", "| --- | --- | --- |"]
+    for setting, parameter in parameters(model).items():
+        if setting not in (
+            "shape",
+            "given_shape",
+            "vocabulary",
+        ):  # they come from the data
+            default = "" if parameter.default is None else f"`{toml(parameter.default)}`"
+            meaning = cell(meanings[setting])
+            if setting == "penalty":
+                meaning = meaning.replace(
+                    LINKS[DIVERGENCE], "a [penalty](../concepts/penalties.md)"
+                )
+            rows.append(f"| `{setting}` | {default} | {meaning} |")
+    return "\n".join(rows) + f"\n\n{players(name)}\n"
+
+
+def described(model: type) -> Mapping[str, str]:
+    """Return the descriptions of arguments in the docstrings of a class and of those above it."""
+    meanings: dict[str, str] = {}
+    for cls in reversed(model.__mro__[:-1]):
+        if section := ARGUMENTS.search((inspect.getdoc(cls) or "") + "\n"):
+            meanings |= {
+                name: " ".join(text.split()) for name, text in ARGUMENT.findall(section[1])
+            }
+    return meanings
+
+
+def cell(meaning: str) -> str:
+    """Return a description as a cell of a table, where a bar in a formula would end the cell."""
+    for phrase, link in LINKS.items():
+        meaning = meaning.replace(phrase, link)
+    bars = {r"\|": r"\Vert ", "|": r"\vert "}
+    escape = re.compile(r"\\?\|")
+    return MATHS.sub(
+        lambda maths: escape.sub(lambda bar: bars[bar[0]], maths[0]),
+        meaning.removesuffix("."),
+    )
+
+
+def players(name: str) -> str:
+    """Return a sentence about the players of a model and their optimizers."""
+    team = genzoo.build(name).players()
+    sentences = []
+    for player in team:
+        optimizer = dict(player.optimizer)
+        kind = optimizer.pop("name")
+        values = ", ".join(f"`{key} = {toml(value)}`" for key, value in optimizer.items())
+        steps = player.steps_per_round
+        often = f", {steps} steps per round" if isinstance(steps, int) and steps > 1 else ""
+        sentences.append(f"`{player.name}` ({kind}, {values}{often})")
+    return f"Player{'s' * (len(team) > 1)}: {', then '.join(sentences)}."
+
+
+def toml(value: Any) -> str:
+    """Return a value as a recipe would have it."""
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return re.sub(r"e-0", "e-", repr(value))
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{key} = {toml(item)}' for key, item in value.items())} }}"
+    return f"[{', '.join(map(toml, value))}]" if isinstance(value, tuple | list) else str(value)
+
+
+def source(name: str) -> str:
+    """Return a function of the source without its docstring, as a block of code.
+
+    The block is marked `py`, and not `python`, because it does not run by itself.
+    """
+    module, _, path = name.partition(":")
+    function: Any = importlib.import_module(module)
+    for part in path.split("."):
+        function = getattr(function, part)
+    lines = textwrap.dedent(inspect.getsource(function)).splitlines()
+    (tree,) = ast.parse("\n".join(lines)).body
+    assert isinstance(tree, ast.FunctionDef)
+    if ast.get_docstring(tree) is not None:
+        docstring = tree.body[0]
+        del lines[docstring.lineno - 1 : docstring.end_lineno]
+    return f"```py\n{formatted(lines[tree.lineno - 1 :])}```\n"
+
+
+def formatted(lines: list[str]) -> str:
+    """Return code with the line length of pages, comments included."""
+    wrapped: list[str] = []
+    for comment, group in itertools.groupby(lines, key=lambda line: line.strip()[:1] == "#"):
+        block = list(group)
+        if comment:
+            start = block[0][: block[0].index("#")] + "# "
+            words = " ".join(line.strip("# ") for line in block)
+            block = textwrap.wrap(words, 88, initial_indent=start, subsequent_indent=start)
+        wrapped += block
+    ruff = [sys.executable, "-m", "ruff", "format", "--line-length", "88", "-"]
+    code = "\n".join(wrapped) + "\n"
+    return subprocess.run(ruff, input=code, capture_output=True, text=True, check=True).stdout
+
+
+def every_page(visit: Callable[[Path, str], None]) -> None:
+    """Call a function with each page that has generated parts, and its text."""
+    for path in sorted(DOCS.rglob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        if PART.search(text):
+            visit(path, text)
+
+
+if __name__ == "__main__":
+    every_page(lambda path, text: path.write_text(renew(text), encoding="utf-8") and None)
