@@ -23,7 +23,7 @@ disable_error_code = no-any-return
 [mypy-onnxruntime.*,sklearn.*]
 ignore_missing_imports = true
 
-[mypy-page_docs_integrations]
+[mypy-page_docs_guides_integrations]
 # Tensor.backward has no type hints
 disable_error_code = no-untyped-call
 

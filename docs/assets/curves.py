@@ -24,7 +24,7 @@ CURVES: dict[str, tuple[Panel, Panel] | tuple[Panel]] = {
     ),
     "swae": (
         ("reconstruction", "squared error", {}),
-        ("sliced", "sliced", {"floor": 0.055}),
+        ("sliced", "sliced", {"floor": 0.045}),
     ),
     "gan": (
         ("critic/js", "critic/js, nats", {"log 2": math.log(2)}),

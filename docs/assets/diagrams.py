@@ -182,7 +182,7 @@ def autoencoder(kind: str) -> Picture:
         "wae-gan": "A WAE-GAN: a critic tells the codes of a batch from samples of the prior",
         "swae": "An SWAE: codes and samples of the prior are compared along random directions",
     }[kind]
-    p = Picture(266 if kind == "wae-gan" else 248, title)
+    p = Picture(266 if kind == "wae-gan" else 252, title)
     error = (
         "reconstruction: −log *p*(*x* | *z*)"
         if kind == "vae"
@@ -199,13 +199,13 @@ def autoencoder(kind: str) -> Picture:
     p.network(304, 84, 88, "decoder", 36, 64)
     p.arrow((348, 84), (373, 84))
     p.box(392, 84, 36, 44, "*g*(*z*)")
-    p.curve([(208, 106), (208, 124), (104, 124), (104, 140)])
+    p.curve([(208, 106), (208, 124), (104, 124), (104, 134)])
     if kind == "vae":
-        for dx, dy in ((-34, -12), (6, 14), (34, -14)):
-            p.circle(104 + dx, 180 + dy, 17, kind="soft")
-            p.arrow((124 + dx, 180 + dy), (272, 178 + dy / 2), kind="loss", both=True)
-        p.text(212, 154, "KL", kind="loss")
-        p.text(104, 234, "*q*(*z* | *x*) of each *x*")
+        for x, y in ((96, 152), (126, 180), (92, 208)):
+            p.circle(x, y, 14, kind="soft")
+            p.arrow((x + 18, y), (270, 178 + (y - 180) / 3), kind="loss", both=True)
+        p.text(214, 152, "KL", kind="loss")
+        p.text(104, 240, "*q*(*z* | *x*) of each *x*")
     else:
         for dx, dy in CLOUD:
             p.circle(104 + 1.3 * dx, 176 + 1.3 * dy, 3, kind="dot")
