@@ -31,6 +31,8 @@ PRINTS = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 PROGRESS = re.compile(r"^step [\d,]+/[\d,]+  .*\n", re.MULTILINE)
 """The lines that a run prints while it trains. Pages do not show them."""
 FENCE = re.compile(r"^```(python|console|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FIGURES = re.compile(r"!\[[^]]*\]\(([\w-]+\.(?:png|svg))\)")
+"""The figures next to a page. The code of a tutorial makes them."""
 STORIES = [path for path in PAGES if FENCE.search(path.read_text(encoding="utf-8"))]
 FAST = {"README.md", "data.md", "distances.md", "penalties.md", "pixels.md"}
 """Names of the pages that a run without the slow tests runs."""
@@ -86,6 +88,8 @@ def test_page_runs(page, workplace, monkeypatch, capsys):
                 run(command, monkeypatch)
         elif "[model]" in code:
             builds(checked({"data": "digits"} | tomllib.loads(code)))
+    if page.parent.name == "tutorials":
+        assert [name for name in FIGURES.findall(text) if not (workplace / name).exists()] == []
 
 
 def run(command, monkeypatch):
@@ -132,3 +136,15 @@ def test_pages_load_nothing_from_other_sites():
 @pytest.mark.parametrize("path", PAGES, ids=page_name)
 def test_no_page_has_a_placeholder(path):
     assert "TODO" not in path.read_text(encoding="utf-8")
+
+
+def test_links_of_pages_outside_the_site_exist():
+    """MkDocs checks the links of the site only."""
+    link = re.compile(r"\]\(([^)\s#:]+)(?:#[^)]*)?\)")
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("plugins/*.md"), *ROOT.glob("plugins/*/README.md")]
+    texts = {
+        page: re.sub(r"(?ms)^```.*?^```$", "", page.read_text(encoding="utf-8")) for page in pages
+    }
+    links = [(page, target) for page, text in texts.items() for target in link.findall(text)]
+    assert len(links) > 20
+    assert [item for item in links if not (item[0].parent / item[1]).exists()] == []

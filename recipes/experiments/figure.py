@@ -151,6 +151,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
+def fill(page: Path, name: str, lines: str) -> None:
+    """Write a table between its marks on a page, if the page exists and has them."""
+    if page.exists():
+        between = re.compile(f"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL)
+        text = page.read_text(encoding="utf-8")
+        page.write_text(between.sub(lambda _: f"\n{lines}\n", text, count=1), encoding="utf-8")
+
+
 def write(
     options: argparse.Namespace, name: str, settings: Mapping[str, Any], result: Any, lines: str
 ) -> None:
@@ -170,9 +178,6 @@ def write(
     (options.out / f"{name}.json").write_text(
         json.dumps(content, indent=1) + "\n", encoding="utf-8"
     )
-    between = re.compile(f"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL)
     for page in (options.out.with_suffix(".md"), options.out.with_name(f"{name}.md")):
-        if page.exists():
-            text = between.sub(lambda _: f"\n{lines}\n", page.read_text(encoding="utf-8"), count=1)
-            page.write_text(text, encoding="utf-8")
+        fill(page, name, lines)
     print(lines)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from figure import Cells, common_parser, figure, round_to, table, write
+from figure import Cells, common_parser, figure, fill, round_to, table, write
 
 import genzoo
 from genzoo.contract import Measurement
@@ -49,6 +49,8 @@ COLUMNS = {
     "log-likelihood, nats": ("likelihood", "log_prob"),
 }
 """The column of a table -> the metric and the quantity."""
+HEAD = {"Fréchet": COLUMNS["Fréchet"], "coverage": COLUMNS["coverage"]}
+"""The columns of the short table on the first pages."""
 DECIMALS = {"Fréchet": 2, "KID": 3, "density": 3, "coverage": 3, "nearer to train": 3}
 """The column of a table -> the number of decimals; 1 for other columns."""
 SAMPLES = 12
@@ -86,10 +88,22 @@ def group(name: str, recipe: Recipe, cells: Sequence[Mapping[str, Any]]) -> Grou
     return Group(name=name, recipe=recipe, runs=(), evaluations=tuple(evaluations))
 
 
-def ranking(comparison: Comparison, seconds: Mapping[str, Sequence[float]]) -> str:
-    """Return a table of a comparison. The best value is bold if it leads beyond chance."""
+def ranking(
+    comparison: Comparison,
+    seconds: Mapping[str, Sequence[float]],
+    shown: Mapping[str, tuple[str, str]] = COLUMNS,
+    models: int | None = None,
+) -> str:
+    """Return a table of a comparison. The best value is bold if it leads beyond chance.
+
+    Arguments:
+        comparison: the groups.
+        seconds: the name of a group -> the training time of each run.
+        shown: the columns.
+        models: the number of the best models to show, by default all.
+    """
     quantities = {(q.metric, q.quantity): q for q in comparison.quantities()}
-    columns = {head: quantities[key] for head, key in COLUMNS.items() if key in quantities}
+    columns = {head: quantities[key] for head, key in shown.items() if key in quantities}
     leaders = {head: comparison.leaders(quantity) for head, quantity in columns.items()}
 
     def cell(head: str, quantity: Quantity, one: Group) -> str:
@@ -110,7 +124,7 @@ def ranking(comparison: Comparison, seconds: Mapping[str, Sequence[float]]) -> s
             *(cell(head, quantity, one) for head, quantity in columns.items()),
             f"{max(seconds[one.name]):.0f}",
         ]
-        for one in groups
+        for one in groups[:models]
     ]
     rows.append(["floor", *(_number(head, floor) for head, floor in floors.items()), ""])
     return table(["model", *columns, "CPU s"], rows)
@@ -173,6 +187,10 @@ def main(arguments: Iterable[str] | None = None) -> None:
         if groups:
             title = "Binary images:" if binary else "Gray images:"
             tables.append(f"{title}\n\n{ranking(Comparison(groups), seconds)}")
+        if groups and not binary:
+            head = ranking(Comparison(groups), seconds, HEAD, models=4)
+            for page in (options.out.with_name("index.md"), options.out.parents[1] / "README.md"):
+                fill(page, "leaderboard-head", head)
     write(options, "leaderboard", settings, cells, "\n".join(tables))
 
 
