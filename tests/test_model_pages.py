@@ -28,16 +28,16 @@ def script(name):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
 def test_generated_parts_are_in_step_with_the_source(page):
-    """`python docs/assets/generate.py` writes them."""
     text = page.read_text(encoding="utf-8")
-    assert script("generate").renew(text) == text
+    assert script("generate").renew(text) == text, "run: python docs/assets/generate.py"
 
 
 def test_diagrams_are_those_of_the_script():
-    """`python docs/assets/diagrams.py` draws them."""
     diagrams = script("diagrams")
     files = {path.stem: path.read_text(encoding="utf-8") for path in diagrams.FOLDER.iterdir()}
-    assert files == {name: draw().svg() for name, draw in diagrams.PICTURES.items()}
+    assert files == {name: draw().svg() for name, draw in diagrams.PICTURES.items()}, (
+        "run: python docs/assets/diagrams.py"
+    )
 
 
 @pytest.mark.parametrize("folder", ["diagrams", "curves"])

@@ -122,7 +122,7 @@ def toml(value: Any) -> str:
 
 
 def source(name: str) -> str:
-    """Return a function of the source without its docstring, as a block of code.
+    """Return a function of the source without its docstring, below its full name.
 
     The block is marked `py`, and not `python`, because it does not run by itself.
     """
@@ -136,7 +136,7 @@ def source(name: str) -> str:
     if ast.get_docstring(tree) is not None:
         docstring = tree.body[0]
         del lines[docstring.lineno - 1 : docstring.end_lineno]
-    return f"```py\n{formatted(lines[tree.lineno - 1 :])}```\n"
+    return f"```py\n# {module}.{path}\n{formatted(lines[tree.lineno - 1 :])}```\n"
 
 
 def formatted(lines: list[str]) -> str:

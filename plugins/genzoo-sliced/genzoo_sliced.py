@@ -29,7 +29,8 @@ class Sliced(SampleDivergence):
         x = distributed.gather(at_least_single(x))
         if isinstance(y, Tensor):
             y = distributed.gather(at_least_single(y))
-        with distributed.replicated():  # every rank generates the same noise for the global batch
+        # Every rank generates the same noise for the global batch.
+        with distributed.replicated():
             if not isinstance(y, Tensor):
                 y = at_least_single(y.sample(x.shape[0]))
             noise = distributed.noise(self.slices, x.shape[1], like=x)
