@@ -7,10 +7,10 @@ RECIPE ?= recipes/vae-digits.toml
 
 .PHONY: demo test test-fast lint docs docs-test bench weights clean
 
-demo: $(VENV)/plots.installed  ## about a minute: train, sample, and say where the picture is
+demo: $(VENV)/plots.installed  ## about a minute: train, evaluate, and say which page to open
 	$(VENV)/bin/genzoo train $(RECIPE) --out demo --overwrite
-	$(VENV)/bin/genzoo sample demo -n 64 -o demo/samples.png
-	@echo "64 samples: $(CURDIR)/demo/samples.png"
+	$(VENV)/bin/genzoo evaluate demo
+	@echo "Samples, an interpolation, and the measurements: open $(CURDIR)/demo/report/evaluation.html"
 
 # The workers of pytest-xdist share all tests, those of plugins too. Tests of one group share a worker.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadgroup genzoo tests plugins

@@ -1,5 +1,6 @@
 """Fixtures and settings of all tests: a fixed seed, one thread, the command, and fake packages."""
 
+import io
 import os
 import signal
 import sys
@@ -59,7 +60,9 @@ def _blank_figures(request, monkeypatch):
     def savefig(self, file, format="png", **_):
         from PIL import Image
 
-        if format == "svg":
+        if isinstance(file, io.BytesIO):
+            file.write(b"<svg/>")
+        elif format == "svg":
             Path(file).write_text("<svg/>")
         else:
             Image.new("L", (1, 1)).save(file, format)

@@ -242,21 +242,28 @@ def write(
     columns: int | None = None,
     shown: Tensor | None = None,
     lines: Sequence[str] | None = None,
+    *,
+    labels: Sequence[str] = (),
+    titles: Sequence[str] = (),
 ) -> None:
     """Write samples to a file; its suffix selects the format.
 
     Arguments:
         samples: the samples.
-        out: a path that ends in .npy for an array, .png for an image, or .txt for text.
-        columns: the number of columns of the image.
+        out: a path that ends in .npy for an array, .png, .svg, or .pdf for a picture, or .txt for
+            text.
+        columns: the number of columns of the sheet.
         shown: the images to show instead of the samples.
         lines: the samples as lines of text, if they are text.
+        labels: the texts next to the rows of the sheet, or below its images.
+        titles: the texts above its columns.
 
     Raises:
         SettingError: the samples cannot be written in this format.
     """
     from genzoo.files import write_atomic
     from genzoo.plots import draw, save
+    from genzoo.plots.files import SUFFIXES
 
     if not hasattr(samples, "shape"):
         raise SettingError(
@@ -272,8 +279,9 @@ def write(
                 array = samples.float() if samples.dtype == torch.bfloat16 else samples
                 np.save(file, array.cpu().numpy())
 
-    elif out.suffix == ".png":
-        picture = draw(samples if shown is None else shown, columns=columns)
+    elif out.suffix in SUFFIXES:
+        images = samples if shown is None else shown
+        picture = draw(images, columns=columns, labels=labels, titles=titles)
         if picture is None:
             text = "" if lines is None else ", or as text, as in -o samples.txt"
             raise SettingError(
@@ -290,7 +298,9 @@ def write(
             save(list(lines), path)
 
     else:
-        suffix = ".png" if lines is None else ".txt"
-        raise SettingError(f"-o {out}: expected a name that ends in {suffix} or .npy.")
+        suffixes = (*SUFFIXES, ".npy") if lines is None else (".txt", ".npy")
+        raise SettingError(
+            f"-o {out}: expected a name that ends in {', '.join(suffixes[:-1])} or {suffixes[-1]}."
+        )
     write_atomic(out, written)
     console.print(f"{out}: {len(samples)} of shape {tuple(samples.shape[1:])}", markup=False)

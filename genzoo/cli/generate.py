@@ -33,12 +33,19 @@ def sample(
     run: RunName,
     n: SheetSize = None,
     label: Label = None,
+    columns: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="The number of columns of the sheet. Default: a row for each class, or square.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "-o",
             "--out",
-            help="A .png, .npy, or .txt file. Default: samples.png; text is printed.",
+            help="A .png, .svg, .pdf, .npy, or .txt file. Default: samples.png; text is printed.",
         ),
     ] = None,
     seed: Seed = 0,
@@ -59,7 +66,15 @@ def sample(
     import torch
 
     from genzoo.progress import shown as show_progress
-    from genzoo.train.pictures import has_labels, sheet_columns, side_by_side, text
+    from genzoo.runs.weights import origin
+    from genzoo.train.pictures import (
+        Tiles,
+        has_labels,
+        sheet_columns,
+        sheet_labels,
+        side_by_side,
+        text,
+    )
 
     model = load(run, device, checkpoint)
     note_sampler(model)
@@ -86,12 +101,23 @@ def sample(
         for line in lines:
             console.print(line, markup=False, soft_wrap=True)
         return
-    tiles, columns = None, None
+    tiles, names = Tiles(samples), []
     if dataset is not None:
-        tiles, columns = side_by_side(model, dataset, samples, settings["given"])
+        tiles = side_by_side(model, dataset, samples, settings["given"])
+        _check_columns(columns, tiles.titles)
     elif by_class:
-        columns = sheet_columns(model, n)
-    write(samples, out or Path("samples.png"), columns, tiles, lines)
+        tiles = Tiles(samples, columns or sheet_columns(model, n))
+        known = origin(model).get("class_names", ())
+        names = sheet_labels(settings["given"], known, tiles.columns)
+    write(
+        samples,
+        out or Path("samples.png"),
+        columns or tiles.columns,
+        tiles.images,
+        lines,
+        labels=names,
+        titles=tiles.titles,
+    )
 
 
 def translate(
@@ -161,7 +187,10 @@ def complete(
         int, typer.Option(min=1, max=10_000, help="The number of completions per image.")
     ] = 6,
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="A .png file, or a .npy file with the completions.")
+        Path,
+        typer.Option(
+            "-o", "--out", help="A .png, .svg, or .pdf file, or a .npy file with the completions."
+        ),
     ] = Path("completions.png"),
     seed: Seed = 0,
     data_path: DataPath = None,
@@ -196,15 +225,17 @@ def complete(
         completions = model.complete(many, mask, conditions)
     visible = torch.where(mask, x, 0.5)  # hidden pixels are gray
     tiles = torch.cat([visible[:, None], completions.unflatten(0, (n, times)), x[:, None]], 1)
-    write(completions, out, columns=times + 2, shown=rearrange(tiles, "n k ... -> (n k) ..."))
+    tiles = rearrange(tiles, "n k ... -> (n k) ...")
+    titles = ["visible", *["completions"] * times, "original"]
+    write(completions, out, columns=times + 2, shown=tiles, titles=titles)
 
 
 def reconstruct(
     run: RunName,
     n: Count = 32,
-    out: Annotated[Path, typer.Option("-o", "--out", help="A .png or .npy file.")] = Path(
-        "reconstructions.png"
-    ),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="A .png, .svg, .pdf, or .npy file.")
+    ] = Path("reconstructions.png"),
     data_path: DataPath = None,
     device: Device = "cpu",
 ) -> None:
@@ -220,7 +251,21 @@ def reconstruct(
     given = held_out(run, model, n, model.given, dataset) if model.given else None
     with torch.no_grad():
         pairs = torch.stack([x, model.reconstruct(x, **conditions(given))], dim=1)
-    write(rearrange(pairs, "n two ... -> (n two) ..."), out, columns=8 if x.dim() == 4 else None)
+    titles = ("original", "reconstruction")
+    write(rearrange(pairs, "n two ... -> (n two) ..."), out, columns=8, titles=titles)
+
+
+def _check_columns(columns: int | None, titles: Sequence[str]) -> None:
+    """Check that groups of images side by side stay together.
+
+    Raises:
+        SettingError: they do not.
+    """
+    if columns is not None and titles and columns % len(titles):
+        raise SettingError(
+            f"--columns {columns}: {', '.join(titles)} are side by side; choose a multiple of "
+            f"{len(titles)}."
+        )
 
 
 def _targets(images: Path, files: Sequence[Path], out: Path) -> dict[Path, Path]:

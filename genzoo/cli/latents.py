@@ -28,9 +28,9 @@ __all__ = ["arithmetic", "interpolate"]
 def interpolate(
     run: RunName,
     n: Count = 8,
-    out: Annotated[Path, typer.Option("-o", "--out", help="A .png or .npy file.")] = Path(
-        "interpolation.png"
-    ),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="A .png, .svg, .pdf, or .npy file.")
+    ] = Path("interpolation.png"),
     steps: Annotated[int, typer.Option(min=2, help="Images per row.")] = 10,
     path: Annotated[
         str, typer.Option(help="slerp, linear, or auto. auto uses slerp for a spherical prior.")
@@ -48,7 +48,8 @@ def interpolate(
 
     from genzoo.contract import conditions, has_capability
     from genzoo.models import latents
-    from genzoo.train.pictures import has_labels, text
+    from genzoo.runs.weights import origin
+    from genzoo.train.pictures import has_labels, sheet_labels, text
 
     model = require(load(run, device), "decode")
     torch.manual_seed(seed)
@@ -69,7 +70,11 @@ def interpolate(
     # `interpolate` refuses an unknown path.
     images = latents.interpolate(model, start, end, steps, path, given)  # type: ignore[arg-type]
     images = images.flatten(0, 1)
-    write(images, out, columns=steps, lines=text(model, images))
+    names = []
+    if given is not None and has_labels(model):
+        repeated = given.repeat_interleave(steps)
+        names = sheet_labels(repeated, origin(model).get("class_names", ()), steps)
+    write(images, out, columns=steps, lines=text(model, images), labels=names)
 
 
 def arithmetic(
@@ -90,9 +95,9 @@ def arithmetic(
     ],
     n: SheetSize = None,
     label: Label = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="A .png or .npy file.")] = Path(
-        "arithmetic.png"
-    ),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="A .png, .svg, .pdf, or .npy file.")
+    ] = Path("arithmetic.png"),
     seed: Seed = 0,
     device: Device = "cpu",
 ) -> None:
@@ -106,7 +111,7 @@ def arithmetic(
 
     from genzoo.contract import conditions
     from genzoo.models import latents
-    from genzoo.plots import equation
+    from genzoo.plots.arrange import equation
     from genzoo.train.pictures import has_labels, labels_by_class, text
 
     model = require(require(load(run, device), "decode"), "prior")

@@ -192,6 +192,11 @@ class Evidence(Protocol):
         """Return the integer labels of the rows of `batches`, or None if there are none."""
         ...
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the labels `y` of the data; empty if they have none."""
+        ...
+
     def duplicates(self) -> int:
         """Return the number of held-out rows that also occur in the whole training split."""
         ...

@@ -22,6 +22,7 @@ from genzoo.divergences.mmd import MMD
 from genzoo.divergences.transport import Wasserstein
 from genzoo.errors import SettingError
 from genzoo.metrics.feature_metric import evenly_spaced
+from genzoo.metrics.figures import codes_figure
 from genzoo.metrics.kernel import permutation_p_value
 from genzoo.metrics.one_input import OneInput
 from genzoo.registry.build import build
@@ -38,7 +39,7 @@ class Codes(OneInput):
     The aggregate posterior is \( q_Z = E_x\, q(z \mid x) \). With labels, it is that of all classes
     together. A random encoder contributes one sample per example, because its means alone are
     narrower than \( q_Z \). The floors are the values for another sample from the prior in place
-    of the codes.
+    of the codes. The figure `latent-codes` of the report shows codes by class and the prior.
 
     Arguments:
         divergence: a part of kind `"divergences"` that compares samples with a prior.
@@ -94,6 +95,9 @@ class Codes(OneInput):
             means.append(model.encode(x, **condition))
             codes.append(model.posterior(x, **condition).sample() if random else means[-1])
         z = torch.cat(codes)
+        figure = codes_figure(evidence, z)
+        if figure is not None:
+            evidence.figures.setdefault("latent-codes", figure)
         reference, other = model.prior.sample(len(z)), model.prior.sample(len(z))
         floors = _moments(other, reference)
         for name, value in _moments(z, reference).items():

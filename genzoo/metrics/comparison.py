@@ -11,11 +11,13 @@ from typing import Any
 
 import torch
 
-from genzoo import plots
 from genzoo.errors import printable
 from genzoo.files import write_atomic, write_text
 from genzoo.metrics.groups import FEWEST_SEEDS, Group, Quantity, Summary, quantity_of
 from genzoo.metrics.report import markdown_row
+from genzoo.plots import charts, save, sheet
+from genzoo.plots.files import as_html
+from genzoo.plots.theme import can_plot
 from genzoo.runs.recipe import Recipe
 
 __all__ = ["PICTURES", "Comparison", "differing_settings"]
@@ -162,7 +164,7 @@ class Comparison:
     def _repr_html_(self) -> str:
         """Return the comparison for a notebook."""
         pictures = {"Samples of each group": self._samples(), "Values": self._figure()}
-        figures = [plots.as_html(one, name) for name, one in pictures.items() if one is not None]
+        figures = [as_html(one, name) for name, one in pictures.items() if one is not None]
         return f"<pre>{html.escape(self.table())}</pre>" + "".join(figures)
 
     def save(self, folder: str | Path) -> list[Path]:
@@ -181,7 +183,7 @@ class Comparison:
         for name, picture in pictures.items():
             if picture is not None:
                 path = folder / name
-                write_atomic(path, lambda file: plots.save(picture, file))  # noqa: B023
+                write_atomic(path, lambda file: save(picture, file))  # noqa: B023
                 written.append(path)
         return written
 
@@ -242,7 +244,8 @@ class Comparison:
         rows = [group.samples for group in self.groups if group.samples is not None]
         if len(rows) < len(self.groups) or len({row.shape for row in rows}) != 1:
             return None
-        return plots.sheet(torch.cat(rows), columns=PICTURES)
+        names = [group.name for group in self.groups]
+        return sheet(torch.cat(rows), columns=PICTURES, labels=names)
 
     def _figure(self) -> Any:
         """Return a figure of the values of all runs, or None without matplotlib."""
@@ -251,7 +254,7 @@ class Comparison:
             for quantity, summaries, facts in self._blocks()
             if self._is_higher_better(quantity) is not None
         }
-        return plots.values(panels) if panels and plots.can_plot() else None
+        return charts.values(panels) if panels and can_plot() else None
 
 
 def differing_settings(recipes: Sequence[Recipe]) -> dict[str, list[Any]]:

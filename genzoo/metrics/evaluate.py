@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genzoo.contract import Measurement, Metric, Model, Part
+from genzoo.contract import Figure, Measurement, Metric, Model, Part
 from genzoo.data.arrays import as_dataset, is_folder
 from genzoo.data.image_files import find_images
 from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import MissingDataError, RunError, SettingError, describe, show
 from genzoo.files import local_path
 from genzoo.metrics.evidence import Evidence
-from genzoo.metrics.figures import samples_figure
+from genzoo.metrics.figures import interpolation_figure, samples_figure
 from genzoo.metrics.report import Evaluation
-from genzoo.metrics.samples import read_samples
+from genzoo.metrics.samples import Samples, read_samples
 from genzoo.registry.build import build
 from genzoo.registry.lookup import registry
 from genzoo.registry.records import recorded
@@ -89,7 +89,7 @@ def evaluate(
     if isinstance(metrics, str | Mapping | Metric):
         metrics = [metrics]
     evidence = Evidence(model, data, n=n, seed=seed, batch_size=batch_size, network=network)
-    evaluation = Evaluation(n=evidence.n, seed=seed, data=evidence.dataset.name)
+    evaluation = Evaluation(n=evidence.n, seed=seed, data=evidence.dataset.name, model=_name(model))
     if metrics is None:
         chosen = list(_supported(model, evaluation.skipped))
     else:
@@ -102,11 +102,32 @@ def evaluate(
             errors.append(error)
             evaluation.skipped[name] = describe(error)
     evaluation.notes += evidence.notes
-    figure = samples_figure(evidence) if evidence.has_samples else None
-    evaluation.figures = {**({"samples": figure} if figure else {}), **evidence.figures}
+    evaluation.figures = {**_figures(evidence, evaluation.notes), **evidence.figures}
     if metrics is not None and errors and not evaluation.rows:
         raise errors[0]
     return evaluation
+
+
+def _name(model: Any) -> str:
+    """Return the name of a model's class, or "Samples" for samples of another program."""
+    return "Samples" if isinstance(model, Samples) else type(model).__name__
+
+
+def _figures(evidence: Evidence, notes: list[str]) -> dict[str, Figure]:
+    """Return the figures of samples, if there are any, and note why one could not be made."""
+    figures: dict[str, Figure] = {}
+    if not evidence.has_samples:
+        return figures
+    for name, make in (("samples", samples_figure), ("interpolation", interpolation_figure)):
+        try:
+            with eval_mode(evidence.model):
+                figure = make(evidence)
+        except Exception as error:
+            notes.append(f"The figure {name!r} could not be made. {describe(error)}")
+            continue
+        if figure is not None:
+            figures[name] = figure
+    return figures
 
 
 def measure(metric: Metric, evidence: Evidence, name: str = "") -> tuple[Measurement, ...]:

@@ -141,6 +141,11 @@ class Evidence:
         """
         return self._shared(("labels", column, split), lambda: self._labels(column, split))
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the labels `y` of the data; empty if they have none."""
+        return self.dataset.class_names
+
     def duplicates(self) -> int:
         """Return the number of held-out rows that also occur in the whole training split."""
         dataset, columns = self.dataset, generated_columns(self.model)

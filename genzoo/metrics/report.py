@@ -12,10 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
-from genzoo import plots
 from genzoo.contract import Figure, Measurement
 from genzoo.errors import SettingError, did_you_mean, printable
 from genzoo.files import write_atomic, write_text
+from genzoo.metrics.page import page
+from genzoo.plots.files import as_html, save
+from genzoo.plots.theme import can_plot
 
 __all__ = ["Evaluation", "markdown_row"]
 
@@ -52,6 +54,8 @@ class Evaluation:
     """The metrics that failed -> the reason in one line."""
     figures: dict[str, Figure] = field(default_factory=dict, compare=False, repr=False)
     """The figures by name, such as `"samples"`. They are drawn by `save` and in a notebook."""
+    model: str = field(default="", compare=False)
+    """The name of the model's class."""
     notes: list[str] = field(default_factory=list, compare=False)
     """Sentences about the evaluation, such as how long a feature network was trained."""
 
@@ -156,19 +160,45 @@ class Evaluation:
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
     def _repr_html_(self) -> str:
-        """Return the table for a notebook."""
-        head = "".join(f"<th>{column}</th>" for column in _COLUMNS)
-        rows = [
-            "".join(f"<td>{html.escape(printable(cell))}</td>" for cell in _cells(row))
-            for row in self.rows
-        ]
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        figures = self._drawable().values()
-        return table + "".join(plots.as_html(one.draw(), one.caption) for one in figures)
+        """Return the table and the figures for a notebook."""
+        return self._html_table() + "".join(self._html_figures().values())
+
+    def to_html(self) -> str:
+        """Return a page with the figures and the table. It loads nothing from elsewhere."""
+        title = " on ".join(filter(None, (self.model or "Samples", self.data)))
+        notes = [f"{name}: not measured. {reason}" for name, reason in self.skipped.items()]
+        return page(
+            title,
+            f"Measured on {self.n:,} held-out examples. The floor is the same quantity for real "
+            "data, or by chance.",
+            self._html_table(),
+            self._html_figures(),
+            [*notes, *self.notes],
+        )
+
+    def _html_table(self) -> str:
+        """Return the table in HTML, with a heading for each metric and network."""
+        columns = zip(*map(_cells, self.rows), strict=True)
+        used = [name for name, cells in zip(_COLUMNS, columns, strict=False) if any(cells)]
+        shown = [name for name in used if name not in ("metric", "network", "basis")]
+        head = "".join(f'<th scope="col">{name}</th>' for name in shown)
+        body, title = "", None
+        for row in self.rows:
+            if title != (row.metric, row.network, row.basis):
+                title = (row.metric, row.network, row.basis)
+                text = html.escape(printable(", ".join(filter(None, title))))
+                body += f'<tr><th scope="rowgroup" colspan="{len(shown)}">{text}</th></tr>'
+            cells = dict(zip(_COLUMNS, _cells(row), strict=True))
+            texts = (html.escape(printable(cells[name])) for name in shown)
+            body += "<tr>" + "".join(f"<td>{text}</td>" for text in texts) + "</tr>"
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _html_figures(self) -> dict[str, str]:
+        figures = self._drawable().items()
+        return {name: as_html(figure.draw(), figure.caption) for name, figure in figures}
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write `evaluation.json`, `evaluation.md`, and the figures into a folder.
+        """Write `evaluation.json`, `.md`, and `.html`, and the figures into a folder.
 
         Figures are PNG files, and plots also SVG files. Without matplotlib, plots are left out.
 
@@ -176,11 +206,12 @@ class Evaluation:
             The paths of the files.
         """
         written = []
-        for name, text in (("json", self.to_json()), ("md", self.to_markdown())):
+        texts = {"json": self.to_json(), "md": self.to_markdown(), "html": self.to_html()}
+        for name, text in texts.items():
             written.append(Path(folder) / f"evaluation.{name}")
             write_text(written[-1], text)
         for name, figure in self._drawable().items():
-            write = partial(plots.save, figure.draw())
+            write = partial(save, figure.draw())
             for suffix in ("png", "svg") if figure.is_plot else ("png",):
                 written.append(Path(folder) / f"{name}.{suffix}")
                 write_atomic(written[-1], write)
@@ -188,8 +219,8 @@ class Evaluation:
 
     def _drawable(self) -> dict[str, Figure]:
         """Return the figures that can be drawn on this machine."""
-        can_plot = plots.can_plot()
-        return {name: one for name, one in self.figures.items() if can_plot or not one.is_plot}
+        has_plots = can_plot()
+        return {name: one for name, one in self.figures.items() if has_plots or not one.is_plot}
 
 
 def markdown_row(cells: Iterable[str]) -> str:

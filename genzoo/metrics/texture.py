@@ -8,10 +8,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from genzoo import plots
 from genzoo.contract import Evidence, Figure, Measurement
 from genzoo.errors import DataError
 from genzoo.metrics.one_output import ImageMetric
+from genzoo.plots.charts import spectrum
 
 __all__ = ["Texture", "high_frequency_power"]
 
@@ -122,7 +122,7 @@ class Texture(ImageMetric):
         ratio = torch.cat(generated).double().mean() / powers.mean()
         names = ("held-out images", "samples")
         profiles = {name: _profile(z) for name, z in zip(names, total / evidence.n, strict=True)}
-        draw = partial(plots.spectrum, profiles, _LOWEST)
+        draw = partial(spectrum, profiles, _LOWEST)
         figure = Figure("Power of samples and of held-out images by frequency", draw, is_plot=True)
         evidence.figures.setdefault("spectrum", figure)
         yield Measurement(

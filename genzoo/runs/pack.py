@@ -26,9 +26,10 @@ from genzoo.runs.result import Run
 __all__ = ["Pack", "pack"]
 
 _RECIPE, _CARD = "recipe.toml", "card.md"
-_TEXTS = (".csv", ".html", ".json", ".md", ".svg", ".toml", ".txt")
+_TEXTS = (".csv", ".json", ".md", ".toml", ".txt")
 """Files of a report that may contain paths of this machine."""
 _REPORTS = (*_TEXTS, ".png")
+"""The files of a report that are packed. Paths cannot be replaced in SVG and HTML."""
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,

@@ -10,10 +10,12 @@ from typing import Any, Generic, Literal, TypeVar
 
 from torch import Tensor
 
-from genzoo import plots
 from genzoo.contract import Dataset, Model
 from genzoo.distributed.random_state import exclusive, reseed
 from genzoo.errors import printable, shorten
+from genzoo.plots import draw
+from genzoo.plots.files import as_html
+from genzoo.plots.theme import can_plot
 from genzoo.runs.folder import RunFolder
 from genzoo.runs.modes import eval_mode
 
@@ -117,7 +119,7 @@ class Run(Generic[M]):
             values = [f"{value:.5g}" for value in last.values()]
             text += f"<table>{_row('th', last)}{_row('td', values)}</table>"
         picture = _picture(self.model)
-        return text if picture is None else text + plots.as_html(picture, "Samples")
+        return text if picture is None else text + as_html(picture, "Samples")
 
 
 def _row(tag: str, cells: Iterable[str]) -> str:
@@ -136,6 +138,6 @@ def _picture(model: Model) -> Any:
     with eval_mode(model), exclusive():
         reseed(model.reference_tensor.device, 0, "samples")
         samples = model.sample(_SAMPLES)
-    if not isinstance(samples, Tensor) or (samples.dim() == 2 and not plots.can_plot()):
+    if not isinstance(samples, Tensor) or (samples.dim() == 2 and not can_plot()):
         return None
-    return plots.draw(samples)
+    return draw(samples)

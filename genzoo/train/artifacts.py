@@ -12,7 +12,8 @@ from genzoo.contract import Dataset, LoggedRun, Logger, Model
 from genzoo.data.fingerprint import fingerprint
 from genzoo.errors import RunError
 from genzoo.files import write_atomic, write_text
-from genzoo.plots import can_plot, curves, save
+from genzoo.plots import curves, save
+from genzoo.plots.theme import can_plot
 from genzoo.runs.card import write_card
 from genzoo.runs.checkpoint import Checkpoints, read_weights, write_weights
 from genzoo.runs.folder import RunFolder

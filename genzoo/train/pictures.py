@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from genzoo import plots
 from genzoo.contract import Batch, Dataset, Model, conditions, generated_columns, is_image
 from genzoo.data.stream import iterate_split
 from genzoo.distributed import replicated
 from genzoo.distributed.random_state import exclusive, reseed
-from genzoo.plots import can_plot, columns_for, draw
+from genzoo.plots import arrange, draw
+from genzoo.plots.arrange import columns_for
+from genzoo.plots.theme import can_plot
 from genzoo.runs.modes import eval_mode
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "labels_by_class",
     "picture",
     "sheet_columns",
+    "sheet_labels",
     "sheet_of_classes",
     "side_by_side",
     "text",
@@ -49,6 +51,21 @@ def sheet_of_classes(model: Model) -> int:
 def sheet_columns(model: Model, n: int) -> int | None:
     """Return the number of columns with which each class has a row; None for a square sheet."""
     return n // model.classes if model.classes <= ROWS and n % model.classes == 0 else None
+
+
+def sheet_labels(labels: torch.Tensor, names: Sequence[str], columns: int | None) -> list[str]:
+    """Return the names of classes for a sheet: one for each row, or one for each image.
+
+    Arguments:
+        labels: the class of each image, `(n,)`.
+        names: the names of the classes; classes without a name have their number.
+        columns: the number of columns, or None for a square sheet.
+    """
+    texts = [names[y] if y < len(names) else str(y) for y in labels.tolist()]
+    columns = columns or columns_for(len(texts), 1)
+    rows = [texts[start : start + columns] for start in range(0, len(texts), columns)]
+    is_by_row = all(len(set(row)) == 1 for row in rows)
+    return [row[0] for row in rows] if is_by_row else texts
 
 
 def labels_by_class(model: Model, n: int) -> torch.Tensor:
@@ -97,8 +114,12 @@ def picture(model: Model, dataset: Dataset, seed: int) -> Any:
         if not isinstance(samples, torch.Tensor) or (samples.dim() == 2 and not can_plot()):
             return None
         if dataset.shape != (2,) or samples.dim() != 2:
-            tiles, columns = side_by_side(model, dataset, samples, given)
-            return draw(tiles, columns=sheet_columns(model, n) if has_labels(model) else columns)
+            if has_labels(model):
+                columns = sheet_columns(model, n)
+                names = sheet_labels(given, dataset.class_names, columns)
+                return draw(samples, columns=columns, labels=names)
+            tiles = side_by_side(model, dataset, samples, given)
+            return draw(tiles.images, columns=tiles.columns, titles=tiles.titles)
         points: Any = held_out(dataset, tuple(dataset.train)[:1], 2000, model)
         # the score of a conditional model is a different surface for each condition
         score = None if model.given else getattr(model, "score", None)
@@ -125,20 +146,29 @@ def text(model: Any, samples: Any) -> list[str] | None:
     return model.text(samples) if hasattr(model, "text") else None
 
 
-def side_by_side(
-    model: Model, dataset: Dataset, samples: Any, given: Any
-) -> tuple[Any, int | None]:
-    """Return translated images as tiles: the input, the sample, and the truth if the data have it.
+class Tiles(NamedTuple):
+    """The tiles of a sheet."""
 
-    Returns:
-        The tiles and their number in a row. Other samples are returned unchanged, with None.
+    images: Any
+    columns: int | None = None
+    """Their number in a row, or None for a square sheet."""
+    titles: tuple[str, ...] = ()
+    """The texts above the columns."""
+
+
+def side_by_side(model: Model, dataset: Dataset, samples: Any, given: Any) -> Tiles:
+    """Return translated images as tiles: the input, the output, and the truth if the data have it.
+
+    Other samples are returned unchanged.
     """
     are_images = all(isinstance(x, torch.Tensor) and x.dim() == 4 for x in (given, samples))
     if not are_images or given.shape[2:] != samples.shape[2:]:
-        return samples, None
+        return Tiles(samples)
     images, outputs = [given, samples], generated_columns(model)
     is_paired = any({*model.given, *outputs} <= set(group) for group in dataset.groups)
     truth = ["truth"] if "truth" in dataset.test else outputs
     if is_paired or "truth" in dataset.test:
         images.append(held_out(dataset, truth, len(samples), model))
-    return plots.side_by_side(*images), columns_for(len(samples), len(images))
+    titles = ("input", "output", "truth")[: len(images)]
+    columns = columns_for(len(samples), len(images))
+    return Tiles(arrange.side_by_side(*images), columns, titles)

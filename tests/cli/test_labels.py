@@ -7,8 +7,9 @@ from PIL import Image
 
 import genzoo
 from genzoo.contract import Dataset
+from genzoo.plots import sheet
 from genzoo.registry.lookup import registries
-from genzoo.train.pictures import picture
+from genzoo.train.pictures import picture, sheet_labels
 from tests.toys import Translator
 
 SMALL = {"name": "mlp", "hidden": (8,)}
@@ -42,8 +43,35 @@ def test_a_sheet_has_a_row_for_each_class(genzoo_, run, model, tmp_path):
         expected = model.decode(codes, torch.arange(80) // 8)
     torch.testing.assert_close(samples, expected)
     genzoo_("sample", run, "-o", tmp_path / "x.png")
-    width, height = Image.open(tmp_path / "x.png").size
-    assert height * 8 == width * 10
+    expected_sheet = sheet(samples_of_seed(model, 0), 8, labels=[*map(str, range(10))])
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "x.png")), np.asarray(expected_sheet))
+
+
+def samples_of_seed(model, seed):
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        return model.decode(torch.randn(80, 2), torch.arange(80) // 8)
+
+
+def test_other_columns_label_each_image(genzoo_, run, model, tmp_path):
+    code, text = genzoo_("sample", run, "--columns", 16, "-o", tmp_path / "x.png")
+    assert code == 0, text
+    names = [str(index // 8) for index in range(80)]
+    expected = sheet(samples_of_seed(model, 0), 16, labels=names)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "x.png")), np.asarray(expected))
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (2, ["a", "b", "2"]),
+        (3, ["a", "a", "b", "b", "2", "2"]),
+        (1, ["a", "a", "b", "b", "2", "2"]),
+    ],
+)
+def test_a_row_of_one_class_has_one_label(columns, expected):
+    labels = torch.tensor([0, 0, 1, 1, 2, 2])
+    assert sheet_labels(labels, ["a", "b"], columns) == expected
 
 
 def test_another_number_of_samples_is_spread_over_the_classes(genzoo_, run, model, tmp_path):
@@ -137,8 +165,8 @@ def test_arithmetic_is_decoded_at_one_label(genzoo_, run, model, tmp_path):
 
 def test_training_pictures_have_a_row_for_each_class(model):
     image = picture(model, genzoo.build("digits", "datasets"), seed=0)
-    width, height = image.size
-    assert height * 8 == width * 10
+    rows = image.figure().axes[0].texts
+    assert [text.get_text() for text in rows] == [*map(str, range(10))]
 
 
 def test_a_sheet_of_many_classes_has_one_sample_of_each_of_the_first(genzoo_, tmp_path):
@@ -152,11 +180,9 @@ def test_a_sheet_of_many_classes_has_one_sample_of_each_of_the_first(genzoo_, tm
         expected = many.decode(torch.randn(64, 2), torch.arange(64))
     torch.testing.assert_close(samples, expected)
     genzoo_("sample", run, "-n", 200, "-o", tmp_path / "x.png")
-    width, height = Image.open(tmp_path / "x.png").size
-    # 15 columns and 14 rows
-    assert height * 15 == width * 14
-    width, height = picture(many, genzoo.build("digits", "datasets"), seed=0).size
-    assert height == width
+    assert Image.open(tmp_path / "x.png").width // 15 == Image.open(tmp_path / "x.png").width / 15
+    shown = picture(many, genzoo.build("digits", "datasets"), seed=0).figure().axes[0]
+    assert [text.get_text() for text in shown.texts] == [*map(str, range(64))]
 
 
 def test_points_of_a_critic_with_labels_are_drawn_without_its_surface():

@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 import genzoo
-from genzoo import Dataset, plots
+from genzoo import Dataset
 from genzoo.contract import Figure
 from genzoo.metrics import Evaluation
+from genzoo.plots.sheets import halves
 from tests.metrics.stand_in import evidence_of, replay
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -35,9 +36,10 @@ def test_rows_are_those_of_the_examples():
 
 
 def tiles(path, columns, rows, side):
-    """Return the gray tiles of a sheet, row by row, in [0, 1], without their borders."""
+    """Return the gray tiles of a sheet below its titles, in [0, 1], without their borders."""
     pixels = np.asarray(Image.open(path).convert("L")) / 255
-    height, width = (size // count for size, count in zip(pixels.shape, (rows, columns)))  # noqa: B905
+    height = width = pixels.shape[1] // columns
+    pixels = pixels[-rows * height :]
     factor = (width - 2) // side
     grid = pixels.reshape(rows, height, columns, width).transpose(0, 2, 1, 3)
     inner = grid[..., 1:-1, 1:-1]
@@ -96,8 +98,8 @@ def test_the_spectrum_equals_a_transform_of_numpy(evaluation):
 def test_the_report_holds_tables_and_figures(evaluation, tmp_path):
     written = evaluation.save(tmp_path / "report")
     names = [
-        "evaluation.json", "evaluation.md", "samples.png", "spectrum.png", "spectrum.svg",
-        "nearest-neighbors.png",
+        "evaluation.json", "evaluation.md", "evaluation.html", "samples.png", "spectrum.png",
+        "spectrum.svg", "nearest-neighbors.png",
     ]  # fmt: skip
     assert [path.name for path in written] == names
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == sorted(names)
@@ -112,10 +114,11 @@ def test_the_report_holds_tables_and_figures(evaluation, tmp_path):
 
 
 def test_without_matplotlib_plots_are_left_out(evaluation, tmp_path, monkeypatch):
-    monkeypatch.setattr(plots, "can_plot", lambda: False)
+    monkeypatch.setattr("genzoo.metrics.report.can_plot", lambda: False)
     names = {path.name for path in evaluation.save(tmp_path)}
     assert names == {
-        "evaluation.json", "evaluation.md", "samples.png", "nearest-neighbors.png",
+        "evaluation.json", "evaluation.md", "evaluation.html", "samples.png",
+        "nearest-neighbors.png",
     }  # fmt: skip
     assert "spectrum" not in evaluation.to_markdown()
     assert evaluation._repr_html_().count("<img") == 2
@@ -123,9 +126,10 @@ def test_without_matplotlib_plots_are_left_out(evaluation, tmp_path, monkeypatch
 
 def test_a_notebook_shows_the_figures(evaluation):
     page = evaluation._repr_html_()
-    sources = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="([^"]+)">', page)
+    sources = re.findall(r'<img src="data:image/[^;]+;base64,([^"]+)" alt="([^"]+)">', page)
     assert [caption for _, caption in sources] == [f.caption for f in evaluation.figures.values()]
-    assert all(base64.b64decode(content).startswith(b"\x89PNG") for content, _ in sources)
+    starts = {base64.b64decode(content)[:4] for content, _ in sources}
+    assert starts == {b"\x89PNG", b"<svg"}
     bold = Figure("<b>", lambda: Image.new("L", (1, 1)))
     assert "<b>" not in Evaluation(n=1, figures={"x": bold})._repr_html_()
 
@@ -139,15 +143,102 @@ def test_points_are_scattered_and_other_vectors_have_no_figure(tmp_path):
     assert (tmp_path / "2" / "samples.svg").is_file()
 
 
+def build(name, **settings):
+    """Return a small model of the images above."""
+    torch.manual_seed(0)
+    return genzoo.build({"name": name, "latent_dim": 2, **settings}, shape=(1, 6, 6)).eval()
+
+
 def test_samples_are_not_generated_for_a_figure():
-    vae = genzoo.build({"name": "vae", "latent_dim": 2}, shape=(1, 6, 6))
     data = Dataset({"x": TRAIN}, {"x": TEST})
-    assert genzoo.evaluate(vae, data, "reconstruction").figures == {}
+    figures = genzoo.evaluate(build("vae"), data, "reconstruction").figures
+    assert list(figures) == ["reconstructions"]
+
+
+def test_originals_are_shown_beside_their_reconstructions():
+    vae = build("vae", classes=3)
+    y = torch.arange(60) % 3
+    data = Dataset({"x": TRAIN, "y": torch.arange(90) % 3}, {"x": TEST, "y": y})
+    figure = genzoo.evaluate(vae, data, "reconstruction").figures["reconstructions"]
+    originals, reconstructions = figure.draw.args
+    assert torch.equal(originals, TEST[:24])
+    with torch.no_grad():
+        expected = vae.reconstruct(TEST[:24], y[:24])
+    torch.testing.assert_close(reconstructions, expected)
+    texts = figure.draw().figure().axes[0].texts
+    assert [text.get_text() for text in texts[:2]] == ["original", "reconstruction"]
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_interpolations_join_held_out_images(classes):
+    vae, columns = build("vae", classes=classes), {"x": TEST}
+    if classes:
+        columns["y"] = torch.arange(60) % classes
+    data = Dataset({name: column[:50] for name, column in columns.items()}, columns)
+    figure = genzoo.evaluate(vae, data, "sharpness").figures["interpolation"]
+    images, steps = figure.draw.args
+    labels = (columns["y"][:12],) if classes else ()
+    with torch.no_grad():
+        codes = vae.encode(TEST[:12], *labels)
+        ends = vae.decode(codes[6:], *(y[:6] for y in labels))
+        torch.testing.assert_close(images[::steps], vae.decode(codes[:6], *(y[:6] for y in labels)))
+    torch.testing.assert_close(images[steps - 1 :: steps], ends)
+    assert "held-out images" in figure.caption
+
+
+def test_a_model_without_an_encoder_interpolates_between_samples():
+    data = Dataset({"x": TRAIN}, {"x": TEST})
+    gan = build("gan")
+    first, second = (genzoo.evaluate(gan, data, "sharpness").figures for _ in range(2))
+    assert first["interpolation"].caption.endswith("samples")
+    images = [figures["interpolation"].draw.args[0] for figures in (first, second)]
+    assert torch.equal(*images)
+    assert images[0].shape == (60, 1, 6, 6)
+
+
+def test_a_figure_that_fails_is_noted(monkeypatch):
+    def decode(z, given=None):
+        raise ValueError("not today")
+
+    gan = build("gan")
+    monkeypatch.setattr(gan, "decode", decode)
+    monkeypatch.setattr(gan, "sample", lambda n, given=None: torch.rand(n, 1, 6, 6))
+    evaluation = genzoo.evaluate(gan, Dataset({"x": TRAIN}, {"x": TEST}), "sharpness")
+    assert list(evaluation.figures) == ["samples"]
+    assert any("'interpolation'" in note and "not today" in note for note in evaluation.notes)
+
+
+def test_latent_codes_are_shown_with_the_names_of_their_classes():
+    names, y = ("cat", "dog"), torch.arange(60) % 2
+    data = Dataset({"x": TRAIN}, {"x": TEST, "y": y}, metadata={"class_names": names})
+    wae = build("wae-mmd")
+    figure = genzoo.evaluate(wae, data, "codes").figures["latent-codes"]
+    codes, labels, shown, prior = figure.draw.args
+    with torch.no_grad():
+        torch.testing.assert_close(codes, wae.encode(TEST))
+    assert torch.equal(labels, y)
+    assert (shown, prior) == (names, wae.prior)
+    assert figure.is_plot
+    line = genzoo.evaluate(build("wae-mmd", latent_dim=1), data, "codes")
+    assert line.figures == {}
+
+
+def test_the_page_is_whole_and_loads_nothing(evaluation, tmp_path):
+    evaluation.save(tmp_path)
+    text = (tmp_path / "evaluation.html").read_text(encoding="utf-8")
+    assert text == evaluation.to_html()
+    assert "<h1>Samples on noise</h1>" in text
+    assert not re.search(r"https?://|<script|<link|src=\"(?!data:)", text)
+    for figure in evaluation.figures.values():
+        assert f"<figcaption>{figure.caption}</figcaption>" in text
+    # the samples come before the table, and the other figures after it
+    order = [text.index("Samples (left)"), text.index("<table>"), text.index("Power of samples")]
+    assert order == sorted(order)
 
 
 @pytest.mark.parametrize("n", [1, 5, 8, 20])
 def test_halves_of_any_number_of_images(n):
-    picture = plots.halves(torch.zeros(n, 3, 4, 4), torch.zeros(n, 3, 4, 4))
+    picture = halves(torch.zeros(n, 3, 4, 4), torch.zeros(n, 3, 4, 4))
     columns = min(n, 8)
     assert picture.size[0] % (2 * columns + 1) == 0
     width = picture.size[0] // (2 * columns + 1)

@@ -109,8 +109,9 @@ def test_html_escapes_every_name(evaluation):
 
     Parser().feed(evaluation._repr_html_())
     assert "b" not in tags
-    assert tags.count("tr") == 1 + len(ROWS)
-    assert {"digits-cnn-v1", "plug-in", "probability of bits"} <= set(texts)
+    headings = {(row.metric, row.network, row.basis) for row in ROWS}
+    assert tags.count("tr") == 1 + len(ROWS) + len(headings)
+    assert {"frechet, digits-cnn-v1", "plug-in", "likelihood, probability of bits"} <= set(texts)
 
 
 def test_both_files_are_written(evaluation, tmp_path):

@@ -29,6 +29,8 @@ def folder(tmp_path):
     (run / "report" / "digits").mkdir(parents=True)
     (run / "report" / "digits" / "evaluation.json").write_text(f'{{"data": "{HOME}/x"}}')
     (run / "report" / "samples.png").write_bytes(b"\x89PNG/home/ana")
+    for name in ("evaluation.html", "spectrum.svg"):  # their tags would look like paths
+        (run / "report" / name).write_text("<g></g>")
     (run / "report" / "link.md").symlink_to(run / "card.md")
     (run / "report" / "evil.py").write_text("raise SystemExit")
     (run / "checkpoints").mkdir()
