@@ -13,7 +13,8 @@ demo: $(VENV)/plots.installed  ## about a minute: train, evaluate, and say which
 	@echo "Samples, an interpolation, and the measurements: open $(CURDIR)/demo/report/evaluation.html"
 
 # The workers of pytest-xdist share all tests, those of plugins too. Tests of one group share a worker.
-PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadgroup genzoo tests plugins
+# Those of the site are run by `make docs-test`.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadgroup genzoo tests plugins --ignore tests/browser
 
 test: $(VENV)/dev.installed $(VENV)/plugins.installed  ## all tests: genzoo's and the plugins'
 	$(PYTEST)
@@ -26,10 +27,13 @@ lint: $(VENV)/dev.installed $(VENV)/plugins.installed
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
-docs: $(VENV)/docs.installed $(VENV)/plugins.installed
+docs: $(VENV)/docs.installed $(VENV)/onnx.installed $(VENV)/plugins.installed
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+	$(VENV)/bin/python docs/assets/explorer/build.py site
 
-docs-test: docs $(VENV)/dev.installed $(VENV)/browser.installed  ## every page in Chromium, which must be on the path
+docs-test: docs $(VENV)/dev.installed $(VENV)/docs-test.installed  ## a second builder, and every page in Chromium
+	$(VENV)/bin/zensical build --strict -f zensical.yml
+	$(VENV)/bin/python docs/assets/explorer/npm.py axe-core
 	$(VENV)/bin/python -m pytest tests/browser
 
 bench: $(VENV)/plots.installed  ## about a quarter of an hour: measures again what docs/benchmarks/ says

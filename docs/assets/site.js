@@ -1,4 +1,4 @@
-// Typeset what arithmatex marked, on each page that Material shows. A display that is too wide for
+// Typeset what arithmatex marked, on each page that Material shows, and let keys scroll wide tables. A display that is too wide for
 // the page is broken at each \qquad and \allowbreak, and if that is not enough, it is set in a smaller size.
 const sources = new WeakMap();
 
@@ -21,9 +21,16 @@ function typeset(node) {
   }
 }
 
-const typesetAll = () => document.querySelectorAll(".arithmatex").forEach(typeset);
+function makeFocusable(table) {
+  table.tabIndex = table.scrollWidth > table.clientWidth ? 0 : -1;
+}
+
+function adapt() {
+  document.querySelectorAll(".arithmatex").forEach(typeset);
+  document.querySelectorAll(".md-typeset__scrollwrap").forEach(makeFocusable);
+}
 document$.subscribe(() => {
-  typesetAll();
-  document.fonts.ready.then(typesetAll); // the fonts change the widths
+  adapt();
+  document.fonts.ready.then(adapt); // the fonts change the widths
 });
-window.addEventListener("resize", typesetAll);
+window.addEventListener("resize", adapt);
