@@ -117,7 +117,7 @@ ACCESSIBLE = """async () => {
     nodes.map((node) => `${id}: ${node.html.slice(0, 90)} ${node.failureSummary}`));
 }"""
 
-EMPTY = {"config": {"lang": ["en"], "separator": " ", "pipeline": []}, "docs": []}
+EMPTY = {"config": {"lang": ["en"], "separator": " ", "pipeline": [], "fields": {}}, "docs": []}
 """An index for the search, which each page builds: the real one takes most of a page's time."""
 
 DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"

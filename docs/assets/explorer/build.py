@@ -55,9 +55,7 @@ def add_latent(site: Path) -> None:
 def add_nade(site: Path) -> None:
     """Add the weights of NADE, and the upper halves of some held-out digits."""
     folder = site / "assets/explorer"
-    parameters = {
-        name: value.detach() for name, value in genzoo.load(NADE).named_parameters()
-    }
+    parameters = {name: value.detach() for name, value in genzoo.load(NADE).named_parameters()}
     file = folder / "nade.safetensors"
     file.write_bytes(save(parameters))
     digits = genzoo.build({"name": "digits", "binarize": "threshold"}, "datasets")
@@ -92,9 +90,7 @@ def latent_model(name: str, folder: Path) -> dict[str, object]:
     codes, named = encoded(model, name)
     if named:
         starts.insert(0, ("class", torch.stack(list(named.values()))))
-    origin, axes = (
-        through_zero(starts[-1][1]) if codes is None else principal_plane(codes)
-    )
+    origin, axes = through_zero(starts[-1][1]) if codes is None else principal_plane(codes)
     labels = {"class": list(named)}
     return {
         "name": name,

@@ -45,19 +45,13 @@ def unpack(package: str) -> list[Path]:
         raise OSError("npm is not installed")
     with tempfile.TemporaryDirectory() as temporary:
         command = [npm, "pack", "--silent", f"{package}@{version}"]
-        result = subprocess.run(
-            command, cwd=temporary, capture_output=True, text=True, check=False
-        )
+        result = subprocess.run(command, cwd=temporary, capture_output=True, text=True, check=False)
         if result.returncode:
-            raise OSError(
-                f"npm cannot download {package} {version}: {result.stderr.strip()}"
-            )
+            raise OSError(f"npm cannot download {package} {version}: {result.stderr.strip()}")
         (archive,) = Path(temporary).iterdir()
         found = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
         if found != expected:
-            raise OSError(
-                f"{package} {version} has the SHA-512 {found}, not {expected}"
-            )
+            raise OSError(f"{package} {version} has the SHA-512 {found}, not {expected}")
         folder.mkdir(parents=True, exist_ok=True)
         with tarfile.open(archive) as tar:
             for member, file in zip(members, files, strict=True):
