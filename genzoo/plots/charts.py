@@ -175,7 +175,8 @@ def _set_scale(axes: Any, values: Sequence[float]) -> None:
         return
     middle = sizes[len(sizes) // 2]
     if middle > 0 and sizes[-1] > _DECADES * middle:
-        axes.set_yscale("symlog", linthresh=middle)
+        # a power of ten, so that no tick is close to the one at zero
+        axes.set_yscale("symlog", linthresh=10 ** math.ceil(math.log10(middle)))
         axes.axhline(0, color="0.6", linewidth=0.6, zorder=0)
 
 

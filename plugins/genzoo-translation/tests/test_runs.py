@@ -104,7 +104,13 @@ def test_the_commands_work(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert call(monkeypatch, "sample", "p2p", "-n", 5, "-o", "five.png") == 0
     width, height = Image.open("five.png").size
-    assert width / height == 2  # three rows of two triples: input, output, and truth
+    # three rows of two triples: input, output, and truth, below their titles
+    tile = width // 6
+    assert 0 < height - 3 * tile < tile
+    assert call(monkeypatch, "sample", "p2p", "-n", 5, "--columns", 4) == 2
+    assert (
+        "input, output, truth are side by side; choose a multiple of 3" in capsys.readouterr().err
+    )
     (tmp_path / "images" / "more").mkdir(parents=True)
     Image.new("RGB", (20, 20), "red").save("images/one.jpg")
     Image.new("L", (8, 8), 90).save("images/more/two.png")
