@@ -35,6 +35,9 @@ LINKS = {
         f"as in `{name}`": f"as in [`{name.lower()}`]({name.lower()}.md#settings)"
         for name in ("GAN", "DCGAN", "NADE")
     },
+    'the critics, a part of kind `"critics"`': "the critics",
+    'the generators, a part of kind `"translators"`': "the generators",
+    'a part of kind `"translators"`': "a translator",
     'a part of kind `"encoders"`': "an encoder",
     'a part of kind `"decoders"`': "a decoder",
     'a part of kind `"critics"`': "a critic",
@@ -97,15 +100,21 @@ def cell(meaning: str) -> str:
 def players(name: str) -> str:
     """Return a sentence about the players of a model and their optimizers."""
     team = genzoo.build(name).players()
-    sentences = []
+    notes: list[list[str]] = []
     for player in team:
         optimizer = dict(player.optimizer)
         kind = optimizer.pop("name")
-        values = ", ".join(f"`{key} = {toml(value)}`" for key, value in optimizer.items())
+        values = [f"`{key} = {toml(value)}`" for key, value in optimizer.items()]
         steps = player.steps_per_round
-        often = f", {steps} steps per round" if isinstance(steps, int) and steps > 1 else ""
-        sentences.append(f"`{player.name}` ({kind}, {values}{often})")
-    return f"Player{'s' * (len(team) > 1)}: {', then '.join(sentences)}."
+        often = [f"{steps} steps per round"] if isinstance(steps, int) and steps > 1 else []
+        notes.append([", ".join([kind, *values]), *often])
+    shared = len({optimizer for optimizer, *_ in notes}) == 1
+    sentences = []
+    for player, note in zip(team, notes, strict=True):
+        details = note[1:] if shared else note
+        sentences.append(f"`{player.name}`" + (f" ({', '.join(details)})" if details else ""))
+    end = f". Optimizer: {notes[0][0]}." if shared else "."
+    return f"Player{'s' * (len(team) > 1)}: {', then '.join(sentences)}{end}"
 
 
 def toml(value: Any) -> str:
