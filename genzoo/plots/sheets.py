@@ -119,7 +119,7 @@ def sheet(
     images: Tensor,
     columns: int | None = None,
     side: int | None = None,
-    border: int = 1,
+    border: int | None = None,
     *,
     labels: Sequence[str] = (),
     titles: Sequence[str] = (),
@@ -134,7 +134,8 @@ def sheet(
         columns: the number of columns; by default, the grid is nearly square.
         side: the target width of the images in pixels, by default 640, or 1280 with texts. They are
             enlarged by an integer factor.
-        border: the width of the white border of each image, in pixels.
+        border: the width of the white border of each image in pixels, by default 1 for each 640
+            pixels of the side.
         labels: a text for each row, which is written on its left, or for each image, which is
             written below it.
         titles: texts above the columns. They are repeated if there are fewer than columns. Adjacent
@@ -166,6 +167,8 @@ def sheet(
         x = x.mean(dim=1, keepdim=True)
     if side is None:
         side = _LABELED_SIDE if labels or titles else _SIDE
+    if border is None:
+        border = max(1, side // _SIDE)
     factor = max(1, side // (columns * width))
     x = x.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
     x = torch.nn.functional.pad(x, (border,) * 4, value=1.0)
@@ -262,7 +265,7 @@ def halves(
 
     Example:
         >>> halves(torch.rand(6, 1, 8, 8), torch.rand(6, 1, 8, 8), columns=3).size
-        (1246, 356)
+        (1260, 360)
     """
     gap = left.new_ones(1, *left.shape[1:])
     columns = min(columns, len(left))
@@ -285,7 +288,7 @@ def pairs(left: Tensor, right: Tensor, titles: Sequence[str] = ()) -> Sheet:
     Example:
         >>> x = torch.rand(6, 1, 8, 8)
         >>> pairs(x, x.flip(3), titles=["image", "mirrored"])
-        <Sheet of 1288 x 1010 pixels>
+        <Sheet of 1296 x 1016 pixels>
     """
     columns = columns_for(len(left), 2)
     return sheet(side_by_side(left, right), columns, side=_LABELED_SIDE, titles=titles)

@@ -40,9 +40,10 @@ def tiles(path, columns, rows, side):
     pixels = np.asarray(Image.open(path).convert("L")) / 255
     height = width = pixels.shape[1] // columns
     pixels = pixels[-rows * height :]
-    factor = (width - 2) // side
+    factor = width // side
+    border = (width - factor * side) // 2
     grid = pixels.reshape(rows, height, columns, width).transpose(0, 2, 1, 3)
-    inner = grid[..., 1:-1, 1:-1]
+    inner = grid[..., border:-border, border:-border]
     return inner[..., factor // 2 :: factor, factor // 2 :: factor]
 
 
