@@ -120,8 +120,9 @@ def evaluate(
     evaluation.save(folder)
     if out is None and data is None and not from_elsewhere:
         _renew_card(run, model)
+    page = folder / "evaluation.html"
     console.print(
-        f"\n{evaluation.n:,} held-out examples; written to {folder}", markup=False, soft_wrap=True
+        f"\n{evaluation.n:,} held-out examples; open {page}", markup=False, soft_wrap=True
     )
 
 
