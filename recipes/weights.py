@@ -51,6 +51,7 @@ ENTRIES = {
     "cgan.digits": ["cgan-digits"],
     "nade-classes.digits": ["nade-classes-digits"],
     "pixel-rnn-classes.digits": ["pixel-rnn-classes-digits"],
+    "wae-gan-classes.digits": ["wae-gan-classes-digits"],
     "vae.fashion-mnist": ["vae-fashion-mnist"],
     "wae-mmd.fashion-mnist": ["wae-mmd-fashion-mnist"],
     "wae-gan.fashion-mnist": ["wae-gan-fashion-mnist"],

@@ -114,6 +114,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "cgan.digits": "genzoo.weights.digits:cgan",
         "nade-classes.digits": "genzoo.weights.digits:nade_classes",
         "pixel-rnn-classes.digits": "genzoo.weights.digits:pixel_rnn_classes",
+        "wae-gan-classes.digits": "genzoo.weights.digits:wae_gan_classes",
     },
 }
 

@@ -18,6 +18,7 @@ __all__ = [
     "pixel_rnn_classes",
     "vae",
     "wae_gan",
+    "wae_gan_classes",
     "wae_mmd",
     "wgan",
     "wgan_gp",
@@ -39,3 +40,4 @@ cvae = Entry(_ENTRIES / "cvae.digits")
 cgan = Entry(_ENTRIES / "cgan.digits")
 nade_classes = Entry(_ENTRIES / "nade-classes.digits")
 pixel_rnn_classes = Entry(_ENTRIES / "pixel-rnn-classes.digits")
+wae_gan_classes = Entry(_ENTRIES / "wae-gan-classes.digits")
