@@ -1,11 +1,13 @@
-"""Measure memory: how much a device has free, and how much a computation needs."""
+"""Measure memory: how much a device has free, and how much a computation needs; and reuse it."""
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import re
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TooLargeError", "allocations", "bytes_for_backward", "format_bytes", "free_memory",
-    "is_failure",
+    "is_failure", "keep_freed_memory",
 ]  # fmt: skip
 
 _MEMINFO = Path("/proc/meminfo")
 _AVAILABLE = re.compile(r"^MemAvailable:\s*(\d+)", re.MULTILINE)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's `mallopt`."""
 _FACTORIES = (
     "arange", "empty", "eye", "full", "linspace", "ones", "rand", "randint", "randn", "randperm",
     "zeros",
@@ -52,6 +56,21 @@ def free_memory(device: torch.device) -> int | None:
         return None
     kibibytes = _AVAILABLE.search(_MEMINFO.read_text())
     return int(kibibytes[1]) * 1024 if kibibytes else None
+
+
+def keep_freed_memory() -> None:
+    """Let this process reuse memory that it has freed, instead of returning it to the system.
+
+    Each training step frees its tensors, and allocates tensors of the same sizes again. By
+    default, glibc returns large blocks at once, and the system fills new ones with zeros: a fifth
+    of the CPU time of a convolutional VAE on a CPU. Blocks of more than 32 MiB are still returned.
+    With another C library than glibc, this function has no effect.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(_MMAP_THRESHOLD, 32 << 20)
+            mallopt(_TRIM_THRESHOLD, 1 << 30)
 
 
 def bytes_for_backward(loss: Callable[[], Tensor]) -> int:

@@ -1,5 +1,9 @@
 """Free memory, as the system reports it, and allocations that exceed it."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -56,3 +60,37 @@ def test_other_errors_are_not_converted():
 def test_meta_tensors_are_not_counted():
     with torch.device("meta"), memory.allocations():
         assert torch.empty(10**15).is_meta
+
+
+@pytest.mark.skipif(
+    not os.confstr("CS_GNU_LIBC_VERSION") if sys.platform == "linux" else True,
+    reason="only glibc has this setting",
+)
+def test_freed_memory_is_reused():
+    """Blocks that are allocated again cause no page faults, if freed memory is kept."""
+    program = """
+import ctypes, resource, sys
+if sys.argv[1] == "keep":
+    from genzoo.memory import keep_freed_memory
+    keep_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+SIZE = 24 << 20
+def step():
+    blocks = [libc.malloc(SIZE) for _ in range(4)]
+    for block in blocks:
+        ctypes.memset(block, 1, SIZE)
+    for block in reversed(blocks):
+        libc.free(block)
+step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    faults = {
+        way: int(subprocess.check_output([sys.executable, "-c", program, way], text=True))
+        for way in ("keep", "default")
+    }
+    assert faults["keep"] < faults["default"] / 10

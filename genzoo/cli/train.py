@@ -299,11 +299,13 @@ def train_into(
     allow_other_data: bool = False,
 ) -> None:
     """Train a recipe, write a run folder, and print a summary."""
+    from genzoo.memory import keep_freed_memory
     from genzoo.train.display import format_line
     from genzoo.train.loop import fit
     from genzoo.train.misplaced import explained
     from genzoo.train.settings import Settings
 
+    keep_freed_memory()
     # Check the settings here, because some arguments of `fit` are not settings.
     with explained(recipe["model"], recipe["data"]):
         Settings.of(recipe["train"])

@@ -108,8 +108,10 @@ def _train(
     try:
         import torch
 
+        from genzoo.memory import keep_freed_memory
         from genzoo.train.loop import fit
 
+        keep_freed_memory()
         torch.set_num_threads(threads)
         for file in files:
             # a name that is then missing is an error of `fit`
