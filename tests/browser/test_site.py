@@ -34,14 +34,14 @@ pytestmark = [
     pytest.mark.xdist_group("site"),
 ]
 SEARCHES = {
-    "mode collapse": "models/gan/",
-    "anomaly": "guides/",
+    "mode collapse": "concepts/players/",
+    "anomaly": "guides/evaluate/",
     "outlier": "guides/evaluate/",
     "onnx": "guides/deploy/",
     "export": "guides/deploy/",
     "pretrained": "weights/",
     "validation": "guides/recipes/",
-    "early stopping": "guides/recipes/",
+    "early stopping": "concepts/glossary/",
     "GPU": "guides/several-gpus/",
     "DataLoader": "guides/data/",
     "CelebA": "guides/data/",
@@ -206,7 +206,9 @@ def test_search_answers(page, address, words):
     page.set_viewport_size({"width": 1280, "height": 900})
     if page.url != address:
         page.goto(address)
-    page.fill("input.md-search__input", words)
+    page.focus("input.md-search__input")
+    page.keyboard.press("Control+A")
+    page.keyboard.type(words)
     page.wait_for_function(
         "answer => [...document.querySelectorAll('.md-search-result__link')]"
         ".some(link => new URL(link.href).pathname.startsWith(`/${answer}`))",
