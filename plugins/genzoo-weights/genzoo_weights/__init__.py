@@ -11,6 +11,7 @@ __all__ = [
     "dcgan",
     "gan",
     "lsgan",
+    "vae",
     "wae_gan",
     "wae_mmd",
     "wgan_gp",
@@ -25,3 +26,4 @@ lsgan = Entry(_ENTRIES / "lsgan.fashion-mnist")
 wae_gan = Entry(_ENTRIES / "wae-gan.fashion-mnist")
 wgan_gp = Entry(_ENTRIES / "wgan-gp.fashion-mnist")
 cdcgan = Entry(_ENTRIES / "cdcgan.fashion-mnist")
+vae = Entry(_ENTRIES / "vae.fashion-mnist")
