@@ -21,10 +21,10 @@ from genzoo.cli.common import (
     say,
 )
 from genzoo.errors import SettingError
-from genzoo.files import local_path
 
 if TYPE_CHECKING:
     from genzoo.contract import Model
+    from genzoo.runs.folder import RunFolder
 
 __all__ = ["evaluate"]
 
@@ -86,18 +86,19 @@ def evaluate(
     from genzoo.metrics.evaluate import evaluate as measure
     from genzoo.metrics.evaluate import model_and_data
     from genzoo.metrics.samples import OnnxGenerator, Samples
+    from genzoo.runs.folder import RunFolder
 
     device = available_device(device)
     parsed = parts(data=data, network=network)
+    source = RunFolder.find(run)  # once: it may be a download
     model, data_of_model = model_and_data(
-        run, parsed.get("data"), value_range, checkpoint, data_path
+        source.path, parsed.get("data"), value_range, checkpoint, data_path
     )
     dataset = as_dataset(data_of_model)
     from_elsewhere = isinstance(model, Samples | OnnxGenerator)
-    folder = out or _report(run, from_elsewhere, None if data is None else dataset.name)
-    path = local_path(run, "RUN")
-    inside = out is not None and out.resolve().is_relative_to(path.resolve())
-    if from_elsewhere and path.is_dir() and inside:
+    folder = out or _report(source, from_elsewhere, None if data is None else dataset.name)
+    inside = out is not None and out.resolve().is_relative_to(source.path.resolve())
+    if from_elsewhere and source.path.is_dir() and inside:
         raise SettingError(
             f"-o {out} is inside the folder of the samples, where figures would count as samples; "
             "choose another folder."
@@ -119,45 +120,41 @@ def evaluate(
     console.print(evaluation.table(console.width), markup=False, soft_wrap=True)
     evaluation.save(folder)
     if out is None and data is None and not from_elsewhere:
-        _renew_card(run, model)
+        _renew_card(source, model)
     page = folder / "evaluation.html"
     console.print(
         f"\n{evaluation.n:,} held-out examples; open {page}", markup=False, soft_wrap=True
     )
 
 
-def _renew_card(run: str, model: Model) -> None:
+def _renew_card(run: RunFolder, model: Model) -> None:
     """Write the card again, with the new measurements; stored weights and packs keep theirs."""
     from genzoo.runs.card import write_card
-    from genzoo.runs.folder import RunFolder
     from genzoo.runs.seal import is_sealed
 
-    folder = RunFolder.find(run)
-    if folder.path.is_dir() and not is_sealed(folder.path):
-        write_card(folder, model)
+    if run.path.is_dir() and not is_sealed(run.path):
+        write_card(run, model)
 
 
-def _report(run: str, from_elsewhere: bool, data: str | None) -> Path:
+def _report(run: RunFolder, from_elsewhere: bool, data: str | None) -> Path:
     """Return the folder of the report.
 
     It is in the run folder, next to samples of another program, or, for pretrained weights and
     packs, which nothing may change, in the working folder.
 
     Arguments:
-        run: the run folder, the name of pretrained weights, or the path of the samples.
+        run: the run folder, or the path of the samples.
         from_elsewhere: the path holds samples of another program.
         data: the name of the data, or None for those of the run.
     """
-    from genzoo.runs.folder import RunFolder
     from genzoo.runs.seal import is_sealed
 
     if from_elsewhere:
-        path = local_path(run, "RUN").resolve()
+        path = run.path.resolve()
         return path.with_name(f"{path.name if path.is_dir() else path.stem}-report")
-    folder = RunFolder.find(run)
-    report = folder.report
-    if is_sealed(folder.path) or folder.path.is_file():
-        name = folder.path.stem if folder.path.is_file() else folder.path.name
+    report = run.report
+    if is_sealed(run.path) or run.path.is_file():
+        name = run.path.stem if run.path.is_file() else run.path.name
         report = Path(f"{name}-report")
     if data is None:
         return report

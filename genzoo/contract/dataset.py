@@ -71,6 +71,7 @@ class Dataset:
         metadata: information for the model other than shapes (`{"vocabulary": "abc"}`). Each value
             is passed to a constructor that has a parameter of its name. `class_names` are the
             names of the labels 0, 1, ... in the column `y`; a run keeps them.
+        skipped: the names of files that could not be read and are left out; a run lists them.
         name: the name in messages.
 
     Raises:
@@ -98,6 +99,7 @@ class Dataset:
     standardize: bool = field(default=False, kw_only=True)
     symbols: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
     name: str = "data"
 
     def __post_init__(self) -> None:

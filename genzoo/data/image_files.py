@@ -13,7 +13,15 @@ from pathlib import Path, PurePosixPath
 
 from genzoo.errors import DataError, MissingDataError, show
 
-__all__ = ["SPLIT_NAMES", "SUFFIXES", "class_names", "find_images", "labels_from_file", "split_of"]
+__all__ = [
+    "SPLIT_NAMES",
+    "SUFFIXES",
+    "class_names",
+    "find_images",
+    "labels_from_file",
+    "split_of",
+    "warn_of_skipped",
+]
 
 SUFFIXES = (
     ".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm",
@@ -239,3 +247,15 @@ def _read_rows(text: str) -> list[list[str]]:
 def _normal(name: str) -> str:
     """Return a path with slashes, without `./`."""
     return str(PurePosixPath(name.replace("\\", "/")))
+
+
+def warn_of_skipped(reader: str, reasons: Sequence[str]) -> None:
+    """Warn of images that were skipped.
+
+    Arguments:
+        reader: the name of the function that reads the images, for the message.
+        reasons: a message about each image.
+    """
+    few = "; ".join(reasons[:3])
+    more = f"; and {len(reasons) - 3:,} more" if len(reasons) > 3 else ""
+    warnings.warn(f"{reader}: {len(reasons):,} images were skipped: {few}{more}", stacklevel=3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +15,13 @@ from genzoo.contract import Count, LocalPath
 from genzoo.contract.dataset import Augmentation, Dataset
 from genzoo.contract.parts import absolute_path
 from genzoo.data.image_cache import content_digests, decoded
-from genzoo.data.image_files import class_names, find_images, labels_from_file, split_of
+from genzoo.data.image_files import (
+    class_names,
+    find_images,
+    labels_from_file,
+    split_of,
+    warn_of_skipped,
+)
 from genzoo.data.image_reader import Fit, Reader, image_shape, size_of
 from genzoo.data.labels import class_column
 from genzoo.errors import DataError, SettingError
@@ -88,7 +93,7 @@ def folder(
         max_pixels: the largest number of pixels of an image, by default about 179 million. A file
             of a few bytes can hold a huge image.
         on_error: `"raise"` an error that names all images that cannot be read, or `"skip"` them
-            with a warning.
+            with a warning; a run lists them.
         binarize: as in `Dataset`.
         dequantize: as in `Dataset`.
         augment: as in `Dataset`.
@@ -122,8 +127,9 @@ def folder(
         skip=on_error == "skip",
         max_pixels=max_pixels,
     )
-    if stored.skipped:
-        _warn_of_skipped([*stored.skipped.values()])
+    skipped = tuple(str(files[arranged[row][0]].relative_to(root)) for row in stored.skipped)
+    if skipped:
+        warn_of_skipped("folder", [*stored.skipped.values()])
         arranged = [one for row, one in enumerate(arranged) if row not in stored.skipped]
     columns: dict[str, Any] = {"x": stored.images}
     metadata = {}
@@ -142,6 +148,7 @@ def folder(
         dequantize=dequantize,
         augment=augment,
         metadata=metadata,
+        skipped=skipped,
         name=str(path),
     )
 
@@ -225,9 +232,3 @@ def _default_size(files: Sequence[Path]) -> tuple[int, int]:
     if size is not None and small and all(size_of(file) == size for file in files[1:1_000]):
         return size
     return _SIZE, _SIZE
-
-
-def _warn_of_skipped(reasons: Sequence[str]) -> None:
-    few = "; ".join(reasons[:3])
-    more = f"; and {len(reasons) - 3:,} more" if len(reasons) > 3 else ""
-    warnings.warn(f"folder: {len(reasons):,} images were skipped: {few}{more}", stacklevel=3)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import tarfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -22,6 +22,7 @@ import numpy as np
 
 from genzoo.data.cache import atomic_data, home, locked, remove_temporary, short_digest
 from genzoo.data.image_files import SUFFIXES
+from genzoo.data.image_reader import EncodedImage
 from genzoo.errors import DataError, show
 from genzoo.progress import track
 
@@ -32,7 +33,13 @@ NO_LABEL = -1
 _ROW = np.dtype(
     [("shard", "<i4"), ("label", "<i4"), ("offset", "<i8"), ("size", "<i8"), ("digest", "<u8")]
 )
-"""An example: its shard, its label, the position and size of its image, and a hash of it."""
+"""An example: its shard, its label, the position and size of its image, and a hash of it.
+
+The size of an image that cannot be read is negative, if that was checked.
+"""
+
+Readable = Callable[[EncodedImage], bool]
+"""A function that says whether an image can be read. Its `repr` identifies it."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,11 @@ class TarIndex:
 
 
 def index_shards(
-    root: Path, shards: Sequence[Path], labels: str | None, image: str | None
+    root: Path,
+    shards: Sequence[Path],
+    labels: str | None,
+    image: str | None,
+    readable: Readable | None = None,
 ) -> TarIndex:
     """Return the index of shards, from the data folder if they have not changed.
 
@@ -56,12 +67,14 @@ def index_shards(
         shards: the tar files.
         labels: where labels are: an extension such as `"cls"`, `"json:KEY"`, `"auto"`, or None.
         image: the extension of the images, or None for any.
+        readable: checks each image while it is indexed; None for no check.
 
     Raises:
         DataError: a shard is not an uncompressed tar file, is cut short, or has examples with
             several images, an unreadable label, or files that are not next to each other.
     """
-    settings = short_digest(repr((labels, image)))
+    way = (labels, image, readable)
+    settings = short_digest(repr(way if readable else way[:2]))
     folder = shards[0].resolve().parent.name
     stem = f"{folder}-{short_digest(str(root.resolve()))}{settings}"
     entry = _Entry(home() / "shards", stem)
@@ -70,7 +83,7 @@ def index_shards(
     if index is None:
         with locked(entry.record.with_suffix(".lock")):
             # another process may have written it meanwhile
-            index = entry.load(facts) or entry.build(shards, facts, labels, image)
+            index = entry.load(facts) or entry.build(shards, facts, *way)
     return index
 
 
@@ -101,7 +114,12 @@ class _Entry:
         return None if rows is None else TarIndex(rows, record["labels"])
 
     def build(
-        self, shards: Sequence[Path], facts: list[list[Any]], labels: str | None, image: str | None
+        self,
+        shards: Sequence[Path],
+        facts: list[list[Any]],
+        labels: str | None,
+        image: str | None,
+        readable: Readable | None,
     ) -> TarIndex:
         """Read the shards that are new or have changed, and keep the index."""
         remove_temporary(self.folder, self.stem)
@@ -118,7 +136,7 @@ class _Entry:
             for shard in track(shards, f"indexing {len(shards):,} shards", total=len(shards)):
                 part = known.get(tuple(facts[len(parts)]))
                 if part is None:
-                    part = _index_shard(shard, labels, image, names)
+                    part = _index_shard(shard, labels, image, readable, names)
                 part = np.array(part, dtype=_ROW)
                 part["shard"] = len(parts)
                 parts.append(part)
@@ -168,7 +186,11 @@ class _Entry:
 
 
 def _index_shard(
-    shard: Path, labels: str | None, image: str | None, names: dict[str, int]
+    shard: Path,
+    labels: str | None,
+    image: str | None,
+    readable: Readable | None,
+    names: dict[str, int],
 ) -> list[tuple[int, ...]]:
     """Return the examples of a shard, and add labels to `names`.
 
@@ -195,7 +217,9 @@ def _index_shard(
             label = NO_LABEL if text is None else names.setdefault(text, len(names))
             data = read_at(content, member.size, member.offset_data)
             digest = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
-            rows.append((0, label, member.offset_data, member.size, digest))
+            ok = readable is None or readable(EncodedImage(data, f"{shard}, {member.name}"))
+            size = member.size if ok else -member.size
+            rows.append((0, label, member.offset_data, size, digest))
     if without_image:
         warnings.warn(
             f"shards: {shard} has {without_image:,} examples without an image, which are skipped.",

@@ -7,6 +7,7 @@ import os
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
@@ -17,7 +18,8 @@ from annotated_types import Ge, Gt, Lt
 from genzoo.contract import Count, LocalPath
 from genzoo.contract.dataset import Augmentation, Dataset
 from genzoo.data.encoded_images import EncodedImages
-from genzoo.data.image_reader import EncodedImage, Fit, Reader, image_shape
+from genzoo.data.image_files import warn_of_skipped
+from genzoo.data.image_reader import EncodedImage, Fit, Reader, image_shape, pixel_limit
 from genzoo.data.labels import class_column
 from genzoo.data.splits import content_splits, named_splits, select
 from genzoo.data.tar_index import NO_LABEL, index_shards, read_at
@@ -45,6 +47,7 @@ def shards(
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0,
     value_range: tuple[float, float] | None = None,
     max_pixels: Annotated[int, Gt(0)] | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
     binarize: Literal["threshold", "stochastic"] | None = None,
     dequantize: bool = False,
     augment: tuple[Augmentation, ...] = (),
@@ -78,6 +81,8 @@ def shards(
         seed: the seed of the choice of images that are held out.
         value_range: as in `folder`.
         max_pixels: as in `folder`.
+        on_error: `"raise"` an error when an image is read that cannot be read, or `"skip"` such
+            images with a warning; a run lists them. To find them, the index decodes all images.
         binarize: as in `Dataset`.
         dequantize: as in `Dataset`.
         augment: as in `Dataset`.
@@ -94,14 +99,15 @@ def shards(
     """
     root = local_path(path, "shards: path", DataError)
     files = _find_shards(root)
-    index = index_shards(root, files, labels, image)
-    rows = index.rows
+    reader = Reader(image_shape(size, channels), fit=fit, value_range=value_range)
+    readable = _Readable(reader, max_pixels) if on_error == "skip" else None
+    index = index_shards(root, files, labels, image, readable)
+    rows, skipped = _without_unreadable(index.rows, files)
     if not len(rows):
         raise MissingDataError(f"shards: the {len(files):,} shards of {root} have no images.")
     numbers = named_splits("shards", root, files, np.array(rows["shard"]), splits)
     if numbers is None:
         numbers = content_splits(rows["digest"], test_fraction, seed)
-    reader = Reader(image_shape(size, channels), fit=fit, value_range=value_range)
     columns: dict[str, Any] = {"x": EncodedImages(TarFiles(files, rows), reader, max_pixels)}
     metadata = {}
     if index.labels:
@@ -120,6 +126,7 @@ def shards(
         dequantize=dequantize,
         augment=augment,
         metadata=metadata,
+        skipped=skipped,
         name=str(path),
     )
 
@@ -162,8 +169,13 @@ class TarFiles:
             raise DataError(f"shards: {path} cannot be read ({error.strerror}).") from error
         if len(content) < _HEADER + size:
             raise DataError(f"shards: {path} was cut short while it was used; copy it again.")
-        name = content[:100].rstrip(b"\0").decode(errors="replace")
-        return EncodedImage(content[_HEADER:], f"{path}, {name}")
+        return EncodedImage(content[_HEADER:], f"{path}, {_member_name(content)}")
+
+    def name(self, row: int) -> str:
+        """Return the name of an image: its shard and its name there."""
+        shard, _, offset, _, _ = self.rows[row].item()
+        header = read_at(self._open(shard), _HEADER, offset - _HEADER)
+        return f"{self.paths[shard].name}, {_member_name(header)}"
 
     def _open(self, shard: int) -> BinaryIO:
         """Return an open shard. Forked processes have files of their own."""
@@ -174,6 +186,37 @@ class TarFiles:
                 self._files.popitem(last=False)[1].close()
             self._files[shard] = self.paths[shard].open("rb", buffering=0)
         return self._files[shard]
+
+
+@dataclass(frozen=True)
+class _Readable:
+    """A check that images can be read."""
+
+    reader: Reader
+    max_pixels: int | None
+
+    def __call__(self, image: EncodedImage) -> bool:
+        try:
+            with pixel_limit(self.max_pixels):
+                self.reader(image)
+        except DataError:
+            return False
+        return True
+
+
+def _member_name(header: bytes) -> str:
+    return header[:100].rstrip(b"\0").decode(errors="replace")
+
+
+def _without_unreadable(rows: Any, files: Sequence[Path]) -> tuple[Any, tuple[str, ...]]:
+    """Return the rows of images that can be read, and the names of the others."""
+    bad = np.flatnonzero(rows["size"] < 0)
+    if not len(bad):
+        return rows, ()
+    unreadable = TarFiles(files, rows)
+    skipped = tuple(unreadable.name(row) for row in bad.tolist())
+    warn_of_skipped("shards", skipped)
+    return np.delete(rows, bad), skipped
 
 
 def _find_shards(path: Path) -> list[Path]:

@@ -292,6 +292,15 @@ class VAE(Autoencoder):
         """Let the KL have its full weight in losses outside of training steps."""
         self.kl_weight.fill_(1.0)
 
+    def diagnose(self, line: Mapping[str, float], progress: float) -> str | None:
+        # `progress` is `step` divided by the number of training steps
+        if self.kl_warmup * progress > line["step"]:
+            return (
+                f"kl_warmup = {self.kl_warmup:,} is more than the number of training steps, so the "
+                "KL never gets its full weight. Lower it, for example to a tenth of the steps."
+            )
+        return None
+
     def players(self) -> tuple[Player, ...]:
         (player,) = super().players()
         if self.kl_warmup:

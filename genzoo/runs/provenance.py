@@ -28,6 +28,7 @@ def recipe_text(
     time: str = "started",
     fingerprint: Mapping[str, Any] | None = None,
     class_names: Sequence[str] = (),
+    skipped: Sequence[str] = (),
 ) -> str:
     """Return a recipe as TOML, with a `[run]` table.
 
@@ -40,6 +41,7 @@ def recipe_text(
         time: the name of the entry for the time, `"started"` or `"saved"`.
         fingerprint: the fingerprint of the data.
         class_names: the names of the labels of the data.
+        skipped: the names of the files of the data that could not be read.
 
     Raises:
         SettingError: TOML cannot hold a setting.
@@ -63,6 +65,7 @@ def recipe_text(
         time: now,
         "weights": weights,
         "class_names": list(class_names) or None,
+        "skipped": list(skipped) or None,
         "data": fingerprint,
     }
     sections = {name: table for name, table in recipe.items() if table}

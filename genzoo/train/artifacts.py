@@ -137,6 +137,7 @@ class Artifacts:
             weights=beginning,
             fingerprint=data_fingerprint,
             class_names=self.dataset.class_names,
+            skipped=self.dataset.skipped,
         )
         return checkpoint
 

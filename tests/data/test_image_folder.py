@@ -277,6 +277,7 @@ def test_all_unreadable_images_are_named_or_skipped(images):
     with pytest.warns(UserWarning, match="2 images were skipped"):  # also from the cache
         again = folder(str(images), size=4, test_fraction=0.0, on_error="skip")
     assert np.array_equal(again.train["x"], data.train["x"])
+    assert sorted(again.skipped) == ["bad1.png", "bad2.jpg"]
 
 
 def split_of_reds(images, **settings):

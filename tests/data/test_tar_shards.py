@@ -315,6 +315,18 @@ def test_a_damaged_image_is_named_when_it_is_read(folder):
         open_column(data, "train", "x")[torch.tensor([5])]
 
 
+def test_damaged_images_are_skipped_on_request(folder):
+    write(folder / "part-0001.tar", [example(10), ("bad", {"png": b"nothing", "cls": b"0"})])
+    whole = shards(folder, size=6, test_fraction=0)
+    for _ in range(2):  # also from the stored index
+        with pytest.warns(UserWarning, match=r"1 images were skipped: part-0001\.tar, bad\.png"):
+            data = shards(folder, size=6, test_fraction=0, on_error="skip")
+        assert sorted(numbers(data)) == [*range(11), *range(20, 30)]
+        assert len(data.train["y"]) == 21
+        assert data.skipped == ("part-0001.tar, bad.png",)
+    assert len(whole.train["y"]) == 22
+
+
 @pytest.mark.parametrize("size", [1, 2, 4])
 @pytest.mark.parametrize("workers", [0, 1])
 def test_ranks_and_workers_read_the_batches_of_one_process(folder, size, workers):

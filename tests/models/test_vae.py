@@ -1,4 +1,5 @@
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -124,6 +125,17 @@ def test_a_resumed_warmup_continues(tmp_path):
     assert weights == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1, 1])
     for name, value in whole.model.state_dict().items():
         assert torch.equal(rest.model.state_dict()[name], value)
+
+
+def test_a_warmup_that_does_not_end_is_named():
+    data = torch.rand(16, 6, generator=torch.Generator().manual_seed(0))
+    settings = {"encoder": LINEAR, "decoder": LINEAR, "latent_dim": 2}
+    train = {"batch_size": 8, "steps": 4, "log_every": 2, "progress": False}
+    with pytest.warns(UserWarning, match="kl_warmup = 5 is more than the number of training steps"):
+        genzoo.fit({"name": "vae", "kl_warmup": 5, **settings}, data, **train)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        genzoo.fit({"name": "vae", "kl_warmup": 4, **settings}, data, **train)
 
 
 # --- the linear VAE is probabilistic PCA (Lucas et al., 2019)

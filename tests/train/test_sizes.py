@@ -1,5 +1,6 @@
 """Models receive arguments from their data: shapes of samples and conditions, and metadata."""
 
+import tomllib
 from typing import Any, ClassVar
 
 import pytest
@@ -75,6 +76,14 @@ def test_a_model_with_labels_must_have_the_classes_of_the_data():
     for classes in (1, 3):
         with pytest.raises(SettingError, match=r"pets has 2 classes \(cat, dog\); set classes = 2"):
             genzoo.fit({**table, "classes": classes}, data, steps=1, batch_size=4)
+
+
+def test_a_run_lists_the_files_that_were_skipped(tmp_path):
+    data = Dataset({"x": torch.rand(8, 1, 3, 3).round()}, skipped=("a.png", "b/c.png"))
+    table = {"name": "pixel-rnn", "layer": "conv", "hidden": 2, "depth": 1, "levels": 2}
+    genzoo.fit(table, data, tmp_path, steps=1, batch_size=4)
+    recipe = tomllib.loads((tmp_path / "recipe.toml").read_text(encoding="utf-8"))
+    assert recipe["run"]["skipped"] == ["a.png", "b/c.png"]
 
 
 def test_an_instance_must_match_the_shape_of_the_samples(dataset):
