@@ -95,7 +95,7 @@ def curves(history: Sequence[Mapping[str, float]]) -> Any:
         history: the lines of a log, such as `run.history`.
 
     Example:
-        >>> history = [{"step": k, "critic/loss": 1 / k, "generator/loss": -k} for k in (1, 2, 3)]
+        >>> history = [{"step": k, "critic/loss": 1 / k, "generator/loss": -k} for k in (1, 2)]
         >>> [axes.get_title() for axes in curves(history).axes]
         ['loss']
     """
