@@ -90,7 +90,7 @@ def _card(
         _about(model, data_name),
         _samples(folder),
         "## Load the model",
-        _loading(folder, source, facts),
+        _loading(folder, source, facts, model),
         "## Data and license",
         _data(data_name, facts, license),
         "## Measurements",
@@ -165,13 +165,16 @@ def _samples(folder: RunFolder) -> str:
     return "\n".join(f"![Samples of the model, not selected]({quote(name)})" for name in names)
 
 
-def _loading(folder: RunFolder, source: str, facts: Mapping[str, Any]) -> str:
+def _loading(folder: RunFolder, source: str, facts: Mapping[str, Any], model: Model) -> str:
     """Return the code that loads the model, and the packages that it needs."""
     path = source or portable_text(folder.path.resolve().name)
     text = json.dumps(printable(path), ensure_ascii=False)
-    block = fenced(
-        f"import genzoo\n\nmodel = genzoo.load({text})\nsamples = model.sample(64)\n", "python"
-    )
+    lines = ["import genzoo", "", f"model = genzoo.load({text})", "samples = model.sample(64)"]
+    if model.given and not getattr(model, "classes", 0):
+        shape = getattr(model, "given_shape", model.shape)
+        x = f"x = torch.rand(4, {', '.join(map(str, shape))})  # put your examples here"
+        lines = ["import torch", "", *lines[:-1], x, "samples = model.sample(4, given=x)"]
+    block = fenced("\n".join(lines) + "\n", "python")
     needs = facts.get("needs")
     needs = [need for need in needs if isinstance(need, str)] if isinstance(needs, list) else []
     if not needs:

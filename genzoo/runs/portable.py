@@ -19,10 +19,11 @@ __all__ = ["portable", "portable_recipe", "portable_text", "recipe_digest"]
 
 _PART = r"[^\\/\s'\"`<>|*?:;,()\[\]{}]+"
 _PATH = re.compile(
-    rf"(?<![\w.:/\\~-])(?:file://|~[\w.-]*(?=[\\/])|[A-Za-z]:(?=[\\/])|(?=[\\/]))"
+    rf"(?<![\w.:/\\~-])(?:file://|~[\w.-]*(?=[\\/])|[A-Za-z]:(?=[\\/])|(?=/|\\+{_PART}[\\/]))"
     rf"(?:[\\/]+{_PART})*[\\/]+(?P<last>{_PART})[\\/]*"
 )
-"""An absolute path in a sentence: POSIX, Windows, UNC, `~`, or `file://`; not a part of a URL."""
+"""An absolute path in a sentence: POSIX, Windows, UNC, `~`, or `file://`; not a part of a URL, and
+not a single word after a backslash, as in LaTeX."""
 _HOME = re.compile(rf"(?<![\w.])(?:file://|[A-Za-z]:)?[\\/](?:home|Users)[\\/]{_PART}")
 """The home folder of any user."""
 _ROOTS = ("path", "folder")

@@ -23,6 +23,7 @@ from genzoo.runs.portable import portable, portable_recipe, portable_text
         ("the folder /home/ana", "the folder ~"),
         ("(in /home/ana), [/home/ana]", "(in ~), [~]"),
         ("/Users/ana/data/", "data"),
+        (r"a map \\( g: x \\to y \\), \(f \circ g\)", None),
         ("https://example.org/home/x and a/b, 1/2, 10 / 20, runs/vae", None),
     ],
 )

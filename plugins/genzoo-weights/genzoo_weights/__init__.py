@@ -8,9 +8,13 @@ from genzoo.weights import Entry
 
 __all__ = [
     "cdcgan",
+    "cyclegan",
     "dcgan",
+    "discogan",
     "gan",
     "lsgan",
+    "nade",
+    "pix2pix",
     "vae",
     "wae_gan",
     "wae_mmd",
@@ -27,3 +31,7 @@ wae_gan = Entry(_ENTRIES / "wae-gan.fashion-mnist")
 wgan_gp = Entry(_ENTRIES / "wgan-gp.fashion-mnist")
 cdcgan = Entry(_ENTRIES / "cdcgan.fashion-mnist")
 vae = Entry(_ENTRIES / "vae.fashion-mnist")
+nade = Entry(_ENTRIES / "nade.fashion-mnist")
+pix2pix = Entry(_ENTRIES / "pix2pix.fashion-mnist")
+cyclegan = Entry(_ENTRIES / "cyclegan.fashion-mnist")
+discogan = Entry(_ENTRIES / "discogan.fashion-mnist")
