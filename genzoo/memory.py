@@ -62,9 +62,9 @@ def keep_freed_memory() -> None:
     """Let this process reuse memory that it has freed, instead of returning it to the system.
 
     Each training step frees its tensors, and allocates tensors of the same sizes again. By
-    default, glibc returns large blocks at once, and the system fills new ones with zeros: a fifth
-    of the CPU time of a convolutional VAE on a CPU. Blocks of more than 32 MiB are still returned.
-    With another C library than glibc, this function has no effect.
+    default, glibc returns large blocks at once, and the system fills new ones with zeros: a
+    quarter of the CPU time of a convolutional VAE on a CPU. Blocks of more than 32 MiB are still
+    returned. With another C library than glibc, this function has no effect.
     """
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
