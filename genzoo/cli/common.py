@@ -269,7 +269,8 @@ def write(
         raise SettingError(
             f"samples of type {type(samples).__name__} cannot be written as an image or an array."
         )
-    if out.suffix == ".npy":
+    suffix = out.suffix.lower()
+    if suffix == ".npy":
         import numpy as np
         import torch
 
@@ -279,7 +280,7 @@ def write(
                 array = samples.float() if samples.dtype == torch.bfloat16 else samples
                 np.save(file, array.cpu().numpy())
 
-    elif out.suffix in SUFFIXES:
+    elif suffix in SUFFIXES:
         images = samples if shown is None else shown
         picture = draw(images, columns=columns, labels=labels, titles=titles)
         if picture is None:
@@ -292,7 +293,7 @@ def write(
         def written(path: Path) -> None:
             save(picture, path)
 
-    elif out.suffix == ".txt" and lines is not None:
+    elif suffix == ".txt" and lines is not None:
 
         def written(path: Path) -> None:
             save(list(lines), path)

@@ -35,7 +35,7 @@ _ROW = np.dtype(
 )
 """An example: its shard, its label, the position and size of its image, and a hash of it.
 
-The size of an image that cannot be read is negative, if that was checked.
+If images were checked, the size of one that cannot be read is -1 - size.
 """
 
 Readable = Callable[[EncodedImage], bool]
@@ -218,7 +218,7 @@ def _index_shard(
             data = read_at(content, member.size, member.offset_data)
             digest = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
             ok = readable is None or readable(EncodedImage(data, f"{shard}, {member.name}"))
-            size = member.size if ok else -member.size
+            size = member.size if ok else -1 - member.size
             rows.append((0, label, member.offset_data, size, digest))
     if without_image:
         warnings.warn(

@@ -104,7 +104,8 @@ def shards(
     index = index_shards(root, files, labels, image, readable)
     rows, skipped = _without_unreadable(index.rows, files)
     if not len(rows):
-        raise MissingDataError(f"shards: the {len(files):,} shards of {root} have no images.")
+        bad = f" that can be read; {len(skipped):,} are damaged" if skipped else ""
+        raise MissingDataError(f"shards: the {len(files):,} shards of {root} have no images{bad}.")
     numbers = named_splits("shards", root, files, np.array(rows["shard"]), splits)
     if numbers is None:
         numbers = content_splits(rows["digest"], test_fraction, seed)

@@ -88,16 +88,19 @@ def interpolation_figure(evidence: Evidence) -> Figure | None:
     if not is_supported or len(generated_columns(model)) != 1 or evidence.n < 2 * _PATHS:
         return None
     x, condition = _first_rows(evidence, 2 * _PATHS)
+    paths = len(x) // 2  # a batch may have fewer rows
+    if not paths:
+        return None
     device = model.reference_tensor.device
     with exclusive(device):
         reseed(device, "evaluate", evidence.seed, "interpolation")
         if known[0] == "encode":
             ends, between = model.encode(x, **condition), "held-out images"
         else:
-            ends, between = model.prior.sample(2 * _PATHS), "samples"
+            ends, between = model.prior.sample(2 * paths), "samples"
         given = condition.get("given")
-        start, end = ends.chunk(2)
-        given = None if given is None else given[:_PATHS]
+        start, end = ends[:paths], ends[paths : 2 * paths]
+        given = None if given is None else given[:paths]
         images = latents.interpolate(model, start, end, _STEPS, given=given)
     draw = partial(sheet, images.flatten(0, 1).float().cpu(), _STEPS, side=1280)
     return Figure(f"Interpolations between the latent codes of {between}", draw)
@@ -117,9 +120,9 @@ def reconstructions_figure(evidence: Evidence) -> Figure | None:
 def codes_figure(evidence: Evidence, codes: Tensor) -> Figure | None:
     """Return the latent codes of held-out examples by class, with the contours of the prior.
 
-    It is None if codes have fewer than two coordinates.
+    It is None if codes have fewer than two coordinates, or if one is not finite.
     """
-    if codes.shape[1] < 2 or len(codes) < 2:
+    if codes.shape[1] < 2 or len(codes) < 2 or not codes.isfinite().all():
         return None
     rows = evenly_spaced(len(codes), _CODES)
     labels = evidence.labels("y")

@@ -294,7 +294,7 @@ class VAE(Autoencoder):
 
     def diagnose(self, line: Mapping[str, float], progress: float) -> str | None:
         # `progress` is `step` divided by the number of training steps
-        if self.kl_warmup * progress > line["step"]:
+        if progress and self.kl_warmup > round(line["step"] / progress):
             return (
                 f"kl_warmup = {self.kl_warmup:,} is more than the number of training steps, so the "
                 "KL never gets its full weight. Lower it, for example to a tenth of the steps."

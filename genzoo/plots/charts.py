@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from genzoo.errors import SettingError
 from genzoo.plots.theme import COLORS, WIDTH, new_figure, style
 
 __all__ = ["curves", "scatter", "spectrum", "values"]
@@ -36,10 +37,19 @@ def scatter(
         score: a critic, `(k, 2)` -> `(k,)`, on the points' device and in their dtype. It is drawn
             as a surface below the points.
 
+    Raises:
+        SettingError: points or data have another shape.
+
     Example:
         >>> points, data = torch.randn(50, 2), torch.randn(50, 2)
         >>> figure = scatter(points, data, score=lambda x: -x.square().sum(1))
     """
+    for name, x in (("points", points), ("data", data)):
+        if x is not None and (x.dim() != 2 or x.shape[1] != 2):
+            raise SettingError(
+                f"{name} of shape {tuple(x.shape)}: a scatter plot needs points in the plane, "
+                "(n, 2)."
+            )
     figure = new_figure(4.2, 4.2)
     axes = figure.add_subplot()
     if score is not None:
@@ -216,9 +226,9 @@ def values(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Any:
             color = COLORS[place % len(COLORS)]
             axes.plot(numbers, [place] * len(numbers), "o", color=color, alpha=0.5, markersize=5)
             axes.plot([mean, mean], [place - 0.3, place + 0.3], color=color, linewidth=1.8)
-        axes.set_yticks(range(len(groups)), groups)
+        axes.set_yticks(range(len(groups)), groups, parse_math=False)
         axes.set_ylim(len(groups) - 0.5, -0.5)
-        axes.set_title(title)
+        axes.set_title(title, parse_math=False)
         axes.label_outer()
         axes.tick_params(axis="x", labelbottom=True)
         axes.grid(axis="x")

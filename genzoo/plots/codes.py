@@ -45,7 +45,8 @@ def latent_codes(
             samples.
 
     Raises:
-        SettingError: codes have fewer than two coordinates, or there are not as many labels.
+        SettingError: codes have fewer than two coordinates or are not finite, or there are not as
+            many integer labels.
 
     Example:
         >>> import genzoo
@@ -58,6 +59,13 @@ def latent_codes(
             f"codes of shape {tuple(codes.shape)}: the plot needs at least two codes with two "
             "coordinates, (n, dim)."
         )
+    if not codes.isfinite().all():
+        raise SettingError(
+            f"{int((~codes.isfinite()).any(1).sum())} of {len(codes)} codes are not finite; plot "
+            "the others: codes[codes.isfinite().all(1)]."
+        )
+    if labels is not None and (labels.is_floating_point() or labels.is_complex()):
+        raise SettingError(f"labels of dtype {labels.dtype}: pass integers, as in labels.long().")
     if labels is not None and tuple(labels.shape) != (len(codes),):
         raise SettingError(
             f"labels of shape {tuple(labels.shape)} for {len(codes)} codes: pass one label for "
@@ -112,7 +120,7 @@ def _classes(axes: Any, points: Tensor, labels: Tensor, names: Sequence[str]) ->
             color=COLORS[index % len(COLORS)],
             linewidths=0,
             alpha=0.8,
-            label=printable(names[label]) if label < len(names) else str(label),
+            label=printable(names[label]) if 0 <= label < len(names) else str(label),
             rasterized=True,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -131,7 +132,8 @@ def sheet(
 
     Arguments:
         images: images in [0, 1], `(n, C, H, W)`.
-        columns: the number of columns; by default, the grid is nearly square.
+        columns: the number of columns, of which empty ones are left out; by default, the grid is
+            nearly square.
         side: the target width of the images in pixels, by default 640, or 1280 with texts. They are
             enlarged by an integer factor.
         border: the width of the white border of each image in pixels, by default 1 for each 640
@@ -143,7 +145,8 @@ def sheet(
 
     Raises:
         SettingError: the number of labels is neither that of rows nor that of images, the number of
-            titles does not divide that of columns, or there are no images or columns.
+            titles does not divide that of columns, there are no images or columns, or the images
+            are whole numbers, such as bytes.
 
     Example:
         >>> sheet(torch.rand(6, 1, 8, 8), columns=3, side=54).size
@@ -152,9 +155,13 @@ def sheet(
     """
     from PIL import Image
 
-    if images.dim() != 4 or len(images) == 0:
+    if images.dim() != 4 or images.numel() == 0:
         raise SettingError(
             f"images of shape {tuple(images.shape)}: a sheet needs some images, (n, C, H, W)."
+        )
+    if not (images.is_floating_point() or images.dtype == torch.bool):
+        raise SettingError(
+            f"images of dtype {images.dtype}: a sheet needs floats in [0, 1]; divide bytes by 255."
         )
     n, channels, _, width = images.shape
     columns = math.ceil(math.sqrt(n)) if columns is None else columns
@@ -162,6 +169,8 @@ def sheet(
         raise SettingError(f"columns = {columns}: a sheet has at least one column.")
     rows = math.ceil(n / columns)
     _check_texts(labels, titles, n, rows, columns)
+    together = max(1, len(titles))
+    columns = min(columns, together * math.ceil(n / together))
     x = images.detach().float().cpu().nan_to_num().clamp(0, 1)
     if channels not in (1, 3):
         x = x.mean(dim=1, keepdim=True)
@@ -245,9 +254,9 @@ def _cut(text: str, width: float, size: int) -> str:
     font, whole = _font(size), _line(text)
     if font.getlength(whole) <= width:
         return whole
-    ends = range(len(whole), -1, -1)
-    cuts = (f"{whole[:end]}…" for end in ends)
-    return next((cut for cut in cuts if font.getlength(cut) <= width), "")
+    ends = range(len(whole))
+    fitting = bisect_right(ends, width, key=lambda end: font.getlength(f"{whole[:end]}…"))
+    return f"{whole[: fitting - 1]}…" if fitting else ""
 
 
 def halves(

@@ -452,6 +452,12 @@ def test_text_samples_are_printed_or_written_unchanged(genzoo_, tmp_path, monkey
     assert (code, "as text, as in -o samples.txt" in text) == (2, True)
 
 
+def test_suffixes_may_be_in_capitals(genzoo_, run_folder, tmp_path):
+    for name in ("x.PNG", "x.NPY"):
+        assert genzoo_("sample", run_folder, "-n", 2, "-o", tmp_path / name)[0] == 0
+        assert (tmp_path / name).stat().st_size
+
+
 def test_text_output_needs_a_text_model(genzoo_, run_folder, tmp_path):
     code, text = genzoo_("sample", run_folder, "-o", tmp_path / "x.txt")
     assert (code, "expected a name that ends in .png, .svg, .pdf or .npy" in text) == (2, True)

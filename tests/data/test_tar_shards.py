@@ -316,15 +316,26 @@ def test_a_damaged_image_is_named_when_it_is_read(folder):
 
 
 def test_damaged_images_are_skipped_on_request(folder):
-    write(folder / "part-0001.tar", [example(10), ("bad", {"png": b"nothing", "cls": b"0"})])
+    bad = [("bad", {"png": b"nothing", "cls": b"0"}), ("empty", {"png": b"", "cls": b"0"})]
+    write(folder / "part-0001.tar", [example(10), *bad])
     whole = shards(folder, size=6, test_fraction=0)
+    names = ("part-0001.tar, bad.png", "part-0001.tar, empty.png")
     for _ in range(2):  # also from the stored index
-        with pytest.warns(UserWarning, match=r"1 images were skipped: part-0001\.tar, bad\.png"):
+        with pytest.warns(UserWarning, match=f"2 images were skipped: {'; '.join(names)}"):
             data = shards(folder, size=6, test_fraction=0, on_error="skip")
         assert sorted(numbers(data)) == [*range(11), *range(20, 30)]
         assert len(data.train["y"]) == 21
-        assert data.skipped == ("part-0001.tar, bad.png",)
-    assert len(whole.train["y"]) == 22
+        assert data.skipped == names
+    assert len(whole.train["y"]) == 23
+
+
+def test_shards_of_damaged_images_alone_are_refused(folder):
+    write(folder / "only.tar", [("bad", {"png": b"nothing", "cls": b"0"})])
+    with (
+        pytest.warns(UserWarning, match="1 images were skipped"),
+        pytest.raises(MissingDataError, match="no images that can be read; 1 are damaged"),
+    ):
+        shards(folder / "only.tar", size=6, on_error="skip")
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])

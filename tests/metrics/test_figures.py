@@ -187,6 +187,23 @@ def test_interpolations_join_held_out_images(classes):
     assert "held-out images" in figure.caption
 
 
+@pytest.mark.parametrize("name", ["vae", "gan"])
+def test_a_small_batch_gives_fewer_interpolations(name):
+    data = Dataset({"x": TRAIN}, {"x": TEST})
+    evaluation = genzoo.evaluate(build(name), data, "sharpness", batch_size=5)
+    assert evaluation.figures["interpolation"].draw.args[0].shape == (20, 1, 6, 6)
+
+
+def test_codes_that_are_not_finite_have_no_figure(monkeypatch):
+    wae = build("wae-mmd")
+    encode = wae.encode
+    monkeypatch.setattr(
+        wae, "encode", lambda x: encode(x).index_fill(0, torch.tensor([0]), torch.nan)
+    )
+    data = Dataset({"x": TRAIN}, {"x": TEST})
+    assert "latent-codes" not in genzoo.evaluate(wae, data).figures
+
+
 def test_a_model_without_an_encoder_interpolates_between_samples():
     data = Dataset({"x": TRAIN}, {"x": TEST})
     gan = build("gan")

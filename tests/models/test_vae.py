@@ -136,6 +136,9 @@ def test_a_warmup_that_does_not_end_is_named():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         genzoo.fit({"name": "vae", "kl_warmup": 4, **settings}, data, **train)
+    # 25 * (7 / 25) > 7 in floating point
+    vae = genzoo.load("vae", shape=(6,), kl_warmup=25, **settings)
+    assert vae.diagnose({"step": 7}, 7 / 25) is None
 
 
 # --- the linear VAE is probabilistic PCA (Lucas et al., 2019)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from genzoo.errors import SettingError
 from genzoo.plots import curves, draw, save, scatter
 from genzoo.plots.charts import values
 
@@ -170,3 +171,14 @@ def test_no_text_is_smaller_than_eight_points():
         sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text()]
         assert len(sizes) > 3
         assert min(sizes) >= 8
+
+
+def test_dollar_signs_in_names_are_no_formulas(tmp_path):
+    save(values({"a $x^{ $": {"$b^{$": [1.0, 2.0]}}), tmp_path / "values.png")
+
+
+@pytest.mark.parametrize("name", ["points", "data"])
+def test_a_scatter_plot_needs_points_in_the_plane(name):
+    points = {"points": POINTS, "data": DATA, name: torch.rand(5, 3)}
+    with pytest.raises(SettingError, match=rf"{name} of shape \(5, 3\).*\(n, 2\)"):
+        scatter(**points)

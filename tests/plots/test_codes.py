@@ -79,3 +79,17 @@ def test_codes_without_a_plane_are_refused(shape):
 def test_each_code_has_a_label():
     with pytest.raises(SettingError, match=r"labels of shape \(89,\) for 90 codes"):
         latent_codes(torch.randn(90, 2), Y[:-1])
+
+
+def test_codes_are_finite_and_labels_are_integers():
+    codes = torch.randn(90, 2)
+    with pytest.raises(SettingError, match=r"labels of dtype torch\.float32.*long"):
+        latent_codes(codes, Y.float())
+    codes[[3, 5], 1] = torch.nan
+    with pytest.raises(SettingError, match=r"2 of 90 codes are not finite.*isfinite"):
+        latent_codes(codes)
+
+
+def test_a_negative_label_is_not_the_last_name():
+    figure = latent_codes(torch.randn(90, 2), Y - 1, ["a", "b"])
+    assert texts(figure.legends[0])[:4] == ["-1", "a", "b", "2"]

@@ -126,7 +126,19 @@ def test_other_settings_are_refused(settings, parts):
     assert all(part in str(error.value) for part in parts)
 
 
-@pytest.mark.parametrize("shape", [(0, 1, 4, 4), (4, 4)])
+@pytest.mark.parametrize("shape", [(0, 1, 4, 4), (4, 4), (4, 1, 4, 0)])
 def test_a_sheet_needs_images(shape):
     with pytest.raises(SettingError, match="images of shape"):
         sheet(torch.zeros(shape))
+
+
+def test_a_sheet_needs_floats():
+    with pytest.raises(SettingError, match=r"uint8.*divide bytes by 255"):
+        sheet(torch.full((4, 1, 4, 4), 128, dtype=torch.uint8))
+
+
+def test_empty_columns_are_left_out():
+    wide, fitting = sheet(GRAY, columns=10_000), sheet(GRAY, columns=len(GRAY))
+    assert wide.size == fitting.size
+    both = sheet(GRAY[:3], columns=8, titles=["left", "right"])  # titles stay above both columns
+    assert len(both.figure().axes[0].texts) == 4
