@@ -298,7 +298,7 @@ def test_the_commands_evaluate_a_pack_and_begin_from_it(tmp_path, genzoo_, monke
     path = genzoo.pack("run", tmp_path / "run.zip")
     before = path.read_bytes()
     code, text = genzoo_("evaluate", "run.zip", "likelihood")
-    assert (code, "written to run-report" in text) == (0, True), text
+    assert (code, "open run-report/evaluation.html" in text) == (0, True), text
     code, text = genzoo_("train", "--from", "run.zip", "--out", "second")
     assert code == 0, text
     assert RunFolder("second").recipe()["model"]["name"] == "independent"
