@@ -15,6 +15,7 @@ __all__ = [
     "lsgan",
     "nade",
     "pix2pix",
+    "pixel_rnn",
     "vae",
     "wae_gan",
     "wae_mmd",
@@ -35,3 +36,4 @@ nade = Entry(_ENTRIES / "nade.fashion-mnist")
 pix2pix = Entry(_ENTRIES / "pix2pix.fashion-mnist")
 cyclegan = Entry(_ENTRIES / "cyclegan.fashion-mnist")
 discogan = Entry(_ENTRIES / "discogan.fashion-mnist")
+pixel_rnn = Entry(_ENTRIES / "pixel-rnn.fashion-mnist")
