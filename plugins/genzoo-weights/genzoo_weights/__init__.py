@@ -19,6 +19,7 @@ __all__ = [
     "vae",
     "wae_gan",
     "wae_mmd",
+    "wgan",
     "wgan_gp",
 ]
 
@@ -37,3 +38,4 @@ pix2pix = Entry(_ENTRIES / "pix2pix.fashion-mnist")
 cyclegan = Entry(_ENTRIES / "cyclegan.fashion-mnist")
 discogan = Entry(_ENTRIES / "discogan.fashion-mnist")
 pixel_rnn = Entry(_ENTRIES / "pixel-rnn.fashion-mnist")
+wgan = Entry(_ENTRIES / "wgan.fashion-mnist")
