@@ -44,7 +44,7 @@ def test_recipes_are_listed_with_model_data_time_and_requirements(genzoo_, monke
     }
     rows = {line.split()[0]: line.split() for line in text.splitlines()}
     assert rows["vae-digits"][:5] == ["vae-digits", "vae", "digits", "11", "s"]
-    assert rows["wgan-fashion-mnist"][3:5] == ["5", "min"]
+    assert rows["wgan-fashion-mnist"][3:5] == ["12", "min"]
     assert all(row[4] in ("s", "min") for name, row in rows.items() if name != "recipe")
     monkeypatch.setenv("GENZOO_PLUGINS", "off")
     rows = {line.split()[0]: line.split() for line in genzoo_("list", "recipes")[1].splitlines()}
