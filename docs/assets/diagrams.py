@@ -6,7 +6,7 @@ follows the color scheme of the page that shows it. A test compares the files wi
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -430,6 +430,14 @@ def receptive_field(layer: str, side: int, row: int, column: int) -> set[tuple[i
     return seen
 
 
+def cells(
+    p: Picture, left: float, top: float, size: float, kinds: Mapping[tuple[int, int], str]
+) -> None:
+    """Draw a grid of squares: (row, column) -> kind."""
+    for (r, c), kind in kinds.items():
+        p.box(left + size * (c + 0.5), top + size * (r + 0.5), size - 2, size - 2, kind=kind)
+
+
 def pixel_rnn() -> Picture:
     """Draw the diagonal scan, and the pixels that each kind of layer sees."""
     p = Picture(
@@ -437,21 +445,17 @@ def pixel_rnn() -> Picture:
         "PixelRNN: the scan along diagonals, and the pixels that three kinds of layers see",
     )
     side, cell = 7, 16
+    grid = [(r, c) for r in range(side) for c in range(side)]
     for left, flipped, words in (
         (24, False, "left to right"),
         (160, True, "right to left"),
     ):
-        for r in range(side):
-            for c in range(side):
-                number = r + (side - 1 - c if flipped else c)
-                kind = "latent" if number == 5 else "net" if number < 5 else "empty"
-                p.box(
-                    left + cell * (c + 0.5),
-                    24 + cell * (r + 0.5),
-                    cell - 2,
-                    cell - 2,
-                    kind=kind,
-                )
+        numbers = {(r, c): r + (side - 1 - c if flipped else c) for r, c in grid}
+        kinds = {
+            at: "latent" if number == 5 else "net" if number < 5 else "empty"
+            for at, number in numbers.items()
+        }
+        cells(p, left, 24, cell, kinds)
         p.text(left + 56, 156, words)
     for i, line in enumerate(
         ("A diagonal is one", "step. It depends", "on the diagonal", "before it.")
@@ -466,18 +470,11 @@ def pixel_rnn() -> Picture:
     for index, (layer, words) in enumerate(fields):
         left = 18 + 134 * index
         field = receptive_field(layer, side, row, column)
-        for r in range(side):
-            for c in range(side):
-                kind = (
-                    "net" if (r, c) in field else "latent" if (r, c) == (row, column) else "empty"
-                )
-                p.box(
-                    left + cell * (c + 0.5),
-                    186 + cell * (r + 0.5),
-                    cell - 2,
-                    cell - 2,
-                    kind=kind,
-                )
+        kinds = {
+            at: "net" if at in field else "latent" if at == (row, column) else "empty"
+            for at in grid
+        }
+        cells(p, left, 186, cell, kinds)
         p.text(left + 56, 318, words)
     p.text(210, 338, "seen by the marked pixel: one layer, first kernel 3")
     return p

@@ -74,7 +74,7 @@ def index_shards(
             several images, an unreadable label, or files that are not next to each other.
     """
     way = (labels, image, readable)
-    settings = short_digest(repr(way if readable else way[:2]))
+    settings = short_digest(repr(way))
     folder = shards[0].resolve().parent.name
     stem = f"{folder}-{short_digest(str(root.resolve()))}{settings}"
     entry = _Entry(home() / "shards", stem)

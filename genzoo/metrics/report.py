@@ -6,7 +6,7 @@ import html
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -161,10 +161,13 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         """Return the table and the figures for a notebook."""
-        return self._html_table() + "".join(self._html_figures().values())
+        return self._html_table() + "".join(self._html_figures(self._pictures()).values())
 
     def to_html(self) -> str:
         """Return a page with the figures and the table. It loads nothing from elsewhere."""
+        return self._page(self._pictures())
+
+    def _page(self, pictures: Mapping[str, Any]) -> str:
         title = " on ".join(filter(None, (self.model or "Samples", self.data)))
         notes = [f"{name}: not measured. {reason}" for name, reason in self.skipped.items()]
         return page(
@@ -172,7 +175,7 @@ class Evaluation:
             f"Measured on {self.n:,} held-out examples. The floor is the same quantity for real "
             "data, or by chance.",
             self._html_table(),
-            self._html_figures(),
+            self._html_figures(pictures),
             [*notes, *self.notes],
         )
 
@@ -193,9 +196,8 @@ class Evaluation:
             body += "<tr>" + "".join(f"<td>{text}</td>" for text in texts) + "</tr>"
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
-    def _html_figures(self) -> dict[str, str]:
-        figures = self._drawable().items()
-        return {name: as_html(figure.draw(), figure.caption) for name, figure in figures}
+    def _html_figures(self, pictures: Mapping[str, Any]) -> dict[str, str]:
+        return {name: as_html(one, self.figures[name].caption) for name, one in pictures.items()}
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write `evaluation.json`, `.md`, and `.html`, and the figures into a folder.
@@ -206,16 +208,21 @@ class Evaluation:
             The paths of the files.
         """
         written = []
-        texts = {"json": self.to_json(), "md": self.to_markdown(), "html": self.to_html()}
+        pictures = self._pictures()
+        texts = {"json": self.to_json(), "md": self.to_markdown(), "html": self._page(pictures)}
         for name, text in texts.items():
             written.append(Path(folder) / f"evaluation.{name}")
             write_text(written[-1], text)
-        for name, figure in self._drawable().items():
-            write = partial(save, figure.draw())
-            for suffix in ("png", "svg") if figure.is_plot else ("png",):
+        for name, picture in pictures.items():
+            write = partial(save, picture)
+            for suffix in ("png", "svg") if self.figures[name].is_plot else ("png",):
                 written.append(Path(folder) / f"{name}.{suffix}")
                 write_atomic(written[-1], write)
         return written
+
+    def _pictures(self) -> dict[str, Any]:
+        """Draw the figures. Without matplotlib, plots are left out."""
+        return {name: figure.draw() for name, figure in self._drawable().items()}
 
     def _drawable(self) -> dict[str, Figure]:
         """Return the figures that can be drawn on this machine."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -164,7 +165,7 @@ def sheet(
             f"images of dtype {images.dtype}: a sheet needs floats in [0, 1]; divide bytes by 255."
         )
     n, channels, _, width = images.shape
-    columns = math.ceil(math.sqrt(n)) if columns is None else columns
+    columns = columns_for(n, 1) if columns is None else columns
     if columns < 1:
         raise SettingError(f"columns = {columns}: a sheet has at least one column.")
     rows = math.ceil(n / columns)
@@ -235,6 +236,7 @@ def _check_texts(
         )
 
 
+@lru_cache(maxsize=8)
 def _font(size: int) -> Any:
     from PIL import ImageFont
 
