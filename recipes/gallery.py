@@ -9,7 +9,6 @@ samples are the first ones of seed 0, not selected.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from torch import Tensor
 
 import genzoo
 from genzoo.cli.common import held_out
+from recipes.pages import fill_page
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = (DOCS.parent / "README.md", DOCS / "index.md")
@@ -111,14 +111,6 @@ def grid(cells: list[tuple[str, str]]) -> str:
     return '<div class="gallery" markdown>\n\n' + "\n".join(items) + "\n\n</div>"
 
 
-def fill(page: Path, content: str) -> None:
-    """Write the gallery between its marks on a page."""
-    between = re.compile("(?<=<!-- gallery -->\n).*?(?=<!-- end -->)", re.DOTALL)
-    text = page.read_text(encoding="utf-8")
-    text = between.sub(lambda _: f"\n{content}\n\n", text, count=1)
-    page.write_text(text, encoding="utf-8")
-
-
 def main() -> None:
     """Draw the pictures and renew the pages."""
     folder = DOCS / "assets" / "gallery"
@@ -130,7 +122,8 @@ def main() -> None:
         tiles(images, columns).save(folder / f"{model}.png", optimize=True)
     for page in PAGES:
         cells = [cell(model, entry, page) for model, entry in chosen.items()]
-        fill(page, table(cells) if page.name == "README.md" else grid(cells))
+        content = table(cells) if page.name == "README.md" else grid(cells)
+        fill_page(page, "gallery", content)
 
 
 if __name__ == "__main__":

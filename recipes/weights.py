@@ -6,7 +6,6 @@ part of genzoo, the others of the package genzoo-weights. The table of docs/weig
 """
 
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 import genzoo
 from genzoo.runs.folder import RunFolder
 from genzoo.runs.recipe import read, shipped
+from recipes.pages import fill_page
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "weights"
@@ -111,12 +111,7 @@ def write_table() -> None:
         folder = (DIGITS if name.endswith(".digits") else OTHERS) / name
         if folder.exists():
             lines.append(f"| `{name}` | {' | '.join(cells(folder))} |")
-    page = ROOT / "docs" / "weights.md"
-    begin, end = "<!-- table -->\n\n", "\n\n<!-- end of the table -->"
-    text = page.read_text(encoding="utf-8")
-    table = begin + "\n".join(lines) + end
-    text = re.sub(f"{re.escape(begin)}.*{re.escape(end)}", lambda _: table, text, flags=re.DOTALL)
-    page.write_text(text, encoding="utf-8")
+    fill_page(ROOT / "docs" / "weights.md", "weights", "\n".join(lines))
 
 
 def main(arguments: list[str]) -> None:

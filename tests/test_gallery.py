@@ -1,34 +1,23 @@
 """The gallery of the first page: pictures show samples pixel by pixel, and pages list them once."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import genzoo
+from recipes import gallery
 
-ROOT = Path(__file__).parent.parent
 MARKED = "# Title\n\n<!-- gallery -->\n<!-- end -->\n\n<!-- other -->\nkept\n<!-- end -->\n"
 
 
-@pytest.fixture
-def gallery():
-    spec = importlib.util.spec_from_file_location("gallery", ROOT / "recipes" / "gallery.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_weights_on_fashion_mnist_come_first(gallery, monkeypatch):
+def test_weights_on_fashion_mnist_come_first(monkeypatch):
     names = ["gan.digits", "gan.fashion-mnist", "vae.digits", "wgan.kmnist"]
     monkeypatch.setattr(genzoo.weights, "available", lambda: names)
     assert gallery.entries() == {"vae": "vae.digits", "gan": "gan.fashion-mnist"}
 
 
-def test_a_picture_enlarges_each_pixel(gallery):
+def test_a_picture_enlarges_each_pixel():
     images = torch.tensor([0, 1, 0.2, 0.4, 0.6, 0.8]).view(6, 1, 1, 1).expand(6, 1, 28, 28)
     pixels = np.asarray(gallery.tiles(images, columns=3))
     assert pixels.shape == (2 * 56 + 2, 3 * 56 + 4, 2)
@@ -36,7 +25,7 @@ def test_a_picture_enlarges_each_pixel(gallery):
     assert pixels[0, [55, 56, 57, 58], 1].tolist() == [255, 0, 0, 255], "gaps are transparent"
 
 
-def test_the_script_writes_each_picture_once_however_often_it_runs(gallery, monkeypatch, tmp_path):
+def test_the_script_writes_each_picture_once_however_often_it_runs(monkeypatch, tmp_path):
     pages = (tmp_path / "README.md", tmp_path / "docs" / "index.md")
     (tmp_path / "docs" / "assets").mkdir(parents=True)
     for page in pages:
@@ -62,7 +51,7 @@ def test_the_script_writes_each_picture_once_however_often_it_runs(gallery, monk
 
 
 @pytest.mark.slow
-def test_translations_follow_their_inputs(gallery, tmp_path):
+def test_translations_follow_their_inputs(tmp_path):
     small = {"width": 4}
     table = {"translator": {"name": "unet", **small}, "critic": {"name": "patch", **small}}
     data = {"name": "edges", "of": "digits"}

@@ -15,17 +15,15 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import genzoo
 from genzoo.registry.signatures import parameters
+from recipes.pages import fill, names
 
 DOCS = Path(__file__).parents[1]
-PART = re.compile(
-    r"(<!-- (?P<kind>settings|source): (?P<name>\S+) -->\n).*?(<!-- end -->)", re.DOTALL
-)
 ARGUMENTS = re.compile(r"^Arguments:\n((?: {4}.*\n|\n)+)", re.MULTILINE)
 ARGUMENT = re.compile(r"^ {4}(\w+): ((?:.*\n)(?: {8}.*\n)*)", re.MULTILINE)
 MATHS = re.compile(r"\\\((.*?)\\\)")
@@ -49,8 +47,11 @@ LINKS = {
 
 def renew(page: str) -> str:
     """Return the text of a page with its generated parts written anew."""
-    write = {"settings": settings, "source": source}
-    return PART.sub(lambda part: f"{part[1]}\n{write[part['kind']](part['name'])}\n{part[4]}", page)
+    for name in names(page):
+        kind, _, subject = name.partition(": ")
+        if kind in GENERATORS:
+            page = fill(page, name, GENERATORS[kind](subject))
+    return page
 
 
 def settings(name: str) -> str:
@@ -71,7 +72,7 @@ def settings(name: str) -> str:
                     LINKS[DIVERGENCE], "a [penalty](../concepts/penalties.md)"
                 )
             rows.append(f"| `{setting}` | {default} | {meaning} |")
-    return "\n".join(rows) + f"\n\n{players(name)}\n"
+    return "\n".join(rows) + f"\n\n{players(name)}"
 
 
 def described(model: type) -> Mapping[str, str]:
@@ -145,7 +146,7 @@ def source(name: str) -> str:
     if ast.get_docstring(tree) is not None:
         docstring = tree.body[0]
         del lines[docstring.lineno - 1 : docstring.end_lineno]
-    return f"```py\n# {module}.{path}\n{formatted(lines[tree.lineno - 1 :])}```\n"
+    return f"```py\n# {module}.{path}\n{formatted(lines[tree.lineno - 1 :])}```"
 
 
 def formatted(lines: list[str]) -> str:
@@ -163,13 +164,10 @@ def formatted(lines: list[str]) -> str:
     return subprocess.run(ruff, input=code, capture_output=True, text=True, check=True).stdout
 
 
-def every_page(visit: Callable[[Path, str], None]) -> None:
-    """Call a function with each page that has generated parts, and its text."""
-    for path in sorted(DOCS.rglob("*.md")):
-        text = path.read_text(encoding="utf-8")
-        if PART.search(text):
-            visit(path, text)
-
+GENERATORS = {"settings": settings, "source": source}
+"""The first word of a part's name -> the function that writes the part."""
 
 if __name__ == "__main__":
-    every_page(lambda path, text: path.write_text(renew(text), encoding="utf-8") and None)
+    for page in DOCS.rglob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(renew(text), encoding="utf-8")

@@ -17,6 +17,7 @@ import torch
 from genzoo.contract import Model
 from genzoo.files import write_atomic
 from genzoo.train.session import Session
+from recipes.pages import fill_page
 
 ROOT = Path(__file__).parents[2]
 COLORS = {
@@ -151,14 +152,6 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
-def fill(page: Path, name: str, lines: str) -> None:
-    """Write a table between its marks on a page, if the page exists and has them."""
-    if page.exists():
-        between = re.compile(f"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL)
-        text = page.read_text(encoding="utf-8")
-        page.write_text(between.sub(lambda _: f"\n{lines}\n", text, count=1), encoding="utf-8")
-
-
 def write(
     options: argparse.Namespace, name: str, settings: Mapping[str, Any], result: Any, lines: str
 ) -> None:
@@ -178,6 +171,7 @@ def write(
     (options.out / f"{name}.json").write_text(
         json.dumps(content, indent=1) + "\n", encoding="utf-8"
     )
-    for page in (options.out.with_suffix(".md"), options.out.with_name(f"{name}.md")):
-        fill(page, name, lines)
+    pages = (options.out.with_suffix(".md"), options.out.with_name(f"{name}.md"))
+    for page in filter(Path.exists, pages):
+        fill_page(page, name, lines)
     print(lines)

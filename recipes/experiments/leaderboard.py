@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from figure import Cells, common_parser, figure, fill, round_to, table, write
+from figure import Cells, common_parser, figure, round_to, table, write
 
 import genzoo
 from genzoo.contract import Measurement
@@ -26,6 +26,7 @@ from genzoo.contract.capabilities import has_capability
 from genzoo.metrics import Comparison, Evaluation, Group
 from genzoo.metrics.comparison import Quantity
 from genzoo.runs.recipe import Recipe, read
+from recipes.pages import fill_page
 
 RECIPES = Path(__file__).parents[1]
 MODELS = {
@@ -189,8 +190,9 @@ def main(arguments: Iterable[str] | None = None) -> None:
             tables.append(f"{title}\n\n{ranking(Comparison(groups), seconds)}")
         if groups and not binary:
             head = ranking(Comparison(groups), seconds, HEAD, models=4)
-            for page in (options.out.with_name("index.md"), options.out.parents[1] / "README.md"):
-                fill(page, "leaderboard-head", head)
+            pages = (options.out.with_name("index.md"), options.out.parents[1] / "README.md")
+            for page in filter(Path.exists, pages):
+                fill_page(page, "leaderboard-head", head)
     write(options, "leaderboard", settings, cells, "\n".join(tables))
 
 

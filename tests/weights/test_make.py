@@ -1,6 +1,5 @@
 """`make weights`: the script trains recipes, continues and reuses runs, and stores them."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ import torch
 import genzoo
 from genzoo.errors import GenzooError
 from genzoo.runs.recipe import read, shipped
+from recipes import weights
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,17 +16,14 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def script(tmp_path, monkeypatch):
     """The script, which works in an empty folder."""
-    spec = importlib.util.spec_from_file_location("weights_script", ROOT / "recipes" / "weights.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     for name in ("ROOT", "RUNS", "DIGITS", "OTHERS"):
-        monkeypatch.setattr(module, name, tmp_path / getattr(module, name).relative_to(ROOT))
+        monkeypatch.setattr(weights, name, tmp_path / getattr(weights, name).relative_to(ROOT))
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "weights.md").write_text(
-        "# Page\n\n<!-- table -->\n\n\n\n<!-- end of the table -->\n\nEnd.\n"
+        "# Page\n\n<!-- weights -->\n\n\n\n<!-- end -->\n\nEnd.\n"
     )
     threads = torch.get_num_threads()
-    yield module
+    yield weights
     torch.set_num_threads(threads)
 
 
@@ -50,8 +47,8 @@ def test_entries_are_made_once(script, monkeypatch, tmp_path, capsys):
     facts = genzoo.runs.RunFolder(folder).facts()
     assert facts["threads"] == 1
     page = (tmp_path / "docs" / "weights.md").read_text()
-    assert page.startswith("# Page\n\n<!-- table -->\n\n| name |")
-    assert page.endswith("<!-- end of the table -->\n\nEnd.\n")
+    assert page.startswith("# Page\n\n<!-- weights -->\n\n| name |")
+    assert page.endswith("<!-- end -->\n\nEnd.\n")
     assert page.count("| `nade.digits` |") == 1
     started = (script.RUNS / "nade.digits" / "recipe.toml").read_bytes()
     digest = first.sha256
