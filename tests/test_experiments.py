@@ -167,7 +167,7 @@ def test_evaluating_between_rounds_does_not_change_training(experiment):
     def trained(every):
         torch.manual_seed(0)
         model = genzoo.build("gan", latent_dim=2, shape=(2,))
-        looks = experiment("figure").watch(
+        watch = experiment("figure").Watch(
             model, every, lambda: {"training": model.training, "noise": float(torch.rand(()))}
         )
         genzoo.fit(
@@ -175,8 +175,9 @@ def test_evaluating_between_rounds_does_not_change_training(experiment):
             torch.randn(64, 2, generator=torch.Generator().manual_seed(1)),
             steps=5,
             batch_size=16,
+            **watch.settings,
         )
-        return looks, model
+        return watch.seen, model
 
     looks, model = trained(2)
     assert [(line["step"], line["training"]) for line in looks] == [(2, False), (4, False)]

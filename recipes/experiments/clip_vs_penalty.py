@@ -29,10 +29,11 @@ from torch import Tensor, nn
 import genzoo
 from genzoo import Model
 from genzoo.contract import Prior
+from genzoo.plots.theme import COLORS, WIDTH
 from genzoo.train.players import make_optimizer
 
 LABELS = {"c = 0.1": 0.1, "c = 0.01": 0.01, "c = 0.001": 0.001, "penalty": None}
-COLORS = dict(zip(LABELS, ("#c44e52", "#dd8452", "#8172b3", "#55a868"), strict=True))
+LABEL_COLORS = dict(zip(LABELS, (COLORS[4], COLORS[1], COLORS[3], COLORS[2]), strict=True))
 BINS = 61
 LEARNING_RATES = {"wgan": 5e-5, "wgan-gp": 1e-4}
 """The learning rates of the papers."""
@@ -111,11 +112,11 @@ def gradient_by_layer(model: Model, x: Tensor) -> list[float]:
 
 def draw(path: Path, cells: dict[str, dict[str, Any]]) -> None:
     """Draw gradients by layer, and weight histograms of a clipped and a penalized critic."""
-    with figure(path, 6.6, 2.9) as fig:
+    with figure(path, WIDTH, 2.9) as fig:
         left, right = fig.subfigures(1, 2, width_ratios=(1.15, 1))
         axes = left.subplots()
         for label, cell in cells.items():
-            axes.plot(cell["gradient"], ".-", color=COLORS[label], label=label)
+            axes.plot(cell["gradient"], ".-", color=LABEL_COLORS[label], label=label)
         axes.axhline(1, color="0.7", linewidth=0.8, zorder=0)
         axes.set(
             yscale="log",
@@ -127,7 +128,7 @@ def draw(path: Path, cells: dict[str, dict[str, Any]]) -> None:
         for axes, label in zip(right.subplots(2, 1), ("c = 0.01", "penalty"), strict=True):
             cell = cells[label]
             edges = torch.linspace(-cell["limit"], cell["limit"], BINS + 1).tolist()
-            axes.stairs(cell["histogram"], edges, fill=True, color=COLORS[label])
+            axes.stairs(cell["histogram"], edges, fill=True, color=LABEL_COLORS[label])
             axes.set(title=f"weights, {label}", ylabel="share", yscale="log")
         axes.set_xlabel("weight")
 

@@ -14,30 +14,21 @@ from typing import Any
 
 import torch
 
-from genzoo.contract import Model
+from genzoo.contract import LoggedRun, Logger, Model
 from genzoo.files import write_atomic
-from genzoo.train.session import Session
+from genzoo.plots import save, style
+from genzoo.plots.theme import COLORS, new_figure
+from genzoo.runs.modes import eval_mode
 from recipes.pages import fill_page
 
 ROOT = Path(__file__).parents[2]
-COLORS = {
-    "GAN": "#4c72b0",
-    "DCGAN": "#4c72b0",
-    "LSGAN": "#8172b3",
-    "WGAN": "#dd8452",
-    "WGAN-GP": "#55a868",
-}
-STYLE = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "legend.fontsize": 7,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "lines.linewidth": 1.3,
-    "contour.negative_linestyle": "solid",
-    "savefig.dpi": 160,
+_BLUE, _VERMILLION, _GREEN, _PINK = COLORS[:4]
+METHOD_COLORS = {
+    "GAN": _BLUE,
+    "DCGAN": _BLUE,
+    "LSGAN": _PINK,
+    "WGAN": _VERMILLION,
+    "WGAN-GP": _GREEN,
 }
 
 
@@ -96,36 +87,33 @@ class Cells:
         return result
 
 
-def watch(
-    model: Model, every: int, look: Callable[[], Mapping[str, float]]
-) -> list[dict[str, float]]:
-    """Call `look` after every `every` rounds of training, and return the list of its results.
+class Watch(Logger):
+    """Look at a model after every `every` rounds of `genzoo.fit(..., **watch.settings)`.
 
-    The list fills while the model trains. Each entry holds the step, the CPU seconds of training
-    without the calls, and the values of `look`, which runs in eval mode and without gradients.
+    Arguments:
+        model: the model that is trained.
+        every: the number of rounds.
+        look: returns the values to keep. It is called in eval mode and without gradients.
     """
-    seen: list[dict[str, float]] = []
-    play_round = Session._play_round
-    clock: dict[str, Any] = {"steps": 0, "seconds": 0.0}
 
-    def play_and_look(session: Session, *arguments: Any) -> int:
-        if session.model is not model:
-            return play_round(session, *arguments)
-        start = time.process_time()
-        batches = play_round(session, *arguments)
-        clock["seconds"] += time.process_time() - start
-        clock["steps"] += 1
-        if clock["steps"] % every == 0:
-            model.eval()
-            with torch.no_grad():
-                seen.append(
-                    {"step": clock["steps"], "cpu_seconds": round_to(clock["seconds"]), **look()}
-                )
-            model.train()
-        return batches
+    def __init__(self, model: Model, every: int, look: Callable[[], Mapping[str, float]]) -> None:
+        self.model, self.every, self.look = model, every, look
+        self.settings = {"loggers": [self], "log_every": every}
+        self.seen: list[dict[str, float]] = []
+        """The step, the CPU seconds of training without the looks, and the values of each look."""
+        self._seconds = self._since = 0.0
 
-    Session._play_round = play_and_look  # type: ignore[method-assign]
-    return seen
+    def open(self, run: LoggedRun) -> None:  # noqa: ARG002
+        self._since = time.process_time()
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:  # noqa: ARG002
+        self._seconds += time.process_time() - self._since
+        # the last step is logged, too
+        if step % self.every == 0:
+            with eval_mode(self.model):
+                looked = self.look()
+            self.seen.append({"step": step, "cpu_seconds": round_to(self._seconds), **looked})
+        self._since = time.process_time()
 
 
 def round_to(value: float, digits: int = 4) -> float:
@@ -136,14 +124,11 @@ def round_to(value: float, digits: int = 4) -> float:
 @contextmanager
 def figure(path: Path, width: float, height: float) -> Iterator[Any]:
     """Yield a matplotlib figure of a size in inches, and write it on exit."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(STYLE):
-        fig = Figure(figsize=(width, height), layout="constrained")
+    with style():
+        fig = new_figure(width, height)
         yield fig
         path.parent.mkdir(parents=True, exist_ok=True)
-        fig.savefig(path)
+        save(fig, path)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -25,6 +25,7 @@ from genzoo.contract import Measurement
 from genzoo.contract.capabilities import has_capability
 from genzoo.metrics import Comparison, Evaluation, Group
 from genzoo.metrics.comparison import Quantity
+from genzoo.plots.theme import WIDTH
 from genzoo.runs.recipe import Recipe, read
 from recipes.pages import fill_page
 
@@ -143,7 +144,7 @@ def _mean(one: Group, quantity: Quantity) -> float:
 
 def draw(path: Path, samples: Mapping[str, Any]) -> None:
     """Draw a row of samples of each model."""
-    with figure(path, 6.6, 0.54 * len(samples)) as fig:
+    with figure(path, WIDTH, 0.54 * len(samples)) as fig:
         rows = fig.subplots(len(samples), 1, squeeze=False)[:, 0]
         for axes, (name, images) in zip(rows, samples.items(), strict=True):
             row = torch.cat([torch.tensor(image)[0] for image in images], dim=1)

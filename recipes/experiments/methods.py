@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from figure import round_to, watch
+from figure import Watch, round_to
 from torch import nn
 
 import genzoo
@@ -161,20 +161,24 @@ def train(
     optimizer["lr"] = rate * optimizer.get("lr", model.optimizer["lr"])
     decays = {"weight_decay": decay} if critic["norm"] != "none" else {}
     players = {"generator": optimizer, "critic": {**optimizer, **decays}}
-    seen = (
-        watch(model, max(1, steps // looks), lambda: {"distance": real.distance(model)})
-        if looks
-        else []
-    )
+    watch = Watch(model, max(1, steps // max(1, looks)), lambda: {"distance": real.distance(model)})
     try:
-        genzoo.fit(model, real.data, players=players, steps=steps, batch_size=64, progress=False)
+        genzoo.fit(
+            model,
+            real.data,
+            players=players,
+            steps=steps,
+            batch_size=64,
+            progress=False,
+            **(watch.settings if looks else {}),
+        )
     except TrainingError as error:
         print(error)
-        return {"distance": None, "samples": [], "seen": seen}
+        return {"distance": None, "samples": [], "seen": watch.seen}
     model.eval()
     torch.manual_seed(0)
     return {
         "distance": real.distance(model),
         "samples": model.sample(12).mul(100).round().int().tolist(),
-        "seen": seen,
+        "seen": watch.seen,
     }

@@ -32,6 +32,7 @@ from torch import Tensor
 import genzoo
 from genzoo import Dataset
 from genzoo.metrics import auroc
+from genzoo.plots.theme import COLORS, WIDTH
 
 FITS: Mapping[str, Mapping[str, Any]] = {
     "PixelCNN": {
@@ -53,7 +54,6 @@ SCORES = {
 """The head of a column -> the score, by its names for an exact likelihood and for a bound."""
 DRAWN = ("held out", "sharp digits", "blurred digits", "dark garments")
 """The images whose likelihoods are drawn."""
-COLORS = ("#4c72b0", "#dd8452", "#55a868", "#8172b3", "#c44e52", "#937860")
 
 
 def inliers(name: str, levels: int) -> Dataset:
@@ -137,7 +137,7 @@ def draw(path: Path, results: Mapping[str, Any]) -> None:
     """Draw the likelihoods of the PixelCNN, and the AUROC of each score with its interval."""
     likelihood = results["PixelCNN"]["likelihood"]
     sets = list(results["PixelCNN"]["auroc"])
-    with figure(path, 7, 3) as fig:
+    with figure(path, WIDTH, 3) as fig:
         axes, *panels = fig.subplots(1, 3, width_ratios=(1.3, 1, 1))
         low = float(np.quantile(likelihood["held out"], 0.01)) * 1.5
         bins = np.linspace(low, 0, 41)
@@ -153,7 +153,7 @@ def draw(path: Path, results: Mapping[str, Any]) -> None:
         axes.set(xlabel="log-likelihood, nats", yticks=[], title="PixelCNN")
         axes.legend(loc="upper left")
         for axes, (model, result) in zip(panels, results.items(), strict=True):
-            for number, (score, color) in enumerate(zip(SCORES, COLORS, strict=True)):
+            for number, (score, color) in enumerate(zip(SCORES, COLORS, strict=False)):
                 areas = {row: _area(result["auroc"][name], score) for row, name in enumerate(sets)}
                 for row, area in areas.items():
                     if area is not None:

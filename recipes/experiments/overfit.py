@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from figure import COLORS, Cells, common_parser, figure, round_to, table, watch, write
+from figure import METHOD_COLORS, Cells, Watch, common_parser, figure, round_to, table, write
 from torch import Tensor
 
 import genzoo
 from genzoo.contract.dataset import Dataset
+from genzoo.plots.theme import WIDTH
 
 MODELS = {"WGAN": "wgan", "WGAN-GP": "wgan-gp"}
 LEARNING_RATES = {"wgan": 5e-5, "wgan-gp": 1e-4}
@@ -43,20 +44,27 @@ def train(name: str, data: Dataset, rate: float, settings: dict[str, Any]) -> di
         torch.manual_seed(0)  # use the same samples for both sets of images
         return round_to(-model.critic_loss(x)["loss"].item())
 
-    every = max(1, settings["steps"] // settings["looks"])
-    seen = watch(
+    watch = Watch(
         model,
-        every,
+        max(1, settings["steps"] // settings["looks"]),
         lambda: {"training": negative_loss(known), "held out": negative_loss(held_out)},
     )
     players = {player.name: {"lr": rate * LEARNING_RATES[name]} for player in model.players()}
-    genzoo.fit(model, data, players=players, steps=settings["steps"], batch_size=64, progress=False)
-    return {"seen": seen}
+    genzoo.fit(
+        model,
+        data,
+        players=players,
+        steps=settings["steps"],
+        batch_size=64,
+        progress=False,
+        **watch.settings,
+    )
+    return {"seen": watch.seen}
 
 
 def draw(path: Path, cells: dict[str, dict[str, Any]]) -> None:
     """Draw one panel per model, each with its own scale, because clipping leaves K unknown."""
-    with figure(path, 6.6, 2.5) as fig:
+    with figure(path, WIDTH, 2.5) as fig:
         for axes, (label, cell) in zip(
             fig.subplots(1, len(cells), sharex=True), cells.items(), strict=True
         ):
@@ -66,7 +74,7 @@ def draw(path: Path, cells: dict[str, dict[str, Any]]) -> None:
                     steps,
                     [line[key] for line in cell["seen"]],
                     style,
-                    color=COLORS[label],
+                    color=METHOD_COLORS[label],
                     label=f"{key} images",
                 )
             axes.set(title=label, xlabel="generator steps")

@@ -25,13 +25,15 @@ from torch import Tensor
 
 import genzoo
 from genzoo.divergences import histograms, jensen_shannon, kullback_leibler, total_variation
+from genzoo.plots.theme import COLORS as PALETTE
+from genzoo.plots.theme import WIDTH
 
 COLORS = {
-    "Wasserstein": "#55a868",
-    "critic": "#937860",
-    "MMD": "#8172b3",
-    "Jensen-Shannon": "#4c72b0",
-    "total variation": "#dd8452",
+    "Wasserstein": PALETTE[2],
+    "critic": PALETTE[4],
+    "MMD": PALETTE[3],
+    "Jensen-Shannon": PALETTE[0],
+    "total variation": PALETTE[1],
 }
 SHIFTS = [round(-1 + 0.05 * i, 2) for i in range(41)]
 CRITIC_SHIFTS = (-1.0, -0.6, -0.2, 0.2, 0.6, 1.0)
@@ -110,15 +112,15 @@ def dual(t: float, n: int, steps: int) -> dict[str, float]:
 
 def draw(path: Path, curves: Mapping[str, Any], field: Mapping[str, Any]) -> None:
     """Draw the distances over the shift, and the gradients at one shift."""
-    with figure(path, 6.6, 2.6) as fig:
-        left, right = fig.subfigures(1, 2, width_ratios=(1.2, 1))
+    with figure(path, WIDTH, 2.6) as fig:
+        left, right = fig.subfigures(1, 2, width_ratios=(1.05, 1))
         axes = left.subplots()
         for name, color in COLORS.items():
             values = {float(t): row[name] for t, row in curves.items() if name in row}
             style = "o" if name == "critic" else "-"
             label = "critic (dual)" if name == "critic" else name
             axes.plot([*values], [*values.values()], style, color=color, label=label, markersize=4)
-        axes.set(xlabel="shift of the line", ylabel="distance", ylim=(-0.05, 1.45))
+        axes.set(xlabel="shift of the line", ylabel="distance", ylim=(-0.05, 1.8))
         axes.legend(ncols=2, loc="upper center")
         panels = [*field, "Jensen-Shannon"]
         for axes, name in zip(right.subplots(1, len(panels), sharey=True), panels, strict=True):

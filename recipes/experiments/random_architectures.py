@@ -24,14 +24,17 @@ In all parts, images are smaller, and runs take hundreds of generator steps inst
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
 import torch
-from figure import COLORS, Cells, common_parser, figure, table, write
+from figure import METHOD_COLORS, Cells, common_parser, figure, table, write
 from methods import GAN, METHODS, WGANGP, Real, architecture, train, variants
 
 from genzoo.plots import sheet
+from genzoo.plots.theme import WIDTH
 
 CURVES = {**METHODS, "WGAN-GP, RMSprop": {**WGANGP, "optimizer": {"name": "RMSprop", "lr": 1e-4}}}
 del CURVES["LSGAN"]
@@ -67,26 +70,7 @@ def run_table(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
                 *(pairs.count(p) for p in ((1, 0), (0, 1), (1, 1), (0, 0))),
             ]
         )
-    with figure(options.out / "random-architectures.png", 4.2, 2.8) as fig:
-        axes = fig.subplots()
-        for label, distances in by_method.items():
-            axes.ecdf([min(d, 1e6) for d in distances], color=COLORS[label], label=label)
-        axes.axvline(real.floor, color="0.7", linewidth=0.8)
-        axes.annotate(
-            "real images",
-            (real.floor, 0.98),
-            (3, 0),
-            textcoords="offset points",
-            color="0.5",
-            va="top",
-        )
-        axes.set(
-            xscale="log",
-            xlabel="Fréchet distance, at most",
-            ylabel="share of architectures",
-            ylim=(0, 1.02),
-        )
-        axes.legend(loc=(0.12, 0.55))
+    draw_table(options.out / "random-architectures.png", by_method, real.floor)
     nets = [
         dict(zip(("generator", "critic"), architecture(options.seed, number), strict=True))
         for number in range(options.n)
@@ -100,10 +84,32 @@ def run_table(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
     )
 
 
+def draw_table(path: Path, by_method: Mapping[str, list[float]], floor: float) -> None:
+    """Draw the share of architectures within each distance."""
+    with figure(path, 4.2, 2.8) as fig:
+        axes = fig.subplots()
+        for label, distances in by_method.items():
+            axes.ecdf([min(d, 1e6) for d in distances], color=METHOD_COLORS[label], label=label)
+        axes.axvline(floor, color="0.7", linewidth=0.8)
+        axes.annotate(
+            "real images",
+            (floor, 0.98),
+            (3, 0),
+            textcoords="offset points",
+            color="0.5",
+            va="top",
+        )
+        axes.set(
+            xscale="log",
+            xlabel="Fréchet distance, at most",
+            ylabel="share of architectures",
+            ylim=(0, 1.02),
+        )
+        axes.legend(loc=(0.12, 0.55))
+
+
 def run_curves(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
     """Track the distance for clipping, for the penalty with two optimizers, and for a GAN."""
-    from matplotlib.ticker import LogFormatter
-
     generator, critic = variants(options.width)["baseline"]
     cells = {
         label: keep(
@@ -112,7 +118,22 @@ def run_curves(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
         )
         for label, method in CURVES.items()
     }
-    with figure(options.out / "curves.png", 6.6, 2.6) as fig:
+    draw_curves(options.out / "curves.png", cells)
+    rows = [
+        [label, shown(cell["distance"]), f"{cell['seen'][-1]['cpu_seconds']:.0f}"]
+        for label, cell in cells.items()
+    ]
+    seen = {
+        label: {"distance": cell["distance"], "seen": cell["seen"]} for label, cell in cells.items()
+    }
+    return seen, table(["method", "distance", "CPU s"], rows)
+
+
+def draw_curves(path: Path, cells: Mapping[str, Any]) -> None:
+    """Draw the distance by steps and by time."""
+    from matplotlib.ticker import LogFormatter
+
+    with figure(path, WIDTH, 2.6) as fig:
         for axes, key, xlabel in zip(
             fig.subplots(1, 2, sharey=True),
             ("step", "cpu_seconds"),
@@ -125,7 +146,7 @@ def run_curves(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
                     xs,
                     ys,
                     "--" if "RMS" in label else "-",
-                    color=COLORS[label.split(",")[0]],
+                    color=METHOD_COLORS[label.split(",")[0]],
                     label=label,
                 )
             axes.set(xlabel=xlabel, yscale="log")
@@ -133,14 +154,6 @@ def run_curves(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
             axes.yaxis.set_minor_formatter(LogFormatter())
         fig.axes[0].set_ylabel("Fréchet distance")
         fig.axes[1].legend()
-    rows = [
-        [label, shown(cell["distance"]), f"{cell['seen'][-1]['cpu_seconds']:.0f}"]
-        for label, cell in cells.items()
-    ]
-    seen = {
-        label: {"distance": cell["distance"], "seen": cell["seen"]} for label, cell in cells.items()
-    }
-    return seen, table(["method", "distance", "CPU s"], rows)
 
 
 def run_variants(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
@@ -153,7 +166,21 @@ def run_variants(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]
                 lambda: train(method, *nets, real, options.steps, options.rate),  # noqa: B023
             )
             by_architecture.setdefault(name, {})[label] = cell
-    with figure(options.out / "variants.png", 6.6, 4.9) as fig:
+    draw_variants(options.out / "variants.png", by_architecture)
+    rows = [
+        [name, *(shown(cell["distance"]) for cell in cells.values())]
+        for name, cells in by_architecture.items()
+    ]
+    result = {
+        name: {label: cell["distance"] for label, cell in cells.items()}
+        for name, cells in by_architecture.items()
+    }
+    return result, table(["architecture", *METHODS], rows)
+
+
+def draw_variants(path: Path, by_architecture: Mapping[str, Mapping[str, Any]]) -> None:
+    """Draw samples of each architecture, a row, by each method, a column."""
+    with figure(path, WIDTH, 4.9) as fig:
         grid = fig.subplots(len(by_architecture), len(METHODS))
         for axes, label in zip(grid[0], METHODS, strict=True):
             axes.set_title(label)
@@ -165,15 +192,6 @@ def run_variants(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]
                     axes.imshow(sheet(torch.tensor(cell["samples"]) / 100, columns=6), cmap="gray")
                 axes.set_xlabel(shown(cell["distance"]), labelpad=1)
             row[0].set_ylabel("\n".join(wrap(name, 20)), rotation=0, ha="right", va="center")
-    rows = [
-        [name, *(shown(cell["distance"]) for cell in cells.values())]
-        for name, cells in by_architecture.items()
-    ]
-    result = {
-        name: {label: cell["distance"] for label, cell in cells.items()}
-        for name, cells in by_architecture.items()
-    }
-    return result, table(["architecture", *METHODS], rows)
 
 
 PARTS: dict[str, tuple[Any, str, dict[str, Any]]] = {

@@ -21,6 +21,7 @@ import torch
 from figure import ROOT, Cells, common_parser, figure, round_to, table, write
 
 import genzoo
+from genzoo.plots.theme import COLORS, WIDTH
 from genzoo.runs.recipe import Recipe, read
 
 MODELS = {"GAN": "gan", "WGAN": "wgan", "WGAN-GP": "wgan-gp"}
@@ -53,15 +54,15 @@ def train(recipe: Recipe, distribution: str, samples: int) -> dict[str, Any]:
 def draw(path: Path, cells: dict[tuple[str, str], dict[str, Any]]) -> None:
     """Draw a grid of plots with one row per distribution and one column per model."""
     line = torch.linspace(-REACH, REACH, SIDE).tolist()
-    with figure(path, 6.6, 6.9) as fig:
+    with figure(path, WIDTH, 6.7) as fig:
         grid = fig.subplots(len(DISTRIBUTIONS), len(MODELS), sharex=True, sharey=True)
         for (model, distribution), cell in cells.items():
             axes = grid[DISTRIBUTIONS.index(distribution)][list(MODELS).index(model)]
             axes.contourf(line, line, cell["surface"], levels=16, cmap="Blues", alpha=0.55)
             axes.contour(
-                line, line, cell["surface"], levels=16, colors="#4c72b0", alpha=0.45, linewidths=0.4
+                line, line, cell["surface"], levels=16, colors=COLORS[0], alpha=0.45, linewidths=0.4
             )
-            for key, color, size in (("data", "#dd8452", 2.5), ("samples", "#1b7837", 1.2)):
+            for key, color, size in (("data", "0.35", 2.5), ("samples", COLORS[1], 1.2)):
                 axes.plot(
                     *zip(*cell[key], strict=True),
                     ".",
