@@ -1,5 +1,6 @@
 """Fixtures and settings of all tests: a fixed seed, one thread, the command, and fake packages."""
 
+import importlib
 import io
 import os
 import signal
@@ -88,6 +89,24 @@ def python():
     `tests.fast_python` explains how it differs from `sys.executable`.
     """
     return fast_python.fast_python()
+
+
+@pytest.fixture
+def import_from(monkeypatch):
+    """Import scripts by name from a folder, as they import each other, and forget them at the end."""
+    before = set(sys.modules)
+    folders = set()
+
+    def import_from(folder, name):
+        monkeypatch.syspath_prepend(folder)
+        folders.add(str(folder))
+        return importlib.import_module(name)
+
+    yield import_from
+    for name in set(sys.modules) - before:
+        file = str(getattr(sys.modules[name], "__file__", ""))
+        if file.startswith(tuple(folders)):
+            del sys.modules[name]
 
 
 @pytest.fixture

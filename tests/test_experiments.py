@@ -1,9 +1,8 @@
 """Every experiment runs at a tiny size, writes its figure and numbers, and reuses results."""
 
-import importlib
+import functools
 import json
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -31,14 +30,9 @@ RUNS = {
 
 
 @pytest.fixture
-def experiment(monkeypatch):
-    """Import experiments from their folder by name, and forget them afterwards."""
-    monkeypatch.syspath_prepend(FOLDER)
-    before = set(sys.modules)
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if str(FOLDER) in str(getattr(sys.modules[name], "__file__", "")):
-            del sys.modules[name]
+def experiment(import_from):
+    """Import experiments by name."""
+    return functools.partial(import_from, FOLDER)
 
 
 def numbers(value):

@@ -1,6 +1,6 @@
 """Model pages agree with the source, diagrams with their script, and results with recipes."""
 
-import importlib.util
+import functools
 import re
 from pathlib import Path
 
@@ -16,23 +16,19 @@ ROW = re.compile(r"^\| `([\w-]+)`(.*)$", re.MULTILINE)
 CODE = re.compile(r"`[^`]*`|\\\(.*?\\\)")
 
 
-def script(name):
-    """Return a script of the documentation as a module."""
-    spec = importlib.util.spec_from_file_location(name, DOCS / "assets" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def script(import_from):
+    """Import scripts of the documentation by name."""
+    return functools.partial(import_from, DOCS / "assets")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
-def test_generated_parts_are_in_step_with_the_source(page):
+def test_generated_parts_are_in_step_with_the_source(script, page):
     text = page.read_text(encoding="utf-8")
     assert script("generate").renew(text) == text, "run: python docs/assets/generate.py"
 
 
-def test_diagrams_are_those_of_the_script():
+def test_diagrams_are_those_of_the_script(script):
     diagrams = script("diagrams")
     files = {path.stem: path.read_text(encoding="utf-8") for path in diagrams.FOLDER.iterdir()}
     assert files == {name: draw().svg() for name, draw in diagrams.PICTURES.items()}, (

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from diagrams import Picture
+from drawings.picture import Picture
 
 FOLDER = Path(__file__).parent / "curves"
 Panel = tuple[str, str, Mapping[str, float]]

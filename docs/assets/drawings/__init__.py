@@ -1,0 +1,1 @@
+"""The drawings of the model pages, one module for each family of models."""
