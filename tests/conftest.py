@@ -93,7 +93,7 @@ def python():
 
 @pytest.fixture
 def import_from(monkeypatch):
-    """Import scripts by name from a folder, as they import each other, and forget them at the end."""
+    """Import scripts by name from a folder, and forget them after the test."""
     before = set(sys.modules)
     folders = set()
 
