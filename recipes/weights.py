@@ -2,18 +2,22 @@
 
 Without names, all entries are made. An entry NAME=RUN stores an existing run folder. Runs are kept
 in `runs/weights/`: a killed run continues, and a finished one is used again. Entries on digits are
-part of genzoo, the others of the package genzoo-weights. The table of docs/weights.md is renewed.
+part of genzoo, the others of the package genzoo-weights. The tables of docs/weights.md and of the
+leaderboard are renewed.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import genzoo
 from genzoo.runs.folder import RunFolder
-from genzoo.runs.recipe import read, shipped
+from genzoo.runs.recipe import read, shipped, training_seconds
+from recipes.gallery import MODELS
 from recipes.pages import fill_page
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +33,16 @@ METRICS = (
     "memorization",
     "class-consistency",
 )
+
+COLUMNS = {
+    "Fréchet": "frechet/distance",
+    "density": "precision-recall/clipped_density",
+    "coverage": "precision-recall/clipped_coverage",
+    "nearer to train": "memorization/nearer_to_train",
+}
+"""A column of the leaderboard -> the METRIC/QUANTITY in it."""
+HEAD = {head: COLUMNS[head] for head in ("Fréchet", "coverage")}
+"""The columns of the short table on the first pages."""
 
 # entry -> its recipe, and what is different
 ENTRIES = {
@@ -87,15 +101,20 @@ def train(name: str) -> Path:
     return folder
 
 
+def measurements(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the measurements of an entry by METRIC/QUANTITY."""
+    report = json.loads((folder / "report" / "evaluation.json").read_text(encoding="utf-8"))
+    return {f"{row['metric']}/{row['quantity']}": row for row in report["measurements"]}
+
+
 def cells(folder: Path) -> tuple[str, ...]:
     """Return an entry as the cells of a table: distance, floor, likelihood, and size."""
-    report = json.loads((folder / "report" / "evaluation.json").read_text(encoding="utf-8"))
-    rows = {(row["metric"], row["quantity"]): row for row in report["measurements"]}
+    rows = measurements(folder)
     distance, floor, nats = "", "", ""
-    if row := rows.get(("frechet", "distance")):
+    if row := rows.get("frechet/distance"):
         distance = f"{row['value']:.2f} ± {row['standard_error']:.2f}"
         floor = f"{row['floor']:.2f}"
-    if row := rows.get(("likelihood", "log_prob")):
+    if row := rows.get("likelihood/log_prob"):
         nats = f"{row['value']:.2f} ± {row['standard_error']:.2f}"
     size = (folder / "model.safetensors").stat().st_size
     return distance, floor, nats, f"{size / 1e6:.2f}"
@@ -112,6 +131,54 @@ def write_table() -> None:
         if folder.exists():
             lines.append(f"| `{name}` | {' | '.join(cells(folder))} |")
     fill_page(ROOT / "docs" / "weights.md", "weights", "\n".join(lines))
+
+
+def ranking(page: Path, columns: dict[str, str], *, binary: bool, models: int = 99) -> str:
+    """Return a table of the models of Fashion-MNIST, the smallest Fréchet distance first.
+
+    Arguments:
+        page: the page of the table; links to the models start there.
+        columns: a column of the table -> the METRIC/QUANTITY in it.
+        binary: list the models of binary images instead of those of gray images.
+        models: the number of models to list.
+    """
+    listed = {}
+    for model, (caption, target) in MODELS.items():
+        name = f"{model}.fashion-mnist"
+        rows = measurements(OTHERS / name)
+        if "translation" in target or ("likelihood/log_prob" in rows) != binary:
+            continue
+        link = os.path.relpath(ROOT / "docs" / target, page.parent)
+        seconds = training_seconds(shipped()[ENTRIES[name][0]])
+        values = [_number(rows[key]["value"], key) for key in columns.values()]
+        values[0] += f" ± {rows[columns['Fréchet']]['standard_error']:.2f}"
+        listed[f"| [{caption}]({link}) | {' | '.join(values)} | {seconds} |"] = rows
+    order = sorted(listed, key=lambda line: listed[line]["frechet/distance"]["value"])
+    floors = [_number(listed[order[0]][key]["floor"], key) for key in columns.values()]
+    return "\n".join(
+        [
+            f"| model | {' | '.join(columns)} | CPU s |",
+            f"| --- | {'--: | ' * len(columns)}--: |",
+            *order[:models],
+            f"| floor | {' | '.join(floors)} |  |",
+        ]
+    )
+
+
+def _number(value: float | None, key: str) -> str:
+    decimals = {"frechet/distance": 2, "likelihood/log_prob": 1}.get(key, 3)
+    return "" if value is None else f"{value:z.{decimals}f}"
+
+
+def write_leaderboard() -> None:
+    """Write the tables of full training into the leaderboard, and its head into the first pages."""
+    page = ROOT / "docs" / "leaderboard.md"
+    for binary in (False, True):
+        columns = COLUMNS | ({"log-likelihood, nats": "likelihood/log_prob"} if binary else {})
+        title = "full-training-binary" if binary else "full-training"
+        fill_page(page, title, ranking(page, columns, binary=binary))
+    for page in (ROOT / "README.md", ROOT / "docs" / "index.md"):
+        fill_page(page, "leaderboard-head", ranking(page, HEAD, binary=False, models=5))
 
 
 def main(arguments: list[str]) -> None:
@@ -132,6 +199,7 @@ def main(arguments: list[str]) -> None:
         size = (folder / "model.safetensors").stat().st_size
         print(f"{folder.relative_to(ROOT)}: {size:,} bytes, sha256 {entry.sha256}", flush=True)
     write_table()
+    write_leaderboard()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import fnmatch
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +20,7 @@ from genzoo.registry.kinds import KINDS, SINGULAR
 from genzoo.registry.lookup import kinds_of, registry
 from genzoo.registry.plugins import metadata_field
 from genzoo.registry.registration import Registration
-from genzoo.runs.recipe import Recipe, read, shipped
+from genzoo.runs.recipe import Recipe, head, read, shipped, training_seconds
 from genzoo.terminal import Console
 
 if TYPE_CHECKING:
@@ -132,18 +131,10 @@ def _list_recipes(pattern: str) -> None:
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column == "recipe")
     for name, recipe in recipes.items():
-        time = _time(_head(files[name]))
+        time = _time(files[name])
         cells = (name, recipe["model"]["name"], recipe["data"]["name"], time, states[name])
         table.add_row(*map(escape, cells[: len(table.columns)]))
     console.print(table)
-
-
-def _head(file: Path) -> str:
-    """Return the comment at the top of a recipe, on one line."""
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return " ".join(
-        line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines)
-    )
 
 
 def _state(recipe: Recipe, file: Path) -> str:
@@ -152,16 +143,15 @@ def _state(recipe: Recipe, file: Path) -> str:
     missing = [name for name, kind in slots if name not in registry(kind)]
     if not missing:
         return ""
-    plugin = re.search(r"genzoo-[a-z]+", _head(file))
+    plugin = re.search(r"genzoo-[a-z]+", head(file))
     return f"needs {plugin[0] if plugin else ', '.join(missing)}"
 
 
-def _time(head: str) -> str:
-    """Return the training time in the first comment of a recipe, on a CPU."""
-    stated = re.search(r"(\d+) s (?:of CPU time )?on \w+ threads?", head)
-    if stated is None:
+def _time(file: Path) -> str:
+    """Return the training time that a recipe states, in seconds or minutes."""
+    seconds = training_seconds(file)
+    if seconds is None:
         return ""
-    seconds = int(stated[1])
     return f"{seconds} s" if seconds < 100 else f"{round(seconds / 60)} min"
 
 

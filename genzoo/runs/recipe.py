@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,12 @@ __all__ = [
     "checked",
     "differences",
     "dumps",
+    "head",
     "override",
     "parse",
     "read",
     "shipped",
+    "training_seconds",
     "without_none",
 ]
 
@@ -65,6 +68,30 @@ def shipped() -> dict[str, Path]:
     if not folder.is_dir() and (package.parent / "pyproject.toml").is_file():
         folder = package.parent / "recipes"
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def head(path: Path) -> str:
+    """Return the comment at the top of a recipe, on one line.
+
+    Example:
+        >>> head(shipped()["vae-digits"])[:5]
+        'A VAE'
+    """
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return " ".join(
+        line.lstrip("# ") for line in takewhile(lambda line: line.startswith("#"), lines)
+    )
+
+
+def training_seconds(path: Path) -> int | None:
+    """Return the training time on a CPU that the comment at the top of a recipe states, if any.
+
+    Example:
+        >>> training_seconds(shipped()["vae-digits"])
+        11
+    """
+    stated = re.search(r"(\d+) s (?:of CPU time )?on \w+ threads?", head(path))
+    return int(stated[1]) if stated else None
 
 
 def read(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:

@@ -1,6 +1,6 @@
 """Train each core model with several seeds on Fashion-MNIST, and rank the models.
 
-Each model is trained with its quick recipe, in a few minutes of CPU time on one thread.
+Each model is trained with its quick recipe, in less than three minutes of CPU time on one thread.
 Autoregressive models learn binary images, so they have a table of their own: a distance between
 binary images does not compare with one between gray images.
 
@@ -27,7 +27,6 @@ from genzoo.metrics import Comparison, Evaluation, Group
 from genzoo.metrics.comparison import Quantity
 from genzoo.plots.theme import WIDTH
 from genzoo.runs.recipe import Recipe, read
-from recipes.pages import fill_page
 
 RECIPES = Path(__file__).parents[1]
 MODELS = {
@@ -51,8 +50,6 @@ COLUMNS = {
     "log-likelihood, nats": ("likelihood", "log_prob"),
 }
 """The column of a table -> the metric and the quantity."""
-HEAD = {"Fréchet": COLUMNS["Fréchet"], "coverage": COLUMNS["coverage"]}
-"""The columns of the short table on the first pages."""
 DECIMALS = {"Fréchet": 2, "KID": 3, "density": 3, "coverage": 3, "nearer to train": 3}
 """The column of a table -> the number of decimals; 1 for other columns."""
 SAMPLES = 12
@@ -93,19 +90,15 @@ def group(name: str, recipe: Recipe, cells: Sequence[Mapping[str, Any]]) -> Grou
 def ranking(
     comparison: Comparison,
     seconds: Mapping[str, Sequence[float]],
-    shown: Mapping[str, tuple[str, str]] = COLUMNS,
-    models: int | None = None,
 ) -> str:
     """Return a table of a comparison. The best value is bold if it leads beyond chance.
 
     Arguments:
         comparison: the groups.
         seconds: the name of a group -> the training time of each run.
-        shown: the columns.
-        models: the number of the best models to show, by default all.
     """
     quantities = {(q.metric, q.quantity): q for q in comparison.quantities()}
-    columns = {head: quantities[key] for head, key in shown.items() if key in quantities}
+    columns = {head: quantities[key] for head, key in COLUMNS.items() if key in quantities}
     leaders = {head: comparison.leaders(quantity) for head, quantity in columns.items()}
 
     def cell(head: str, quantity: Quantity, one: Group) -> str:
@@ -115,7 +108,7 @@ def ranking(
         values = (min(summary.values), summary.mean, max(summary.values))
         low, mean, high = (_number(head, value) for value in values)
         text = f"**{mean}**" if leaders[head] == [one.name] else mean
-        return f"{text} ({low} to {high})"
+        return f"{text}<br><small>{low} to {high}</small>"
 
     frechet = quantities["frechet", "distance"]
     groups = sorted(comparison.groups, key=lambda one: _mean(one, frechet))
@@ -126,14 +119,14 @@ def ranking(
             *(cell(head, quantity, one) for head, quantity in columns.items()),
             f"{max(seconds[one.name]):.0f}",
         ]
-        for one in groups[:models]
+        for one in groups
     ]
     rows.append(["floor", *(_number(head, floor) for head, floor in floors.items()), ""])
     return table(["model", *columns, "CPU s"], rows)
 
 
 def _number(head: str, value: float | None) -> str:
-    return "" if value is None else f"{value:.{DECIMALS.get(head, 1)}f}"
+    return "" if value is None else f"{value:z.{DECIMALS.get(head, 1)}f}"
 
 
 def _mean(one: Group, quantity: Quantity) -> float:
@@ -189,11 +182,6 @@ def main(arguments: Iterable[str] | None = None) -> None:
         if groups:
             title = "Binary images:" if binary else "Gray images:"
             tables.append(f"{title}\n\n{ranking(Comparison(groups), seconds)}")
-        if groups and not binary:
-            head = ranking(Comparison(groups), seconds, HEAD, models=4)
-            pages = (options.out.with_name("index.md"), options.out.parents[1] / "README.md")
-            for page in filter(Path.exists, pages):
-                fill_page(page, "leaderboard-head", head)
     write(options, "leaderboard", settings, cells, "\n".join(tables))
 
 
