@@ -1,7 +1,6 @@
 """Draw samples of the pretrained weights, and list them in the README and on the home page.
 
-For each model, the weights on Fashion-MNIST are used if there are any, else those on digits. The
-samples are the first ones of seed 0, not selected.
+The samples are the first ones of seed 0, not selected.
 
     python recipes/gallery.py
 """
@@ -22,38 +21,30 @@ from recipes.pages import fill_page
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = (DOCS.parent / "README.md", DOCS / "index.md")
-MODELS = {
-    "vae": ("VAE", "models/vae.md"),
-    "wae-mmd": ("WAE-MMD", "models/wae-mmd.md"),
-    "wae-gan": ("WAE-GAN", "models/wae-gan.md"),
-    "gan": ("GAN", "models/gan.md"),
-    "dcgan": ("DCGAN", "models/dcgan.md"),
-    "lsgan": ("LSGAN", "models/lsgan.md"),
-    "wgan": ("WGAN", "models/wgan.md"),
-    "wgan-gp": ("WGAN-GP", "models/wgan-gp.md"),
-    "cdcgan": ("DCGAN by class", "concepts/labels.md"),
-    "nade": ("NADE", "models/nade.md"),
-    "pixel-rnn": ("PixelRNN", "models/pixel-rnn.md"),
-    "pix2pix": ("Pix2Pix", "plugins/translation.md"),
-    "cyclegan": ("CycleGAN", "plugins/translation.md"),
-    "discogan": ("DiscoGAN", "plugins/translation.md"),
+ENTRIES = {
+    "vae.fashion-mnist": ("VAE", "models/vae.md"),
+    "wae-mmd.fashion-mnist": ("WAE-MMD", "models/wae-mmd.md"),
+    "wae-gan.fashion-mnist": ("WAE-GAN", "models/wae-gan.md"),
+    "gan.fashion-mnist": ("GAN", "models/gan.md"),
+    "gan.emoji": ("GAN in color", "models/gan.md"),
+    "dcgan.fashion-mnist": ("DCGAN", "models/dcgan.md"),
+    "cdcgan.fashion-mnist": ("DCGAN by class", "concepts/labels.md"),
+    "lsgan.fashion-mnist": ("LSGAN", "models/lsgan.md"),
+    "wgan.fashion-mnist": ("WGAN", "models/wgan.md"),
+    "wgan-gp.fashion-mnist": ("WGAN-GP", "models/wgan-gp.md"),
+    "nade.fashion-mnist": ("NADE", "models/nade.md"),
+    "pixel-rnn.fashion-mnist": ("PixelRNN", "models/pixel-rnn.md"),
+    "pix2pix.fashion-mnist": ("Pix2Pix", "plugins/translation.md"),
+    "cyclegan.fashion-mnist": ("CycleGAN", "plugins/translation.md"),
+    "discogan.fashion-mnist": ("DiscoGAN", "plugins/translation.md"),
 }
-"""The first part of the name of an entry -> the caption of its picture, and its page."""
-COLUMNS, ROWS = 3, 2
-SIDE = 56
+"""The name of an entry -> the caption of its picture, and its page."""
+COLUMNS, ROWS = 4, 2
+SIDE = 64
 """The height and width of a sample in pixels, at most."""
-README_COLUMNS = 4
-NAMES = {"fashion-mnist": "Fashion-MNIST", "digits": "digits"}
-
-
-def entries() -> dict[str, str]:
-    """Return the model -> the name of its entry."""
-    available = genzoo.weights.available()
-    choices = {
-        model: [name for data in NAMES if (name := f"{model}.{data}") in available]
-        for model in MODELS
-    }
-    return {model: names[0] for model, names in choices.items() if names}
+README_COLUMNS, README_WIDTH = 4, 180
+"""The number of pictures in a row of the README, and the width of a picture in pixels."""
+DATA = {"fashion-mnist": "Fashion-MNIST", "emoji": "emoji"}
 
 
 def samples(entry: str) -> Tensor:
@@ -61,8 +52,7 @@ def samples(entry: str) -> Tensor:
     model: Any = genzoo.load(entry)
     n = COLUMNS * ROWS
     if hasattr(model, "translate"):
-        n = ROWS * 2
-        inputs = held_out(entry, model, n, model.given)
+        inputs = held_out(entry, model, n // 2, model.given)
         torch.manual_seed(0)
         return torch.stack([inputs, model.translate(inputs)], dim=1).flatten(0, 1)
     torch.manual_seed(0)
@@ -71,27 +61,32 @@ def samples(entry: str) -> Tensor:
     return model.sample(n)
 
 
-def tiles(images: Tensor, columns: int) -> Image.Image:
+def tiles(images: Tensor) -> Image.Image:
     """Return images on a grid with transparent gaps, enlarged by an integer factor."""
     factor = SIDE // images.shape[-1]
-    gray = (255 * images.mean(dim=1)).round().byte().numpy()
-    height, width = (side * factor for side in gray.shape[1:])
-    rows = len(gray) // columns
-    grid = Image.new("LA", (columns * (width + 2) - 2, rows * (height + 2) - 2))
-    for i, pixels in enumerate(gray):
-        tile = Image.fromarray(pixels).resize((width, height), Image.Resampling.NEAREST)
-        grid.paste(tile.convert("LA"), (i % columns * (width + 2), i // columns * (height + 2)))
+    pixels = (255 * images).round().byte().permute(0, 2, 3, 1).numpy()
+    mode = "RGBA" if images.shape[1] == 3 else "LA"
+    height, width = (side * factor for side in images.shape[2:])
+    rows = len(images) // COLUMNS
+    grid = Image.new(mode, (COLUMNS * (width + 2) - 2, rows * (height + 2) - 2))
+    for i, image in enumerate(pixels):
+        tile = Image.fromarray(image if mode == "RGBA" else image[:, :, 0])
+        tile = tile.resize((width, height), Image.Resampling.NEAREST).convert(mode)
+        grid.paste(tile, (i % COLUMNS * (width + 2), i // COLUMNS * (height + 2)))
     return grid
 
 
-def cell(model: str, entry: str, page: Path) -> tuple[str, str]:
-    """Return the picture and the caption of a model, in Markdown."""
-    caption, target = MODELS[model]
-    picture = os.path.relpath(DOCS / "assets" / "gallery" / f"{model}.png", page.parent)
+def cell(entry: str, page: Path) -> tuple[str, str]:
+    """Return the picture and the caption of an entry, in Markdown and HTML."""
+    caption, target = ENTRIES[entry]
+    picture = os.path.relpath(DOCS / "assets" / "gallery" / f"{entry}.png", page.parent)
     link = os.path.relpath(DOCS / target, page.parent)
-    data = NAMES[entry.partition(".")[2]]
+    data = DATA[entry.partition(".")[2]]
     kind = "Inputs and translations" if "translation" in target else "Samples"
-    return f"![{kind} of {caption} on {data}]({picture})", f"[{caption}]({link})"
+    alt = f"{kind} of {caption} on {data}"
+    if page.name == "README.md":
+        return f'<img src="{picture}" alt="{alt}" width="{README_WIDTH}">', f"[{caption}]({link})"
+    return f"![{alt}]({picture}){{ .sheet }}", f"[{caption}]({link})"
 
 
 def table(cells: list[tuple[str, str]]) -> str:
@@ -107,7 +102,7 @@ def table(cells: list[tuple[str, str]]) -> str:
 
 def grid(cells: list[tuple[str, str]]) -> str:
     """Return a list whose items flow into as many columns as fit the page."""
-    items = [f"- {picture}{{ .sheet }}\n    {caption}" for picture, caption in cells]
+    items = [f"- {picture}\n    {caption}" for picture, caption in cells]
     return '<div class="gallery" markdown>\n\n' + "\n".join(items) + "\n\n</div>"
 
 
@@ -115,15 +110,11 @@ def main() -> None:
     """Draw the pictures and renew the pages."""
     folder = DOCS / "assets" / "gallery"
     folder.mkdir(exist_ok=True)
-    chosen = entries()
-    for model, entry in chosen.items():
-        images = samples(entry)
-        columns = 4 if len(images) == ROWS * 4 else COLUMNS
-        tiles(images, columns).save(folder / f"{model}.png", optimize=True)
+    for entry in ENTRIES:
+        tiles(samples(entry)).save(folder / f"{entry}.png", optimize=True)
     for page in PAGES:
-        cells = [cell(model, entry, page) for model, entry in chosen.items()]
-        content = table(cells) if page.name == "README.md" else grid(cells)
-        fill_page(page, "gallery", content)
+        cells = [cell(entry, page) for entry in ENTRIES]
+        fill_page(page, "gallery", table(cells) if page.name == "README.md" else grid(cells))
 
 
 if __name__ == "__main__":

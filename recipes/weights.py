@@ -17,7 +17,7 @@ import torch
 import genzoo
 from genzoo.runs.folder import RunFolder
 from genzoo.runs.recipe import read, shipped, training_seconds
-from recipes.gallery import MODELS
+from recipes import gallery
 from recipes.pages import fill_page
 
 ROOT = Path(__file__).parents[1]
@@ -77,6 +77,7 @@ ENTRIES = {
     "nade.fashion-mnist": ["nade-fashion-mnist"],
     "pixel-rnn.fashion-mnist": ["pixel-rnn-fashion-mnist"],
     "cdcgan.fashion-mnist": ["cdcgan-fashion-mnist"],
+    "gan.emoji": ["gan-r1-emoji"],
     "cyclegan.fashion-mnist": ["cyclegan-fashion-mnist-mapped"],
     "discogan.fashion-mnist": ["discogan-fashion-mnist-mapped"],
     "pix2pix.fashion-mnist": ["pix2pix-fashion-mnist-edges"],
@@ -143,16 +144,17 @@ def ranking(page: Path, columns: dict[str, str], *, binary: bool, models: int = 
         models: the number of models to list.
     """
     listed = {}
-    for model, (caption, target) in MODELS.items():
-        name = f"{model}.fashion-mnist"
+    for name, (caption, target) in gallery.ENTRIES.items():
+        if not name.endswith(".fashion-mnist") or "translation" in target:
+            continue
         rows = measurements(OTHERS / name)
-        if "translation" in target or ("likelihood/log_prob" in rows) != binary:
+        if ("likelihood/log_prob" in rows) != binary:
             continue
         link = os.path.relpath(ROOT / "docs" / target, page.parent)
         seconds = training_seconds(shipped()[ENTRIES[name][0]])
         values = [_number(rows[key]["value"], key) for key in columns.values()]
         values[0] += f" ± {rows[columns['Fréchet']]['standard_error']:.2f}"
-        listed[f"| [{caption}]({link}) | {' | '.join(values)} | {seconds} |"] = rows
+        listed[f"| [{caption}]({link}) | {' | '.join(values)} | {seconds:,} |"] = rows
     order = sorted(listed, key=lambda line: listed[line]["frechet/distance"]["value"])
     floors = [_number(listed[order[0]][key]["floor"], key) for key in columns.values()]
     return "\n".join(

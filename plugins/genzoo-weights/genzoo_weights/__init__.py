@@ -1,4 +1,4 @@
-"""Pretrained weights on Fashion-MNIST for genzoo."""
+"""Pretrained weights on Fashion-MNIST and on emoji for genzoo."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ __all__ = [
     "dcgan",
     "discogan",
     "gan",
+    "gan_emoji",
     "lsgan",
     "nade",
     "pix2pix",
@@ -27,6 +28,7 @@ _ENTRIES = Path(__file__).parent / "entries"
 
 wae_mmd = Entry(_ENTRIES / "wae-mmd.fashion-mnist")
 gan = Entry(_ENTRIES / "gan.fashion-mnist")
+gan_emoji = Entry(_ENTRIES / "gan.emoji")
 dcgan = Entry(_ENTRIES / "dcgan.fashion-mnist")
 lsgan = Entry(_ENTRIES / "lsgan.fashion-mnist")
 wae_gan = Entry(_ENTRIES / "wae-gan.fashion-mnist")
