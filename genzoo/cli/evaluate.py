@@ -83,9 +83,9 @@ def evaluate(
 ) -> None:
     """Measure a trained model, or samples of another program, and write a report."""
     from genzoo.data.arrays import as_dataset
+    from genzoo.metrics import OnnxGenerator, Samples
     from genzoo.metrics.evaluate import evaluate as measure
     from genzoo.metrics.evaluate import model_and_data
-    from genzoo.metrics.samples import OnnxGenerator, Samples
     from genzoo.runs.folder import RunFolder
 
     device = available_device(device)

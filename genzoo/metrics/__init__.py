@@ -44,12 +44,13 @@ if TYPE_CHECKING:
     from genzoo.metrics.networks.fixed import Pixels, RandomConv
     from genzoo.metrics.networks.inception import Inception
     from genzoo.metrics.networks.self_trained import SelfTrained
+    from genzoo.metrics.onnx_generator import OnnxGenerator
     from genzoo.metrics.outliers.auroc import Auroc, auroc
     from genzoo.metrics.outliers.background import Background, png_bits
     from genzoo.metrics.outliers.result import OutlierRow, OutlierScores
     from genzoo.metrics.reconstruction import Reconstruction
     from genzoo.metrics.report import Evaluation
-    from genzoo.metrics.samples import OnnxGenerator, Samples
+    from genzoo.metrics.samples import Samples
     from genzoo.metrics.sharpness import Sharpness, laplacian_variance
     from genzoo.metrics.sliced import SlicedWasserstein, sliced_wasserstein
     from genzoo.metrics.texture import Texture, high_frequency_power
@@ -112,7 +113,8 @@ else:
             "genzoo.metrics.outliers.result": ("OutlierRow", "OutlierScores"),
             "genzoo.metrics.reconstruction": ("Reconstruction",),
             "genzoo.metrics.report": ("Evaluation",),
-            "genzoo.metrics.samples": ("OnnxGenerator", "Samples"),
+            "genzoo.metrics.onnx_generator": ("OnnxGenerator",),
+            "genzoo.metrics.samples": ("Samples",),
             "genzoo.metrics.sharpness": ("Sharpness", "laplacian_variance"),
             "genzoo.metrics.sliced": (
                 "SlicedWasserstein",

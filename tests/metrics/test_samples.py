@@ -187,11 +187,16 @@ def test_a_range_is_mapped_to_the_unit_interval(digits):
 
 def test_unsuitable_pictures_are_refused_by_name(digits, colors, tmp_path):
     large = write_pictures(tmp_path / "large", RNG.integers(0, 256, (2, 28, 30), dtype=np.uint8))
-    with pytest.raises(DataError, match=r"0\.png has 28 x 30 pixels.*digits have 8 x 8; resize"):
+    with pytest.raises(
+        DataError,
+        match=r"0\.png is a gray picture of 28 x 30 pixels, .* gray pictures of 8 x 8; convert",
+    ):
         genzoo.evaluate(large, digits)
     colored = write_pictures(tmp_path / "colored", COLORS[:2], ("RGB",))
     gray = genzoo.Dataset({"x": torch.rand(9, 1, 6, 9)}, {"x": torch.rand(9, 1, 6, 9)})
-    with pytest.raises(DataError, match=r"0\.png is in color.*data are gray; convert"):
+    with pytest.raises(
+        DataError, match=r"0\.png is a color picture.* data needs gray pictures of 6 x 9; convert"
+    ):
         genzoo.evaluate(colored, gray)
     deep = tmp_path / "deep"
     deep.mkdir()
@@ -199,7 +204,8 @@ def test_unsuitable_pictures_are_refused_by_name(digits, colors, tmp_path):
     with pytest.raises(DataError, match=r"a\.png cannot be read as an image.*repair or remove"):
         genzoo.evaluate(deep, digits)
     with pytest.raises(
-        DataError, match=r"pictures, but 8-gaussians has examples of shape \(2,\); .*array"
+        DataError,
+        match=r"8-gaussians needs examples of shape \(2,\), which are not .* pictures; .*array",
     ):
         genzoo.evaluate(colored, TOY)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +11,8 @@ from torch import Tensor
 
 from genzoo.contract import Shape
 from genzoo.data.image_files import find_images
-from genzoo.data.image_reader import Reader, open_image
+from genzoo.data.image_reader import Reader
+from genzoo.data.picture_pixels import as_shape, check_picture_shape, read_pixels
 from genzoo.errors import DataError
 
 __all__ = ["picture_files", "read_pictures"]
@@ -50,49 +50,19 @@ def read_pictures(
         DataError: the shape is not one of gray or color pictures, a picture does not fit, or no
             file can be read.
     """
-    if len(shape) != 3 or shape[0] not in (1, 3):
-        raise DataError(
-            f"The model reads examples of shape {tuple(shape)}, which are not gray or color "
-            "pictures; pass a dataset or arrays instead of files."
-        )
+    check_picture_shape(shape, "the model", "pass a dataset or arrays instead of files")
+    way = "leave it out, or set resize (--resize) to crop, resize, and convert all pictures"
     pictures: dict[str, Tensor] = {}
     failed: dict[str, str] = {}
     reader = Reader((shape[0], shape[1], shape[2]))
     for file in files:
         try:
-            pixels = reader(file) if resize else _read(file)
+            pixels = reader(file) if resize else read_pixels(file)
         except DataError as error:
             failed[str(file)] = str(error)
             continue
-        fitted = pixels if resize else _fitted(file, pixels, shape)
+        fitted = as_shape(pixels, shape, file, "the model", way)
         pictures[str(file)] = torch.from_numpy(np.array(fitted))
     if not pictures:
         raise DataError(f"No picture can be read. {next(iter(failed.values()), '')}".rstrip())
     return pictures, failed
-
-
-def _read(file: Path) -> Any:
-    """Read a picture at its own size, uint8 `(1 or 3, H, W)`.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    pixels = np.asarray(open_image(file).convert("RGB")).transpose(2, 0, 1)
-    return pixels[:1] if (pixels == pixels[:1]).all() else pixels
-
-
-def _fitted(file: Path, pixels: Any, shape: Shape) -> Any:
-    """Return a picture with the channels of a shape, without a loss.
-
-    Raises:
-        DataError: that is not possible, or the size differs.
-    """
-    channels, height, width = shape
-    if len(pixels) in (1, channels) and pixels.shape[1:] == (height, width):
-        return np.broadcast_to(pixels, shape)
-    actual, expected = ("gray" if count == 1 else "color" for count in (len(pixels), channels))
-    raise DataError(
-        f"{file} is a {actual} picture of {pixels.shape[1]} x {pixels.shape[2]} pixels, but the "
-        f"model reads {expected} pictures of {height} x {width}. Leave it out, or set resize "
-        "(--resize) to crop, resize, and convert all pictures."
-    )
