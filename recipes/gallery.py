@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 import genzoo
-from genzoo.cli.common import held_out
+from genzoo.cli.inputs import held_out
 from recipes.pages import fill_page
 
 DOCS = Path(__file__).parents[1] / "docs"

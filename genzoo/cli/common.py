@@ -1,4 +1,4 @@
-"""Shared functions of the commands: print messages, load a model, and write samples."""
+"""Shared parts of the commands: the console, options, and messages."""
 
 from __future__ import annotations
 
@@ -6,26 +6,20 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.file_proxy import FileProxy
 
-from genzoo.errors import RunError, SettingError, did_you_mean, on_one_line
+from genzoo.errors import SettingError, did_you_mean, on_one_line
 from genzoo.files import local_path
 from genzoo.terminal import Console, end_quietly, is_terminal
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from genzoo.contract import Dataset, Model
-
 __all__ = [
     "Checkpoint", "Count", "DataPath", "Device", "Limit", "MetricSeed", "RunName", "Seed",
-    "console", "data", "errors", "held_out", "interrupted", "kinds_named", "load", "note_sampler",
-    "parts", "require", "say", "with_plugins", "write",
+    "console", "errors", "interrupted", "kinds_named", "parts", "say", "with_plugins",
 ]  # fmt: skip
 
 console = Console(width=None if is_terminal(sys.stdout) else 160)
@@ -148,160 +142,3 @@ def kinds_named(name: str) -> list[str]:
         known = {known for kind in KINDS for known in registry(kind).available()}
         raise SettingError(f"Nothing is named {name!r}.{did_you_mean(name, known)}")
     return kinds
-
-
-def load(run: str, device: str, checkpoint: Any = "last") -> Model:
-    """Return the model of a run, or a registered model, on a device and in eval mode."""
-    from genzoo import loading
-
-    device = available_device(device)
-    return loading.load(run, checkpoint=checkpoint).to(device).eval()
-
-
-def available_device(name: str) -> str:
-    """Return the name of a device of this machine.
-
-    Raises:
-        SettingError: the name is invalid, or this machine does not have the device.
-    """
-    from genzoo.train.engine import check_device
-
-    kind, _ = check_device(name)
-    if kind == "auto":
-        from genzoo.train.engine import Engine
-
-        return str(Engine("auto", "32-true").device)
-    return name
-
-
-def require(model: Model, capability: str) -> Any:
-    """Return a model if it has a method.
-
-    Raises:
-        SettingError: the model does not have the method. The message lists what it can do.
-    """
-    from genzoo.contract import has_capability
-
-    if not has_capability(model, capability):
-        can = [
-            name
-            for name in (
-                "sample",
-                "complete",
-                "translate",
-                "encode",
-                "decode",
-                "reconstruct",
-                "log_prob",
-                "elbo",
-            )
-            if has_capability(model, name)
-        ]
-        raise SettingError(f"{type(model).__name__} has no {capability}; it can {', '.join(can)}")
-    return model
-
-
-def data(run: str, data_path: Path | None = None) -> Dataset:
-    """Return the dataset of a run, from a new path if it has moved.
-
-    Raises:
-        RunError: the path is not a run folder.
-    """
-    from genzoo.runs.folder import RunFolder
-
-    folder = RunFolder.find(run)
-    if not folder.exists():
-        raise RunError(f"{run} is not a run folder, so it has no data.")
-    return folder.dataset(data_path)
-
-
-def held_out(
-    run: str, model: Model, n: int, columns: tuple[str, ...], dataset: Dataset | None = None
-) -> Any:
-    """Return `n` held-out rows of a dataset, by default the run's dataset."""
-    from genzoo.train import pictures
-
-    dataset = dataset or data(run)
-    available = pictures.held_out_rows(dataset, columns)
-    if n > available:
-        raise SettingError(
-            f"-n {n}: {dataset.name} has only {available} held-out examples; ask for fewer."
-        )
-    return pictures.held_out(dataset, columns, n, model)
-
-
-def note_sampler(model: Any) -> None:
-    """Print a note if samples of a model do not come from its prior."""
-    if getattr(model, "has_fitted_sampler", False):
-        say("note: samples use the sampler that was fitted to the latent codes, not the prior")
-
-
-def write(
-    samples: Tensor,
-    out: Path,
-    columns: int | None = None,
-    shown: Tensor | None = None,
-    lines: Sequence[str] | None = None,
-    *,
-    labels: Sequence[str] = (),
-    titles: Sequence[str] = (),
-) -> None:
-    """Write samples to a file; its suffix selects the format.
-
-    Arguments:
-        samples: the samples.
-        out: a path that ends in .npy for an array, .png, .svg, or .pdf for a picture, or .txt for
-            text.
-        columns: the number of columns of the sheet.
-        shown: the images to show instead of the samples.
-        lines: the samples as lines of text, if they are text.
-        labels: the texts next to the rows of the sheet, or below its images.
-        titles: the texts above its columns.
-
-    Raises:
-        SettingError: the samples cannot be written in this format.
-    """
-    from genzoo.files import write_atomic
-    from genzoo.plots import draw, save
-    from genzoo.plots.files import SUFFIXES
-
-    if not hasattr(samples, "shape"):
-        raise SettingError(
-            f"samples of type {type(samples).__name__} cannot be written as an image or an array."
-        )
-    suffix = out.suffix.lower()
-    if suffix == ".npy":
-        import numpy as np
-        import torch
-
-        def written(path: Path) -> None:
-            with path.open("wb") as file:
-                # NumPy does not support bfloat16.
-                array = samples.float() if samples.dtype == torch.bfloat16 else samples
-                np.save(file, array.cpu().numpy())
-
-    elif suffix in SUFFIXES:
-        images = samples if shown is None else shown
-        picture = draw(images, columns=columns, labels=labels, titles=titles)
-        if picture is None:
-            text = "" if lines is None else ", or as text, as in -o samples.txt"
-            raise SettingError(
-                f"samples of shape {tuple(samples.shape[1:])} cannot be shown as an image; write "
-                f"them as an array, as in -o samples.npy{text}."
-            )
-
-        def written(path: Path) -> None:
-            save(picture, path)
-
-    elif suffix == ".txt" and lines is not None:
-
-        def written(path: Path) -> None:
-            save(list(lines), path)
-
-    else:
-        suffixes = (*SUFFIXES, ".npy") if lines is None else (".txt", ".npy")
-        raise SettingError(
-            f"-o {out}: expected a name that ends in {', '.join(suffixes[:-1])} or {suffixes[-1]}."
-        )
-    write_atomic(out, written)
-    console.print(f"{out}: {len(samples)} of shape {tuple(samples.shape[1:])}", markup=False)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from genzoo.cli.common import Device, Limit, MetricSeed, available_device, console, parts, say
+from genzoo.cli.common import Device, Limit, MetricSeed, console, parts, say
+from genzoo.cli.inputs import available_device
 
 __all__ = ["compare"]
 

@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genzoo.cli.common import (
-    Checkpoint,
-    DataPath,
-    Device,
-    Limit,
-    MetricSeed,
-    available_device,
-    console,
-    note_sampler,
-    parts,
-    say,
-)
+from genzoo.cli.common import Checkpoint, DataPath, Device, Limit, MetricSeed, console, parts, say
+from genzoo.cli.inputs import available_device, note_sampler
 from genzoo.errors import SettingError
 
 if TYPE_CHECKING:

@@ -8,22 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli.common import (
-    Checkpoint,
-    Count,
-    DataPath,
-    Device,
-    RunName,
-    Seed,
-    console,
-    data,
-    held_out,
-    load,
-    note_sampler,
-    require,
-    write,
-)
+from genzoo.cli.common import Checkpoint, Count, DataPath, Device, RunName, Seed, console
+from genzoo.cli.inputs import data, held_out, load, note_sampler, require
 from genzoo.cli.labels import Label, SheetSize, labels, sheet_size
+from genzoo.cli.output import write
 from genzoo.errors import SettingError
 
 __all__ = ["complete", "reconstruct", "sample", "translate"]

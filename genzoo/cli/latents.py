@@ -7,19 +7,10 @@ from typing import Annotated
 
 import typer
 
-from genzoo.cli.common import (
-    Count,
-    DataPath,
-    Device,
-    RunName,
-    Seed,
-    data,
-    held_out,
-    load,
-    require,
-    write,
-)
+from genzoo.cli.common import Count, DataPath, Device, RunName, Seed
+from genzoo.cli.inputs import data, held_out, load, require
 from genzoo.cli.labels import Label, SheetSize, labels, sheet_size
+from genzoo.cli.output import write
 from genzoo.errors import SettingError
 
 __all__ = ["arithmetic", "interpolate"]

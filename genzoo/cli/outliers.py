@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from genzoo.cli.common import Device, Limit, Seed, console, load, say
+from genzoo.cli.common import Device, Limit, Seed, console, say
+from genzoo.cli.inputs import load
 from genzoo.errors import show
 
 __all__ = ["outliers"]

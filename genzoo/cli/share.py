@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from genzoo.cli.common import Checkpoint, RunName, console, load, note_sampler
+from genzoo.cli.common import Checkpoint, RunName, console
+from genzoo.cli.inputs import load, note_sampler
 
 __all__ = ["export", "pack", "push"]
 
