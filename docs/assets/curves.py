@@ -50,6 +50,22 @@ CURVES: dict[str, tuple[Panel, Panel] | tuple[Panel]] = {
     "eonade": (("loss", "negative log-likelihood, nats", BASELINES),),
     "rnade": (("loss", "negative log-likelihood, nats", {"best possible": -2.01}),),
     "pixel-rnn": (("loss", "negative log-likelihood, nats", BASELINES),),
+    "char-wgan-gp": (
+        ("critic/gap", "critic/gap", {}),
+        ("critic/penalty", "critic/penalty", {}),
+    ),
+    "pix2pix": (
+        ("generator/l1", "generator/l1", {}),
+        ("critic/loss", "critic/loss, nats", {"log 2": math.log(2)}),
+    ),
+    "cyclegan": (
+        ("generators/cycle", "generators/cycle", {}),
+        ("critics/loss", "critics/loss", {"1/2": 0.5}),
+    ),
+    "discogan": (
+        ("generators/cycle", "generators/cycle", {}),
+        ("critics/loss", "critics/loss, nats", {"2 log 2": 2 * math.log(2)}),
+    ),
 }
 
 

@@ -11,7 +11,7 @@ from drawings.adversarial import dcgan, game, lsgan
 from drawings.autoencoders import autoencoder
 from drawings.autoregressive import eonade, nade, pixel_rnn, pixels
 from drawings.picture import Picture
-from drawings.translation import cyclegan, pix2pix
+from drawings.translation import pix2pix, two_way
 
 FOLDER = Path(__file__).parent / "diagrams"
 PICTURES: dict[str, Callable[[], Picture]] = {
@@ -25,7 +25,8 @@ PICTURES: dict[str, Callable[[], Picture]] = {
     "pixel-rnn": pixel_rnn,
     "pixels": pixels,
     "pix2pix": pix2pix,
-    "cyclegan": cyclegan,
+    "cyclegan": lambda: two_way(narrow=False),
+    "discogan": lambda: two_way(narrow=True),
 }
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from genzoo.blocks.augment import Augmentation, augment
 from genzoo.blocks.precision import at_least_single
 from genzoo.blocks.scaling import from_tanh_range, to_tanh_range
 from genzoo.contract import Batch, Part, Penalty, Player, Shape, is_image
-from genzoo.divergences.penalties import batch_norm
+from genzoo.divergences.penalties import GradientPenalty, batch_norm
 from genzoo.errors import SettingError, show
 from genzoo.models.conditioning import Classes
 from genzoo.models.latent import LatentModel, scores
@@ -228,10 +228,12 @@ class Adversarial(LatentModel):
         # An untrained generator varies little, too.
         trained = progress > 0.25 and line["step"] >= 200
         if trained and line.get("critic/sample_variance_ratio", 1.0) < _COLLAPSED:
+            advice = "Lower the learning rates, or give the critic more steps."
+            if not isinstance(self.penalty, GradientPenalty):
+                advice = "Lower the learning rates, give the critic more steps, or take wgan-gp."
             return (
                 "the generator's samples vary less than a twentieth as much as the data: it has "
-                "collapsed to almost a single sample. Lower the learning rates, give the critic "
-                "more steps, or take wgan-gp."
+                f"collapsed to almost a single sample. {advice}"
             )
         return None
 

@@ -200,6 +200,12 @@ def test_only_a_collapsed_generator_gets_advice(scale, collapsed):
         assert "Lower the learning rates" in text
 
 
+@pytest.mark.parametrize(("kind", "suggested"), [(GAN, True), (WGAN, True), (WGANGP, False)])
+def test_advice_suggests_wgan_gp_only_to_other_models(kind, suggested):
+    line = {"step": 1000, "critic/sample_variance_ratio": 0.01}
+    assert ("take wgan-gp" in kind(**NETS).diagnose(line, 0.5)) == suggested
+
+
 @pytest.mark.slow
 def test_fit_shows_the_advice():
     still = {name: {"lr": 1e-9} for name in ("critic", "generator")}

@@ -25,19 +25,29 @@ def pix2pix() -> Picture:
     return p
 
 
-def cyclegan() -> Picture:
-    """Draw two translators that invert each other."""
-    p = Picture(252, "CycleGAN and DiscoGAN: two generators that invert each other")
+def two_way(*, narrow: bool) -> Picture:
+    """Draw two translators that invert each other: a CycleGAN, or the narrow ones of a DiscoGAN."""
+    name = "DiscoGAN" if narrow else "CycleGAN"
+    p = Picture(276 if narrow else 252, f"{name}: two generators that invert each other")
+
+    def generator(x: float, y: float, words: str) -> None:
+        if narrow:
+            shape = [(-28, -22), (0, -9), (28, -22), (28, 22), (0, 9), (-28, 22)]
+            p.polygon([(x + dx, y + dy) for dx, dy in shape], "net")
+            p.text(x, y + 5, words)
+        else:
+            p.box(x, y, 56, 40, words, "net")
+
     for y, names in ((76, ("x", "g", "f")), (196, ("y", "f", "g"))):
         first, there, back = names
         other = "y" if first == "x" else "x"
         p.box(30, y, 36, 36, f"*{first}*")
         p.arrow((48, y), (76, y))
-        p.box(104, y, 56, 40, f"*{there}*", "net")
+        generator(104, y, f"*{there}*")
         p.arrow((132, y), (162, y))
         p.box(190, y, 56, 36, f"*{there}*(*{first}*)")
         p.arrow((218, y), (246, y))
-        p.box(274, y, 56, 40, f"*{back}*", "net")
+        generator(274, y, f"*{back}*")
         p.arrow((302, y), (324, y))
         p.box(366, y, 84, 36, f"*{back}*(*{there}*(*{first}*))")
         p.arrow(
@@ -51,4 +61,6 @@ def cyclegan() -> Picture:
         p.text(124, y - 40, "the same again?", kind="loss")
         p.text(190, y + 46, f"critic *D_{other}*: like real *{other}*?")
         p.arrow((190, y + 18), (190, y + 32))
+    if narrow:
+        p.text(210, 264, "*f* and *g* pass an image through 100 numbers")
     return p
