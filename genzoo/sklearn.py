@@ -333,7 +333,7 @@ _OPTIONAL = {
     "inverse_transform": ("decode",),
     "score_samples": ("log_prob", "elbo"),
 }
-"""Method of the estimator -> methods of which the model needs one."""
+"""Method of the estimator -> methods; the model needs one of them."""
 
 # not decorators, because the class wraps `transform` for `set_output`, which would hide the check
 for _method, _needs in _OPTIONAL.items():

@@ -1,4 +1,4 @@
-"""Model pages agree with the source, diagrams with their script, and results with recipes."""
+"""Generated parts agree with the source, diagrams with their script, results with recipes."""
 
 import functools
 import re
@@ -11,6 +11,7 @@ from genzoo.runs.recipe import read
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [*sorted((DOCS / "models").glob("*.md")), *sorted((DOCS / "plugins").glob("*.md"))]
+REFERENCE = sorted((DOCS / "api").rglob("*.md"))
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 ROW = re.compile(r"^\| `([\w-]+)`(.*)$", re.MULTILINE)
 CODE = re.compile(r"`[^`]*`|\\\(.*?\\\)")
@@ -22,7 +23,9 @@ def script(import_from):
     return functools.partial(import_from, DOCS / "assets")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "page", PAGES + REFERENCE, ids=lambda path: path.relative_to(DOCS).as_posix()
+)
 def test_generated_parts_are_in_step_with_the_source(script, page):
     text = page.read_text(encoding="utf-8")
     assert script("generate").renew(text) == text, "run: python docs/assets/generate.py"

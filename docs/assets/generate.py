@@ -1,13 +1,15 @@
-"""Write the generated parts of the model pages: `python docs/assets/generate.py`.
+"""Write the generated parts of model and reference pages: `python docs/assets/generate.py`.
 
 A generated part stands between two comments, and a test compares it with what this script writes:
 
     <!-- settings: NAME -->             the settings of a model, from its signature and docstring
     <!-- source: MODULE:QUALNAME -->    a function of the source, without its docstring
+    <!-- overview -->                   the entries of a reference page, by section
     <!-- end -->
 """
 
 import ast
+import functools
 import importlib
 import inspect
 import itertools
@@ -20,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import genzoo
+from genzoo.registry.lookup import registries
 from genzoo.registry.signatures import parameters
 from recipes.pages import fill, names
 
 DOCS = Path(__file__).parents[1]
+ENTRY = re.compile(r"^(?:## (?P<section>.*)|::: (?P<module>\S+)\.(?P<name>\w+))$", re.MULTILINE)
 ARGUMENTS = re.compile(r"^Arguments:\n((?: {4}.*\n|\n)+)", re.MULTILINE)
 ARGUMENT = re.compile(r"^ {4}(\w+): ((?:.*\n)(?: {8}.*\n)*)", re.MULTILINE)
 MATHS = re.compile(r"\\\((.*?)\\\)")
@@ -51,6 +55,8 @@ def renew(page: str) -> str:
         kind, _, subject = name.partition(": ")
         if kind in GENERATORS:
             page = fill(page, name, GENERATORS[kind](subject))
+        elif kind == "overview":
+            page = fill(page, name, overview(page))
     return page
 
 
@@ -147,6 +153,70 @@ def source(name: str) -> str:
         docstring = tree.body[0]
         del lines[docstring.lineno - 1 : docstring.end_lineno]
     return f"```py\n# {module}.{path}\n{formatted(lines[tree.lineno - 1 :])}```"
+
+
+def overview(page: str) -> str:
+    """Return a table of the entries of a reference page: class, registered name, and summary."""
+    entries = []
+    section = ""
+    for entry in ENTRY.finditer(page):
+        section = entry["section"] or section
+        if entry["name"]:
+            entries.append((section, f"{entry['module']}.{entry['name']}"))
+    several = len({section for section, _ in entries}) > 1
+    registered = any(path in registered_names() for _, path in entries)
+    head, line, gap = ("| registered as ", "| --- ", "| ") if registered else ("", "", "")
+    rows = [f"| name {head}| summary |", f"| --- {line}| --- |"]
+    for section, group in itertools.groupby(entries, key=lambda entry: entry[0]):
+        if several:
+            rows.append(f"| **{section}** {gap}| |")
+        for _, path in group:
+            name = f"`{registered_names()[path]}`" if path in registered_names() else ""
+            column = f"| {name} ".replace("|  ", "| ") if registered else ""
+            rows.append(f"| [`{path.rpartition('.')[2]}`](#{path}) {column}| {summary(path)} |")
+    table = "\n".join(rows)
+    return f'<div class="overview" markdown>\n\n{table}\n\n</div>\n'
+
+
+@functools.cache
+def registered_names() -> Mapping[str, str]:
+    """Return the registered names of public objects by their path in the reference."""
+    registered = {}
+    for kind, registry in registries.items():
+        for name, (owner, *_) in registry.registrations().items():
+            if owner.distribution == "genzoo" and kind != "weights":
+                value = registry.get(name)
+                package = ".".join(value.__module__.split(".")[:2])
+                registered[f"{package}.{value.__name__}"] = name
+    return registered
+
+
+def summary(path: str) -> str:
+    """Return the first sentence of a public object's docstring, as a cell of a table."""
+    module, _, name = path.rpartition(".")
+    value = getattr(importlib.import_module(module), name)
+    described = inspect.isclass(value) or inspect.isfunction(value)
+    text = inspect.getdoc(value) if described else constants(module)[name]
+    assert text, f"{path} needs a docstring"
+    paragraph = " ".join(text.partition("\n\n")[0].split())
+    return cell(re.split(r"\.(?= [A-Z]|$)", paragraph)[0])
+
+
+@functools.cache
+def constants(module: str) -> Mapping[str, str]:
+    """Return the docstrings below the assignments in the modules of a package."""
+    docstrings = {}
+    for path in Path(str(importlib.import_module(module).__file__)).parent.rglob("*.py"):
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        for assignment, text in itertools.pairwise(body):
+            match assignment, text:
+                case (
+                    ast.Assign(targets=[ast.Name(id=name)])
+                    | ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(docstring))),
+                ):
+                    docstrings[name] = inspect.cleandoc(docstring)
+    return docstrings
 
 
 def formatted(lines: list[str]) -> str:

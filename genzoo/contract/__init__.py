@@ -49,7 +49,7 @@ from genzoo.contract.parts import (
     Translator,
 )
 from genzoo.contract.player import Player
-from genzoo.registry.plugins import CONTRACT_VERSION as VERSION
+from genzoo.registry.plugins import CONTRACT_VERSION
 
 __all__ = [
     "VERSION",
@@ -105,3 +105,6 @@ __all__ = [
     "has_capability",
     "is_image",
 ]
+
+VERSION = CONTRACT_VERSION
+"""The version of the contract, `(major, minor)`. A plugin states the one that it needs."""

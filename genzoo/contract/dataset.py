@@ -46,7 +46,7 @@ class Dataset:
         test: the same columns for held-out examples, and any other columns that only a metric
             reads. It may be empty.
         validation: the same columns for examples on which training is monitored (see
-            `genzoo.train.settings.Settings`). If it is empty, training rows are set aside for this.
+            `genzoo.train.Settings`). If it is empty, training rows are set aside for this.
         groups: columns that share a permutation, such as paired images, or an image and its label.
             Groups permute independently, so they can be unpaired domains of different lengths. By
             default, all columns are one group.

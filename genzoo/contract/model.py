@@ -53,8 +53,8 @@ class Model(Configurable):
     `genzoo.contract` list these methods and their signatures, and `has_capability` asks for them.
     A conditional model takes `given` as the last argument of each method.
 
-    Calls of these methods are checked (see `genzoo.contract.inputs`). So a subclass does not have
-    to reject wrong shapes, dtypes, devices, or sample counts.
+    Calls of these methods are checked, so a subclass does not have to reject wrong shapes, dtypes,
+    devices, or sample counts.
 
     A model with a closed-form solution defines `solve(batches)`. The trainer then calls it once, on
     one pass over the training data, and logs the mean loss. Every process reads all rows.
@@ -62,6 +62,25 @@ class Model(Configurable):
     The constructor takes `shape`, the shape of one sample. It may also take `given_shape`, the
     shape of the condition, and any name in the dataset's `metadata`. The trainer passes these
     arguments.
+
+    Example:
+        >>> import genzoo
+        >>> from torch import nn
+        >>> class Constant(genzoo.Model):
+        ...     def __init__(self, shape=(1, 28, 28)):
+        ...         super().__init__()
+        ...         self.shape = shape
+        ...         self.image = nn.Parameter(torch.zeros(shape))
+        ...
+        ...     def loss(self, x):
+        ...         return {"loss": (x - self.image).square().mean()}
+        ...
+        ...     @torch.no_grad()
+        ...     def sample(self, n):
+        ...         return self.image.expand(n, *self.shape).clamp(0, 1)
+        >>> run = genzoo.fit(Constant((1, 8, 8)), "digits", steps=2, progress=False)
+        >>> run.model.sample(4).shape
+        torch.Size([4, 1, 8, 8])
     """
 
     kind_of_part: ClassVar[str] = "models"
@@ -83,7 +102,7 @@ class Model(Configurable):
     """Methods that this instance does not support, such as `posterior` without a random encoder."""
     shape: Shape
     is_standardized: bool = False
-    """True if the model computes in standardized units; see `genzoo.contract.standardize`."""
+    """True if the model computes in standardized units; see `genzoo.contract.Dataset`."""
     data_mean: Tensor
     data_scale: Tensor
 
@@ -113,9 +132,7 @@ class Model(Configurable):
 
     def loss(self, batch: Any) -> Mapping[str, Tensor]:
         """Compute the objective of the default player: `{"loss": scalar, ...}`."""
-        raise NotImplementedError(
-            f"{type(self).__name__} defines neither loss(batch) nor players()"
-        )
+        raise NotImplementedError(f"{type(self).__name__} does not define loss(batch) or players()")
 
     def sample(self, n: int, given: Any = None) -> Any:
         """Draw `n` samples without gradients, on the model's device and in its dtype.

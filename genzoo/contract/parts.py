@@ -61,8 +61,10 @@ def absolute_path(value: Any) -> Any:
 
 
 LocalPath = Annotated[str, BeforeValidator(absolute_path)]
-"""The path of a file or folder. A relative path is stored as an absolute one, so that a run can be
-used from every folder."""
+"""The path of a file or folder.
+
+A relative path is stored as an absolute one, so that a run can be used from every folder.
+"""
 
 Count = Annotated[int, Gt(0), Le(10_000)]
 """A small positive integer, such as a number of layers, or of training steps per round."""
@@ -156,7 +158,7 @@ class Prior(Configurable):
     spherical: ClassVar[bool] = False
     """True if the distribution is the same in every direction from the origin.
 
-    Paths between latent codes are then spherical (`genzoo.models.latents.slerp`).
+    Paths between latent codes are then spherical (see `genzoo.models.slerp`).
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -78,7 +78,7 @@ def arrow(
 
     Raises:
         MissingDataError: there are no files.
-        DataError: a file cannot be read, or it has neither images nor numbers.
+        DataError: a file cannot be read, or it has no images and no numbers.
         SettingError: a column does not exist, or is ambiguous.
         GenzooError: pyarrow is not installed.
 

@@ -155,7 +155,7 @@ class BlockOrder:
 
 
 def epoch_order(rows: int, block: int | None, *key: object) -> Tensor | BlockOrder:
-    """Return the order of the rows in one epoch, of which slices are read.
+    """Return the order of the rows in one epoch, which is read in slices.
 
     Arguments:
         rows: the number of rows.

@@ -73,7 +73,7 @@ def evaluate(
         SettingError: a metric in `metrics` is unknown, or the model does not support it.
         DataError: the data have no held-out rows, or do not fit the model. Samples cannot be read,
             or have another shape or range than the data.
-        RunError: a path is neither a run folder nor samples, or the data of its run have changed.
+        RunError: a path is not a run folder or samples, or the data of its run have changed.
         Exception: the error of a metric, if all metrics in `metrics` fail.
 
     Example:
@@ -175,7 +175,7 @@ def model_and_data(
     Raises:
         SettingError: there are no data, or `value_range` was passed for a model.
         DataError: samples cannot be read, or do not fit the data.
-        RunError: a path is neither a run folder nor samples, or the data of its run have changed.
+        RunError: a path is not a run folder or samples, or the data of its run have changed.
     """
     data = _data_of_run(data)
     if isinstance(run, Tensor | np.ndarray) or _is_samples(run):
@@ -215,7 +215,7 @@ def _is_samples(run: Any) -> bool:
     """Return True if a path holds samples of another program, and False for a run folder.
 
     Raises:
-        RunError: it is a folder, but neither of a run nor of images.
+        RunError: it is a folder, but not of a run or of images.
     """
     if not isinstance(run, str | Path) or RunFolder.find(run).is_run():
         return False

@@ -210,7 +210,7 @@ class Evidence:
     def network(self, network: Part | None = None) -> FeatureNetwork:
         """Return a feature network; by default, the one of the evaluation, or for the shape.
 
-        A network that learns is trained first, on training rows that depend neither on `n` nor on
+        A network that learns is trained first, on training rows that do not depend on `n` or on
         the seed.
 
         Arguments:

@@ -39,7 +39,7 @@ _CODES = 3000
 
 
 def samples_figure(evidence: Evidence) -> Figure | None:
-    """Return samples next to held-out examples, or None if they are neither images nor points."""
+    """Return samples next to held-out examples, or None if they are not images or points."""
     shape = tuple(evidence.model.shape)
     if len(generated_columns(evidence.model)) != 1 or not (is_image(shape) or shape == (2,)):
         return None

@@ -69,7 +69,7 @@ class Conditional(Model):
         """Return the shape of examples with their labels, for the network that reads both.
 
         Raises:
-            SettingError: the examples are neither vectors nor images.
+            SettingError: the examples are not vectors or images.
         """
         if not self.classes:
             return shape

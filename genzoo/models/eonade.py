@@ -53,7 +53,8 @@ class EoNADE(Autoregressive):
         SettingError: there is no hidden layer.
 
     References:
-        A Deep and Tractable Density Estimator, Uria, Murray and Larochelle, 2014, https://arxiv.org/abs/1310.1757
+        A Deep and Tractable Density Estimator, Uria, Murray and Larochelle, 2014,
+            https://arxiv.org/abs/1310.1757
 
     Example:
         >>> model = EoNADE(hidden=(16,), orderings=2, shape=(1, 4, 4))

@@ -40,7 +40,8 @@ def slerp(start: Tensor, end: Tensor, weight: Tensor | float) -> Tensor:
         `(..., dim)`; exactly `start` at 0 and `end` at 1.
 
     References:
-        Animating Rotation with Quaternion Curves, Shoemake, 1985, https://doi.org/10.1145/325334.325242
+        Animating Rotation with Quaternion Curves, Shoemake, 1985,
+            https://doi.org/10.1145/325334.325242
         Sampling Generative Networks, White, 2016, https://arxiv.org/abs/1609.04468
 
     Example:

@@ -45,8 +45,9 @@ class WGAN(Adversarial):
             [0, 1] or [-1, 1].
         penalty: a part of kind `"divergences"` to use together with clipping; the paper has none.
         penalty_weight: its weight in the critic's loss.
-        augmentation: random changes of all images that the critic sees, such as
-            `("color", "translation")`, for few training images (see `genzoo.blocks.augment`).
+        augmentation: random changes of all images that the critic sees, for few training images:
+            any of `"flip"`, `"color"` (brightness, saturation, and contrast), `"translation"`, and
+            `"cutout"`.
         classes: condition on labels from 0 to classes - 1, which the data and `sample` then provide
             as `y`; 0 for no labels.
         shape: the shape of one example, `(C, H, W)` or `(D,)`.

@@ -44,8 +44,9 @@ class WGANGP(Adversarial):
         prior: the distribution of the latent vectors, a part of kind `"priors"`.
         output: the function that bounds images, `"sigmoid"` or `"tanh"`. The critic sees images in
             [0, 1] or [-1, 1].
-        augmentation: random changes of all images that the critic sees, such as
-            `("color", "translation")`, for few training images (see `genzoo.blocks.augment`).
+        augmentation: random changes of all images that the critic sees, for few training images:
+            any of `"flip"`, `"color"` (brightness, saturation, and contrast), `"translation"`, and
+            `"cutout"`.
         classes: condition on labels from 0 to classes - 1, which the data and `sample` then provide
             as `y`; 0 for no labels.
         shape: the shape of one example, `(C, H, W)` or `(D,)`.

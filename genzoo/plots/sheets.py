@@ -128,13 +128,12 @@ def sheet(
 ) -> Sheet:
     """Arrange images on a grid.
 
-    Images with neither 1 nor 3 channels are shown as the mean over their channels. Texts that are
-    too long for their place are cut.
+    Images that do not have 1 or 3 channels are shown as the mean over their channels. Texts that
+    are too long for their place are cut.
 
     Arguments:
         images: images in [0, 1], `(n, C, H, W)`.
-        columns: the number of columns, of which empty ones are left out; by default, the grid is
-            nearly square.
+        columns: the number of columns, without empty ones; by default, the grid is nearly square.
         side: the target width of the images in pixels, by default 640, or 1280 with texts. They are
             enlarged by an integer factor.
         border: the width of the white border of each image in pixels, by default 1 for each 640
@@ -145,7 +144,7 @@ def sheet(
             columns with the same title share it.
 
     Raises:
-        SettingError: the number of labels is neither that of rows nor that of images, the number of
+        SettingError: the number of labels is not that of rows or of images, the number of
             titles does not divide that of columns, there are no images or columns, or the images
             are whole numbers, such as bytes.
 

@@ -32,7 +32,7 @@ class Registry(Generic[Thing]):
     """The registered names of one kind.
 
     Arguments:
-        kind: one of `genzoo.registry.kinds.KINDS`, such as `"models"`.
+        kind: the kind, such as `"models"`.
 
     Example:
         >>> priors = Registry("priors")
@@ -292,7 +292,7 @@ def kinds_of(name: str) -> list[str]:
 
 
 def available(kind: str = "models", pattern: str = "*") -> list[str]:
-    """Return the registered names of a kind that match a glob; imports neither torch nor plugins.
+    """Return the registered names of a kind that match a glob, without importing plugins.
 
     Example:
         >>> available("models", "wae-*")

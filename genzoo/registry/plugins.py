@@ -209,7 +209,7 @@ def _policy_reason(package: _Package) -> str:
 def _contract_reason(package: _Package) -> str:
     """Return why the contract that a package needs is not this one, or an empty string.
 
-    A package may support several versions, one of which must match. A package without a version is
+    A package may support several versions; one of them must match. A package without a version is
     accepted.
     """
     supported = [name for group, name, _ in package.entry_points if group == _CONTRACT_GROUP]

@@ -1,7 +1,7 @@
 """The model card of a run: `card.md`, with front matter as the Hugging Face Hub reads it.
 
 Everything in a card comes from the run folder. It may be a stranger's, so every text is escaped:
-it can neither end a block of the card nor begin another one.
+it cannot end a block of the card or begin another one.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def download(address: str) -> Path:
 
     Raises:
         SettingError: the address is malformed, or huggingface_hub is not installed.
-        RunError: there is no such repository or revision, it is neither reachable nor cached, or it
+        RunError: there is no such repository or revision, it is not reachable and not cached, or it
             holds no run of genzoo.
     """
     where = Address.parse(address)

@@ -43,7 +43,7 @@ def check_writable(run: RunFolder, *, resume: bool, overwrite: bool) -> None:
     """Check that a run may write to a folder.
 
     Raises:
-        RunError: the folder holds a run and neither `resume` nor `overwrite` is set, or it
+        RunError: the folder holds a run, and `resume` and `overwrite` are not set, or it
             holds something that is not a run.
     """
     if resume and overwrite:

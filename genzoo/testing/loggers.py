@@ -1,4 +1,4 @@
-"""Checks of loggers: they accept the log and the pictures of every run, and harm no other file."""
+"""Checks of loggers: they accept the log and the pictures of a run, and change no other file."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def check_builds(subject: Subject) -> None:
         state = {**dict(model.named_modules()), **dict(model.named_buffers())}
         demand(
             name in state,
-            f"training_state names {name!r}, which is neither a submodule nor a buffer",
+            f"training_state names {name!r}, which is not a submodule or a buffer",
         )
     unknown = set(model.given) - set(model.inputs)
     demand(

@@ -69,7 +69,7 @@ def fit(
 
 
 def fit(
-    model: Any,
+    model: Model | str | Mapping[str, Any],
     data: Any,
     out: str | Path | None = None,
     *,
@@ -87,11 +87,12 @@ def fit(
         model: an instance, a registered name, or a table. An instance is trained in place. A name
             or a table is built with the shape of the data, under the seed.
         data: the name or table of a registered dataset, a `Dataset`, or arrays (see
-            `genzoo.data.arrays.as_dataset`).
+            `genzoo.data.as_dataset`).
         out: the run folder. Without it, nothing is written.
         players: for each player, settings of its optimizer that replace the model's
-            (`{"critic": {"lr": 1e-4}}`), its `schedule`, and `groups` and `no_decay` (see
-            `genzoo.train.optimizers`).
+            (`{"critic": {"lr": 1e-4}}`), its `schedule`, and settings for some of its
+            parameters: `groups`, a list of `{"params": "encoder.*", "lr": 1e-4}`, and `no_decay`,
+            which leaves biases and norms without weight decay.
         resume: continue from the newest checkpoint in `out`, to `steps` in all; start at step 0 if
             there is no checkpoint.
         overwrite: remove the run that is in `out` first.
@@ -100,7 +101,7 @@ def fit(
             weights, if the run has them). All settings are this run's.
         progress: show a progress bar on a terminal or in a notebook, and otherwise print a line at
             each log interval.
-        **settings: as in `genzoo.train.settings.Settings` (`steps`, `batch_size`, `seed`,
+        **settings: as in `genzoo.train.Settings` (`steps`, `batch_size`, `seed`,
             `device`, ...).
 
     Returns:

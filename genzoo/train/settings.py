@@ -220,7 +220,7 @@ def check_schedule(schedule: Any, label: str) -> Any:
         label: the setting that holds it, for error messages.
 
     Raises:
-        SettingError: it is neither a known name nor a function of one argument, or it is a recipe's
+        SettingError: it is not a known name or a function of one argument, or it is a recipe's
             record of a function.
         TrainingError: the function does not return a finite number of at least 0.
     """

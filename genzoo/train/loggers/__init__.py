@@ -1,4 +1,4 @@
-"""The loggers of runs: build them from settings, and call them so that they cannot harm a run."""
+"""The loggers of runs: build them from settings, and call them so that no error ends a run."""
 
 from __future__ import annotations
 
