@@ -29,7 +29,16 @@ _CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 class GenzooError(Exception):
-    """The base class of the errors that genzoo raises."""
+    """The base class of the errors that genzoo raises.
+
+    Example:
+        >>> import genzoo
+        >>> try:
+        ...     genzoo.load("vea")
+        ... except GenzooError as error:
+        ...     print(type(error).__name__, "|", error)
+        SettingError | No model named 'vea'. Did you mean 'vae'?
+    """
 
 
 class SettingError(GenzooError, ValueError):

@@ -60,6 +60,11 @@ class MaskedLinear(nn.Module):
     Arguments:
         inputs: the group of each input.
         outputs: the group of each output.
+
+    Example:
+        >>> red, blue = torch.tensor([0]), torch.tensor([1])
+        >>> MaskedLinear(inputs=blue, outputs=red).mask  # red does not see blue
+        tensor([[0.]])
     """
 
     mask: Tensor
@@ -92,6 +97,12 @@ class CausalConv(nn.Module):
         outputs: the group of each output channel.
         kernel: the height and width of the full square kernel; odd.
         strict: use mask A, which does not see its own group, instead of mask B.
+
+    Example:
+        >>> gray = color_groups(1, 1)
+        >>> CausalConv(gray, gray, 3, strict=True).mask[0, 0]
+        tensor([[1., 1., 1.],
+                [1., 0., 0.]])
     """
 
     mask: Tensor

@@ -43,6 +43,10 @@ class ShiftedSoftplus(nn.Module):
     References:
         Improved Training of Wasserstein GANs, Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville,
             2017, appendix D, https://arxiv.org/abs/1704.00028
+
+    Example:
+        >>> ShiftedSoftplus()(torch.tensor([-10.0, 0.0, 10.0]))
+        tensor([-1.0000,  0.0635, 10.0000])
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -94,7 +94,12 @@ class Fronts(nn.Module):
 
 
 def rows(height: int, width: int, kernel: int) -> Fronts:
-    """Return fronts that are rows. A pixel's neighbors are the `kernel` pixels above it."""
+    """Return fronts that are rows. A pixel's neighbors are the `kernel` pixels above it.
+
+    Example:
+        >>> rows(2, 3, kernel=3).sizes
+        [3, 3]
+    """
     half = kernel // 2
     return Fronts(
         height=height,
@@ -106,7 +111,12 @@ def rows(height: int, width: int, kernel: int) -> Fronts:
 
 
 def diagonals(height: int, width: int) -> Fronts:
-    """Return fronts that are diagonals. A pixel's neighbors are the ones above and to the left."""
+    """Return fronts that are diagonals. A pixel's neighbors are the ones above and to the left.
+
+    Example:
+        >>> diagonals(2, 3).sizes  # the pixels of each diagonal
+        [1, 2, 2, 1]
+    """
     return Fronts(
         height=height,
         width=width,

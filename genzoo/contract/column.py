@@ -49,6 +49,20 @@ class Column(Protocol):
 
     A column that DataLoader workers read is pickled or forked: it must open files in the process
     that reads them.
+
+    Example:
+        >>> import numpy as np
+        >>> class Squares:
+        ...     shape, dtype = (1000, 1), np.dtype("float32")
+        ...
+        ...     def __len__(self):
+        ...         return 1000
+        ...
+        ...     def __getitem__(self, rows):
+        ...         return (rows[:, None] ** 2).astype("float32")
+        >>> import genzoo
+        >>> genzoo.Dataset({"x": Squares()}).rows()
+        1000
     """
 
     @property
@@ -67,7 +81,12 @@ class Column(Protocol):
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
-    """Return True for the shape of an image, `(C, H, W)`. Images are in [0, 1]."""
+    """Return True for the shape of an image, `(C, H, W)`. Images are in [0, 1].
+
+    Example:
+        >>> is_image((1, 28, 28)), is_image((784,))
+        (True, False)
+    """
     return len(shape) == 3
 
 

@@ -113,6 +113,18 @@ class FeatureNetwork(Configurable):
     Arguments:
         shape: the shape of one example.
         dim: the number of features.
+
+    Example:
+        >>> class Brightness(FeatureNetwork):
+        ...     version = "brightness-v1"
+        ...
+        ...     def __init__(self, shape):
+        ...         super().__init__(shape, dim=1)
+        ...
+        ...     def forward(self, x):
+        ...         return x.flatten(1).mean(1, keepdim=True)
+        >>> Brightness((1, 8, 8))(torch.rand(5, 1, 8, 8)).shape
+        torch.Size([5, 1])
     """
 
     kind_of_part: ClassVar[str] = "networks"
@@ -238,6 +250,16 @@ class Metric(Recorded):
     """A measurement of a trained model.
 
     A metric is built by name with its settings, then called with evidence.
+
+    Example:
+        >>> import genzoo
+        >>> class Brightness(Metric):
+        ...     def __call__(self, evidence):
+        ...         means = evidence.samples.flatten(1).mean(1)
+        ...         yield Measurement.from_examples("brightness", means)
+        >>> evaluation = genzoo.evaluate("vae.digits", metrics=[Brightness()], n=100)
+        >>> [row.quantity for row in evaluation]
+        ['brightness']
     """
 
     kind_of_part: ClassVar[str] = "metrics"

@@ -215,6 +215,11 @@ def generated_columns(model: Any) -> list[str]:
     """Return the data columns that a model, or a class of models, generates.
 
     These are its inputs without those in `given`.
+
+    Example:
+        >>> import genzoo
+        >>> generated_columns(genzoo.load("vae", classes=10))
+        ['x']
     """
     given = getattr(model, "given", ())
     return [name for name in getattr(model, "inputs", ()) if name not in given]
@@ -224,6 +229,10 @@ def conditions(given: Any) -> dict[str, Any]:
     """Return a condition as keyword arguments of a model's methods: none if it is None.
 
     A method of an unconditional model may have no argument `given`.
+
+    Example:
+        >>> conditions(None), conditions("labels")
+        ({}, {'given': 'labels'})
     """
     return {} if given is None else {"given": given}
 

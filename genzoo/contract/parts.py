@@ -77,6 +77,11 @@ class Configurable(Recorded, nn.Module):
     Subclasses get this without any code. A direct call checks the arguments like `build`: lists
     become tuples, and a table without a name, such as `{"hidden": (8,)}`, changes the settings of
     the slot's default.
+
+    Example:
+        >>> import genzoo
+        >>> genzoo.build("normal", "priors", dim=2).config
+        {'name': 'normal', 'dim': 2, 'scale': 1.0}
     """
 
     @property
@@ -101,6 +106,12 @@ class Encoder(Configurable):
     """A network from data to features.
 
     `Encoder(shape, dim)` maps `(batch, *shape)` to unconstrained numbers, `(batch, dim)`.
+
+    Example:
+        >>> import genzoo
+        >>> encoder = genzoo.build("mlp", "encoders", shape=(1, 8, 8), dim=3)
+        >>> encoder(torch.rand(5, 1, 8, 8)).shape
+        torch.Size([5, 3])
     """
 
     kind_of_part: ClassVar[str] = "encoders"
@@ -114,6 +125,12 @@ class Decoder(Configurable):
 
     `Decoder(dim, shape)` maps `(batch, dim)` to unconstrained numbers, `(batch, *shape)`. The model
     applies the function that its likelihood needs, such as a sigmoid for images.
+
+    Example:
+        >>> import genzoo
+        >>> decoder = genzoo.build("mlp", "decoders", dim=3, shape=(1, 8, 8))
+        >>> decoder(torch.rand(5, 3)).shape
+        torch.Size([5, 1, 8, 8])
     """
 
     kind_of_part: ClassVar[str] = "decoders"
@@ -126,6 +143,12 @@ class Critic(Configurable):
     """A network from data to scores, such as the logit of a discriminator.
 
     `Critic(shape)` maps `(batch, *shape)` to unconstrained numbers, `(batch,)`.
+
+    Example:
+        >>> import genzoo
+        >>> critic = genzoo.build("mlp", "critics", shape=(1, 8, 8))
+        >>> critic(torch.rand(5, 1, 8, 8)).shape
+        torch.Size([5])
     """
 
     kind_of_part: ClassVar[str] = "critics"
@@ -151,6 +174,12 @@ class Prior(Configurable):
     """A distribution of latent vectors, `Prior(dim)`.
 
     It defines `sample` and, if it has a density, `log_prob`.
+
+    Example:
+        >>> import genzoo
+        >>> prior = genzoo.build("normal", "priors", dim=2)
+        >>> prior.sample(5).shape, prior.log_prob(torch.zeros(5, 2)).shape
+        (torch.Size([5, 2]), torch.Size([5]))
     """
 
     kind_of_part: ClassVar[str] = "priors"
@@ -229,6 +258,14 @@ class SampleDivergence(Divergence):
 
     `x` is a sample, `(n, dim)`. `y` is another sample, `(m, dim)`, or a `Prior`. A divergence for
     one model only may accept nothing but priors.
+
+    Example:
+        >>> class Means(SampleDivergence):
+        ...     def forward(self, x, y):
+        ...         y = y if isinstance(y, Tensor) else y.sample(1000)
+        ...         return (x.mean(0) - y.mean(0)).square().sum()
+        >>> Means()(torch.ones(4, 2), torch.zeros(3, 2))
+        tensor(2.)
     """
 
     def within_classes(self, x: Tensor, y: Prior, labels: Tensor) -> Tensor:
@@ -259,6 +296,13 @@ class DistributionDivergence(Divergence):
 
     `q` is a batch of distributions on vectors `(dim,)`. `z` holds one sample from each of them,
     `(batch, dim)`, which the caller has drawn already; its default is None.
+
+    Example:
+        >>> import genzoo
+        >>> from torch.distributions import Independent, Normal
+        >>> q = Independent(Normal(torch.ones(3, 2), torch.ones(3, 2)), 1)
+        >>> genzoo.build("kl", "divergences")(q, genzoo.build("normal", "priors", dim=2))
+        tensor([1., 1., 1.])
     """
 
 
@@ -267,6 +311,14 @@ class Penalty(Configurable):
 
     `critic` maps `(batch, *shape)` to `(batch,)`. It must score each example independently of the
     others, so batch norm in training mode is not allowed. Penalties are registered as divergences.
+
+    Example:
+        >>> from genzoo.divergences import gradient_norms
+        >>> class Flat(Penalty):
+        ...     def forward(self, critic, real, fake):
+        ...         return gradient_norms(critic, real).mean()
+        >>> Flat()(lambda x: x.sum(1), torch.zeros(4, 9), torch.ones(4, 9)).item()
+        3.0
     """
 
     every: int = 1

@@ -29,6 +29,18 @@ class Player:
             player has made. It decides, for example, whether the loss of this step has a penalty.
         after: a function that is called after each step, without gradients. It applies a constraint
             in place, such as weight clipping.
+
+    Example:
+        >>> from torch import nn
+        >>> line = nn.Linear(1, 1)
+        >>> player = Player(
+        ...     name="line",
+        ...     owns=(line,),
+        ...     loss=lambda x: {"loss": (line(x) - x).square().mean()},
+        ...     optimizer={"name": "SGD", "lr": 0.1},
+        ... )
+        >>> [parameter.numel() for parameter in player.parameters()]
+        [1, 1]
     """
 
     name: str

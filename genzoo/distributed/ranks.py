@@ -99,14 +99,26 @@ def at(**changes: Any) -> Iterator[None]:
 
 @contextmanager
 def emulate_rank(rank: int, size: int) -> Iterator[None]:
-    """Treat this process as rank `rank` of `size`. Outside a run, it is rank 0 of 1 by default."""
+    """Treat this process as rank `rank` of `size`. Outside a run, it is rank 0 of 1 by default.
+
+    Example:
+        >>> with emulate_rank(1, size=4):
+        ...     rank_and_world_size()
+        (1, 4)
+    """
     with at(rank=rank, size=size):
         yield
 
 
 @contextmanager
 def replicated() -> Iterator[None]:
-    """Draw the same numbers on every rank, for noise that belongs to gathered examples."""
+    """Draw the same numbers on every rank, for noise that belongs to gathered examples.
+
+    Example:
+        >>> with emulate_rank(1, size=4), replicated():
+        ...     rank_and_world_size()
+        (0, 1)
+    """
     with emulate_rank(0, 1):
         yield
 
@@ -128,7 +140,12 @@ def whole_batch() -> Iterator[None]:
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """Return the rank of this process and the number of ranks."""
+    """Return the rank of this process and the number of ranks.
+
+    Example:
+        >>> rank_and_world_size()
+        (0, 1)
+    """
     position = current()
     return position.rank, position.size
 
@@ -142,6 +159,10 @@ def share() -> tuple[int, int]:
     """Return the index of the share of the whole batch that a loss sees, and the number of shares.
 
     The number of shares is the number of microbatches times the number of ranks.
+
+    Example:
+        >>> share()
+        (0, 1)
     """
     position = current()
     part, piece = position.indices()
@@ -158,6 +179,10 @@ def gather(x: Tensor) -> Tensor:
     computes the same global statistic, the backward pass sums the W equal gradients, and the
     trainer's mean over ranks divides by W. A gather without gradients gives the right loss and a
     wrong gradient.
+
+    Example:
+        >>> gather(torch.zeros(3, 2)).shape  # a single process has all rows
+        torch.Size([3, 2])
     """
     return x if rank_and_world_size()[1] == 1 else _Gather.apply(x)
 

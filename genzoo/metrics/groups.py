@@ -33,7 +33,13 @@ class Quantity(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The values of one quantity in the runs of a group."""
+    """The values of one quantity in the runs of a group.
+
+    Example:
+        >>> first, second = Summary(values=(1.0, 2.0, 3.0)), Summary(values=(7.0, 8.0, 9.0))
+        >>> first.mean, first.differs(second)
+        (2.0, True)
+    """
 
     values: tuple[float, ...]
     """A value for each run."""

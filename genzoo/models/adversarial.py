@@ -55,6 +55,12 @@ class Adversarial(LatentModel):
     Raises:
         SettingError: `penalty` is not a penalty, the critic has batch norm together with one, or
             the data to augment are not images.
+
+    Example:
+        >>> import genzoo
+        >>> model = genzoo.load("gan.digits")
+        >>> model.score(model.sample(4)).shape
+        torch.Size([4])
     """
 
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 2e-4, "betas": (0.5, 0.999)}

@@ -62,6 +62,13 @@ class Autoencoder(LatentModel):
     Raises:
         SettingError: the sampler cannot be fitted to codes, or has parameters that training would
             change.
+
+    Example:
+        >>> import genzoo
+        >>> model = genzoo.load("vae.digits")
+        >>> codes = model.encode(torch.rand(4, 1, 8, 8))
+        >>> codes.shape, model.decode(codes).shape
+        (torch.Size([4, 16]), torch.Size([4, 1, 8, 8]))
     """
 
     has_fitted_sampler: Tensor

@@ -33,6 +33,12 @@ class Autoregressive(Conditional):
 
     A subclass implements `distribution(x)` and `draw(u, ...)`. Values are one of `levels` values,
     evenly spaced from 0 to 1, or any real number if `levels` is None.
+
+    Example:
+        >>> import genzoo
+        >>> model = genzoo.load("nade.digits")
+        >>> model.log_prob(model.sample(4)).shape
+        torch.Size([4])
     """
 
     optimizer: ClassVar[Mapping[str, Any]] = {"name": "Adam", "lr": 1e-3}

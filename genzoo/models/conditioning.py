@@ -54,6 +54,12 @@ class Conditional(Model):
     """The base class of models that can be conditioned on labels.
 
     The constructor of a subclass calls `condition_on`. With `classes = 0`, nothing changes.
+
+    Example:
+        >>> import genzoo
+        >>> model = genzoo.load("cvae.digits")
+        >>> model.sample(2, given=torch.tensor([3, 7])).shape
+        torch.Size([2, 1, 8, 8])
     """
 
     label_bias: nn.Parameter | None

@@ -24,6 +24,12 @@ class LatentModel(Conditional):
 
     With labels, \( x = g(z, y) \), and the distribution of z does not depend on y. A subclass
     determines how both are learned.
+
+    Example:
+        >>> import genzoo
+        >>> model = genzoo.load("gan.digits")
+        >>> model.sample(4, truncation=1.0).shape
+        torch.Size([4, 1, 8, 8])
     """
 
     can_truncate: ClassVar[bool] = True

@@ -34,6 +34,12 @@ def draw(
         score: a critic to draw in a scatter plot; see `scatter`.
         labels: the texts next to the rows or below the images of a sheet; see `sheet`.
         titles: the texts above the columns of a sheet.
+
+    Example:
+        >>> draw(torch.rand(4, 1, 8, 8)).image.size
+        (644, 644)
+        >>> draw(torch.rand(4, 7)) is None
+        True
     """
     if samples.dim() == 4:
         return sheet(samples, columns, labels=labels, titles=titles)

@@ -294,6 +294,13 @@ def kinds_of(name: str) -> list[str]:
 def available(kind: str = "models", pattern: str = "*") -> list[str]:
     """Return the registered names of a kind that match a glob, without importing plugins.
 
+    Arguments:
+        kind: the kind, such as `"models"` or `"priors"`.
+        pattern: a glob, in which `*` stands for any text.
+
+    Raises:
+        SettingError: the kind is unknown, or the pattern is not a text.
+
     Example:
         >>> available("models", "wae-*")
         ['wae-gan', 'wae-mmd']

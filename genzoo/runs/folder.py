@@ -51,6 +51,11 @@ class RunFolder:
 
     Arguments:
         path: the folder; it need not exist yet.
+
+    Example:
+        >>> folder = RunFolder.find("vae.digits")
+        >>> folder.recipe()["model"]["name"], folder.weights.name
+        ('vae', 'model.safetensors')
     """
 
     def __init__(self, path: str | Path) -> None:

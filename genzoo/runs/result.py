@@ -59,6 +59,12 @@ class Run(Generic[M]):
         dataset: the dataset of the run.
         best: the best evaluation on the validation rows, if `monitor` or `patience` was set. The
             run folder has its weights: `genzoo.load(folder, checkpoint="best")`.
+
+    Example:
+        >>> import genzoo
+        >>> run = genzoo.fit("vae", "digits", steps=2, progress=False)
+        >>> run.steps, run.model.sample(4).shape, sorted(run.history[-1])[:2]
+        (2, torch.Size([4, 1, 8, 8]), ['images_per_second', 'kl'])
     """
 
     model: M

@@ -190,6 +190,10 @@ def checks(
 
     Raises:
         SettingError: as in `check`.
+
+    Example:
+        >>> [str(check) for check in checks("normal", "priors", shapes=[(2,)])][:2]
+        ['builds-2', 'sample-2']
     """
     kind = kind or kind_of(thing)
     registry(kind)
@@ -256,6 +260,10 @@ def kind_of(thing: Testable) -> str:
 
     Raises:
         SettingError: several kinds have the name.
+
+    Example:
+        >>> kind_of("mog"), kind_of({"name": "vae", "latent_dim": 2})
+        ('priors', 'models')
     """
     if isinstance(thing, str | Mapping):
         name = thing if isinstance(thing, str) else str(thing.get("name"))

@@ -88,6 +88,12 @@ class Settings:
             otherwise.
         workers: the number of processes that read data which are streamed. 0 reads them in the
             training process.
+
+    Example:
+        >>> import genzoo
+        >>> settings = {"steps": 2, "schedule": "cosine", "warmup": 0.1, "clip_grad_norm": 1.0}
+        >>> genzoo.fit("vae", "digits", progress=False, **settings).steps
+        2
     """
 
     steps: Positive | None = None
