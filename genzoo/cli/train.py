@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,9 @@ from genzoo.errors import RunError, SettingError, did_you_mean
 from genzoo.registry.lookup import registry
 from genzoo.runs import recipe as recipes
 from genzoo.runs.recipe import Recipe
+
+if TYPE_CHECKING:
+    from genzoo.runs.result import Run
 
 __all__ = ["resume", "train"]
 
@@ -300,7 +303,6 @@ def train_into(
 ) -> None:
     """Train a recipe, write a run folder, and print a summary."""
     from genzoo.memory import keep_freed_memory
-    from genzoo.train.display import format_line
     from genzoo.train.loop import fit
     from genzoo.train.misplaced import explained
     from genzoo.train.settings import Settings
@@ -309,51 +311,57 @@ def train_into(
     # Check the settings here, because some arguments of `fit` are not settings.
     with explained(recipe["model"], recipe["data"]):
         Settings.of(recipe["train"])
-    main = os.environ.get("RANK", "0") == "0"
     console.outlives_reader = True
-    settings = {
-        "players": recipe["players"],
-        "resume": resume,
-        "overwrite": overwrite,
+    run = fit(
+        recipe["model"],
+        recipe["data"],
+        folder,
+        players=recipe["players"],
+        resume=resume,
+        overwrite=overwrite,
+        allow_other_data=allow_other_data,
+        init_from=init_from,
         **recipe["train"],
-    }
-    settings["allow_other_data"] = allow_other_data
-    if init_from is not None:
-        settings["init_from"] = init_from
-    run = fit(recipe["model"], recipe["data"], folder, **settings)
-    if not main:
+    )
+    if os.environ.get("RANK", "0") != "0":
         return
-    line = run.history[-1] if run.history else {}
+    for line in _summary(run, recipe, folder):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _summary(run: Run[Any], recipe: Recipe, folder: Path) -> Iterator[str]:
+    """Yield the lines that say how a run ended and what to do next."""
+    from genzoo.train.display import format_line
+
     summary = f"step {run.steps:,}"
     # a run may stop, or be resumed, before its first line of the log
-    if line:
+    if run.history:
+        line = run.history[-1]
         summary += f", {line['seconds']:,.0f} s. {format_line(line)}"
-    path = shlex.quote(str(folder))
+    resume = f"genzoo resume {shlex.quote(str(folder))}"
     if run.best is not None:
         best = f"{run.best.quantity} {run.best.value:.4g} at step {run.best.step:,}"
-        console.print(f"Best evaluation: {best} (best.safetensors)", markup=False, soft_wrap=True)
+        yield f"Best evaluation: {best} (best.safetensors)"
     if run.steps < run.requested_steps:
         patience = recipe["train"]["patience"]
-        first = f"{folder} ended early: {summary}"
-        second = (
+        yield f"{folder} ended early: {summary}"
+        yield (
             f"The last {patience} evaluations were not better than the best one; to continue, "
-            f"genzoo resume {path} train.patience={2 * patience}"
+            f"{resume} train.patience={2 * patience}"
         )
     elif not run.was_complete:
-        first = f"{folder} is complete: {summary}"
-        second = f"Next: genzoo sample {path}"
+        yield f"{folder} is complete: {summary}"
+        yield f"Next: genzoo sample {shlex.quote(str(folder))}"
     elif run.requested_steps < run.steps:
         request = _request(recipe, run.requested_steps)
-        first = f"{folder} has {run.steps:,} steps already, and {request}."
-        second = (
-            f"Nothing was done; to continue: genzoo resume {path} train.steps={2 * run.steps}; "
+        yield f"{folder} has {run.steps:,} steps already, and {request}."
+        yield (
+            f"Nothing was done; to continue: {resume} train.steps={2 * run.steps}; "
             "for fewer steps, train again with another --out."
         )
     else:
-        first = f"{folder} is complete already: {summary}"
-        second = f"Nothing was done; to continue: genzoo resume {path} train.steps={2 * run.steps}"
-    console.print(first, markup=False, soft_wrap=True)
-    console.print(second, markup=False, soft_wrap=True)
+        yield f"{folder} is complete already: {summary}"
+        yield f"Nothing was done; to continue: {resume} train.steps={2 * run.steps}"
 
 
 def _request(recipe: Recipe, steps: int) -> str:

@@ -19,6 +19,7 @@ paper:
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     keep = Cells(options, "clip-vs-penalty", settings)
     cells = {
-        label: keep(label, lambda: train(clip, data, options.depth, options.width, options.steps))  # noqa: B023
+        label: keep(label, partial(train, clip, data, options.depth, options.width, options.steps))
         for label, clip in LABELS.items()
     }
     draw(options.out / "clip-vs-penalty.png", cells)

@@ -21,6 +21,7 @@ instead of batches, and background models count pixels instead of being trained 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,7 @@ def main(arguments: list[str] | None = None) -> None:
     settings = {name: getattr(options, name) for name in ("data", "levels", "steps", "rows")}
     keep = Cells(options, "outliers", settings)
     data = inliers(options.data, options.levels)
-    results = {name: keep(name, lambda: detect(name, data, options)) for name in FITS}  # noqa: B023
+    results = {name: keep(name, partial(detect, name, data, options)) for name in FITS}
     draw(options.out / "outliers.png", results)
     rows = []
     for name, result in results.items():

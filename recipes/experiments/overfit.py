@@ -14,6 +14,7 @@ paper:
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     keep = Cells(options, "overfit", settings)
     cells = {
-        label: keep(label, lambda: train(name, data, options.rate, settings))  # noqa: B023
+        label: keep(label, partial(train, name, data, options.rate, settings))
         for label, name in MODELS.items()
     }
     draw(options.out / "overfit.png", cells)

@@ -16,6 +16,7 @@ a critic estimates the Wasserstein distance in its dual form.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def main(arguments: list[str] | None = None) -> None:
     keep = Cells(options, "parallel-lines", settings)
     curves = keep("distances", lambda: {str(t): distances(t, options.n) for t in SHIFTS})
     for t in CRITIC_SHIFTS:
-        cell = keep(f"critic {t}", lambda: dual(t, options.n, options.steps))  # noqa: B023
+        cell = keep(f"critic {t}", partial(dual, t, options.n, options.steps))
         curves[str(t)]["critic"] = cell["critic"]
     gradients = keep("gradients", lambda: descent(FIELD, 9))
     for cell in (curves, gradients):

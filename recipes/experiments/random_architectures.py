@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -55,7 +56,7 @@ def run_table(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
         for label, method in (("GAN", GAN), ("WGAN-GP", WGANGP)):
             cell = keep(
                 f"{number} {label}",
-                lambda: train(method, *nets, real, options.steps, options.rate, decay=1e-3),  # noqa: B023
+                partial(train, method, *nets, real, options.steps, options.rate, decay=1e-3),
             )
             by_method[label].append(float("inf") if cell["distance"] is None else cell["distance"])
     rows = []
@@ -114,7 +115,7 @@ def run_curves(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]:
     cells = {
         label: keep(
             label,
-            lambda: train(method, generator, critic, real, options.steps, options.rate, looks=15),  # noqa: B023
+            partial(train, method, generator, critic, real, options.steps, options.rate, looks=15),
         )
         for label, method in CURVES.items()
     }
@@ -163,7 +164,7 @@ def run_variants(options: Namespace, keep: Cells, real: Real) -> tuple[Any, str]
         for label, method in METHODS.items():
             cell = keep(
                 f"{name} {label}",
-                lambda: train(method, *nets, real, options.steps, options.rate),  # noqa: B023
+                partial(train, method, *nets, real, options.steps, options.rate),
             )
             by_architecture.setdefault(name, {})[label] = cell
     draw_variants(options.out / "variants.png", by_architecture)

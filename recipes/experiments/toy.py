@@ -14,6 +14,7 @@ surfaces of Wasserstein critics on three distributions in the plane. Differences
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
             keep = Cells(options, "toy", {"recipe": recipe, "samples": options.samples})
             cells[model, distribution] = keep(
                 f"{distribution} {model}",
-                lambda: train(recipe, distribution, options.samples),  # noqa: B023
+                partial(train, recipe, distribution, options.samples),
             )
     draw(options.out / "toy.png", cells)
     head = ["distribution", "model", "modes", "high quality", "reverse KL, nats", "W1", "CPU s"]
