@@ -149,12 +149,7 @@ def translate(
     targets = _targets(images, [images] if images.is_file() else find_images(images), out)
     read = Reader((shape[0], shape[1], shape[2]))
     for target, file in targets.items():
-        x = (
-            torch.from_numpy(read(file).copy()).to(
-                model.reference_tensor.device, model.reference_tensor.dtype
-            )
-            / 255
-        )
+        x = torch.from_numpy(read(file).copy()).to(model.reference_tensor) / 255
         with torch.no_grad():
             image = sheet(model.translate(x[None], **settings), side=0, border=0)
         write_atomic(target, lambda path, image=image: save(image, path))  # type: ignore[misc]

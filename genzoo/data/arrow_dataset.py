@@ -158,41 +158,41 @@ def _check_name(table: Table, name: str | None) -> None:
 def _image_column(table: Table, image: str | None) -> str | None:
     """Return the column of encoded images, or None if there is none."""
     types = require_pyarrow().types
-    found = []
+    images = []
     for name in table.schema.names if image is None else [image]:
         kind = table.type_of(name)
         if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
             kind = kind.field("bytes").type
         if types.is_binary(kind) or types.is_large_binary(kind):
-            found.append(name)
-    if image is not None and not found:
+            images.append(name)
+    if image is not None and not images:
         raise SettingError(
             f"image = {image!r}: the column holds {table.type_of(image)}; expected the content of "
             "image files."
         )
-    if len(found) > 1:
+    if len(images) > 1:
         raise SettingError(
-            f"arrow: there are several columns of images ({', '.join(found)}); choose one, as in "
-            f'image = "{found[0]}".'
+            f"arrow: there are several columns of images ({', '.join(images)}); choose one, as in "
+            f'image = "{images[0]}".'
         )
-    return found[0] if found else None
+    return images[0] if images else None
 
 
 def _numeric_columns(table: Table, label: str | None) -> list[str]:
     """Return the columns of numbers, or of lists of numbers, other than the labels."""
     types = require_pyarrow().types
-    found = []
+    numeric = []
     for name in table.schema.names:
         kind = table.type_of(name)
         while types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
             kind = kind.value_type
         if name != label and (types.is_integer(kind) or types.is_floating(kind)):
-            found.append(name)
-    if not found:
+            numeric.append(name)
+    if not numeric:
         raise DataError(
             f"arrow: there are no columns of images or numbers; the columns are {table.schema}."
         )
-    return found
+    return numeric
 
 
 def _labels(table: Table, label: str) -> tuple[Any, tuple[str, ...]]:

@@ -177,8 +177,8 @@ def _open(version: _Version, folder: str | None) -> dict[str, bytes]:
     wanted = [*version.train, *version.test, *version.texts]
     if folder is not None:
         path = local_path(folder, f"{version.name}: folder", DataError)
-        found = _in_folder(version, path, wanted) or _in_archive(version, path, wanted)
-        if found is None:
+        contents = _in_folder(version, path, wanted) or _in_archive(version, path, wanted)
+        if contents is None:
             python = version.folder.replace("-bin", "-py").replace("-binary", "-python")
             hint = ""
             if (path / python).is_dir():
@@ -187,10 +187,10 @@ def _open(version: _Version, folder: str | None) -> dict[str, bytes]:
                 f"{version.name}: {path} has no {wanted[0]} or {version.archive};{hint} download "
                 f"{_BASE}{version.archive}."
             )
-        return found
+        return contents
     place = home() / version.name
-    found = _in_folder(version, place, wanted)
-    if found is None:
+    contents = _in_folder(version, place, wanted)
+    if contents is None:
         try:
             fetch(f"{_BASE}{version.archive}", version.digest, place / version.archive)
         except DataError as error:
@@ -198,12 +198,12 @@ def _open(version: _Version, folder: str | None) -> dict[str, bytes]:
                 f"{version.name}: {error}. Put {version.archive} into $GENZOO_DATA/"
                 f"{version.name}, or name its folder = ..."
             ) from error
-        found = _in_archive(version, place, wanted)
-        assert found is not None
-        for name, content in found.items():
+        contents = _in_archive(version, place, wanted)
+        assert contents is not None
+        for name, content in contents.items():
             with atomic_data(place / name) as temporary:
                 temporary.write_bytes(content)
-    return found
+    return contents
 
 
 def _in_folder(version: _Version, folder: Path, wanted: Sequence[str]) -> dict[str, bytes] | None:
@@ -220,16 +220,16 @@ def _in_archive(version: _Version, folder: Path, wanted: Sequence[str]) -> dict[
     path = folder / version.archive
     if not path.is_file():
         return None
-    found = {}
+    contents = {}
     try:
         with tarfile.open(path) as archive:
             for member in archive:
                 name = Path(member.name).name
                 if name in wanted and (file := archive.extractfile(member)) is not None:
-                    found[name] = file.read()
+                    contents[name] = file.read()
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
-    missing = [name for name in wanted if name not in found]
+    missing = [name for name in wanted if name not in contents]
     if missing:
         raise DataError(f"{path} has no {missing[0]}; download {_BASE}{version.archive} again.")
-    return found
+    return contents

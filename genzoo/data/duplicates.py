@@ -38,8 +38,8 @@ def count_duplicates(dataset: Dataset, column: str = "x", n: int | None = None) 
     if train.shape[1:] != test.shape[1:]:
         return 0
     held_out = Counter(_digests(test, len(test) if n is None else min(n, len(test))))
-    found = held_out.keys() & _digests(train, len(train))
-    return sum(held_out[digest] for digest in found)
+    repeated = held_out.keys() & _digests(train, len(train))
+    return sum(held_out[digest] for digest in repeated)
 
 
 def _digests(column: Tensor | CheckedColumn, rows: int) -> Iterator[bytes]:

@@ -145,9 +145,9 @@ class _ItemColumn:
             read = item.get(self.key)
             if read is None or read.shape != self.shape[1:] or read.dtype != self.dtype:
                 expected = f"{self.dtype} {self.shape[1:]}"
-                found = "nothing" if read is None else f"{read.dtype} {read.shape}"
+                actual = "nothing" if read is None else f"{read.dtype} {read.shape}"
                 raise DataError(
-                    f"{self.source.name}: item {row} holds {found} as {self.key!r}, and item 0 "
+                    f"{self.source.name}: item {row} holds {actual} as {self.key!r}, and item 0 "
                     f"holds {expected}; give all items one type and shape, as by resizing images."
                 )
             values[i] = read

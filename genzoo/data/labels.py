@@ -63,20 +63,19 @@ def read_labels(columns: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, 
         ({'train': tensor([2, 1])}, ())
     """
     read = {path: np.asarray(y) if isinstance(y, list) else y for path, y in columns.items()}
-    texts = {path: _text(y) for path, y in read.items()}
-    found = {path: text for path, text in texts.items() if text is not None}
-    if not found:
+    texts = {path: text for path, y in read.items() if (text := _text(y)) is not None}
+    if not texts:
         return {path: _numbers(y, path) for path, y in read.items()}, ()
-    if len(found) < len(read):
-        other = next(path for path in read if path not in found)
+    if len(texts) < len(read):
+        other = next(path for path in read if path not in texts)
         raise DataError(
-            f"{next(iter(found))} holds text, and {other} holds {dtype_name(read[other])}; give "
+            f"{next(iter(texts))} holds text, and {other} holds {dtype_name(read[other])}; give "
             "all splits labels of one type."
         )
-    different, codes = np.unique(np.concatenate([*found.values()]), return_inverse=True)
+    different, codes = np.unique(np.concatenate([*texts.values()]), return_inverse=True)
     numbers, names = class_column(codes.reshape(-1), [str(text) for text in different])
-    ends = np.cumsum([len(text) for text in found.values()])[:-1]
-    return dict(zip(found, np.split(numbers, ends), strict=True)), names
+    ends = np.cumsum([len(text) for text in texts.values()])[:-1]
+    return dict(zip(texts, np.split(numbers, ends), strict=True)), names
 
 
 def sorted_names(names: Sequence[str]) -> list[str]:

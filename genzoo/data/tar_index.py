@@ -276,13 +276,13 @@ def _image(
     """
     if image is not None:
         return files.get(image.lower().removeprefix("."))
-    found = [name for name in files if f".{name.rpartition('.')[2]}" in SUFFIXES]
-    if len(found) > 1:
+    images = [name for name in files if f".{name.rpartition('.')[2]}" in SUFFIXES]
+    if len(images) > 1:
         raise DataError(
-            f"shards: example {key} of {shard} has {len(found)} images ({', '.join(found)}); "
-            f'choose one, as in image = "{found[0]}".'
+            f"shards: example {key} of {shard} has {len(images)} images ({', '.join(images)}); "
+            f'choose one, as in image = "{images[0]}".'
         )
-    return files[found[0]] if found else None
+    return files[images[0]] if images else None
 
 
 def _label(

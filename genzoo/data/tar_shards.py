@@ -227,22 +227,22 @@ def _find_shards(path: Path) -> list[Path]:
         MissingDataError: there are none, or one that the pattern names does not exist.
     """
     names = [str(path)] if path.exists() else _expand(str(path))
-    found: set[Path] = set()
+    shards: set[Path] = set()
     for name in map(Path, names):
         if name.is_dir():
             tars = [file.relative_to(name) for file in name.rglob("*.tar") if file.is_file()]
-            found.update(
+            shards.update(
                 name / tar for tar in tars if not any(part.startswith(".") for part in tar.parts)
             )
         elif name.is_file():
-            found.add(name)
+            shards.add(name)
         elif glob.has_magic(name.name):
-            found.update(file for file in name.parent.glob(name.name) if file.is_file())
+            shards.update(file for file in name.parent.glob(name.name) if file.is_file())
         elif len(names) > 1:
             raise MissingDataError(f"shards: {name} does not exist, which {path} names.")
-    if not found:
+    if not shards:
         raise MissingDataError(f"shards: {path.absolute()} has no files *.tar.")
-    return sorted(found)
+    return sorted(shards)
 
 
 def _expand(pattern: str) -> list[str]:

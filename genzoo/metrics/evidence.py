@@ -270,8 +270,8 @@ class Evidence:
             for batch in self.batches():
                 _, given = model.unpack(batch)
                 size = model.batch_size(batch)
-                drawn = model.sample(size, **conditions(given))
-                columns = drawn if isinstance(drawn, Mapping) else {None: drawn}
+                samples = model.sample(size, **conditions(given))
+                columns = samples if isinstance(samples, Mapping) else {None: samples}
                 for name, column in columns.items():
                     if name not in stored:
                         stored[name] = column.new_empty((self.n, *column.shape[1:]), device="cpu")

@@ -206,8 +206,8 @@ def _check_labels(model: Any, given: Any, n: int) -> None:
     if isinstance(model, Conditional):
         model.check_given(given, n)
     elif given is not None and not (isinstance(given, Tensor) and given.shape[:1] == (n,)):
-        found = f"of shape {tuple(given.shape)}" if isinstance(given, Tensor) else show(given)
-        raise DataError(f"given is {found}; pass a tensor with {n} rows, one for each result.")
+        actual = f"of shape {tuple(given.shape)}" if isinstance(given, Tensor) else show(given)
+        raise DataError(f"given is {actual}; pass a tensor with {n} rows, one for each result.")
 
 
 def _decoding(model: nn.Module, **codes: Tensor) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -54,35 +54,9 @@ def latent_codes(
         >>> labels = torch.arange(90) % 3
         >>> figure = latent_codes(torch.randn(90, 2), labels, ["cat", "dog", "owl"], prior)
     """
-    if codes.dim() != 2 or codes.shape[1] < 2 or len(codes) < 2:
-        raise SettingError(
-            f"codes of shape {tuple(codes.shape)}: the plot needs at least two codes with two "
-            "coordinates, (n, dim)."
-        )
-    if not codes.isfinite().all():
-        raise SettingError(
-            f"{int((~codes.isfinite()).any(1).sum())} of {len(codes)} codes are not finite; plot "
-            "the others: codes[codes.isfinite().all(1)]."
-        )
-    if labels is not None and (labels.is_floating_point() or labels.is_complex()):
-        raise SettingError(f"labels of dtype {labels.dtype}: pass integers, as in labels.long().")
-    if labels is not None and tuple(labels.shape) != (len(codes),):
-        raise SettingError(
-            f"labels of shape {tuple(labels.shape)} for {len(codes)} codes: pass one label for "
-            "each code."
-        )
+    _check_codes(codes, labels)
     z = codes.detach().double().cpu()
-    center, basis = z.mean(0), None
-    titles = ["$z_1$", "$z_2$"]
-    if z.shape[1] > 2:
-        variances, directions = torch.linalg.eigh(torch.cov(z.T))
-        basis = directions[:, -2:].flip(1)
-        shares = variances.flip(0)[:2] / variances.sum()
-        titles = [
-            f"principal component {number} ({share:.0%} of variance)"
-            for number, share in enumerate(shares.tolist(), start=1)
-        ]
-    project = (lambda x: x) if basis is None else (lambda x: (x - center) @ basis)
+    project, titles = _projection(z)
     figure = new_figure(5.2 if labels is not None else 4.2, 4.2)
     axes = figure.add_subplot()
     points = project(z)
@@ -108,6 +82,41 @@ def latent_codes(
     axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
     axes.set(xlabel=titles[0], ylabel=titles[1])
     return figure
+
+
+def _check_codes(codes: Tensor, labels: Tensor | None) -> None:
+    if codes.dim() != 2 or codes.shape[1] < 2 or len(codes) < 2:
+        raise SettingError(
+            f"codes of shape {tuple(codes.shape)}: the plot needs at least two codes with two "
+            "coordinates, (n, dim)."
+        )
+    if not codes.isfinite().all():
+        raise SettingError(
+            f"{int((~codes.isfinite()).any(1).sum())} of {len(codes)} codes are not finite; plot "
+            "the others: codes[codes.isfinite().all(1)]."
+        )
+    if labels is not None and (labels.is_floating_point() or labels.is_complex()):
+        raise SettingError(f"labels of dtype {labels.dtype}: pass integers, as in labels.long().")
+    if labels is not None and tuple(labels.shape) != (len(codes),):
+        raise SettingError(
+            f"labels of shape {tuple(labels.shape)} for {len(codes)} codes: pass one label for "
+            "each code."
+        )
+
+
+def _projection(z: Tensor) -> tuple[Callable[[Tensor], Tensor], tuple[str, str]]:
+    """Return a projection of codes on a plane, and the titles of its axes."""
+    if z.shape[1] == 2:
+        return (lambda x: x), ("$z_1$", "$z_2$")
+    center = z.mean(0)
+    variances, directions = torch.linalg.eigh(torch.cov(z.T))
+    basis = directions[:, -2:].flip(1)
+    first, second = (variances.flip(0)[:2] / variances.sum()).tolist()
+    titles = (
+        f"principal component 1 ({first:.0%} of variance)",
+        f"principal component 2 ({second:.0%} of variance)",
+    )
+    return (lambda x: (x - center) @ basis), titles
 
 
 def _classes(axes: Any, points: Tensor, labels: Tensor, names: Sequence[str]) -> None:

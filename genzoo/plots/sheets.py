@@ -153,8 +153,46 @@ def sheet(
         (54, 36)
         >>> picture = sheet(torch.rand(6, 1, 8, 8), columns=3, labels=["zero", "one"])
     """
-    from PIL import Image
+    _check_images(images)
+    n, width = len(images), images.shape[3]
+    columns = columns_for(n, 1) if columns is None else columns
+    if columns < 1:
+        raise SettingError(f"columns = {columns}: a sheet has at least one column.")
+    rows = math.ceil(n / columns)
+    _check_texts(labels, titles, n, rows, columns)
+    together = max(1, len(titles))
+    columns = min(columns, together * math.ceil(n / together))
+    if side is None:
+        side = _LABELED_SIDE if labels or titles else _SIDE
+    if border is None:
+        border = max(1, side // _SIDE)
+    tiles = _tiles(images, factor=max(1, side // (columns * width)), border=border)
+    height, width = tiles.shape[2:]
+    size = max(12, round(columns * width * _POINTS / 72 / WIDTH))
+    by_image = len(labels) == n > rows
+    left = 0 if by_image or not labels else min(_longest(labels, size) + size, columns * width)
+    top = 2 * size if titles else 0
+    pitch = height + 2 * size * by_image
+    grid = tiles.new_ones(tiles.shape[1], top + rows * pitch, left + columns * width)
+    boxes = []
+    for index, tile in enumerate(tiles):
+        row, column = divmod(index, columns)
+        y, x = top + row * pitch, left + column * width
+        grid[:, y : y + height, x : x + width] = tile
+        boxes.append((x + border, y + border, x + width - border, y + height - border))
+    texts = [*_titles(titles, columns, left, width, size)]
+    for index, text in enumerate(labels):
+        if by_image:
+            x, _, right, bottom = boxes[index]
+            center = (x + right) / 2
+            texts.append(_Text(center, bottom + border + size, _cut(text, width, size), "m"))
+        else:
+            middle = top + (index + 0.5) * pitch
+            texts.append(_Text(left - size / 2, middle, _cut(text, left - size, size), "r"))
+    return Sheet(_picture(grid), boxes, texts, size if texts else 0)
 
+
+def _check_images(images: Tensor) -> None:
     if images.dim() != 4 or images.numel() == 0:
         raise SettingError(
             f"images of shape {tuple(images.shape)}: a sheet needs some images, (n, C, H, W)."
@@ -163,49 +201,23 @@ def sheet(
         raise SettingError(
             f"images of dtype {images.dtype}: a sheet needs floats in [0, 1]; divide bytes by 255."
         )
-    n, channels, _, width = images.shape
-    columns = columns_for(n, 1) if columns is None else columns
-    if columns < 1:
-        raise SettingError(f"columns = {columns}: a sheet has at least one column.")
-    rows = math.ceil(n / columns)
-    _check_texts(labels, titles, n, rows, columns)
-    together = max(1, len(titles))
-    columns = min(columns, together * math.ceil(n / together))
+
+
+def _tiles(images: Tensor, *, factor: int, border: int) -> Tensor:
+    """Return images in gray or color, enlarged by a factor, with a white border."""
     x = images.detach().float().cpu().nan_to_num().clamp(0, 1)
-    if channels not in (1, 3):
+    if x.shape[1] not in (1, 3):
         x = x.mean(dim=1, keepdim=True)
-    if side is None:
-        side = _LABELED_SIDE if labels or titles else _SIDE
-    if border is None:
-        border = max(1, side // _SIDE)
-    factor = max(1, side // (columns * width))
     x = x.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
-    x = torch.nn.functional.pad(x, (border,) * 4, value=1.0)
-    height, width = x.shape[2:]
-    size = max(12, round(columns * width * _POINTS / 72 / WIDTH))
-    by_image = len(labels) == n > rows
-    left = 0 if by_image or not labels else min(_longest(labels, size) + size, columns * width)
-    top = 2 * size if titles else 0
-    pitch = height + 2 * size * by_image
-    grid = x.new_ones(x.shape[1], top + rows * pitch, left + columns * width)
-    boxes = []
-    for index, tile in enumerate(x):
-        row, column = divmod(index, columns)
-        y, x_left = top + row * pitch, left + column * width
-        grid[:, y : y + height, x_left : x_left + width] = tile
-        boxes.append((x_left + border, y + border, x_left + width - border, y + height - border))
+    return torch.nn.functional.pad(x, (border,) * 4, value=1.0)
+
+
+def _picture(grid: Tensor) -> Any:
+    """Return an image, `(C, H, W)`, as a Pillow image."""
+    from PIL import Image
+
     pixels = (grid * 255).round().byte()
-    picture = Image.fromarray(rearrange(pixels, "k h w -> h w k").squeeze(-1).numpy())
-    texts = list(_titles(titles, columns, left, width, size))
-    for index, text in enumerate(labels):
-        if by_image:
-            x_left, _, right, bottom = boxes[index]
-            center = (x_left + right) / 2
-            texts.append(_Text(center, bottom + border + size, _cut(text, width, size), "m"))
-        else:
-            middle = top + (index + 0.5) * pitch
-            texts.append(_Text(left - size / 2, middle, _cut(text, left - size, size), "r"))
-    return Sheet(picture, boxes, texts, size if texts else 0)
+    return Image.fromarray(rearrange(pixels, "k h w -> h w k").squeeze(-1).numpy())
 
 
 def _titles(

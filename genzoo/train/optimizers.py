@@ -138,29 +138,7 @@ def _split(
     ]
     for i, table in enumerate(groups):
         path = f"{label}.groups[{i}]"
-        if not isinstance(table, Mapping):
-            raise SettingError(
-                f"{path} = {table!r}: expected a table, such as "
-                '{ params = "encoder.*", lr = 1e-4 }.'
-            )
-        settings = dict(table)
-        patterns = settings.pop("params", None)
-        patterns = [patterns] if isinstance(patterns, str) else patterns
-        if (
-            not isinstance(patterns, list | tuple)
-            or not patterns
-            or not all(isinstance(p, str) for p in patterns)
-        ):
-            raise SettingError(
-                f"{path}.params = {patterns!r}: expected a pattern on parameter names, or a list "
-                'of patterns, such as "encoder.*".'
-            )
-        for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in named):
-                raise SettingError(
-                    f"{path}: no parameter of this player matches {pattern!r}."
-                    f"{near_patterns(pattern, named)}"
-                )
+        patterns, settings = _patterns(table, named, path)
         group = {
             name: left.pop(name) for name in [*left] if any(fnmatchcase(name, p) for p in patterns)
         }
@@ -173,6 +151,33 @@ def _split(
         taken.append((group, {**base, **checked}))
     yield left, dict(base)
     yield from taken
+
+
+def _patterns(table: Any, named: Named, path: str) -> tuple[Sequence[str], dict[str, Any]]:
+    """Return the patterns on parameter names of a group, and its settings."""
+    if not isinstance(table, Mapping):
+        raise SettingError(
+            f'{path} = {table!r}: expected a table, such as {{ params = "encoder.*", lr = 1e-4 }}.'
+        )
+    settings = dict(table)
+    patterns = settings.pop("params", None)
+    patterns = [patterns] if isinstance(patterns, str) else patterns
+    if (
+        not isinstance(patterns, list | tuple)
+        or not patterns
+        or not all(isinstance(p, str) for p in patterns)
+    ):
+        raise SettingError(
+            f"{path}.params = {patterns!r}: expected a pattern on parameter names, or a list "
+            'of patterns, such as "encoder.*".'
+        )
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in named):
+            raise SettingError(
+                f"{path}: no parameter of this player matches {pattern!r}."
+                f"{near_patterns(pattern, named)}"
+            )
+    return patterns, settings
 
 
 def near_patterns(pattern: str, names: Sequence[str] | Named) -> str:
