@@ -30,7 +30,10 @@ PAGES = [
 PRINTS = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
 PROGRESS = re.compile(r"^step [\d,]+/[\d,]+  .*\n", re.MULTILINE)
 """The lines that a run prints while it trains. Pages do not show them."""
-FENCE = re.compile(r"^```(python|console|toml)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(
+    r'^```(python|console|toml)(?: title="([\w.]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE
+)
+"""A block of code: its language, the name of the file that it is, and its code."""
 FIGURES = re.compile(r"!\[[^]]*\]\(([\w-]+\.(?:png|svg))\)")
 """The figures next to a page. The code of a tutorial makes them."""
 STORIES = [path for path in PAGES if FENCE.search(path.read_text(encoding="utf-8"))]
@@ -71,10 +74,12 @@ def test_page_runs(page, workplace, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, module.__name__, module)
     namespace = vars(module)
     for block in FENCE.finditer(text):
-        language, code = block.groups()
-        if language == "python":
+        language, file, code = block.groups()
+        if file:
+            (workplace / file).write_text(code, encoding="utf-8")
+        elif language == "python":
             # Prepend empty lines, so that tracebacks show the line numbers of the page.
-            lines_above = "\n" * text[: block.start(2)].count("\n")
+            lines_above = "\n" * text[: block.start(3)].count("\n")
             capsys.readouterr()
             exec(compile(lines_above + code, str(page), "exec"), namespace)
             printed = PROGRESS.sub("", capsys.readouterr().out)

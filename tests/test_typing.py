@@ -105,8 +105,8 @@ def python_of(page: Path) -> str:
     lines = [""] * (text.count("\n") + 1)
     for block in FENCE.finditer(text):
         if block[1] == "python":
-            first = text[: block.start(2)].count("\n")
-            code = block[2].splitlines()
+            first = text[: block.start(3)].count("\n")
+            code = block[3].splitlines()
             lines[first : first + len(code)] = code
     return "\n".join(lines).rstrip() + "\n"
 
