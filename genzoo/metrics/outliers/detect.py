@@ -56,7 +56,7 @@ def outliers(
     also left out if its tables do not fit into memory.
 
     Held-out rows of the run are scored as well. They give each score its
-    [p-value and AUROC](metrics.md#genzoo.metrics.OutlierScores).
+    [p-value and AUROC](metrics/outliers.md#genzoo.metrics.OutlierScores).
 
     Arguments:
         run: the result of `fit`, a run folder, or a model with a single input.
