@@ -2,17 +2,19 @@
 
 `Example:` is code, and `References:` is a list. The attributes of a class are a list in its text
 and have no headings. Overloads, which are for type checkers, are left out. Public names in
-backticks are links.
+backticks are links. Internal bases of a class are replaced by their own bases.
 """
 
 import re
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import griffe
 
 EXAMPLE = re.compile(r"^Example:$", re.MULTILINE)
 REFERENCES = re.compile(r"^References:\n((?: {4}.*\n?)+)", re.MULTILINE)
+RETURNS = re.compile(r"^Returns:\n((?: {4}.*\n?|\n)+)", re.MULTILINE)
 ATTRIBUTES = re.compile(r"^Attributes:\n", re.MULTILINE)
 SECTION = re.compile(r"^(Arguments|Returns|Yields|Raises|Examples?|References):$", re.MULTILINE)
 ENTRY = re.compile(r"^::: (\S+)$", re.MULTILINE)
@@ -31,8 +33,12 @@ class Docstrings(griffe.Extension):
             text = EXAMPLE.sub("Examples:", obj.docstring.value)
             text = REFERENCES.sub(as_list, text)
             obj.docstring.value = NAME.sub(as_link, text)
-        if obj.is_class and obj.docstring:
-            list_attributes(obj)
+        if isinstance(obj, griffe.Class):
+            obj.bases = list(shown_bases(obj))
+            if obj.docstring:
+                # the result of a call has no type in the docstring of a class
+                obj.docstring.value = RETURNS.sub(as_text, obj.docstring.value)
+                list_attributes(obj)
 
 
 def as_list(section: re.Match[str]) -> str:
@@ -44,6 +50,23 @@ def as_list(section: re.Match[str]) -> str:
 def as_link(name: re.Match[str]) -> str:
     """Return a link to the entry of a public name, and any other name unchanged."""
     return f"[{name[0]}][{name[1]}]" if name[1] in PUBLIC else name[0]
+
+
+def as_text(section: re.Match[str]) -> str:
+    """Return a section on what a call returns as text below a title."""
+    return f"**Returns:**\n\n{textwrap.dedent(section[1])}"
+
+
+def shown_bases(cls: griffe.Class) -> Iterator[str | griffe.Expr]:
+    """Yield the bases of a class, with the bases of internal ones in their place."""
+    for base in cls.bases:
+        path = base if isinstance(base, str) else base.canonical_path
+        name = path.rpartition(".")[2]
+        is_public = any(entry.endswith(f".{name}") for entry in PUBLIC)
+        if is_public or not path.startswith("genzoo."):
+            yield base
+        elif path in cls.modules_collection:
+            yield from shown_bases(cls.modules_collection[path])
 
 
 def list_attributes(cls: griffe.Object) -> None:

@@ -199,7 +199,7 @@ def summary(path: str) -> str:
     text = inspect.getdoc(value) if described else constants(module)[name]
     assert text, f"{path} needs a docstring"
     paragraph = " ".join(text.partition("\n\n")[0].split())
-    return cell(re.split(r"\.(?= [A-Z]|$)", paragraph)[0])
+    return cell(re.split(r"\.(?= [A-Z`]|$)", paragraph)[0])
 
 
 @functools.cache

@@ -83,6 +83,8 @@ def arrow(
         GenzooError: pyarrow is not installed.
 
     Example:
+        >>> arrow("table.parquet").shape  # doctest: +SKIP
+        (30,)
         >>> arrow("nowhere")
         Traceback (most recent call last):
         genzoo.errors.MissingDataError: arrow: ...nowhere has no files *.arrow, *.feather, ...

@@ -60,6 +60,8 @@ def celeba(
             https://arxiv.org/abs/1411.7766
 
     Example:
+        >>> celeba(size=64).shape  # doctest: +SKIP
+        (3, 64, 64)
         >>> celeba("nowhere")
         Traceback (most recent call last):
         genzoo.errors.MissingDataError: celeba: ...nowhere has no folder img_align_celeba ...

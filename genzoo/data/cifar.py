@@ -86,6 +86,8 @@ def cifar10(
             https://www.cs.toronto.edu/~kriz/cifar.html
 
     Example:
+        >>> cifar10().shape  # doctest: +SKIP
+        (3, 32, 32)
         >>> cifar10("nowhere")
         Traceback (most recent call last):
         genzoo.errors.MissingDataError: cifar10: ...nowhere has no data_batch_1.bin ...
@@ -122,6 +124,8 @@ def cifar100(
             https://www.cs.toronto.edu/~kriz/cifar.html
 
     Example:
+        >>> cifar100().shape  # doctest: +SKIP
+        (3, 32, 32)
         >>> cifar100("nowhere")
         Traceback (most recent call last):
         genzoo.errors.MissingDataError: cifar100: ...nowhere has no train.bin ...

@@ -50,6 +50,8 @@ def svhn(
             http://ufldl.stanford.edu/housenumbers/
 
     Example:
+        >>> svhn().shape  # doctest: +SKIP
+        (3, 32, 32)
         >>> svhn("nowhere")
         Traceback (most recent call last):
         genzoo.errors.MissingDataError: svhn: ...nowhere has no train_32x32.mat; ...

@@ -105,6 +105,15 @@ def folder(
         SettingError: the folder has no folders of splits or classes, and a setting asks for them.
 
     Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> photos = Path(tempfile.mkdtemp())
+        >>> for number in range(10):
+        ...     Image.new("RGB", (40, 30), (number, 0, 0)).save(photos / f"{number}.png")
+        >>> data = folder(str(photos), size=16)
+        >>> data.shape, data.rows("train") + data.rows("test")
+        ((3, 16, 16), 10)
         >>> folder("nowhere")
         Traceback (most recent call last):
         genzoo.errors.MissingDataError: folder: ...nowhere is not a folder.

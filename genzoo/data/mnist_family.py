@@ -123,6 +123,8 @@ def fashion_mnist(
             K. Rasul and R. Vollgraf, 2017, https://arxiv.org/abs/1708.07747
 
     Example:
+        >>> fashion_mnist().shape  # doctest: +SKIP
+        (1, 28, 28)
         >>> fashion_mnist("nowhere")
         Traceback (most recent call last):
         genzoo.errors.MissingDataError: fashion-mnist: nowhere has no train-images...
@@ -165,6 +167,8 @@ def mnist(
             P. Haffner, 1998, https://doi.org/10.1109/5.726791
 
     Example:
+        >>> mnist().shape  # doctest: +SKIP
+        (1, 28, 28)
         >>> mnist("nowhere")
         Traceback (most recent call last):
         genzoo.errors.MissingDataError: mnist: nowhere has no train-images-idx3-ubyte.gz ...
@@ -208,6 +212,8 @@ def kmnist(
             https://arxiv.org/abs/1812.01718
 
     Example:
+        >>> kmnist().shape  # doctest: +SKIP
+        (1, 28, 28)
         >>> kmnist("nowhere")
         Traceback (most recent call last):
         genzoo.errors.MissingDataError: kmnist: nowhere has no train-images-idx3-ubyte.gz ...
@@ -254,6 +260,8 @@ def emnist(
             A. van Schaik, 2017, https://arxiv.org/abs/1702.05373
 
     Example:
+        >>> emnist("digits").shape  # doctest: +SKIP
+        (1, 28, 28)
         >>> emnist("digits", folder="nowhere")
         Traceback (most recent call last):
         genzoo.errors.MissingDataError: emnist: nowhere has no emnist-digits-train-images-...

@@ -93,6 +93,8 @@ def shards(
         SettingError: the names of the shards have no splits, and `splits` asks for them.
 
     Example:
+        >>> shards("photos", size=64).shape  # doctest: +SKIP
+        (3, 64, 64)
         >>> shards("nowhere")
         Traceback (most recent call last):
         genzoo.errors.MissingDataError: shards: ...nowhere has no files *.tar.

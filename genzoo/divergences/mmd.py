@@ -56,7 +56,7 @@ class MMD(SampleDivergence):
         A Kernel Two-Sample Test, Arthur Gretton et al., 2012,
         https://jmlr.org/papers/v13/gretton12a.html (lemma 6).
         Wasserstein Auto-Encoders, Ilya Tolstikhin et al., 2018, https://arxiv.org/abs/1711.01558
-        (algorithm 2); code: https://github.com/tolstikhin/wae.
+            (algorithm 2); code: https://github.com/tolstikhin/wae.
 
     Example:
         >>> x, y = torch.tensor([[0.0], [2.0]]), torch.tensor([[4.0], [6.0]])

@@ -49,14 +49,13 @@ def frechet_distance(
 
     References:
         The Fréchet Distance between Multivariate Normal Distributions, D. C. Dowson and B. V.
-        Landau, 1982, https://doi.org/10.1016/0047-259X(82)90077-X
+            Landau, 1982, https://doi.org/10.1016/0047-259X(82)90077-X
 
     Example:
         >>> identity = torch.eye(2)
+        >>> # 2 * (1 + (2 - 1)^2)
         >>> frechet_distance(torch.zeros(2), identity, torch.ones(2), 4 * identity)
         4.0
-
-        This is 2 * (1 + (2 - 1)^2).
     """
     mean1, covariance1, mean2, covariance2 = (
         t.cpu().double() for t in (mean1, covariance1, mean2, covariance2)

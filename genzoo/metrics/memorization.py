@@ -28,8 +28,9 @@ class MemorizationResult(NamedTuple):
     """The fraction of samples whose nearest neighbor is a training example: 1/2 if none is copied,
     1 if all are."""
     copying: Estimate
-    """The statistic C_T: 0 if samples are as far from the training data as held-out data, negative
-    if they are nearer. The value is NaN if every cell has too few samples or held-out examples."""
+    r"""The statistic \( C_T \): 0 if samples are as far from the training data as held-out data,
+    negative if they are nearer. The value is NaN if every cell has too few samples or held-out
+    examples."""
     nearest: Tensor
     """The index of the nearest training example of each sample, `(n,)`."""
     distances: Tensor
@@ -53,11 +54,12 @@ def measure_memorization(
     neighbor r have the mean \( t_r \). The variance of the fraction \( s \) is
     \( \sum_r c_r^2 (t_r - s)^2 / n^2 \), the limit of resampling the groups with a common neighbor.
 
-    **C_T.** The training data are divided into cells by k-means. In each cell, the Mann-Whitney
-    statistic U counts pairs in which the distance to the nearest training example is larger for the
-    sample than for the held-out example. C_T is the mean of the standardized U, weighted by the
-    fraction of held-out examples in the cell. Its standard error is that under no copying. The
-    distance is to the nearest of all training examples; the paper searches the cell only.
+    **Copying.** The training data are divided into cells by k-means. In each cell, the Mann-Whitney
+    statistic \( U \) counts pairs in which the distance to the nearest training example is larger
+    for the sample than for the held-out example. \( C_T \) is the mean of the standardized
+    \( U \), weighted by the fraction of held-out examples in the cell. Its standard error is that
+    under no copying. The distance is to the nearest of all training examples; the paper searches
+    the cell only.
 
     Arguments:
         samples: features or images of samples, `(n, ...)`; images are flattened.
@@ -177,7 +179,7 @@ def _mann_whitney(q: Tensor, p: Tensor) -> float:
 
 
 class Memorization(FeatureMetric):
-    """The memorization of training examples, by nearest neighbors.
+    r"""The memorization of training examples, by nearest neighbors.
 
     See `measure_memorization`. Samples are compared with as many training rows as there are
     held-out rows, so copies of other training rows are missed. The floor of `nearer_to_train` is
@@ -191,12 +193,12 @@ class Memorization(FeatureMetric):
         network: a feature network: a name, a table, or an instance. None selects the one for the
             model's shape.
         limit: the largest number of rows. More rows are thinned out evenly.
-        cells: the number of cells of C_T.
+        cells: the number of cells of \( C_T \).
 
     Returns:
         `duplicates`: the number of held-out rows that occur in the whole training split. They
             weaken the other values, and any comparison with held-out rows;
-        `nearer_to_train`, and `copying`: C_T, unless every cell has fewer than 20 samples or
+        `nearer_to_train`, and `copying`: \( C_T \), unless every cell has fewer than 20 samples or
             held-out examples.
 
     Raises:

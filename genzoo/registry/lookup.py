@@ -107,9 +107,10 @@ class Registry(Generic[Thing]):
             SettingError: the name is invalid or belongs to something else.
 
         Example:
-            >>> @registries["priors"].register("my-normal")
-            ... class MyNormal: ...
-            >>> "my-normal" in registries["priors"]
+            >>> import genzoo
+            >>> @genzoo.priors.register("my-normal")
+            ... class MyNormal(genzoo.priors.Normal): ...
+            >>> "my-normal" in genzoo.priors.available()
             True
             >>> registries["priors"].unregister("my-normal")
         """
