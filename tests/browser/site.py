@@ -20,7 +20,7 @@ SEARCHES = {
     "export": "guides/deploy/",
     "pretrained": "weights/",
     "validation": "guides/recipes/",
-    "early stopping": "concepts/glossary/",
+    "early stopping": "guides/recipes/",
     "GPU": "guides/several-gpus/",
     "DataLoader": "guides/data/",
     "CelebA": "guides/data/",
