@@ -195,7 +195,7 @@ def named_recipe(what: str, model: str | None, overrides: Sequence[str]) -> tupl
     Raises:
         SettingError: the name is unknown, or a recipe is combined with a model.
     """
-    from genzoo.data.arrays import table_of
+    from genzoo.data.arrays import check_name, table_of
     from genzoo.train.misplaced import explained
 
     shipped = recipes.shipped()
@@ -208,6 +208,8 @@ def named_recipe(what: str, model: str | None, overrides: Sequence[str]) -> tupl
             )
         if data is not None:
             what = Path(what).resolve().stem
+        else:
+            check_name(what)
         table = {"model": {"name": model}, "data": data or {"name": what}}
         name = f"{model}-{what}".replace(":", "-")  # a plugin's name may be package:name
         with explained():

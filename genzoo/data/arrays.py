@@ -17,7 +17,14 @@ from genzoo.contract.dataset import Dataset
 from genzoo.data.image_files import SUFFIXES
 from genzoo.data.items import columns_of_items, is_items
 from genzoo.data.labels import are_labels, is_pair, read_labels
-from genzoo.errors import DataError, MissingDataError, SettingError, show
+from genzoo.errors import (
+    DataError,
+    MissingDataError,
+    SettingError,
+    did_you_mean,
+    shorten,
+    show,
+)
 from genzoo.files import local_path
 from genzoo.registry.build import build
 from genzoo.registry.lookup import registry
@@ -88,6 +95,8 @@ def as_dataset(data: Any) -> Dataset:
             f"data: {full} {problem}; a path is a folder of images, tar shards "
             "(*.tar), tables (*.arrow, *.feather, *.parquet), or arrays (*.npy, *.npz)."
         )
+    if isinstance(data, str):
+        check_name(data)
     if isinstance(data, str) or (isinstance(data, Mapping) and isinstance(data.get("name"), str)):
         return build(data, "datasets", slot="data")
     if not isinstance(data, tuple):
@@ -109,6 +118,20 @@ def as_dataset(data: Any) -> Dataset:
         y = y.reshape(-1) if isinstance(y, Tensor | np.ndarray) else y
         return dataset_of({"train": {"x": x, "y": y}})
     return dataset_of({"train": data[0], "test": data[1]})
+
+
+def check_name(name: str) -> None:
+    """Check that a name, which is not that of a file or folder, is the name of a dataset.
+
+    Raises:
+        SettingError: there is no such dataset.
+    """
+    datasets = registry("datasets")
+    if not datasets.registrations_of(name):
+        raise SettingError(
+            f"No dataset named {shorten(name)!r}, and no file or folder with this name."
+            f"{did_you_mean(name, datasets.available())}"
+        )
 
 
 def dataset_of(splits: Mapping[str, Any]) -> Dataset:

@@ -170,7 +170,7 @@ class Conditional(Model):
         if problem := _label_problem(given, n):
             raise DataError(
                 f"given is {problem}; this {name} needs labels of shape ({n},), 0 to "
-                f"{self.classes - 1}, as y.long()."
+                f"{self.classes - 1}, as y.long(){_way_to_tensor(given, n)}."
             )
         if torch.compiler.is_compiling() or in_run() or not n:
             return
@@ -210,6 +210,13 @@ class Conditional(Model):
         if not self.classes:
             return x
         return {"x": x, "y": torch.randint(self.classes, (len(x),), device=x.device)}
+
+
+def _way_to_tensor(given: Any, n: int) -> str:
+    """Return the code that makes a tensor of a number or a list of labels."""
+    if isinstance(given, int):
+        return f", or torch.full(({n},), {given}) for one label"
+    return ", or torch.tensor(given) for a list" if isinstance(given, list) else ""
 
 
 def _label_problem(y: Any, n: int) -> str | None:

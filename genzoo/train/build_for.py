@@ -36,7 +36,8 @@ def build_for(
     if not dataset.shape:
         raise DataError(
             f"{dataset.name}: the first column has one number per row; examples have a shape, "
-            "such as (D,) or (C, H, W)."
+            "such as (D,) or (C, H, W). Stack the columns of a table, as in "
+            "{'x': np.stack([a, b], axis=1)}."
         )
     if not isinstance(model, nn.Module):
         name = model.get("name") if isinstance(model, Mapping) else model

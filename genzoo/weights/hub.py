@@ -74,7 +74,7 @@ def push(
         # errors of the hub, the network, and the disk have no common type
         except Exception as error:
             raise RunError(
-                f"{address} cannot be pushed: {describe(error)[:300]} Check the name and your "
-                "access (hf auth login)."
+                f"{address} cannot be pushed: {describe(error)[:300].rstrip('.')}. "
+                "Check the name and your access (hf auth login)."
             ) from error
     return str(Address(address.repository, commit.oid))

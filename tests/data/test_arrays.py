@@ -151,6 +151,12 @@ def test_a_name_that_cannot_be_a_path_is_not_a_folder(name):
         as_dataset(name)
 
 
+def test_a_missing_folder_is_not_only_an_unknown_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingError, match=r"named 'digit', and no file or folder.*'digits'"):
+        as_dataset("digit")
+
+
 LABELS = [2, 0, 1, 2, 0, 1]
 
 

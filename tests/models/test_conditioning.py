@@ -422,7 +422,8 @@ def test_wrong_labels_are_named(name):
         (torch.tensor([0.0, 1, 2, 0]), r"float32 .* y\.long"),
         (torch.tensor([0]), r"shape \(1,\).*needs labels of shape \(4,\), 0 to 2"),
         (Y + 1, "from 1 to 3, but classes = 3 allows 0 to 2"),
-        (3, "given is 3"),
+        (3, r"given is 3.*torch\.full\(\(4,\), 3\)"),
+        ([0, 1, 2, 0], r"given is .*torch\.tensor\(given\)"),
     ):
         with pytest.raises(DataError, match=message):
             call(model, bad)
