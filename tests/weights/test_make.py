@@ -31,7 +31,7 @@ def test_every_entry_has_a_recipe_that_comes_with_genzoo(script):
     for name, (recipe, *overrides) in script.ENTRIES.items():
         table = read(shipped()[recipe], overrides)
         data = table["data"].get("of", table["data"]["name"])
-        assert name.endswith((".digits", ".fashion-mnist")), name
+        assert name.endswith((".digits", ".fashion-mnist", ".emoji")), name
         assert name.startswith(table["model"]["name"]) or table["model"].get("classes"), name
         assert data if isinstance(data, str) else data["name"]
 
@@ -41,6 +41,8 @@ def test_entries_are_made_once(script, monkeypatch, tmp_path, capsys):
     small = ["nade-digits", "model.hidden=4", "train.steps=3"]
     monkeypatch.setattr(script, "ENTRIES", {"nade.digits": small, "other.digits": small})
     monkeypatch.setattr(script, "METRICS", ("likelihood",))
+    leaderboards = []
+    monkeypatch.setattr(script, "write_leaderboard", lambda: leaderboards.append("written"))
     script.main(["nade.digits"])
     folder = script.DIGITS / "nade.digits"
     first = genzoo.weights.Entry(folder)
@@ -50,6 +52,7 @@ def test_entries_are_made_once(script, monkeypatch, tmp_path, capsys):
     assert page.startswith("# Page\n\n<!-- weights -->\n\n| name |")
     assert page.endswith("<!-- end -->\n\nEnd.\n")
     assert page.count("| `nade.digits` |") == 1
+    assert leaderboards == ["written"]
     started = (script.RUNS / "nade.digits" / "recipe.toml").read_bytes()
     digest = first.sha256
     script.main([])
