@@ -52,12 +52,7 @@ ENTRIES = {
     "gan.digits": ["gan-digits"],
     "dcgan.digits": ["dcgan-digits"],
     "lsgan.digits": ["lsgan-digits"],
-    "wgan.digits": [
-        "wgan-digits",
-        "train.steps=8000",
-        'train.schedule="cosine"',
-        "train.ema=0.998",
-    ],
+    "wgan.digits": ["wgan-digits"],
     "wgan-gp.digits": ["wgan-gp-digits"],
     "nade.digits": ["nade-digits"],
     "pixel-rnn.digits": ["pixel-rnn-digits"],
