@@ -181,7 +181,7 @@ def is_folder(name: Any) -> bool:
 
 def _is_path(text: str) -> bool:
     """Return whether a text is a path, rather than a misspelled name."""
-    return text not in registry("datasets") and os.sep in text
+    return text not in registry("datasets") and (os.sep in text or os.path.lexists(text))
 
 
 def table_of(path: str | os.PathLike[str]) -> dict[str, Any] | None:

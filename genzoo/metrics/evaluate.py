@@ -70,7 +70,8 @@ def evaluate(
         The measurements. A metric that fails does not affect the others; `skipped` has the reasons.
 
     Raises:
-        SettingError: a metric in `metrics` is unknown, or the model does not support it.
+        SettingError: `run` is none of these, or a metric in `metrics` is unknown, or the model does
+            not support it.
         DataError: the data have no held-out rows, or do not fit the model. Samples cannot be read,
             or have another shape or range than the data.
         RunError: a path is not a run folder or samples, or the data of its run have changed.
@@ -173,7 +174,8 @@ def model_and_data(
         data_path: the new path of the data of a run folder, if they have moved.
 
     Raises:
-        SettingError: there are no data, or `value_range` was passed for a model.
+        SettingError: `run` is none of these, there are no data, or `value_range` was passed for a
+            model.
         DataError: samples cannot be read, or do not fit the data.
         RunError: a path is not a run folder or samples, or the data of its run have changed.
     """
@@ -199,6 +201,10 @@ def model_and_data(
             check_same_data(folder, data, "test", tuple(data.test))
         return model, data
     model = run.model if isinstance(run, Run) else run
+    if not isinstance(model, Model):
+        raise SettingError(
+            f"run is {show(model)}: expected a model, the result of fit, a run folder, or samples."
+        )
     if data is None and isinstance(run, Run):
         data = run.dataset
         if data is None and run.folder is not None:  # the result of Run.open

@@ -108,8 +108,8 @@ def _pictures(folder: Path, shape: Shape, data: str) -> Tensor:
     """Return the images of a folder, uint8 `(n, *shape)`.
 
     Raises:
-        DataError: a picture has another size than the data, is in color although the data are
-            gray, has more than 8 bits per channel, or cannot be read.
+        DataError: the data are not images, or a picture has another size, is in color although
+            the data are gray, or cannot be read.
     """
     owner = f"a comparison with {data}"
     check_picture_shape(shape, owner, "pass the samples as an array, in a .npy file")

@@ -171,7 +171,8 @@ class RunFolder:
         try:
             table = self._table()
         except FileNotFoundError:
-            raise RunError(f"{self.path} is not a run folder: it has no recipe.toml.") from None
+            reason = "has no recipe.toml" if self.path.is_dir() else "does not exist"
+            raise RunError(f"{self.path} is not a run folder: it {reason}.") from None
         except NotADirectoryError:
             raise RunError(
                 f"{self.path} is a file; expected a run folder. A pack can be loaded, but not "

@@ -2,12 +2,10 @@
 
 import re
 import tomllib
-import zipfile
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 import torch
-from hatchling.builders.wheel import WheelBuilder
 
 import genzoo
 from genzoo.cli.train import named_recipe
@@ -70,12 +68,17 @@ def test_show_prints_a_recipe(genzoo_):
     assert (code, "Did you mean 'vae-digits'" in text) == (2, True)
 
 
-@pytest.mark.slow
-def test_the_wheel_contains_the_recipes_and_no_scripts(tmp_path):
-    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
-    names = zipfile.ZipFile(wheel).namelist()
-    packed = {Path(name).name for name in names if name.startswith("genzoo/recipes/")}
-    assert packed == {path.name for path in (ROOT / "recipes").glob("*.toml")}
+@pytest.mark.parametrize(
+    ("kind", "folder", "pattern"),
+    [("wheel", "genzoo/recipes", "*.toml"), ("sdist", "recipes", "*.*")],
+)
+def test_distributions_contain_the_recipes_and_the_wheel_no_scripts(kind, folder, pattern):
+    builders = pytest.importorskip(f"hatchling.builders.{kind}")
+    builder = getattr(builders, f"{kind.capitalize()}Builder")(str(ROOT))
+    files = [PurePath(file.distribution_path) for file in builder.recurse_included_files()]
+    packed = {file.name for file in files if file.parent == PurePath(folder)}
+    assert packed == {path.name for path in (ROOT / "recipes").glob(pattern)}
+    assert kind == "sdist" or {file.parts[0] for file in files} == {"genzoo"}
 
 
 @pytest.mark.parametrize("where", ["wheel", "checkout", "neither"])

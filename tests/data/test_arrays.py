@@ -151,6 +151,15 @@ def test_a_name_that_cannot_be_a_path_is_not_a_folder(name):
         as_dataset(name)
 
 
+def test_a_file_of_another_kind_is_not_an_unknown_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digit.csv").touch()
+    with pytest.raises(MissingDataError, match=r"digit\.csv is not a kind of file .*\*\.npy"):
+        as_dataset("digit.csv")
+    (tmp_path / "digits").touch()
+    assert as_dataset("digits").name == "digits"
+
+
 def test_a_missing_folder_is_not_only_an_unknown_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingError, match=r"named 'digit', and no file or folder.*'digits'"):

@@ -162,6 +162,8 @@ def test_a_run_and_its_folder_bring_their_data(tmp_path):
         genzoo.evaluate(run.model)
     with pytest.raises(RunError, match="not a run folder"):
         genzoo.evaluate(tmp_path / "nowhere")
+    with pytest.raises(SettingError, match=r"run is 5: expected a model.*, or samples"):
+        genzoo.evaluate(5, "digits")
     with pytest.raises(DataError, match=r"shape \(2,\).*digits.*\(1, 8, 8\)"):
         genzoo.evaluate(run, "digits")
 

@@ -230,6 +230,8 @@ def test_unsuitable_files_are_refused_by_name(digits, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match=r"empty is not a run folder.*no images"):
         genzoo.evaluate(tmp_path / "empty", digits)
+    with pytest.raises(RunError, match=r"nowhere\.npy is not a run folder: it does not exist"):
+        genzoo.evaluate(tmp_path / "nowhere.npy", digits)
     with pytest.raises(RunError, match="nowhere is not a run folder"):
         genzoo.evaluate(tmp_path / "nowhere", digits)
 
