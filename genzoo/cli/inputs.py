@@ -61,7 +61,7 @@ def require(model: Model, capability: str) -> Any:
             )
             if has_capability(model, name)
         ]
-        raise SettingError(f"{type(model).__name__} has no {capability}; it can {', '.join(can)}")
+        raise SettingError(f"{type(model).__name__} has no {capability}; it can {', '.join(can)}.")
     return model
 
 

@@ -78,9 +78,7 @@ def write(
             save(list(lines), path)
 
     else:
-        suffixes = (*SUFFIXES, ".npy") if lines is None else (".txt", ".npy")
-        raise SettingError(
-            f"-o {out}: expected a name that ends in {', '.join(suffixes[:-1])} or {suffixes[-1]}."
-        )
+        suffixes = f"{', '.join(SUFFIXES)}, or .npy" if lines is None else ".txt or .npy"
+        raise SettingError(f"-o {out}: expected a name that ends in {suffixes}.")
     write_atomic(out, written)
     console.print(f"{out}: {len(samples)} of shape {tuple(samples.shape[1:])}", markup=False)

@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from annotated_types import Ge
 from torch import Tensor, nn
@@ -213,10 +214,11 @@ class Conditional(Model):
 
 
 def _way_to_tensor(given: Any, n: int) -> str:
-    """Return the code that makes a tensor of a number or a list of labels."""
+    """Return the code that makes a tensor of a number, a list, or an array of labels."""
     if isinstance(given, int):
         return f", or torch.full(({n},), {given}) for one label"
-    return ", or torch.tensor(given) for a list" if isinstance(given, list) else ""
+    sequences = (list, tuple, np.ndarray)
+    return ", or torch.tensor(given) for a list or array" if isinstance(given, sequences) else ""
 
 
 def _label_problem(y: Any, n: int) -> str | None:

@@ -90,8 +90,8 @@ def training_seconds(path: Path) -> int | None:
         >>> training_seconds(shipped()["vae-digits"])
         11
     """
-    stated = re.search(r"(\d+) s (?:of CPU time )?on \w+ threads?", head(path))
-    return int(stated[1]) if stated else None
+    stated = re.search(r"(\d[\d,]*) s (?:of CPU time )?on \w+ threads?", head(path))
+    return int(stated[1].replace(",", "")) if stated else None
 
 
 def read(path: str | Path, overrides: Iterable[str] = ()) -> Recipe:

@@ -119,7 +119,7 @@ def test_help_and_list_import_no_torch():
         ("train {r}/vae-digits.toml --device tpu", "tpu"),
         ("sample {t}", "not a run folder"),
         ("sample {t}/nowhere", "is not a run folder or the name of a model"),
-        ("sample vae -o picture.jpg", ".png, .svg, .pdf or .npy"),
+        ("sample vae -o picture.jpg", ".png, .svg, .pdf, or .npy"),
         ("reconstruct vae", "not a run folder"),
         ("evaluate {t}", "not a run folder"),
         ("train {r}/vae-digits.toml --out ~nosuchuser/run", "there is no user of that name"),
@@ -460,7 +460,7 @@ def test_suffixes_may_be_in_capitals(genzoo_, run_folder, tmp_path):
 
 def test_text_output_needs_a_text_model(genzoo_, run_folder, tmp_path):
     code, text = genzoo_("sample", run_folder, "-o", tmp_path / "x.txt")
-    assert (code, "expected a name that ends in .png, .svg, .pdf or .npy" in text) == (2, True)
+    assert (code, "expected a name that ends in .png, .svg, .pdf, or .npy" in text) == (2, True)
 
 
 def test_translation_needs_a_translation_model(genzoo_, run_folder, tmp_path):

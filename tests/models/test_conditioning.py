@@ -424,6 +424,7 @@ def test_wrong_labels_are_named(name):
         (Y + 1, "from 1 to 3, but classes = 3 allows 0 to 2"),
         (3, r"given is 3.*torch\.full\(\(4,\), 3\)"),
         ([0, 1, 2, 0], r"given is .*torch\.tensor\(given\)"),
+        (Y.numpy(), r"given is .*torch\.tensor\(given\)"),
     ):
         with pytest.raises(DataError, match=message):
             call(model, bad)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genzoo.errors import SettingError
-from genzoo.runs.recipe import checked, differences, dumps, override, read
+from genzoo.runs.recipe import checked, differences, dumps, override, read, training_seconds
 
 KEYS = st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True).filter(lambda key: key != "name")
 VALUES = st.one_of(
@@ -206,3 +206,17 @@ def test_invalid_overrides_are_refused_like_invalid_recipes(text, message):
     with pytest.raises(SettingError, match=f'^override ".*{message}') as caught:
         override({}, [text])
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("# Training took\n# 1,480 s of CPU time on one thread.\n", 1480),
+        ("# Took 11 s on two threads.\n[model]\n# 12 s on one thread\n", 11),
+        ("[model]\n# 12 s on one thread\n", None),
+    ],
+)
+def test_the_time_is_read_from_the_head_of_a_recipe(tmp_path, text, seconds):
+    file = tmp_path / "recipe.toml"
+    file.write_text(text)
+    assert training_seconds(file) == seconds
