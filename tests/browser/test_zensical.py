@@ -36,6 +36,8 @@ def test_search_answers(page, address, words):
     if page.url != address:
         page.goto(address)
         page.click(".md-search__button")
+    page.get_by_role("combobox").fill("")
+    page.wait_for_selector("[role=option]", state="detached")  # of the test before
     page.get_by_role("combobox").fill(words)
     answer = page.locator(f"[role=option][href^='{address}{ANSWERS[words]}']")
     answer.first.wait_for(state="attached", timeout=30_000)
