@@ -194,6 +194,7 @@ def named_recipe(what: str, model: str | None, overrides: Sequence[str]) -> tupl
 
     Raises:
         SettingError: the name is unknown, or a recipe is combined with a model.
+        MissingDataError: there are no data at a path that is combined with a model.
     """
     from genzoo.data.arrays import check_name, table_of
     from genzoo.train.misplaced import explained
@@ -202,7 +203,8 @@ def named_recipe(what: str, model: str | None, overrides: Sequence[str]) -> tupl
     data = None if what in shipped else table_of(what)
     is_file = data is None and (what.endswith(".toml") or Path(what).is_file())
     if model is not None:
-        if is_file or (what in shipped and what not in registry("datasets")):
+        is_recipe = what in shipped and what not in registry("datasets")
+        if is_recipe or (data is None and what.endswith(".toml")):
             raise SettingError(
                 f"{what} is a recipe, which names its model; override it with model={model}."
             )

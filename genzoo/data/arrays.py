@@ -88,14 +88,7 @@ def as_dataset(data: Any) -> Dataset:
         return data
     if isinstance(data, os.PathLike | str) and (table := table_of(data)):
         return build(table, "datasets", slot="data")
-    if isinstance(data, os.PathLike) or (isinstance(data, str) and _is_path(data)):
-        full = local_path(data, "data", DataError).absolute()
-        problem = "is not a kind of file that can be read" if full.exists() else "is missing"
-        raise MissingDataError(
-            f"data: {full} {problem}; a path is a folder of images, tar shards "
-            "(*.tar), tables (*.arrow, *.feather, *.parquet), or arrays (*.npy, *.npz)."
-        )
-    if isinstance(data, str):
+    if isinstance(data, os.PathLike | str):
         check_name(data)
     if isinstance(data, str) or (isinstance(data, Mapping) and isinstance(data.get("name"), str)):
         return build(data, "datasets", slot="data")
@@ -120,12 +113,20 @@ def as_dataset(data: Any) -> Dataset:
     return dataset_of({"train": data[0], "test": data[1]})
 
 
-def check_name(name: str) -> None:
-    """Check that a name, which is not that of a file or folder, is the name of a dataset.
+def check_name(name: str | os.PathLike[str]) -> None:
+    """Check that something that is not the path of data is the name of a dataset.
 
     Raises:
+        MissingDataError: it is a path at which there are no data.
         SettingError: there is no such dataset.
     """
+    if isinstance(name, os.PathLike) or _is_path(name):
+        full = local_path(name, "data", DataError).absolute()
+        problem = "is not a kind of file that can be read" if full.exists() else "is missing"
+        raise MissingDataError(
+            f"data: {full} {problem}; a path is a folder of images, tar shards "
+            "(*.tar), tables (*.arrow, *.feather, *.parquet), or arrays (*.npy, *.npz)."
+        )
     datasets = registry("datasets")
     if not datasets.registrations_of(name):
         raise SettingError(

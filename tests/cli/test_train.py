@@ -9,7 +9,7 @@ import torch
 
 import genzoo
 from genzoo.cli.train import named_recipe
-from genzoo.errors import SettingError
+from genzoo.errors import GenzooError, SettingError
 from genzoo.runs.lock import FolderLock
 from genzoo.runs.recipe import shipped
 
@@ -288,3 +288,16 @@ def test_a_path_of_data_is_a_dataset(path, name, tmp_path, monkeypatch):
     assert run == f"vae-{Path(path).stem}"
     with pytest.raises(SettingError, match="is a dataset; to train on it, add --model NAME"):
         named_recipe(path, None, [])
+
+
+def test_a_model_needs_data_and_not_a_recipe_or_another_file():
+    Path("notes.txt").touch()
+    for what, message in (
+        ("notes.txt", r"notes\.txt is not a kind of file that can be read"),
+        ("./photos", r"photos is missing; a path is a folder of images"),
+        ("digit", r"No dataset named 'digit', and no file or folder.*'digits'"),
+        ("my.toml", r"my\.toml is a recipe, which names its model; override it with model=vae"),
+        ("vae-digits", r"vae-digits is a recipe, which names its model"),
+    ):
+        with pytest.raises(GenzooError, match=message):
+            named_recipe(what, "vae", [])
