@@ -201,7 +201,7 @@ def model_and_data(
             check_same_data(folder, data, "test", tuple(data.test))
         return model, data
     model = run.model if isinstance(run, Run) else run
-    if not isinstance(model, Model):
+    if not hasattr(model, "inputs"):
         raise SettingError(
             f"run is {show(model)}: expected a model, the result of fit, a run folder, or samples."
         )
