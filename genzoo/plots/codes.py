@@ -111,7 +111,8 @@ def _projection(z: Tensor) -> tuple[Callable[[Tensor], Tensor], tuple[str, str]]
     center = z.mean(0)
     variances, directions = torch.linalg.eigh(torch.cov(z.T))
     basis = directions[:, -2:].flip(1)
-    first, second = (variances.flip(0)[:2] / variances.sum()).tolist()
+    # the codes of a collapsed encoder may all be equal
+    first, second = (variances.flip(0)[:2] / variances.sum().clamp_min(1e-30)).tolist()
     titles = (
         f"principal component 1 ({first:.0%} of variance)",
         f"principal component 2 ({second:.0%} of variance)",

@@ -93,3 +93,9 @@ def test_codes_are_finite_and_labels_are_integers():
 def test_a_negative_label_is_not_the_last_name():
     figure = latent_codes(torch.randn(90, 2), Y - 1, ["a", "b"])
     assert texts(figure.legends[0])[:4] == ["-1", "a", "b", "2"]
+
+
+@pytest.mark.filterwarnings("ignore:Attempting to set identical")
+def test_equal_codes_have_no_variance_to_share():
+    axes = latent_codes(torch.ones(5, 3)).axes[0]
+    assert "(0% of variance)" in axes.get_xlabel()
