@@ -1,6 +1,6 @@
 """Train each core model with several seeds on Fashion-MNIST, and rank the models.
 
-Each model is trained with its quick recipe, in less than three minutes of CPU time on one thread.
+Each model is trained with its quick recipe, in about three minutes of CPU time on one thread.
 Autoregressive models learn binary images, so they have a table of their own: a distance between
 binary images does not compare with one between gray images.
 
