@@ -2,12 +2,12 @@
 
 `Example:` is code, and `References:` is a list. The attributes of a class are a list in its text
 and have no headings. Overloads, which are for type checkers, are left out. Public names in
-backticks are links. Internal bases of a class are replaced by their own bases.
+backticks are links. Internal bases of a class are left out.
 """
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import griffe
@@ -58,15 +58,24 @@ def as_text(section: re.Match[str]) -> str:
 
 
 def shown_bases(cls: griffe.Class) -> Iterator[str | griffe.Expr]:
-    """Yield the bases of a class, with the bases of internal ones in their place."""
+    """Yield the bases of a class, without internal ones that have no constructor.
+
+    The parameters of a constructor are those of the class, so griffe must find it.
+    """
     for base in cls.bases:
         path = base if isinstance(base, str) else base.canonical_path
         name = path.rpartition(".")[2]
         is_public = any(entry.endswith(f".{name}") for entry in PUBLIC)
-        if is_public or not path.startswith("genzoo."):
+        if is_public or not path.startswith("genzoo.") or "__init__" in members(cls, path):
             yield base
-        elif path in cls.modules_collection:
-            yield from shown_bases(cls.modules_collection[path])
+
+
+def members(cls: griffe.Class, path: str) -> Container[str]:
+    """Return the names in another class of the package."""
+    try:
+        return cls.modules_collection[path].members
+    except (KeyError, griffe.AliasResolutionError):
+        return ()
 
 
 def list_attributes(cls: griffe.Object) -> None:
