@@ -146,7 +146,7 @@ def sheet(
     Raises:
         SettingError: the number of labels is not that of rows or of images, the number of
             titles does not divide that of columns, there are no images or columns, or the images
-            are whole numbers, such as bytes.
+            are no tensor, or whole numbers, such as bytes.
 
     Example:
         >>> sheet(torch.rand(6, 1, 8, 8), columns=3, side=54).size
@@ -192,7 +192,12 @@ def sheet(
     return Sheet(_picture(grid), boxes, texts, size if texts else 0)
 
 
-def _check_images(images: Tensor) -> None:
+def _check_images(images: Any) -> None:
+    if not isinstance(images, torch.Tensor):
+        raise SettingError(
+            f"images of type {type(images).__name__}: a sheet needs a tensor, (n, C, H, W), such "
+            "as model.sample(64) or torch.from_numpy(array)."
+        )
     if images.dim() != 4 or images.numel() == 0:
         raise SettingError(
             f"images of shape {tuple(images.shape)}: a sheet needs some images, (n, C, H, W)."

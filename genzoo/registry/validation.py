@@ -133,7 +133,20 @@ def validate(value: Any, hint: Any, error_path: str) -> Any:
             # report the problem inside the list if one of the two attempts got that far
             problems = max(error.errors(), problems, key=_depth)
     expected = " or ".join(dict.fromkeys(_expectation(problem["msg"]) for problem in problems))
-    raise SettingError(f"{error_path} = {show(value)}: expected {expected}.")
+    raise SettingError(
+        f"{error_path} = {show(value)}: expected {expected}{_in_a_list(value, adapter)}."
+    )
+
+
+def _in_a_list(value: Any, adapter: Any) -> str:
+    """Return a value in a list as advice, if the list would be valid."""
+    from pydantic import ValidationError
+
+    try:
+        adapter.validate_python((value,))
+    except ValidationError:
+        return ""
+    return f", such as [{show(value)}]"
 
 
 def _depth(problems: list[Any]) -> int:

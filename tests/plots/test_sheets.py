@@ -137,6 +137,12 @@ def test_a_sheet_needs_floats():
         sheet(torch.full((4, 1, 4, 4), 128, dtype=torch.uint8))
 
 
+@pytest.mark.parametrize("images", [np.zeros((4, 1, 8, 8)), torch.nn.Identity(), [1.0]])
+def test_a_sheet_of_something_else_says_what_it_needs(images):
+    with pytest.raises(SettingError, match=r"images of type \w+: a sheet needs a tensor"):
+        sheet(images)
+
+
 def test_empty_columns_are_left_out():
     wide, fitting = sheet(GRAY, columns=10_000), sheet(GRAY, columns=len(GRAY))
     assert wide.size == fitting.size

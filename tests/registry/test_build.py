@@ -119,7 +119,10 @@ def test_sizes_flow_down_and_stay_out_of_the_config():
             "critic.mode = \"median\": expected 'mean' or 'sum'",
         ),
         ({"name": "owner", "dim": 1, "flag": 1}, "critic.flag = 1: expected a boolean"),
-        ({"name": "owner", "dim": 1, "widths": 8}, "critic.widths = 8: expected a tuple"),
+        (
+            {"name": "owner", "dim": 1, "widths": 8},
+            "critic.widths = 8: expected a tuple, such as [8].",
+        ),
         (
             {"name": "owner", "dim": 1, "widths": [8, "9"]},
             "critic.widths = [8, '9']: expected an integer",
