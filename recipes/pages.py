@@ -1,4 +1,4 @@
-"""Write generated text into pages of Markdown, between marks that readers do not see.
+"""Write generated text and tables into pages of Markdown, between marks that readers do not see.
 
 <!-- NAME -->
 
@@ -10,9 +10,11 @@ the generated text
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-__all__ = ["fill", "fill_page", "names"]
+__all__ = ["fill", "fill_page", "names", "table"]
 
 
 def names(text: str) -> list[str]:
@@ -31,3 +33,9 @@ def fill_page(page: Path, name: str, content: str) -> None:
     """Write content between the marks of a name on a page."""
     text = page.read_text(encoding="utf-8")
     page.write_text(fill(text, name, content), encoding="utf-8")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a Markdown table with a left-aligned first column and right-aligned numbers."""
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)

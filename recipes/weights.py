@@ -9,6 +9,7 @@ leaderboard are renewed.
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ import genzoo
 from genzoo.runs.folder import RunFolder
 from genzoo.runs.recipe import read, shipped, training_seconds
 from recipes import gallery
-from recipes.pages import fill_page
+from recipes.columns import COLUMNS, number
+from recipes.pages import fill_page, table
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs" / "weights"
@@ -34,15 +36,8 @@ METRICS = (
     "class-consistency",
 )
 
-COLUMNS = {
-    "Fréchet": "frechet/distance",
-    "density": "precision-recall/clipped_density",
-    "coverage": "precision-recall/clipped_coverage",
-    "nearer to train": "memorization/nearer_to_train",
-}
-"""A column of the leaderboard -> the METRIC/QUANTITY in it."""
-HEAD = {head: COLUMNS[head] for head in ("Fréchet", "coverage")}
-"""The columns of the short table on the first pages."""
+FULL_COLUMNS = ("Fréchet", "density", "coverage", "nearer to train")
+"""The columns of the leaderboard's tables of full training."""
 
 # entry -> its recipe, and what is different
 ENTRIES = {
@@ -97,20 +92,25 @@ def train(name: str) -> Path:
     return folder
 
 
-def measurements(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the measurements of an entry by METRIC/QUANTITY."""
+def folder_of(name: str) -> Path:
+    """Return the folder of an entry."""
+    return (DIGITS if name.endswith(".digits") else OTHERS) / name
+
+
+def measurements(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the measurements of an entry by metric and quantity."""
     report = json.loads((folder / "report" / "evaluation.json").read_text(encoding="utf-8"))
-    return {f"{row['metric']}/{row['quantity']}": row for row in report["measurements"]}
+    return {(row["metric"], row["quantity"]): row for row in report["measurements"]}
 
 
 def cells(folder: Path) -> tuple[str, ...]:
     """Return an entry as the cells of a table: distance, floor, likelihood, and size."""
     rows = measurements(folder)
     distance, floor, nats = "", "", ""
-    if row := rows.get("frechet/distance"):
+    if row := rows.get(("frechet", "distance")):
         distance = f"{row['value']:.2f} ± {row['standard_error']:.2f}"
         floor = f"{row['floor']:.2f}"
-    if row := rows.get("likelihood/log_prob"):
+    if row := rows.get(("likelihood", "log_prob")):
         nats = f"{row['value']:.2f} ± {row['standard_error']:.2f}"
     size = (folder / "model.safetensors").stat().st_size
     return distance, floor, nats, f"{size / 1e6:.2f}"
@@ -118,64 +118,51 @@ def cells(folder: Path) -> tuple[str, ...]:
 
 def write_table() -> None:
     """Write the table of all entries into the page."""
-    lines = [
-        "| name | Fréchet distance | its floor | log-likelihood, nats | MB |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
-    for name in ENTRIES:
-        folder = (DIGITS if name.endswith(".digits") else OTHERS) / name
-        if folder.exists():
-            lines.append(f"| `{name}` | {' | '.join(cells(folder))} |")
-    fill_page(ROOT / "docs" / "weights.md", "weights", "\n".join(lines))
+    head = ["name", "Fréchet distance", "its floor", "log-likelihood, nats", "MB"]
+    rows = [[f"`{name}`", *cells(folder_of(name))] for name in ENTRIES if folder_of(name).exists()]
+    fill_page(ROOT / "docs" / "weights.md", "weights", table(head, rows))
 
 
-def ranking(page: Path, columns: dict[str, str], *, binary: bool, models: int = 99) -> str:
+def ranking(page: Path, columns: Sequence[str], *, binary: bool, models: int | None = None) -> str:
     """Return a table of the models of Fashion-MNIST, the smallest Fréchet distance first.
 
     Arguments:
         page: the page of the table; links to the models start there.
-        columns: a column of the table -> the METRIC/QUANTITY in it.
+        columns: columns of the leaderboard.
         binary: list the models of binary images instead of those of gray images.
-        models: the number of models to list.
+        models: the number of the best models to list, by default all.
     """
-    listed = {}
+    ranked = []
     for name, (caption, target) in gallery.ENTRIES.items():
         if not name.endswith(".fashion-mnist") or "translation" in target:
             continue
-        rows = measurements(OTHERS / name)
-        if ("likelihood/log_prob" in rows) != binary:
-            continue
-        link = os.path.relpath(ROOT / "docs" / target, page.parent)
-        seconds = training_seconds(shipped()[ENTRIES[name][0]])
-        values = [_number(rows[key]["value"], key) for key in columns.values()]
-        values[0] += f" ± {rows[columns['Fréchet']]['standard_error']:.2f}"
-        listed[f"| [{caption}]({link}) | {' | '.join(values)} | {seconds:,} |"] = rows
-    order = sorted(listed, key=lambda line: listed[line]["frechet/distance"]["value"])
-    floors = [_number(listed[order[0]][key]["floor"], key) for key in columns.values()]
-    return "\n".join(
-        [
-            f"| model | {' | '.join(columns)} | CPU s |",
-            f"| --- | {'--: | ' * len(columns)}--: |",
-            *order[:models],
-            f"| floor | {' | '.join(floors)} |  |",
-        ]
-    )
+        found = measurements(folder_of(name))
+        if (("likelihood", "log_prob") in found) == binary:
+            link = os.path.relpath(ROOT / "docs" / target, page.parent)
+            seconds = training_seconds(shipped()[ENTRIES[name][0]])
+            values = [measured(column, found[COLUMNS[column]]) for column in columns]
+            ranked.append((found, [f"[{caption}]({link})", *values, f"{seconds:,}"]))
+    ranked.sort(key=lambda entry: entry[0]["frechet", "distance"]["value"])
+    floors = [number(column, ranked[0][0][COLUMNS[column]]["floor"]) for column in columns]
+    rows = [row for _, row in ranked[:models]]
+    return table(["model", *columns, "CPU s"], [*rows, ["floor", *floors, ""]])
 
 
-def _number(value: float | None, key: str) -> str:
-    decimals = {"frechet/distance": 2, "likelihood/log_prob": 1}.get(key, 3)
-    return "" if value is None else f"{value:z.{decimals}f}"
+def measured(column: str, row: dict[str, Any]) -> str:
+    """Return a measurement as a column shows it; a Fréchet distance has its standard error."""
+    error = f" ± {row['standard_error']:.2f}" if column == "Fréchet" else ""
+    return number(column, row["value"]) + error
 
 
 def write_leaderboard() -> None:
     """Write the tables of full training into the leaderboard, and its head into the first pages."""
     page = ROOT / "docs" / "leaderboard.md"
-    for binary in (False, True):
-        columns = COLUMNS | ({"log-likelihood, nats": "likelihood/log_prob"} if binary else {})
-        title = "full-training-binary" if binary else "full-training"
-        fill_page(page, title, ranking(page, columns, binary=binary))
+    fill_page(page, "full-training", ranking(page, FULL_COLUMNS, binary=False))
+    exact = (*FULL_COLUMNS, "log-likelihood, nats")
+    fill_page(page, "full-training-binary", ranking(page, exact, binary=True))
     for page in (ROOT / "README.md", ROOT / "docs" / "index.md"):
-        fill_page(page, "leaderboard-head", ranking(page, HEAD, binary=False, models=5))
+        head = ranking(page, ("Fréchet", "coverage"), binary=False, models=5)
+        fill_page(page, "leaderboard-head", head)
 
 
 def main(arguments: list[str]) -> None:
@@ -185,7 +172,7 @@ def main(arguments: list[str]) -> None:
     for argument in arguments or ENTRIES:
         name, _, run = argument.partition("=")
         run = Path(run) if run else train(name)
-        folder = (DIGITS if name.endswith(".digits") else OTHERS) / name
+        folder = folder_of(name)
         model = genzoo.load(run)
         metrics = [
             metric for metric in METRICS if not genzoo.build(metric, "metrics").lacking(model)

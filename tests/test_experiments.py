@@ -12,6 +12,7 @@ import torch
 from genzoo.blocks.mlp import MLPEncoder
 from genzoo.contract.dataset import Dataset
 from genzoo.registry.lookup import registries
+from recipes.pages import table
 
 FOLDER = Path(__file__).parents[1] / "recipes" / "experiments"
 RUNS = {
@@ -88,7 +89,7 @@ def test_a_table_replaces_only_the_text_between_its_marks(experiment, tmp_path):
     page.write_text("a\n<!-- one -->\n<!-- end -->\nb\n<!-- two -->\nold\n<!-- end -->\nc\n")
     options = figure.common_parser("").parse_args(["--out", str(tmp_path / "out")])
     for name in ("one", "two", "two", "three"):
-        figure.write(options, name, {}, {}, figure.table(["x", "y"], [[name, 1.5]]))
+        figure.write(options, name, {}, {}, table(["x", "y"], [[name, 1.5]]))
     one, two = (f"\n| x | y |\n| --- | --: |\n| {name} | 1.5 |\n\n" for name in ("one", "two"))
     first, second = f"<!-- one -->\n{one}<!-- end -->", f"<!-- two -->\n{two}<!-- end -->"
     assert page.read_text() == f"a\n{first}\nb\n{second}\nc\n"

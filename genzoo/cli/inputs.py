@@ -1,4 +1,4 @@
-"""What a command works on: a model on a device, and the data of its run."""
+"""The model on its device that a command works on, and the data of its run."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from figure import Cells, common_parser, figure, round_to, table, write
+from figure import Cells, common_parser, figure, round_to, write
 from torch import Tensor, nn
 
 import genzoo
@@ -32,6 +32,7 @@ from genzoo import Model
 from genzoo.contract import Prior
 from genzoo.plots.theme import COLORS, WIDTH
 from genzoo.train.players import make_optimizer
+from recipes.pages import table
 
 LABELS = {"c = 0.1": 0.1, "c = 0.01": 0.01, "c = 0.001": 0.001, "penalty": None}
 LABEL_COLORS = dict(zip(LABELS, (COLORS[4], COLORS[1], COLORS[3], COLORS[2]), strict=True))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from figure import Cells, common_parser, figure, round_to, table, write
+from figure import Cells, common_parser, figure, round_to, write
 
 import genzoo
 from genzoo.contract import Measurement
@@ -27,6 +27,8 @@ from genzoo.metrics import Comparison, Evaluation, Group
 from genzoo.metrics.comparison import Quantity
 from genzoo.plots.theme import WIDTH
 from genzoo.runs.recipe import Recipe, read
+from recipes.columns import COLUMNS, number
+from recipes.pages import table
 
 RECIPES = Path(__file__).parents[1]
 MODELS = {
@@ -41,17 +43,6 @@ MODELS = {
 }
 """The name in the tables -> the recipe."""
 METRICS = ("frechet", "kernel-distance", "precision-recall", "memorization")
-COLUMNS = {
-    "Fréchet": ("frechet", "distance"),
-    "KID": ("kernel-distance", "squared_distance"),
-    "density": ("precision-recall", "clipped_density"),
-    "coverage": ("precision-recall", "clipped_coverage"),
-    "nearer to train": ("memorization", "nearer_to_train"),
-    "log-likelihood, nats": ("likelihood", "log_prob"),
-}
-"""The column of a table -> the metric and the quantity."""
-DECIMALS = {"Fréchet": 2, "KID": 3, "density": 3, "coverage": 3, "nearer to train": 3}
-"""The column of a table -> the number of decimals; 1 for other columns."""
 SAMPLES = 12
 """The number of samples of each model in the picture."""
 
@@ -87,10 +78,7 @@ def group(name: str, recipe: Recipe, cells: Sequence[Mapping[str, Any]]) -> Grou
     return Group(name=name, recipe=recipe, runs=(), evaluations=tuple(evaluations))
 
 
-def ranking(
-    comparison: Comparison,
-    seconds: Mapping[str, Sequence[float]],
-) -> str:
+def ranking(comparison: Comparison, seconds: Mapping[str, Sequence[float]]) -> str:
     """Return a table of a comparison. The best value is bold if it leads beyond chance.
 
     Arguments:
@@ -106,7 +94,7 @@ def ranking(
         if summary is None:
             return ""
         values = (min(summary.values), summary.mean, max(summary.values))
-        low, mean, high = (_number(head, value) for value in values)
+        low, mean, high = (number(head, value) for value in values)
         text = f"**{mean}**" if leaders[head] == [one.name] else mean
         return f"{text}<br><small>{low} to {high}</small>"
 
@@ -121,12 +109,8 @@ def ranking(
         ]
         for one in groups
     ]
-    rows.append(["floor", *(_number(head, floor) for head, floor in floors.items()), ""])
+    rows.append(["floor", *(number(head, floor) for head, floor in floors.items()), ""])
     return table(["model", *columns, "CPU s"], rows)
-
-
-def _number(head: str, value: float | None) -> str:
-    return "" if value is None else f"{value:z.{DECIMALS.get(head, 1)}f}"
 
 
 def _mean(one: Group, quantity: Quantity) -> float:

@@ -27,13 +27,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from figure import Cells, common_parser, figure, round_to, table, write
+from figure import Cells, common_parser, figure, round_to, write
 from torch import Tensor
 
 import genzoo
 from genzoo import Dataset
 from genzoo.metrics import auroc
 from genzoo.plots.theme import COLORS, WIDTH
+from recipes.pages import table
 
 FITS: Mapping[str, Mapping[str, Any]] = {
     "PixelCNN": {

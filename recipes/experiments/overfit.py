@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from figure import METHOD_COLORS, Cells, Watch, common_parser, figure, round_to, table, write
+from figure import METHOD_COLORS, Cells, Watch, common_parser, figure, round_to, write
 from torch import Tensor
 
 import genzoo
 from genzoo.contract.dataset import Dataset
 from genzoo.plots.theme import WIDTH
+from recipes.pages import table
 
 MODELS = {"WGAN": "wgan", "WGAN-GP": "wgan-gp"}
 LEARNING_RATES = {"wgan": 5e-5, "wgan-gp": 1e-4}

@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from figure import Cells, common_parser, figure, round_to, table, write
+from figure import Cells, common_parser, figure, round_to, write
 from torch import Tensor
 
 import genzoo
 from genzoo.divergences import histograms, jensen_shannon, kullback_leibler, total_variation
 from genzoo.plots.theme import COLORS as PALETTE
 from genzoo.plots.theme import WIDTH
+from recipes.pages import table
 
 COLORS = {
     "Wasserstein": PALETTE[2],

@@ -31,11 +31,12 @@ from textwrap import wrap
 from typing import Any
 
 import torch
-from figure import METHOD_COLORS, Cells, common_parser, figure, table, write
+from figure import METHOD_COLORS, Cells, common_parser, figure, write
 from methods import GAN, METHODS, WGANGP, Real, architecture, train, variants
 
 from genzoo.plots import sheet
 from genzoo.plots.theme import WIDTH
+from recipes.pages import table
 
 CURVES = {**METHODS, "WGAN-GP, RMSprop": {**WGANGP, "optimizer": {"name": "RMSprop", "lr": 1e-4}}}
 del CURVES["LSGAN"]

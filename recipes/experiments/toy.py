@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from figure import ROOT, Cells, common_parser, figure, round_to, table, write
+from figure import ROOT, Cells, common_parser, figure, round_to, write
 
 import genzoo
 from genzoo.plots.theme import COLORS, WIDTH
 from genzoo.runs.recipe import Recipe, read
+from recipes.pages import table
 
 MODELS = {"GAN": "gan", "WGAN": "wgan", "WGAN-GP": "wgan-gp"}
 DISTRIBUTIONS = ("8-gaussians", "25-gaussians", "swiss-roll")
