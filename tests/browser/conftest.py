@@ -47,7 +47,7 @@ def address():
 
 @pytest.fixture
 def said(page, address):
-    """The reports of the browser meanwhile: its console, errors, and requests to other addresses."""
+    """The reports of the browser meanwhile: console, errors, and requests to other addresses."""
     lines = []
     ours = (address, "data:", "blob:")
 
